@@ -1,0 +1,1 @@
+"""emsa_jax: explainable multimodal sentiment analysis, trained in JAX."""

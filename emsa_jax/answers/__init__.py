@@ -1,0 +1,1 @@
+"""Answer formats and prompts: how to ask, write, parse and hint."""

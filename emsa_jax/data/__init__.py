@@ -1,0 +1,1 @@
+"""Data sets on disk -> samples -> prepared records -> batches."""

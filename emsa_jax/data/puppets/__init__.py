@@ -1,0 +1,1 @@
+"""The embedded world: small clips with a known cause behind each label."""

@@ -1,0 +1,1 @@
+"""Advantages, losses, optimizer and checkpoints."""

@@ -1,0 +1,1 @@
+"""Reward parts and how they add up."""

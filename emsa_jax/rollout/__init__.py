@@ -1,0 +1,1 @@
+"""Group sampling from one prompt cache, and hint re-rollouts."""
