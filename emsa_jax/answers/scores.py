@@ -1,0 +1,30 @@
+"""Scores as text: how one is written, and the only spelling that is read back."""
+
+import math
+
+LONGEST = 16  # characters; float() of a very long digit string is slow, and no honest score is that long
+_DIGITS = frozenset("0123456789")
+
+
+def write_score(score: float) -> str:
+    """ "0.6", "-1.4", "0.0": one decimal, or two where one is not exact (0.25; 1/3 is written 0.33)."""
+    if not math.isfinite(score):
+        raise ValueError(f"a score must be finite, not {score!r}")
+    digits = 1 if abs(round(score, 1) - score) < 1e-6 else 2
+    return f"{round(score, digits) + 0.0:.{digits}f}"  # + 0.0: "-0.0" is no score
+
+
+def read_score(text: str, score_range: tuple[float, float]) -> tuple[float | None, str]:
+    """Reads a plain ASCII decimal, `[+-]?digits[.digits]`, white space around it allowed.
+
+    Returns (score, "") or (None, why). nan, inf, exponents, hex, underscores, full-width or other digits, a
+    Unicode minus, a bare ".5" or "5.", more than 16 characters, and values outside the range are all refused.
+    """
+    text = text.strip()
+    body = text[1:] if text[:1] in ("+", "-") else text
+    whole, dot, part = body.partition(".")
+    if len(text) > LONGEST or not whole or (dot and not part) or not _DIGITS.issuperset(whole + part):
+        return None, "score is not a plain decimal"
+    score = float(text) + 0.0  # -0.0 becomes 0.0
+    low, high = score_range
+    return (score, "") if low <= score <= high else (None, "score is out of range")
