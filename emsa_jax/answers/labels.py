@@ -6,7 +6,7 @@ POLARITIES = ("Positive", "Neutral", "Negative")
 
 
 def polarity_of(score: float, neutral_eps: float = 0.0) -> str:
-    """The class of a score: "Neutral" iff |score| <= neutral_eps, else by its sign. ValueError if not finite."""
+    """The class of a score: "Neutral" iff |score| <= neutral_eps, else by sign. ValueError if not finite."""
     if not math.isfinite(score):
         raise ValueError(f"a score must be finite, not {score!r}")
     if abs(score) <= neutral_eps:
