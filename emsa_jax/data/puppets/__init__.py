@@ -1,1 +1,10 @@
-"""The embedded world: small clips with a known cause behind each label."""
+"""The embedded world: small clips with a known cause behind each label.
+
+    make_puppets("puppets/en", PuppetOptions(domain="en"))
+    ceiling("puppets/en/latents.csv")
+"""
+from emsa_jax.data.puppets.ceiling import ceiling
+from emsa_jax.data.puppets.make import make_puppets
+from emsa_jax.data.puppets.world import PuppetOptions
+
+__all__ = ["PuppetOptions", "ceiling", "make_puppets"]

@@ -1,0 +1,132 @@
+"""A puppet data set on disk, in the MMSA layout, so that it goes through the same readers as real data."""
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from emsa_jax.data.puppets.clip import write_clip
+from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
+from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetOptions, draw_world
+from emsa_jax.errors import InputError
+
+LABEL_FIELDS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
+
+
+def make_puppets(
+    out_dir: str | os.PathLike, options: PuppetOptions, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Writes a data set to `out_dir`, which must not exist or be empty; all of it appears at once or nothing.
+
+    label.csv                       the MMSA header; label_T: words, label_A and label_V: as drawn
+    Raw/<video_id>/<clip_id>.mp4    56 x 56 pixels, 8 frames a second, 16 kHz mono
+    latents.csv                     id, split and every latent, for `ceiling`
+    traces.jsonl                    {"id", "polarity", "think", "score"} as the teacher wrote them
+    info.json                       language, score_range, seed, options, counts
+
+    Equal options (`workers` aside): equal bytes. progress(clips done, clips in all) is called as it goes.
+    Raises InputError if `out_dir` is taken.
+    """
+    out = Path(out_dir)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not an empty folder; remove it or name another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        staging.chmod(0o755)  # mkdtemp makes it private
+        puppets = draw_world(options)
+        _write_clips(staging / "Raw", puppets, options, progress or (lambda done, total: None))
+        _write_csv(staging / "label.csv", [_label_row(p, options) for p in puppets])
+        _write_csv(staging / "latents.csv", [_latent_row(p) for p in puppets])
+        traces = [json.dumps(row, ensure_ascii=False) + "\n" for row in write_traces(puppets, options)]
+        _write_text(staging / "traces.jsonl", "".join(traces))
+        _write_text(staging / "info.json", json.dumps(_info(options), indent=1, ensure_ascii=False) + "\n")
+        os.replace(staging, out)
+        _sync_folder(out.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _write_clips(raw: Path, puppets: list[Puppet], options: PuppetOptions, progress) -> None:
+    for video_id in {p.video_id for p in puppets}:
+        (raw / video_id).mkdir(parents=True)
+    chunks = [puppets[i : i + 32] for i in range(0, len(puppets), 32)]
+    write = partial(_write_chunk, str(raw), options.domain)
+    workers = min(options.workers or os.cpu_count() or 1, len(chunks))
+    done = 0
+    if workers == 1:
+        for chunk in chunks:
+            done += write(chunk)
+            progress(done, len(puppets))
+        return
+    # spawned, not forked: the parent may hold threads (JAX, Grain)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for count in pool.map(write, chunks):
+            done += count
+            progress(done, len(puppets))
+
+
+def _write_chunk(raw: str, domain: str, puppets: list[Puppet]) -> int:
+    for p in puppets:
+        write_clip(os.path.join(raw, p.video_id, f"{p.clip_id}.mp4"), p, DOMAINS[domain])
+    return len(puppets)
+
+
+def _label_row(p: Puppet, options: PuppetOptions) -> dict:
+    unit = DOMAINS[options.domain].score_max / 5
+    words, drawn = round(2 * p.valence * unit, 2), round(p.drawn * unit, 2)
+    annotation = POLARITIES[int(np.sign(p.level))]
+    values = (p.video_id, p.clip_id, p.text, p.score, words, drawn, drawn, annotation, p.split)
+    return dict(zip(LABEL_FIELDS, values, strict=True))
+
+
+def _latent_row(p: Puppet) -> dict:
+    row = asdict(p)
+    del row["key"]
+    speaker = row.pop("speaker")
+    return {"id": p.id, **row, **{f"speaker_{name}": round(value, 4) for name, value in speaker.items()}}
+
+
+def _info(options: PuppetOptions) -> dict:
+    domain = DOMAINS[options.domain]
+    chosen = {name: value for name, value in asdict(options).items() if name != "workers"}
+    return {
+        "schema": 1,
+        "language": domain.language,
+        "score_range": [-domain.score_max, domain.score_max],
+        "seed": options.seed,
+        "options": chosen,
+    }
+
+
+def _write_csv(path: Path, rows: list[dict]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

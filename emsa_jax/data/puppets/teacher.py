@@ -1,0 +1,108 @@
+"""The template teacher: reasoned answers for the cold start, wrong in a stated share of cases.
+
+The teacher names truly what is drawn and said, but it reads first: it believes the words of a sarcastic clip
+with probability `fooled`, and elsewhere it slips with probability `teacher_error`. (On noisy clips it judges
+by what is drawn, so there it may be wrong as well.) A filter that drops traces of the wrong polarity
+therefore drops most sarcastic clips: what survives under-represents the hard samples. That is why a policy
+cold-started on it still trusts words too much, and why reinforcement learning has something to teach.
+"""
+import numpy as np
+
+from emsa_jax.data.puppets.world import DOMAINS, SPLITS, Puppet, PuppetOptions, notch
+
+POLARITIES = {-1: "Negative", 0: "Neutral", 1: "Positive"}
+_NOTCHES = {level: notch(level) for level in range(-4, 5)}
+
+_TERMS = {
+    "en": {
+        "think": "1. words: {word}. 2. face: {mouth}, {brows}. "
+                 "3. voice: {pitch}, {contour}, {tempo}, {energy}. 4. {link}, {verdict}.",
+        "mouth": ("level mouth", "slight {}", "mild {}", "clear {}", "broad {}"),
+        "lips": ("frown", "smile"),
+        "brows": {"raised": "brows raised", "level": "brows level", "knit": "brows knit", "sad": "brows sad"},
+        "pitch": ("low", "middle", "high"),
+        "contour": ("falling", "steady", "rising"),
+        "tempo": ("slow", "even", "fast"),
+        "energy": ("soft", "normal", "loud"),
+        "agree": "all agree",
+        "outweigh": "face and voice outweigh the words",
+        "fooled": "the words decide",
+        "slip": "on the whole",
+        "verdict": ("neutral", "slightly {}", "mildly {}", "clearly {}", "strongly {}"),
+        "sign": ("negative", "positive"),
+    },
+    "zh": {
+        "think": "1. 文字：{word}。2. 表情：{mouth}，{brows}。"
+                 "3. 声音：{pitch}，{contour}，{tempo}，{energy}。4. {link}，{verdict}。",
+        "mouth": ("嘴角平", "略微{}", "有些{}", "明显{}", "尽情{}"),
+        "lips": ("撇嘴", "微笑"),
+        "brows": {"raised": "眉上扬", "level": "眉平", "knit": "眉紧皱", "sad": "眉下垂"},
+        "pitch": ("低", "中", "高"),
+        "contour": ("下降", "平稳", "上升"),
+        "tempo": ("慢", "适中", "快"),
+        "energy": ("轻", "正常", "响"),
+        "agree": "三者一致",
+        "outweigh": "表情和声音胜过文字",
+        "fooled": "以文字为准",
+        "slip": "总的来看",
+        "verdict": ("中性", "略微{}", "有些{}", "明显{}", "非常{}"),
+        "sign": ("负面", "正面"),
+    },
+}
+
+
+def write_traces(puppets: list[Puppet], options: PuppetOptions) -> list[dict]:
+    """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about."""
+    train = [p for p in puppets if p.split == SPLITS[0]]
+    rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), 4))
+    asked = np.sort(rng.permutation(len(train))[: round(options.trace_share * len(train))])
+    return [_trace(train[i], options) for i in asked]
+
+
+def _trace(puppet: Puppet, options: PuppetOptions) -> dict:
+    domain = DOMAINS[options.domain]
+    rng = np.random.default_rng((*puppet.key, 2))
+    agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
+    if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
+        level, link = puppet.drawn, "agree" if agree else "outweigh"
+    elif puppet.sarcastic:
+        level, link = 2 * puppet.valence, "fooled"
+    else:  # any other polarity than the true one
+        level = int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)]))
+        link = "slip"
+    return {
+        "id": puppet.id,
+        "polarity": POLARITIES[int(np.sign(level))],
+        "think": _think(puppet, domain.language, level, link),
+        "score": round(level / 5 * domain.score_max, 2),
+    }
+
+
+def _think(puppet: Puppet, language: str, level: int, link: str) -> str:
+    terms = _TERMS[language]
+    seen = min(_NOTCHES, key=lambda x: abs(_NOTCHES[x] - puppet.mouth))
+    return terms["think"].format(
+        word=puppet.word,
+        mouth=_graded(terms["mouth"], terms["lips"], seen),
+        brows=terms["brows"][_brows(puppet)],
+        pitch=_third(terms["pitch"], puppet.pitch, 1),
+        contour=_third(terms["contour"], puppet.contour, 1.6),
+        tempo=_third(terms["tempo"], puppet.tempo - 4, 0.5),
+        energy=_third(terms["energy"], puppet.energy, 0.9),
+        link=terms[link],
+        verdict=_graded(terms["verdict"], terms["sign"], level),
+    )
+
+
+def _graded(grades: tuple[str, ...], ends: tuple[str, str], level: int) -> str:
+    return grades[abs(level)].format(ends[level > 0])
+
+
+def _third(names: tuple[str, str, str], value: float, edge: float) -> str:
+    return names[1 + (value > edge) - (value < -edge)]
+
+
+def _brows(puppet: Puppet) -> str:
+    if abs(puppet.brow) > 0.15:
+        return "knit" if puppet.brow > 0 else "sad"
+    return "raised" if puppet.lift > 0.25 else "level"
