@@ -1,0 +1,40 @@
+"""What is rewarded and how much."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emsa_jax.errors import InputError
+
+PARTS = ("format", "polarity", "score")
+
+
+@dataclass(frozen=True)
+class RewardOptions:
+    """Weights and switches; InputError naming the field on a bad value.
+
+    weights: part name -> weight >= 0; a part that is not named weighs 1.
+    score_gate: "none" pays for the score as it is (equation 5); "polarity" only beside the true polarity.
+    consistency: "penalty" adds a part "consistency", -1 where the answer contradicts itself and 0 elsewhere.
+    plugins: parts of your own, each as "module:function" (`plugins.load_plugins`).
+    """
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    score_gate: str = "none"
+    consistency: str = "off"
+    plugins: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name, allowed in (("score_gate", ("none", "polarity")), ("consistency", ("off", "penalty"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"reward.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        known = (*PARTS, "consistency", *(spec.rpartition(":")[2] for spec in self.plugins))
+        for name, weight in self.weights.items():
+            if name not in known:
+                raise InputError(f"reward.weights.{name}: no such reward; there are {', '.join(known)}")
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+                raise InputError(f"reward.weights.{name}: must be a finite number >= 0, not {weight!r}")
+
+    def weight(self, name: str) -> float:
+        """The weight of a part."""
+        return float(self.weights.get(name, 1.0))

@@ -1,0 +1,44 @@
+"""Reward parts of the user's own, named as "module:function"."""
+
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from emsa_jax.answers.dc import Parsed
+from emsa_jax.errors import InputError
+from emsa_jax.rewards.options import PARTS
+
+Plugin = Callable[[str, Parsed, Mapping], float | None]
+
+
+def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
+    """Imports "module:function" each; the part takes the function's name. InputError naming what fails."""
+    plugins: dict[str, Plugin] = {}
+    for spec in specs:
+        where = f"reward.plugins: {spec!r}"
+        module, _, name = spec.partition(":")
+        if not module or not name.isidentifier():
+            raise InputError(f"{where} must look like 'module:function'")
+        try:
+            function = getattr(importlib.import_module(module), name)
+        except Exception as error:  # a user's module may fail in any way while it is imported
+            raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+        if not callable(function):
+            raise InputError(f"{where} is not a function")
+        if name in plugins or name in (*PARTS, "consistency"):
+            raise InputError(f"{where}: there is already a reward named {name!r}")
+        plugins[name] = function
+    return plugins
+
+
+def call_plugin(name: str, plugin: Plugin, text: str, parsed: Parsed, sample: Mapping) -> float | None:
+    """plugin(answer text, parsed, sample): a finite number, or None where the part does not apply."""
+    where = f"reward.plugins: {name!r} on sample {sample.get('id')!r}"
+    try:
+        value = plugin(text, parsed, sample)
+        value = None if value is None else float(value)
+    except Exception as error:
+        raise InputError(f"{where} failed: {type(error).__name__}: {error}") from error
+    if value is not None and not math.isfinite(value):
+        raise InputError(f"{where} returned {value}; it must be finite, or None")
+    return value

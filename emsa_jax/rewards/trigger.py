@@ -1,0 +1,63 @@
+"""Which groups are hard: every answer of theirs stays below a threshold (section III.B.3 of both papers)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from emsa_jax.errors import InputError
+from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.table import RewardTable
+
+
+@dataclass(frozen=True)
+class TriggerOptions:
+    """InputError naming the field on a bad value.
+
+    metric: "total" (the weighted sum), "polarity", or the name of another part.
+    threshold: "auto" or a number; an answer fails strictly below it.
+    trigger_fraction: the share of a group that must fail.
+    truncated_as_fail: an answer cut off at the length limit counts as 0 here, whatever it earned.
+    """
+
+    metric: str = "total"
+    threshold: str | float = "auto"
+    trigger_fraction: float = 1.0
+    truncated_as_fail: bool = True
+
+    def __post_init__(self):
+        number = isinstance(self.threshold, (int, float)) and not isinstance(self.threshold, bool)
+        if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
+            raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")
+        if self.threshold == "auto" and self.metric not in ("total", "polarity"):
+            raise InputError(f"hint.threshold: for {self.metric!r} give a number, 'auto' cannot tell")
+        if not 0 < self.trigger_fraction <= 1:
+            raise InputError(f"hint.trigger_fraction: must be in (0, 1], not {self.trigger_fraction!r}")
+
+
+def threshold(options: TriggerOptions, rewards: RewardOptions) -> float:
+    """The number itself. "auto" is what a right polarity in good form earns at least: for the total the
+    weights of format and polarity, for the polarity 1."""
+    if options.threshold != "auto":
+        return float(options.threshold)
+    return 1.0 if options.metric == "polarity" else rewards.weight("format") + rewards.weight("polarity")
+
+
+def trigger_metric(table: RewardTable, truncated: np.ndarray | None, options: TriggerOptions) -> np.ndarray:
+    """What is compared with the threshold: float64 [N, G]. `truncated`: bool [N, G].
+
+    +inf, never hard, where there is nothing to compare: no true score, or a part that does not apply.
+    """
+    if options.metric != "total" and options.metric not in table.parts:
+        raise InputError(f"hint.metric: {options.metric!r} is none of total, {', '.join(table.parts)}")
+    metric = table.total if options.metric == "total" else table.parts[options.metric]
+    if truncated is not None and options.truncated_as_fail:
+        metric = np.where(truncated, 0.0, metric)
+    unknown = np.isnan(metric) | np.isnan(table.parts["score"])
+    return np.where(unknown, np.inf, metric)
+
+
+def hard_groups(metric: np.ndarray, limit: float, trigger_fraction: float = 1.0) -> np.ndarray:
+    """bool [N]: at least `trigger_fraction` of the group's G answers lie strictly below `limit`."""
+    below = (metric < limit).sum(axis=1)
+    return below >= math.ceil(trigger_fraction * metric.shape[1] - 1e-9)
