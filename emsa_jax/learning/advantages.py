@@ -1,0 +1,74 @@
+"""Group-relative advantages: how much better an answer is than the other answers to the same prompt."""
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from emsa_jax.errors import InputError
+
+Array = Any  # numpy.ndarray or jax.Array: the functions below are pure and take either
+
+
+@dataclass(frozen=True)
+class AdvOptions:
+    """scale: divide by the standard deviation of the group, of the whole batch, or of nothing (Dr. GRPO).
+    ddof: degrees of freedom removed from the variance. eps: added to the standard deviation. min_std: a
+    group whose rewards spread less than this teaches nothing (advantage 0): it would be amplified noise."""
+
+    scale: Literal["group", "batch", "none"] = "group"
+    ddof: int = 1
+    eps: float = 1e-4
+    min_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ddof not in (0, 1):
+            raise InputError(f"ddof must be 0 or 1, not {self.ddof}")
+        if self.eps < 0 or self.min_std < 0:
+            raise InputError("eps and min_std must not be negative")
+
+
+class Advantages(NamedTuple):
+    """values [N, G]; zero_std [N] bool: groups in which every advantage is 0; std [N]: of the rewards in
+    each group."""
+
+    values: Array
+    zero_std: Array
+    std: Array
+
+
+def advantages(rewards: Array, options: AdvOptions, unscaled: Array | None = None) -> Advantages:
+    """(r - mean of the group) / (std + eps), as in GRPO (DeepSeekMath, section 4.1.2).
+
+    rewards: float [N, G], NaN where no reward applies; such an answer gets advantage 0 and is left out of
+    all statistics. unscaled: bool [N] or None; these groups are not divided by the standard deviation
+    (`hint.adv_scale: none`). NumPy in, NumPy out; JAX in, JAX out (jit-able).
+    """
+    xp = rewards.__array_namespace__()
+    valid = ~xp.isnan(rewards)
+    known = xp.where(valid, rewards, 0.0)
+    centred = xp.where(valid, known - _mean(xp, known, valid, axis=1), 0.0)
+    std = _std(xp, known, valid, 1, options.ddof)[:, 0]
+    # Equal rewards are compared as such: their mean may be off by a rounding, and that must not become an
+    # advantage.
+    spread = xp.where(valid, rewards, -xp.inf).max(1) > xp.where(valid, rewards, xp.inf).min(1)
+    zero_std = ~spread | (std < options.min_std)
+    if options.scale == "none":
+        scale = xp.ones_like(std)
+    elif options.scale == "batch":
+        scale = xp.ones_like(std) * (_std(xp, known, valid, None, options.ddof) + options.eps)
+    else:
+        scale = std + options.eps
+    if unscaled is not None:
+        scale = xp.where(unscaled, 1.0, scale)
+    scale = xp.where(scale > 0, scale, 1.0)
+    return Advantages(xp.where(zero_std[:, None], 0.0, centred / scale[:, None]), zero_std, std)
+
+
+def _mean(xp: Any, values: Array, valid: Array, axis: int | None) -> Array:
+    count = valid.sum(axis, keepdims=axis is not None)
+    return xp.where(valid, values, 0.0).sum(axis, keepdims=axis is not None) / xp.maximum(count, 1)
+
+
+def _std(xp: Any, values: Array, valid: Array, axis: int | None, ddof: int) -> Array:
+    count = valid.sum(axis, keepdims=axis is not None)
+    squares = xp.where(valid, (values - _mean(xp, values, valid, axis)) ** 2, 0.0)
+    squares = squares.sum(axis, keepdims=axis is not None)
+    return xp.where(count > ddof, xp.sqrt(squares / xp.maximum(count - ddof, 1)), 0.0)

@@ -1,0 +1,56 @@
+"""Log-probabilities of given tokens, without ever holding the logits of a whole sequence."""
+import jax
+import jax.numpy as jnp
+
+
+def token_logprobs(
+    hidden: jax.Array,
+    head: jax.Array,
+    targets: jax.Array,
+    temperature: float | jax.Array = 1.0,
+    chunk: int = 128,
+) -> tuple[jax.Array, jax.Array]:
+    """log softmax(hidden head^T / temperature) at the targets, and the entropy of that distribution in nats.
+
+    hidden: [..., T, D] final states, each judging the token beside it in `targets`. head: [V, D]. targets:
+    int [..., T]. Returns (logps, entropies), both float32 [..., T]. The work goes `chunk` positions at a
+    time and each chunk is computed again in the backward pass, so at most [..., chunk, V] logits exist. The
+    entropies carry no gradient.
+    """
+    length = targets.shape[-1]
+    chunk = min(chunk, length)
+    pieces = -(-length // chunk)
+    spare = pieces * chunk - length
+
+    def split(array: jax.Array, axis: int) -> jax.Array:
+        """Pads the sequence axis and cuts it: [..., T, ...] -> [pieces, ..., chunk, ...]."""
+        pad = [(0, 0)] * array.ndim
+        pad[axis] = (0, spare)
+        shape = array.shape[:axis] + (pieces, chunk) + array.shape[axis + 1:]
+        return jnp.moveaxis(jnp.pad(array, pad).reshape(shape), axis, 0)
+
+    @jax.checkpoint
+    def one(piece: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return _logprobs(*piece, head, temperature)
+
+    axis = targets.ndim - 1
+    _, (logps, entropies) = jax.lax.scan(
+        lambda carry, piece: (carry, one(piece)), None, (split(hidden, axis), split(targets, axis)))
+
+    def join(array: jax.Array) -> jax.Array:
+        array = jnp.moveaxis(array, 0, axis)
+        return array.reshape(array.shape[:axis] + (pieces * chunk,))[..., :length]
+
+    return join(logps), join(entropies)
+
+
+def _logprobs(
+    hidden: jax.Array, targets: jax.Array, head: jax.Array, temperature: float | jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    dtype = jnp.promote_types(jnp.float32, jnp.promote_types(hidden.dtype, head.dtype))
+    logits = jnp.einsum("...td,vd->...tv", hidden, head, preferred_element_type=dtype) / temperature
+    log_partition = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    fixed = jax.lax.stop_gradient(logits)
+    mean_logit = (jax.nn.softmax(fixed) * fixed).sum(-1)
+    return chosen - log_partition, jax.lax.stop_gradient(log_partition) - mean_logit

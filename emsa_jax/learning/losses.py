@@ -1,0 +1,207 @@
+"""The policy loss of GRPO and its relatives on [B, T] arrays, with exact means over any split into
+micro-batches.
+
+Per token: l = -min(c A, clip(c, 1 - epsilon, 1 + epsilon_high) A) + beta k3, where c is the ratio of the
+policy to the one that sampled, A the advantage of the answer, and k3 = exp(d) - d - 1 with d = ref - logp.
+The kinds differ in how l is summed up (m: mask, L_i: valid tokens of answer i, B: answers):
+
+    grpo     mean_i( sum_t m l / L_i )       bnpo, dapo   sum m l / sum m
+    seq_sum  mean_i( sum_t m l )             dr_grpo      sum m l / (B max_completion_length)
+
+`bnpo` counts the tokens of one update, `dapo` those of the whole generation: they differ by the mask given
+to `denominators`.
+"""
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from emsa_jax.errors import InputError
+from emsa_jax.learning.masked import masked_count, masked_sum
+
+Sums = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """How the loss is made.
+
+    kind: aggregation, see above.
+    beta: weight of the KL to the reference; 0 needs no reference.
+    epsilon, epsilon_high: clip range below and above 1 (epsilon_high None: the same).
+    delta: upper bound of the ratio, also where A < 0.
+    importance: ratio of each token, or of the whole answer (geometric mean, GSPO).
+    kl_clamp: upper bound of k3 at each token (verl: 10).
+    use_bias_correction_kl: k3 times the ratio.
+    top_entropy_quantile: only this share of the tokens, those of highest entropy, feels the policy gradient.
+    kl_on_zero_std_groups: whether answers of groups without spread feel the KL.
+    """
+
+    kind: Literal["grpo", "dapo", "bnpo", "dr_grpo", "seq_sum"] = "grpo"
+    beta: float = 0.04
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    delta: float | None = None
+    importance: Literal["token", "sequence"] = "token"
+    kl_clamp: float | None = None
+    use_bias_correction_kl: bool = False
+    top_entropy_quantile: float = 1.0
+    kl_on_zero_std_groups: bool = True
+
+    def __post_init__(self) -> None:
+        if self.beta < 0:
+            raise InputError(f"beta must not be negative, not {self.beta}")
+        if not 0 < self.top_entropy_quantile <= 1:
+            raise InputError(f"top_entropy_quantile must be in (0, 1], not {self.top_entropy_quantile}")
+        if self.epsilon < 0 or (self.epsilon_high is not None and self.epsilon_high < 0):
+            raise InputError("epsilon and epsilon_high must not be negative")
+
+
+def denominators(
+    mask: jax.Array, options: LossOptions, max_completion_length: int, rows: jax.Array | None = None
+) -> Sums:
+    """What the sums of `loss_sums` are divided by, from the mask [B, T] of ALL answers of the update.
+
+    rows: bool [B], answers that count (None: all). Answers without a valid token count, as they are answers
+    too; padding rows do not. Returns integers under the names of `loss_sums`.
+    """
+    answers = jnp.asarray(mask.shape[0], jnp.int32) if rows is None else masked_count(rows)
+    tokens = masked_count(mask)
+    loss = {"grpo": answers, "seq_sum": answers, "bnpo": tokens, "dapo": tokens,
+            "dr_grpo": answers * max_completion_length}[options.kind]
+    ratios = answers if options.importance == "sequence" else tokens
+    names = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
+    return {"loss": loss, "kl": tokens, "entropy": tokens} | dict.fromkeys(names, ratios)
+
+
+def entropy_threshold(entropies: jax.Array, mask: jax.Array, options: LossOptions) -> jax.Array:
+    """Lowest entropy that feels the policy gradient: the (1 - top_entropy_quantile) quantile of all valid
+    tokens."""
+    valid = jnp.where(mask.astype(bool), entropies, jnp.nan)
+    return jnp.nanquantile(valid, 1 - options.top_entropy_quantile)
+
+
+def kl_k3(logps: jax.Array, ref_logps: jax.Array, clamp: float | None = None) -> jax.Array:
+    """Schulman's k3 estimate of KL(policy || reference) per token, >= 0; the gradient flows through
+    `logps`."""
+    difference = ref_logps - logps
+    if clamp is not None:
+        difference = jnp.clip(difference, -20, 20)
+    k3 = jnp.expm1(difference) - difference
+    return k3 if clamp is None else jnp.minimum(k3, clamp)
+
+
+def loss_sums(
+    logps: jax.Array,
+    old_logps: jax.Array | None,
+    ref_logps: jax.Array | None,
+    advantages: jax.Array,
+    mask: jax.Array,
+    options: LossOptions,
+    *,
+    weights: jax.Array | None = None,
+    entropies: jax.Array | None = None,
+    threshold: jax.Array | None = None,
+    zero_std: jax.Array | None = None,
+) -> tuple[Sums, Sums]:
+    """Numerators of the loss and of the logged means, for some of the answers of an update.
+
+    logps, old_logps, ref_logps: float [B, T] log-probabilities of the answers' tokens under the policy, the
+    policy that sampled (None: this one, so the ratio is 1 with the gradient of logp) and the reference
+    (None only if beta is 0).
+    advantages: [B].
+    mask: [B, T], non-zero where a token was sampled and counts.
+    weights: [B] factor of each answer's loss.
+    entropies, threshold: [B, T] and scalar of `entropy_threshold`, needed if top_entropy_quantile < 1.
+    zero_std: bool [B], answers of groups without spread, needed if not kl_on_zero_std_groups.
+
+    Returns (sums, rows): sums, scalars to add up over micro-batches and divide by `denominators`, of which
+    "loss" is the one to differentiate; rows [B], share of each answer's tokens clipped below and above.
+    """
+    valid = mask.astype(bool)
+    logps = jnp.where(valid, logps, 0)  # what stands in masked slots must reach neither value nor gradient
+    old = jax.lax.stop_gradient(logps) if old_logps is None else jnp.where(valid, old_logps, 0)
+    log_ratio = logps - old
+    if options.importance == "sequence":
+        log_ratio = log_ratio.sum(1, keepdims=True) / masked_count(valid, 1)[:, None]
+    ratio = jnp.exp(log_ratio)
+    bounded = ratio if options.delta is None else jnp.minimum(ratio, options.delta)
+    low = 1 - options.epsilon
+    high = 1 + (options.epsilon if options.epsilon_high is None else options.epsilon_high)
+    adv = advantages[:, None]
+    loss = -jnp.minimum(bounded * adv, jnp.clip(bounded, low, high) * adv)
+    if options.top_entropy_quantile < 1:
+        if entropies is None or threshold is None:
+            raise ValueError("top_entropy_quantile < 1 needs entropies and their threshold")
+        loss = jnp.where(entropies >= threshold, loss, 0)
+
+    sums: Sums = {}
+    if options.beta > 0:
+        if ref_logps is None:
+            raise ValueError("beta > 0 needs the reference's log-probabilities")
+        kl = kl_k3(logps, jnp.where(valid, ref_logps, 0), options.kl_clamp)
+        kl = kl * ratio if options.use_bias_correction_kl else kl
+        sums["kl"] = masked_sum(kl, valid)
+        if not options.kl_on_zero_std_groups:
+            if zero_std is None:
+                raise ValueError("kl_on_zero_std_groups: false needs zero_std")
+            kl = jnp.where(zero_std[:, None], 0, kl)
+        loss = loss + options.beta * kl
+
+    per_answer = masked_sum(jnp.broadcast_to(loss, valid.shape), valid, 1)
+    if options.kind == "grpo":
+        per_answer = per_answer / masked_count(valid, 1)
+    sums["loss"] = (per_answer if weights is None else per_answer * weights).sum()
+    if entropies is not None:
+        sums["entropy"] = masked_sum(entropies, valid)
+
+    clips = {"low": (bounded < low) & (adv < 0), "high": (bounded > high) & (adv > 0)}
+    clips["region"] = clips["low"] | clips["high"]
+    shown = valid.any(1, keepdims=True) if options.importance == "sequence" else valid
+    for name, clip in clips.items():
+        sums[f"clip_ratio/{name}_mean"] = masked_sum(clip.astype(logps.dtype), shown)
+    rows = {name: masked_sum(clips[name].astype(logps.dtype), shown, 1) / masked_count(shown, 1)
+            for name in ("low", "high")}
+    return sums, rows
+
+
+def metrics(sums: Sums, rows: Sums, denominators: Sums) -> Sums:
+    """Logged values under the field's usual names, from the sums and rows of a whole update."""
+    means = {name: total / denominators[name] for name, total in sums.items()}
+    return means | {"clip_ratio/low_min": rows["low"].min(), "clip_ratio/high_max": rows["high"].max()}
+
+
+def policy_loss(
+    logps: jax.Array,
+    old_logps: jax.Array | None,
+    ref_logps: jax.Array | None,
+    advantages: jax.Array,
+    mask: jax.Array,
+    options: LossOptions,
+    max_completion_length: int,
+    *,
+    weights: jax.Array | None = None,
+    entropies: jax.Array | None = None,
+    zero_std: jax.Array | None = None,
+    rows: jax.Array | None = None,
+) -> tuple[jax.Array, Sums]:
+    """The loss of a whole update at once, (scalar, metrics); arguments as in `loss_sums` and
+    `denominators`."""
+    threshold = None
+    if options.top_entropy_quantile < 1 and entropies is not None:
+        threshold = entropy_threshold(entropies, mask, options)
+    sums, shares = loss_sums(logps, old_logps, ref_logps, advantages, mask, options, weights=weights,
+                             entropies=entropies, threshold=threshold, zero_std=zero_std)
+    logged = metrics(sums, shares, denominators(mask, options, max_completion_length, rows))
+    return logged["loss"], logged
+
+
+def polarity_nll(logps: jax.Array, mask: jax.Array, weight: float, prompts: int | jax.Array) -> jax.Array:
+    """Supervision of the forced polarity, added to the policy loss: weight * sum(-log p(polarity)) / prompts.
+
+    logps, mask: [N, K], log-probabilities of the hint's tokens and which of them count (none for prompts
+    left out). prompts: prompts of the whole update, not only those with a hint, so that micro-batches add
+    up and one hard prompt among many does not weigh as much as a batch of them.
+    """
+    return -weight * masked_sum(logps, mask) / prompts
