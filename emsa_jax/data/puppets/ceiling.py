@@ -17,8 +17,9 @@ _VIEWS = {
 
 
 def ceiling(latents_csv: str | os.PathLike) -> dict[str, float]:
-    """Polarity accuracy on the test split, for each view, of a random forest trained on the train split's cues
-    as drawn, and that of always naming the commonest polarity ("majority"). No view sees the truth itself."""
+    """Polarity accuracy on the test split, for each view, of a random forest trained on the train split's
+    cues as drawn, and that of always naming the commonest polarity ("majority"). No view sees the truth.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
     if not os.path.isfile(latents_csv):

@@ -27,7 +27,7 @@ def write_clip(path: str, puppet: Puppet, domain: Domain) -> None:
     with open(path, "wb") as file:
         with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             video = container.add_stream("mpeg4", rate=FPS, width=SIZE, height=SIZE, pix_fmt="yuv420p")
-            audio = container.add_stream("aac", rate=RATE, layout="mono")
+            audio = container.add_stream("aac", rate=RATE, layout="mono", options={"aac_coder": "fast"})
             video.bit_rate, audio.bit_rate = 300_000, 48_000
             for stream in (video, audio):
                 stream.codec_context.thread_count = 1

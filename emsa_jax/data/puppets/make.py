@@ -49,6 +49,8 @@ def make_puppets(
         traces = [json.dumps(row, ensure_ascii=False) + "\n" for row in write_traces(puppets, options)]
         _write_text(staging / "traces.jsonl", "".join(traces))
         _write_text(staging / "info.json", json.dumps(_info(options), indent=1, ensure_ascii=False) + "\n")
+        for folder in [p for p in staging.rglob("*") if p.is_dir()] + [staging]:
+            _sync_folder(folder)
         os.replace(staging, out)
         _sync_folder(out.parent)
     except BaseException:

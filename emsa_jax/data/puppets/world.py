@@ -173,7 +173,7 @@ def _blur(level: int, rng) -> int:
     """What a noisy clip shows: a neighbour of its level or nothing (a neutral truth: always a neighbour)."""
     if level and rng.random() < 0.5:
         return 0
-    return int(np.clip(level + rng.choice((-1, 1)), -4, 4))
+    return level + int(rng.choice((-1, 1)) if abs(level) < 4 else -np.sign(level))
 
 
 def _mood(drawn: int, rng) -> tuple[str, str]:

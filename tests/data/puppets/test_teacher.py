@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
+from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
+
+
+def taught(**options):
+    options = PuppetOptions(num_train=2000, num_valid=1, num_test=1, **options)
+    puppets = draw_world(options)
+    return {p.id: p for p in puppets}, write_traces(puppets, options)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_wrong_in_the_stated_shares(domain):
+    puppets, traces = taught(domain=domain, noise=0)
+    assert len(traces) == 2000
+    wrong = {True: [], False: []}
+    for trace in traces:
+        puppet = puppets[trace["id"]]
+        wrong[puppet.sarcastic].append(trace["polarity"] != POLARITIES[int(np.sign(puppet.score))])
+    assert np.mean(wrong[True]) == pytest.approx(0.7, abs=0.06)  # more than 3 standard errors
+    assert np.mean(wrong[False]) == pytest.approx(0.08, abs=0.025)
+
+
+def test_a_fooled_teacher_follows_the_words():
+    puppets, traces = taught(fooled=1, teacher_error=0, noise=0)
+    for trace in traces:
+        assert np.sign(trace["score"]) == np.sign(puppets[trace["id"]].valence)
+
+
+def test_score_and_polarity_never_disagree():
+    for trace in taught()[1]:
+        assert trace["polarity"] == POLARITIES[int(np.sign(trace["score"]))]
+
+
+def test_an_infallible_teacher_is_right_wherever_the_clip_is_clear():
+    puppets, traces = taught(fooled=0, teacher_error=0)
+    for trace in traces:
+        puppet = puppets[trace["id"]]
+        assert puppet.noisy or trace["score"] == puppet.score
+
+
+def test_think_names_what_is_drawn_in_four_parts():
+    puppets, traces = taught()
+    for trace in traces:
+        p, think = puppets[trace["id"]], trace["think"]
+        parts = [think.index(f"{n}. ") for n in (1, 2, 3, 4)]
+        words, face, voice, together = (think[a:b] for a, b in zip(parts, parts[1:] + [None], strict=True))
+        assert parts[0] == 0 and parts == sorted(parts) and len(think.split()) <= 35 and "\n" not in think
+        assert p.word in words
+        assert ("smile" in face, "frown" in face) == (p.mouth > 0.2, p.mouth < -0.2)
+        assert {"sad": "brows sad", "angry": "brows knit"}.get(p.expression, "brows") in face
+        assert ("high" in voice, "low" in voice) == (p.pitch > 1, p.pitch < -1)
+        assert ("loud" in voice, "soft" in voice) == (p.energy > 0.9, p.energy < -0.9)
+        assert trace["polarity"].lower() in together
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_vocabulary_is_small(domain):
+    thinks = [trace["think"] for trace in taught(domain=domain)[1]]
+    seen = set("".join(thinks)) if domain == "zh" else {w.strip(".,:") for t in thinks for w in t.split()}
+    assert len(seen) < 120
+
+
+def test_trace_share_is_the_share_of_train_clips_asked_about():
+    puppets, traces = taught(trace_share=0.25)
+    assert len(traces) == 500 == len({t["id"] for t in traces})
+    assert {puppets[t["id"]].split for t in traces} == {"train"}
