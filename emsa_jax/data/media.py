@@ -28,7 +28,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Frames:
-    """Sampled frames: uint8 [F, H, W, 3] (RGB) and the rate at which they were sampled, in frames a second."""
+    """Sampled frames: uint8 [F, H, W, 3] (RGB), and how many were sampled a second."""
 
     images: np.ndarray
     rate: float
@@ -43,7 +43,7 @@ def read_frames(
     duration from the frames' own time stamps, so a variable frame rate is averaged. Rotation marks are
     applied. Frames are resized by `smart_resize`. Raises Broken.
     """
-    with _reasons("video"):
+    with _reasons("video", path):
         promised = _count_frames(path)
         choose = (min_pixels, max_pixels, max_seconds)
         images, seconds, total = _pick_frames(path, _indices(promised, num_frames), *choose)
@@ -64,7 +64,7 @@ def read_sound(path: str | Path, max_seconds: float = 300.0) -> np.ndarray:
 
     wav and flac are read by libsndfile, all else by FFmpeg; resampling is soxr's high quality. Raises Broken.
     """
-    with _reasons("sound"):
+    with _reasons("sound", path):
         if Path(path).suffix.lower() in _SOUNDFILE_SUFFIXES:
             waveform, rate = _read_soundfile(path, max_seconds)
         else:
@@ -126,7 +126,7 @@ def _pick_frames(
 
 
 def _upright(image: np.ndarray, degrees: int) -> np.ndarray:
-    """Turns an image by its rotation mark, counter-clockwise degrees; marks between right angles are left alone."""
+    """Turns an image by its mark, in degrees counter-clockwise; only right angles are heeded."""
     return np.ascontiguousarray(np.rot90(image, degrees // 90)) if degrees % 90 == 0 else image
 
 
@@ -176,12 +176,12 @@ def _read_track(path: str | Path, max_seconds: float) -> tuple[np.ndarray, int]:
 
 
 @contextmanager
-def _reasons(part: str) -> Iterator[None]:
+def _reasons(part: str, path: str | Path) -> Iterator[None]:
     """Every way in which decoding fails becomes Broken: decoders raise almost anything on damaged bytes."""
     try:
         yield
     except Broken as error:
         raise Broken(f"{part}: {error}") from None
     except Exception as error:
-        message = " ".join((str(error) or repr(error)).split())
+        message = " ".join((str(error) or repr(error)).split()).replace(str(path), Path(path).name)
         raise Broken(f"{part}: {message[:200]} ({type(error).__name__})") from error

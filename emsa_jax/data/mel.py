@@ -28,9 +28,8 @@ def log_mel(waveform: np.ndarray) -> np.ndarray:
     num_frames = -(-len(waveform) // HOP)
     padded = np.pad(waveform, (0, min(WINDOW, MAX_SAMPLES - len(waveform))))
     padded = np.pad(padded, WINDOW // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][
-        :-1
-    ]  # the last would be centred on the end
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    windows = windows[:-1]  # the last would be centred on the end
     hann = np.hanning(WINDOW + 1)[:-1]
     blocks = []
     for start in range(0, len(windows), _BLOCK):

@@ -19,11 +19,11 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from PIL import Image
 
+from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
 
 SCHEMA = 1
-MEL_BINS = 128
 MANIFEST, INDEX = "manifest.json", "index.jsonl"
 _RECORD_FIELDS = {
     "schema",
@@ -270,7 +270,7 @@ class ShardWriter:
         self._writer.close()
         path = self._path()
         temporary = Path(f"{path}.tmp")
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
         self._files.append(
             {
@@ -308,12 +308,12 @@ def file_sha256(path: str | Path) -> str:
 def _write(path: Path, text: str) -> None:
     temporary = Path(f"{path}.tmp")
     temporary.write_text(text, encoding="utf-8")
-    _sync(temporary)
+    sync(temporary)
     os.replace(temporary, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

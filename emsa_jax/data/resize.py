@@ -33,7 +33,7 @@ def smart_resize(
 
 
 def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 [h, w, 3] -> uint8 [height, width, 3], bicubic with antialiasing; untouched where the size fits."""
+    """uint8 [h, w, 3] -> uint8 [height, width, 3], bicubic, antialiased; untouched where the size fits."""
     if frame.shape[:2] == (height, width):
         return frame
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))

@@ -1,0 +1,162 @@
+"""Decoding in processes of their own, so that a decoder that crashes or hangs costs one clip and not the run.
+
+Each worker is `python -m emsa_jax.data.workers`, which loads no JAX and nothing of the calling program, and
+speaks length-prefixed msgpack over its pipes: one task in, one answer out. As a worker holds one clip at a
+time, its death says which clip it was.
+"""
+
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+
+from emsa_jax.data.media import Broken
+from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.sample import Sample
+
+_HEADER = struct.Struct("<Q")
+_MEMORY_BYTES = 4 * 2**30  # of address space a worker; a forged frame size then fails in its own process
+_ATTEMPTS = 2
+
+
+def encode_all(
+    tasks: Iterable[tuple[Sample, str]], options: PrepareOptions
+) -> Iterator[tuple[Sample, bytes | Broken]]:
+    """(sample, record or why there is none) for each (sample, source sha256), in order, few held at once."""
+    count = options.workers or len(os.sched_getaffinity(0))
+    team: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    workers = [_Worker(options) for _ in range(count)]
+    for worker in workers:
+        team.put(worker)
+
+    def run(sample: Sample, source: str) -> bytes | Broken:
+        worker = team.get()
+        try:
+            return worker.encode(sample, source)
+        finally:
+            team.put(worker)
+
+    threads = ThreadPoolExecutor(count)
+    try:
+        pending: deque = deque()
+        for sample, source in tasks:
+            pending.append((sample, threads.submit(run, sample, source)))
+            if len(pending) > 2 * count:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()
+
+
+class _Worker:
+    """A decoding process, started when first needed and again after each death."""
+
+    def __init__(self, options: PrepareOptions):
+        self._options = options
+        self._process: subprocess.Popen | None = None
+
+    def encode(self, sample: Sample, source: str) -> bytes | Broken:
+        # One death may be the machine's fault (memory ran out); a clip that kills two workers is at fault.
+        for _ in range(_ATTEMPTS):
+            process = self._process or self._start()
+            try:
+                _write(process.stdin, {"sample": asdict(sample), "source": source})
+                answer = _read(process.stdout)
+            except BrokenPipeError:
+                answer = None
+            if answer is not None:
+                return answer["record"] if "record" in answer else Broken(answer["broken"])
+            code = self._bury()
+        if code == -signal.SIGALRM:
+            return Broken(f"decoding took longer than {self._options.timeout_seconds:g} s")
+        return Broken(
+            f"the decoder crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        )
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._bury()
+
+    def _start(self) -> subprocess.Popen:
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        _write(self._process.stdin, asdict(self._options))
+        if _read(self._process.stdout) is None:
+            raise RuntimeError(f"a decoding process does not start (exit code {self._bury()})")
+        return self._process
+
+    def _bury(self) -> int:
+        process, self._process = self._process, None
+        process.stdout.close()
+        try:
+            process.stdin.close()  # the end of its tasks
+        except BrokenPipeError:
+            pass
+        return process.wait()
+
+
+def _write(pipe: BinaryIO, message: dict[str, Any]) -> None:
+    payload = msgpack.packb(message)
+    pipe.write(_HEADER.pack(len(payload)) + payload)
+    pipe.flush()
+
+
+def _read(pipe: BinaryIO) -> dict[str, Any] | None:
+    """The next message; None where the other side has gone."""
+    header = pipe.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None
+    (size,) = _HEADER.unpack(header)
+    payload = pipe.read(size)
+    return msgpack.unpackb(payload) if len(payload) == size else None
+
+
+def _serve() -> None:
+    import resource
+
+    from emsa_jax.data.encode import encode
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it closes our input
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
+    options = PrepareOptions(**_read(tasks))
+    _write(answers, {})
+    while (task := _read(tasks)) is not None:
+        signal.setitimer(signal.ITIMER_REAL, options.timeout_seconds)  # unhandled: it ends this process
+        try:
+            answer = {"record": encode(Sample(**task["sample"]), task["source"], options)}
+        except Broken as reason:
+            answer = {"broken": str(reason)}
+        except MemoryError:
+            answer = {"broken": "it does not fit into memory"}
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            _write(answers, answer)
+        except BrokenPipeError:
+            break
+
+
+if __name__ == "__main__":
+    _serve()
