@@ -1,0 +1,111 @@
+"""Hash manifests: every file of a directory by size and sha256, so that no flipped bit is ever used
+unnoticed."""
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "MANIFEST.json"
+
+
+def write_atomic(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fsync(path.parent)
+
+
+def fsync(path: str | os.PathLike) -> None:
+    """Waits until a file, or the list of names in a directory, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(directory: str | os.PathLike, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Hashes all files below `directory` into MANIFEST.json, its last file, and returns what was written.
+
+    extra: JSON values to keep with it. Every file is on the disk before the manifest is.
+    Raises OSError for anything that is not a plain file or directory.
+    """
+    root = Path(directory)
+    files = {}
+    for name in _names(root):
+        path = root / name
+        if path.is_symlink() or not path.is_file():
+            raise OSError(f"{path} is not a plain file and cannot be part of a manifest")
+        fsync(path)
+        files[name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
+    for folder, _, _ in os.walk(root):
+        fsync(folder)
+    body = {"files": files, "extra": dict(extra or {})}
+    write_atomic(root / NAME, _encode(body))
+    return body
+
+
+def read_manifest(directory: str | os.PathLike) -> dict[str, Any]:
+    """The manifest's {"files", "extra"}. Raises OSError if it is absent and ValueError if it is damaged."""
+    data = (Path(directory) / NAME).read_bytes()
+    try:
+        body = json.loads(data)
+        del body["sha256"]
+        sound = _encode(body) == data  # to the byte: it is hashed like the files it lists
+    except Exception as error:  # whatever a damaged file makes of itself
+        raise ValueError(f"{NAME} is damaged") from error
+    if not sound:
+        raise ValueError(f"{NAME} is damaged")
+    return body
+
+
+def verify(directory: str | os.PathLike) -> list[str]:
+    """What is wrong with a directory according to its manifest; an empty list if nothing is. Never raises."""
+    root = Path(directory)
+    try:
+        listed = read_manifest(root)["files"]
+    except (OSError, ValueError) as error:
+        return [str(error) if isinstance(error, ValueError) else f"{NAME} is missing or unreadable"]
+    found = set(_names(root))
+    problems = [f"{name} is missing" for name in sorted(listed.keys() - found)]
+    problems += [f"{name} is not in {NAME}" for name in sorted(found - listed.keys())]
+    for name in sorted(found & listed.keys()):
+        path, expected = root / name, listed[name]
+        try:
+            if path.is_symlink() or not path.is_file():
+                problems.append(f"{name} is not a plain file")
+            elif (size := path.stat().st_size) != expected["size"]:
+                problems.append(f"{name} has {size} bytes instead of {expected['size']}")
+            elif sha256_file(path) != expected["sha256"]:
+                problems.append(f"{name} has changed since it was written")
+        except OSError as error:
+            problems.append(f"{name} cannot be read: {error.strerror}")
+    return problems
+
+
+def _names(root: Path) -> list[str]:
+    """Everything below root that is not a real directory, as posix paths, but the manifest itself."""
+    names = []
+    for folder, folders, files in os.walk(root):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        names += [(Path(folder) / name).relative_to(root).as_posix() for name in files + links]
+    return sorted(name for name in names if name != NAME)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    """The manifest's bytes; "sha256" is the hash of the rest, so that a flip in the manifest shows too."""
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**body, "sha256": digest}, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"

@@ -1,0 +1,77 @@
+import os
+import random
+
+import pytest
+
+from emsa_jax.manifest import NAME, read_manifest, verify, write_atomic, write_manifest
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "a.bin").write_bytes(random.Random(0).randbytes(3000))
+    (tmp_path / "deep" / "er" / "b.txt").write_text("hello")
+    (tmp_path / "empty").write_bytes(b"")
+    write_manifest(tmp_path, {"step": 3})
+    return tmp_path
+
+
+def test_sound(tree):
+    assert verify(tree) == []
+    body = read_manifest(tree)
+    assert sorted(body["files"]) == ["a.bin", "deep/er/b.txt", "empty"] and body["extra"] == {"step": 3}
+    assert body["files"]["deep/er/b.txt"]["size"] == 5
+
+
+def test_every_kind_of_damage_is_named(tree):
+    os.remove(tree / "deep" / "er" / "b.txt")
+    (tree / "new").write_text("x")
+    (tree / "empty").write_text("y")
+    data = bytearray((tree / "a.bin").read_bytes())
+    data[100] ^= 4
+    (tree / "a.bin").write_bytes(data)
+    assert verify(tree) == [
+        "deep/er/b.txt is missing",
+        f"new is not in {NAME}",
+        "a.bin has changed since it was written",
+        "empty has 1 bytes instead of 0",
+    ]
+
+
+def test_every_flip_in_the_manifest_is_seen(tree):
+    path = tree / NAME
+    sound = path.read_bytes()
+    for position in range(len(sound)):
+        for bit in (0, 5, 7):
+            data = bytearray(sound)
+            data[position] ^= 1 << bit
+            path.write_bytes(data)
+            with pytest.raises(ValueError, match="damaged"):
+                read_manifest(tree)
+    path.write_bytes(sound)
+    assert verify(tree) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"files": 3}', b"\xff\xfe", b"[" * 100_000])
+def test_strange_manifests(tree, data):
+    (tree / NAME).write_bytes(data)
+    assert verify(tree) == [f"{NAME} is damaged"]
+
+
+def test_missing_manifest_or_directory(tree, tmp_path):
+    os.remove(tree / NAME)
+    assert verify(tree) == verify(tmp_path / "nowhere") == [f"{NAME} is missing or unreadable"]
+
+
+def test_links_are_refused(tree):
+    os.remove(tree / "a.bin")
+    os.symlink("/dev/zero", tree / "a.bin")
+    assert verify(tree) == ["a.bin is not a plain file"]
+    with pytest.raises(OSError, match="plain file"):
+        write_manifest(tree)
+
+
+def test_write_atomic_replaces_whole(tmp_path):
+    write_atomic(tmp_path / "f", b"one")
+    write_atomic(tmp_path / "f", b"two")
+    assert (tmp_path / "f").read_bytes() == b"two" and os.listdir(tmp_path) == ["f"]
