@@ -1,0 +1,145 @@
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+from emsa_jax.data import records as R
+from emsa_jax.data.sample import SPLITS, Sample
+from emsa_jax.errors import InputError
+
+
+def packed(number, frame_format="raw", split="train"):
+    rng = np.random.default_rng(number)
+    frames = rng.integers(0, 256, (3, 56, 28, 3), dtype=np.uint8)
+    mel = rng.standard_normal((5, 128)).astype(np.float32)
+    pcm = rng.integers(-32768, 32767, 800).astype(np.int16)
+    sample = Sample(f"clip {number}", "words 词", 0.5, split, language="zh")
+    options = R.PrepareOptions(frame_format=frame_format)
+    return (frames, mel, pcm), R.pack(sample, frames, 2.5, mel, pcm, "sha", options)
+
+
+def write(directory, number=6, shard_bytes=40_000):
+    os.makedirs(directory)
+    writer = R.ShardWriter(directory, "train", shard_bytes)
+    made = [packed(i)[1] for i in range(number)]
+    for record in made:
+        writer.add(record)
+    files = writer.close()
+    index = R.write_index(directory, map(R.entry, made))
+    manifest = R.Manifest(
+        R.SCHEMA, "inputs", (-1.0, 1.0), ["zh"], dict.fromkeys(SPLITS, 0) | {"train": number}, {}, files,
+        index,
+        R.digest([*files, index]), [], 3, 56 * 28, 5, 7, 7.0, {},
+    )  # fmt: skip
+    R.write_manifest(directory, manifest)
+    return manifest, made
+
+
+def test_raw_records_come_back_exactly():
+    (frames, mel, pcm), record = packed(0)
+    clip = R.unpack(record)
+    assert (clip.id, clip.text, clip.score, clip.split, clip.language) == (
+        "clip 0",
+        "words 词",
+        0.5,
+        "train",
+        "zh",
+    )
+    np.testing.assert_array_equal(clip.frames, frames)
+    np.testing.assert_array_equal(clip.mel, mel.astype(np.float16).astype(np.float32))
+    assert clip.mel.dtype == np.float32 and clip.frame_rate == 2.5
+    np.testing.assert_array_equal(R.unpack_pcm(record), pcm)
+    assert R.entry(record) == R.Entry("clip 0", "words 词", 0.5, "train", "zh", 3, 56, 28, 2.5, 5)
+
+
+def test_jpeg_records_come_back_closely():
+    smooth = np.linspace(0, 255, 56 * 28 * 3).reshape(1, 56, 28, 3).astype(np.uint8)
+    nothing = np.zeros((0, 128)), np.zeros(0, np.int16)
+    clip = R.unpack(R.pack(Sample("a", "", None, "test"), smooth, 1.0, *nothing, "", R.PrepareOptions()))
+    assert np.abs(clip.frames.astype(int) - smooth).mean() < 2
+    assert clip.mel.shape == (0, 128) and clip.score is None
+
+
+def test_shards_and_index(tmp_path):
+    manifest, made = write(tmp_path / "r")
+    assert len(manifest.files) > 1 and sum(f["records"] for f in manifest.files) == 6
+    assert R.read_manifest(tmp_path / "r") == manifest
+    R.verify(tmp_path / "r")
+    source = R.RecordSource(tmp_path / "r", "train")
+    assert [source[i] for i in range(len(source))] == made
+    assert [e.id for e in R.read_index(tmp_path / "r", "train")] == [f"clip {i}" for i in range(6)]
+    assert len(R.RecordSource(tmp_path / "r", "test")) == 0
+    assert not [name for name in os.listdir(tmp_path / "r") if name.endswith(".tmp")]
+
+
+def test_same_records_same_bytes(tmp_path):
+    assert write(tmp_path / "a")[0].digest == write(tmp_path / "b")[0].digest
+
+
+def test_missing_and_cut_shards_are_named(tmp_path):
+    manifest, _ = write(tmp_path / "r")
+    path = tmp_path / "r" / manifest.files[1]["name"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with pytest.raises(InputError, match=f"{path.name} has {len(content) - 1} bytes"):
+        R.RecordSource(tmp_path / "r", "train")
+    path.unlink()
+    with pytest.raises(InputError, match=f"{path.name} is missing"):
+        R.RecordSource(tmp_path / "r", "train")
+
+
+def test_flipped_bits_never_pass(tmp_path):
+    manifest, made = write(tmp_path / "r", number=3, shard_bytes=10**9)
+    path = tmp_path / "r" / manifest.files[0]["name"]
+    content = path.read_bytes()
+    rng, raised = np.random.default_rng(0), 0
+    for position in rng.integers(0, len(content), 100).tolist():
+        path.write_bytes(content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :])
+        with pytest.raises(InputError, match=path.name):
+            R.verify(tmp_path / "r")
+        try:
+            source = R.RecordSource(tmp_path / "r", "train")
+            assert [source[i] for i in range(3)] == made  # the flip hit padding
+        except InputError as error:
+            assert path.name in str(error)
+            raised += 1
+    assert raised > 20
+
+
+def test_manifest_is_checked(tmp_path):
+    with pytest.raises(InputError, match="run prepare"):
+        R.read_manifest(tmp_path)
+    write(tmp_path / "r")
+    path = tmp_path / "r" / R.MANIFEST
+    good = json.loads(path.read_text())
+    broken = [
+        {**good, "schema": 2},
+        {**good, "extra": 1},
+        {**good, "counts": {"train": 5}},
+        [],
+        {**good, "digest": ""},
+    ]
+    for content in broken:
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match="prepare the data again"):
+            R.read_manifest(tmp_path / "r")
+    path.write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        R.read_manifest(tmp_path / "r")
+
+
+@pytest.mark.parametrize("record", [b"", b"\xc1", b"\x80", b"\x93\x01\x02\x03"])
+def test_foreign_bytes_are_no_record(record):
+    with pytest.raises(InputError):
+        R.unpack(record)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("frame_format", "png"), ("jpeg_quality", 0), ("num_frames", 0), ("min_pixels", 10**9), ("workers", -1)],
+)
+def test_options_are_checked(field, value):
+    with pytest.raises(InputError, match=field):
+        dataclasses.replace(R.PrepareOptions(), **{field: value})
