@@ -2,7 +2,8 @@
 between them.
 
 Field types: bool, int, float, str, Literal, unions and None of these, tuple[X, ...], tuple[X, Y], dict[str,
-X], and dataclasses of such fields. """
+X], and dataclasses of such fields.
+"""
 import dataclasses
 import difflib
 import hashlib
@@ -25,7 +26,8 @@ def to_config_dict(options: Any) -> ConfigDict:
     `--config.a.b=1`.
 
     A field that takes several types (`float | None`, `Literal["auto"] | float`) takes any literal there,
-    `none` included. """
+    `none` included.
+    """
     hints = get_type_hints(type(options))
     names = [field.name for field in dataclasses.fields(options)]
     return ConfigDict({name: _to_edge(getattr(options, name), hints[name]) for name in names})
@@ -35,7 +37,8 @@ def from_config_dict(cls: type[T], config: Mapping[str, Any] | ConfigDict, path:
     """The frozen dataclass of a config, every field checked against its annotation.
 
     Absent fields take their defaults. Raises InputError naming the dotted field: an unknown one (with the
-    nearest known), a missing one, a value of the wrong type or outside its choices, NaN or infinity. """
+    nearest known), a missing one, a value of the wrong type or outside its choices, NaN or infinity.
+    """
     if not isinstance(config, Mapping | ConfigDict):
         raise InputError(f"{path} must be a group of fields, not {_show(config)}")
     hints = get_type_hints(cls)

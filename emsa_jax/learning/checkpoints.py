@@ -1,0 +1,147 @@
+"""Checkpoints that are whole, verified, or not there. The only file that knows Orbax.
+
+A step is written under a temporary name, hashed (Orbax itself notices almost no flipped bit), and renamed
+into place as the last act; an old step is renamed away before it is deleted. So whatever moment the process
+is killed at, what bears a step's name is complete, and what does not is rubbish that the next start
+removes.
+
+    <directory>/<step>/state/            the arrays, by Orbax
+    <directory>/<step>/meta.json         what the caller keeps with them, and the list of arrays
+    <directory>/<step>/MANIFEST.json     size and sha256 of all of these
+"""
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from emsa_jax.errors import InputError
+from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
+
+log = logging.getLogger(__name__)
+
+RUBBISH = ".unfinished-"
+
+
+class Checkpoints:
+    """The steps kept in one directory by one process. Saving is synchronous."""
+
+    def __init__(self, directory: str | os.PathLike, keep: int = 2) -> None:
+        """keep: how many of the newest steps stay, at least 1."""
+        if keep < 1:
+            raise InputError(f"keep must be at least 1, not {keep}")
+        self.directory = Path(directory).absolute()
+        self.keep = keep
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write checkpoints to {directory}: {error.strerror}") from error
+        for path in self.directory.glob(f"{RUBBISH}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def steps(self) -> list[int]:
+        """Steps that are there, oldest first, sound or not."""
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> Path:
+        """Writes a pytree of arrays and a JSON-able meta, then deletes what is older than the `keep` newest.
+
+        The step must not be there yet, unless damaged. Returns its directory. Whatever fails (a full disk,
+        say) is raised with nothing left behind and no older step touched.
+        """
+        leaves = _named(state)
+        record = {"meta": dict(meta), "arrays": _describe(leaves)}
+        encoded = json.dumps(record, sort_keys=True, indent=1).encode() + b"\n"
+        final = self.directory / str(step)
+        if final.exists():
+            if not verify(final):
+                raise ValueError(f"step {step} is already in {self.directory}")
+            self._discard(step)
+        working = self.directory / f"{RUBBISH}{step}-saving"
+        shutil.rmtree(working, ignore_errors=True)
+        try:
+            working.mkdir()
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+                checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
+            write_atomic(working / "meta.json", encoded)
+            write_manifest(working, {"step": step})
+            os.rename(working, final)
+        except BaseException:
+            shutil.rmtree(working, ignore_errors=True)
+            raise
+        fsync(self.directory)
+        for old in [old for old in self.steps() if old < step][: 1 - self.keep or None]:
+            self._discard(old)
+        return final
+
+    def restore_newest(self, abstract: Any) -> tuple[Any, dict[str, Any], int] | None:
+        """(state, meta, step) of the newest step whose hashes all hold; None if no step was ever finished.
+
+        abstract: tree of arrays or ShapeDtypeStructs (with sharding, if any) as `state` was saved; the
+        values come back bit for bit. Damaged steps are named in one warning each. Raises InputError if
+        there are steps and none is sound (never a silent fresh start), or if the sound one holds other
+        arrays than `abstract`.
+        """
+        damaged = []
+        for step in reversed(self.steps()):
+            problems = verify(self.directory / str(step))
+            if not problems:
+                state, meta = self._restore(step, abstract)
+                return state, meta, step
+            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+            damaged.append(f"step {step} ({problems[0]}{more})")
+            log.warning("checkpoint %s is damaged and left aside: %s%s",
+                        self.directory / str(step), problems[0], more)
+        if damaged:
+            raise InputError(f"no checkpoint in {self.directory} is sound: {', '.join(damaged)}; "
+                             "put a sound copy back, or remove the directory to start afresh")
+        return None
+
+    def _restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
+        path = self.directory / str(step)
+        record = json.loads((path / "meta.json").read_bytes())
+        wanted = {name: _abstract(leaf) for name, leaf in _named(abstract).items()}
+        saved, expected = record["arrays"], _describe(wanted)
+        for name in sorted(saved.keys() | expected.keys()):
+            if saved.get(name) != expected.get(name):
+                raise InputError(f"checkpoint {path} is of another model or optimizer: {name} is "
+                                 f"{saved.get(name, 'absent')} there and {expected.get(name, 'absent')} here")
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
+            restored = checkpointer.restore(
+                path / "state", args=ocp.args.PyTreeRestore(wanted, restore_args=arguments))
+        leaves = [restored[name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(abstract), leaves), record["meta"]
+
+    def _discard(self, step: int) -> None:
+        rubbish = self.directory / f"{RUBBISH}{step}-old"
+        shutil.rmtree(rubbish, ignore_errors=True)
+        os.rename(self.directory / str(step), rubbish)
+        shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The tree's leaves by dotted path, in its order: independent of container classes, and readable on
+    disk."""
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+    if len(named) != len(paths):
+        raise ValueError("two leaves of the state have the same dotted path")
+    return named
+
+
+def _describe(leaves: Mapping[str, Any]) -> dict[str, str]:
+    """name -> "float32[3,4]"."""
+    return {name: f"{np.dtype(leaf.dtype).name}[{','.join(map(str, leaf.shape))}]"
+            for name, leaf in leaves.items()}
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -1,0 +1,222 @@
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from emsa_jax.errors import InputError
+from emsa_jax.learning.checkpoints import Checkpoints
+from emsa_jax.learning.state import create_state
+from emsa_jax.manifest import NAME
+
+
+def make_state(seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    low = jax.random.normal(keys[1], (4,), jnp.bfloat16)
+    params = {"lora": {"a": jax.random.normal(keys[0], (3, 4)), "b": low}}
+    train = create_state(params, optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)))
+    odd = jnp.asarray([jnp.nan, -0.0, jnp.inf, 1e-42])
+    return {"train": train, "key": jax.random.key_data(keys[2]), "odd": odd}
+
+
+def bits(tree):
+    return [(leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(tree)]
+
+
+def files_of(directory):
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names)
+
+
+def flip(path, bit):
+    with open(path, "r+b") as file:
+        file.seek(bit // 8)
+        byte = file.read(1)[0]
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def test_restore_is_bit_exact_and_keeps_the_tree(tmp_path):
+    state = make_state()
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} >= {"float32", "bfloat16", "int32", "uint32"}
+    Checkpoints(tmp_path).save(7, state, {"epoch": 1, "plan": "abc"})
+    abstract = jax.eval_shape(make_state)
+    restored, meta, step = Checkpoints(tmp_path).restore_newest(abstract)
+    assert (step, meta) == (7, {"epoch": 1, "plan": "abc"})
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    assert bits(restored) == bits(state)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(restored))
+
+
+def test_nothing_saved_yet(tmp_path):
+    assert Checkpoints(tmp_path / "new").restore_newest(make_state()) is None
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in range(1, 5):
+        checkpoints.save(step, {"x": jnp.full(2, step)}, {})
+    assert checkpoints.steps() == [3, 4] and sorted(os.listdir(tmp_path)) == ["3", "4"]
+    single = Checkpoints(tmp_path, keep=1)
+    single.save(5, {"x": jnp.full(2, 5)}, {})
+    assert single.steps() == [5]
+    with pytest.raises(ValueError, match="already"):
+        single.save(5, {"x": jnp.full(2, 5)}, {})
+
+
+def test_a_damaged_step_is_named_and_the_one_before_taken(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"x": jnp.arange(100.0) + step}, {"step": step})
+    victim = max(files_of(tmp_path / "2" / "state"), key=os.path.getsize)
+    flip(victim, 8 * os.path.getsize(victim) // 2)
+    with caplog.at_level(logging.WARNING):
+        state, meta, step = checkpoints.restore_newest({"x": jnp.zeros(100)})
+    assert step == 1 and meta == {"step": 1} and state["x"][0] == 1
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path / "2") in line and os.path.basename(victim) in line and "\n" not in line
+    checkpoints.save(2, {"x": jnp.arange(100.0) + 2}, {"step": 2})  # the damaged one makes way
+    assert checkpoints.restore_newest({"x": jnp.zeros(100)})[2] == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "manifest", "empty", "extra", "swap"])
+def test_never_a_silent_fresh_start(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"x": jnp.arange(100.0) * step}, {})
+    shutil.copytree(tmp_path / "2", tmp_path / "copy")
+    for step in ("2", "1"):
+        folder = tmp_path / step
+        if damage == "flip":
+            flip(folder / "meta.json", 100)
+        elif damage == "manifest":
+            os.remove(folder / NAME)
+        elif damage == "empty":
+            shutil.rmtree(folder / "state")
+        elif damage == "extra":
+            (folder / "state" / "more").write_text("x")
+        elif damage == "swap":
+            shutil.rmtree(folder / "state")
+            shutil.copytree(tmp_path / ("copy" if step == "1" else "1") / "state", folder / "state")
+    with pytest.raises(InputError, match=r"step 2 \(.*step 1 \("):
+        checkpoints.restore_newest({"x": jnp.zeros(100)})
+
+
+def test_another_model_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"x": jnp.zeros((2, 3))}, {})
+    for other, text in [({"x": jnp.zeros((3, 2))}, r"x is float32\[2,3\] there and float32\[3,2\] here"),
+                        ({"x": jnp.zeros((2, 3)), "y": jnp.zeros(1)}, "y is absent there"),
+                        ({"x": jnp.zeros((2, 3), jnp.bfloat16)}, "bfloat16")]:
+        with pytest.raises(InputError, match=text):
+            checkpoints.restore_newest(other)
+
+
+def test_every_flipped_bit_is_detected(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    state = make_state()
+    checkpoints.save(1, state, {"note": "x"})
+    paths, chance = files_of(tmp_path), random.Random(0)
+    sizes = [os.path.getsize(path) for path in paths]
+    for _ in range(200):
+        path = chance.choices(paths, [size + 200 for size in sizes])[0]
+        if not (size := os.path.getsize(path)):
+            continue
+        bit = chance.randrange(8 * size)
+        flip(path, bit)
+        with pytest.raises(InputError, match="step 1"):
+            checkpoints.restore_newest(state)
+        flip(path, bit)
+    assert bits(checkpoints.restore_newest(state)[0]) == bits(state)
+
+
+SAVER = """
+    import sys, jax.numpy as jnp
+    from emsa_jax.learning.checkpoints import Checkpoints
+    checkpoints = Checkpoints(sys.argv[1], keep=2)
+    found = checkpoints.restore_newest({"x": jnp.zeros(1000), "y": jnp.zeros(3, jnp.int32)})
+    step = found[2] if found else 0
+    while True:
+        step += 1
+        state = {"x": jnp.full(1000, float(step)), "y": jnp.full(3, step, jnp.int32)}
+        print("saving", flush=True)
+        checkpoints.save(step, state, {"step": step})
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+    chance, newest = random.Random(3), 0
+    abstract = {"x": jnp.zeros(1000), "y": jnp.zeros(3, jnp.int32)}
+    command = [sys.executable, "-c", textwrap.dedent(SAVER), str(tmp_path)]
+    for _ in range(5):
+        saver = subprocess.Popen(command, stdout=subprocess.PIPE)
+        for _ in range(chance.randint(1, 4)):
+            assert saver.stdout.readline() == b"saving\n"
+        time.sleep(chance.uniform(0, 0.2))
+        saver.send_signal(signal.SIGKILL)
+        saver.wait()
+        found = Checkpoints(tmp_path).restore_newest(abstract)
+        if found is None and newest == 0:
+            continue  # killed before the first step was whole
+        state, meta, step = found
+        assert step >= newest and meta == {"step": step}
+        assert np.all(state["x"] == step) and np.all(state["y"] == step)
+        assert not [name for name in os.listdir(tmp_path) if not name.isdecimal()]
+        newest = step
+    assert newest > 3
+
+
+def test_leftovers_of_every_crash_point_are_harmless(tmp_path):
+    """As if killed between Orbax and the manifest, before the rename, and in the midst of a deletion."""
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2):
+        checkpoints.save(step, {"x": jnp.full(5, step)}, {})
+    shutil.copytree(tmp_path / "2", tmp_path / ".unfinished-3-saving")
+    os.remove(tmp_path / ".unfinished-3-saving" / NAME)
+    shutil.copytree(tmp_path / "1", tmp_path / ".unfinished-1-old")
+    shutil.rmtree(tmp_path / ".unfinished-1-old" / "state")
+    again = Checkpoints(tmp_path)
+    assert again.restore_newest({"x": jnp.zeros(5, jnp.int32)})[2] == 2
+    again.save(3, {"x": jnp.full(5, 3)}, {})
+    assert sorted(os.listdir(tmp_path)) == ["2", "3"]
+
+
+def test_saving_is_quick(tmp_path):
+    state = {f"layer{i}": jax.random.normal(jax.random.key(i), (130, 256)) for i in range(40)}
+    checkpoints, times = Checkpoints(tmp_path), []
+    for step in range(4):
+        start = time.perf_counter()
+        checkpoints.save(step, state, {})
+        times.append(time.perf_counter() - start)
+    print("seconds to save 5.3 MB:", [round(seconds, 3) for seconds in times])
+    assert min(times) < 1  # 0.1 on an idle machine; this one may be busy
+
+
+def test_meta_must_be_json(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(TypeError):
+        checkpoints.save(1, {"x": jnp.zeros(2)}, {"bad": object()})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_save_leaves_everything_as_it_was(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, {"x": jnp.zeros(2)}, {})
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("emsa_jax.learning.checkpoints.write_manifest", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(2, {"x": jnp.ones(2)}, {})
+    assert os.listdir(tmp_path) == ["1"]
+    assert checkpoints.restore_newest({"x": jnp.zeros(2)})[2] == 1
