@@ -1,0 +1,78 @@
+"""What a person sees while a job runs: plain lines and progress with the time left."""
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[..., None]
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could command a terminal: answers and labels are not
+    ours."""
+    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
+
+
+def say(text: str) -> None:
+    """One plain line on the standard output."""
+    print(printable(text), flush=True)
+
+
+@contextlib.contextmanager
+def progress(total: int, description: str, start: int = 0, every: float = 10.0) -> Iterator[Advance]:
+    """Shows how far a loop is: a bar where stderr is a terminal, else a line each `every` seconds and at
+    the end.
+
+    start: steps made by an earlier run; the time left is judged by this run's pace alone.
+    Yields advance(steps=1, note=""), to be called after each step; the note stands beside the count.
+    """
+    shown = _bar if sys.stderr.isatty() else _lines
+    with shown(total, printable(description), start, every) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _bar(total: int, description: str, start: int, every: float) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, completed=start, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            bar.update(task, advance=steps, note=printable(note))
+
+        yield advance
+
+
+@contextlib.contextmanager
+def _lines(total: int, description: str, start: int, every: float) -> Iterator[Advance]:
+    begun = shown = time.monotonic()
+    done = start
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        nonlocal done, shown
+        done += steps
+        now = time.monotonic()
+        if now - shown >= every or done >= total:
+            shown = now
+            left = (now - begun) / max(done - start, 1) * max(total - done, 0)
+            line = f"{description} {done}/{total}, {_clock(now - begun)} gone, {_clock(left)} left"
+            print(f"{line}  {printable(note)}".rstrip(), file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -1,0 +1,93 @@
+"""metrics.jsonl, one row a step, and TensorBoard curves made from the same rows."""
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from emsa_jax.errors import InputError
+from emsa_jax.manifest import write_atomic
+
+
+class MetricLog:
+    """The rows of one stage, appended to a file that all stages share: {"stage", "step", "time", name:
+    number ...}.
+
+    The file is the truth and TensorBoard its picture: a stage that goes on has its curves drawn anew from
+    the rows.
+    """
+
+    def __init__(self, path: str | os.PathLike, stage: str, tensorboard: str | os.PathLike) -> None:
+        """path: metrics.jsonl. tensorboard: directory of this stage's curves. A line torn by a kill is
+        removed."""
+        self.path, self.stage, self.tensorboard = Path(path), stage, Path(tensorboard)
+        self._writer: SummaryWriter | None = None
+        data = self.path.read_bytes() if self.path.exists() else b""
+        if data and not data.endswith(b"\n"):
+            write_atomic(self.path, data[: data.rfind(b"\n") + 1])
+        self._redraw()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """This stage's rows so far. Raises InputError naming the line that is no row."""
+        return [row for row in self._all() if row["stage"] == self.stage]
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Appends a step's values: numbers, or arrays of one number. NaN and infinities become null in the
+        file."""
+        numbers = {name: _number(value) for name, value in values.items()}
+        kept = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        row = {"stage": self.stage, "step": int(step), "time": round(time.time(), 3)} | kept
+        with open(self.path, "a", encoding="utf-8") as file:  # opened anew: another log may have replaced it
+            file.write(json.dumps(row) + "\n")
+        self._draw(row)
+
+    def truncate_after(self, step: int) -> None:
+        """Forgets this stage's rows of later steps, which a run that resumes from `step` will write again."""
+        rows = self._all()
+        kept = [row for row in rows if row["stage"] != self.stage or row["step"] <= step]
+        if len(kept) == len(rows):
+            return
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._redraw()
+
+    def close(self) -> None:
+        """Flushes the curves; the rows are on file already."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _all(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        if not self.path.exists():
+            return rows
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                rows.append({"stage": str(row["stage"]), "step": int(row["step"])} | row)
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{self.path}, line {number} is not a row of metrics; remove the line") from error
+        return rows
+
+    def _redraw(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        self._writer = SummaryWriter(str(self.tensorboard), flush_secs=10)
+        for row in self.rows():
+            self._draw(row)
+
+    def _draw(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in ("stage", "step", "time") and value is not None:
+                self._writer.add_scalar(name, value, row["step"], walltime=row.get("time"))
+
+
+def _number(value: Any) -> float | int:
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
