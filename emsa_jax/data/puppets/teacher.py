@@ -16,14 +16,13 @@ _NOTCHES = {level: notch(level) for level in range(-4, 5)}
 _TERMS = {
     "en": {
         "think": "1. words: {word}. 2. face: {mouth}, {brows}. "
-                 "3. voice: {pitch}, {contour}, {tempo}, {energy}. 4. {link}, {verdict}.",
+                 "3. voice: {pitch}, {contour}, {tempo}. 4. {link}, {verdict}.",
         "mouth": ("level mouth", "slight {}", "mild {}", "clear {}", "broad {}"),
         "lips": ("frown", "smile"),
         "brows": {"raised": "brows raised", "level": "brows level", "knit": "brows knit", "sad": "brows sad"},
         "pitch": ("low", "middle", "high"),
         "contour": ("falling", "steady", "rising"),
         "tempo": ("slow", "even", "fast"),
-        "energy": ("soft", "normal", "loud"),
         "agree": "all agree",
         "outweigh": "face and voice outweigh the words",
         "fooled": "the words decide",
@@ -33,14 +32,13 @@ _TERMS = {
     },
     "zh": {
         "think": "1. 文字：{word}。2. 表情：{mouth}，{brows}。"
-                 "3. 声音：{pitch}，{contour}，{tempo}，{energy}。4. {link}，{verdict}。",
+                 "3. 声音：{pitch}，{contour}，{tempo}。4. {link}，{verdict}。",
         "mouth": ("嘴角平", "略微{}", "有些{}", "明显{}", "尽情{}"),
         "lips": ("撇嘴", "微笑"),
         "brows": {"raised": "眉上扬", "level": "眉平", "knit": "眉紧皱", "sad": "眉下垂"},
         "pitch": ("低", "中", "高"),
         "contour": ("下降", "平稳", "上升"),
         "tempo": ("慢", "适中", "快"),
-        "energy": ("轻", "正常", "响"),
         "agree": "三者一致",
         "outweigh": "表情和声音胜过文字",
         "fooled": "以文字为准",
@@ -88,7 +86,6 @@ def _think(puppet: Puppet, language: str, level: int, link: str) -> str:
         pitch=_third(terms["pitch"], puppet.pitch, 1),
         contour=_third(terms["contour"], puppet.contour, 1.6),
         tempo=_third(terms["tempo"], puppet.tempo - 4, 0.5),
-        energy=_third(terms["energy"], puppet.energy, 0.9),
         link=terms[link],
         verdict=_graded(terms["verdict"], terms["sign"], level),
     )

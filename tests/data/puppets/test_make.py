@@ -53,7 +53,9 @@ def test_clips_decode_to_what_was_drawn(small):
             seen = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
         with av.open(sample.video) as container:
             heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])[: len(sound)]
-        assert seen.shape == frames.shape and np.abs(seen.astype(float) - frames).mean() < 8
+        assert seen.shape == frames.shape
+        error, late = (np.abs(seen - f.astype(float)).mean() for f in (frames, np.roll(frames, 1, 0)))
+        assert error < 8 and error < 0.9 * late
         assert np.corrcoef(heard, sound)[0, 1] > 0.97
 
 
@@ -111,6 +113,14 @@ def test_the_ceiling_is_high_but_below_one_and_words_alone_are_worth_little(tmp_
 
 def test_without_noise_the_ceiling_is_one(tmp_path):
     assert latents(tmp_path / "latents.csv", noise=0)["face_and_voice"] > 0.99
+
+
+def test_the_ceiling_learns_from_train_alone(tmp_path):
+    rows = [make._latent_row(p) for p in draw_world(PuppetOptions(num_train=300, num_test=300))]
+    for row in rows:
+        row["score"] *= -1 if row["split"] == "train" else 1
+    make._write_csv(tmp_path / "l.csv", rows)
+    assert ceiling(tmp_path / "l.csv")["face_and_voice"] < 0.4
 
 
 def test_the_ceiling_needs_its_file(tmp_path):

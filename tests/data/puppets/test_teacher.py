@@ -52,7 +52,7 @@ def test_think_names_what_is_drawn_in_four_parts():
         assert ("smile" in face, "frown" in face) == (p.mouth > 0.2, p.mouth < -0.2)
         assert {"sad": "brows sad", "angry": "brows knit"}.get(p.expression, "brows") in face
         assert ("high" in voice, "low" in voice) == (p.pitch > 1, p.pitch < -1)
-        assert ("loud" in voice, "soft" in voice) == (p.energy > 0.9, p.energy < -0.9)
+        assert ("fast" in voice, "slow" in voice) == (p.tempo > 4.5, p.tempo < 3.5)
         assert trace["polarity"].lower() in together
 
 
