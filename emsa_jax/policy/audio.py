@@ -1,0 +1,65 @@
+"""The audio tower. Every chunk of 2 * n_window mel frames is encoded alone; pooling runs over the whole audio."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.policy.config import AudioConfig
+from emsa_jax.policy.layers import attention, layer_norm, linear, stack_of
+from emsa_jax.policy.lora import Adapter
+
+
+def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel: jax.Array, mel_length: jax.Array,
+                 pairs: jax.Array) -> jax.Array:
+    """Log-mel chunks -> audio token embeddings.
+
+    Args:
+      params: the "audio" subtree.
+      adapter: LoRA, or None.
+      mel: [K, 2 * n_window, num_mel_bins] float; frames at or beyond the length may hold anything.
+      mel_length: [K] int32, valid frames of each chunk (0: an unused chunk).
+      pairs: [A, 2] int32, indices into the flattened [K * n_window] positions that each token averages.
+
+    Returns:
+      [A, output_dim].
+    """
+    lora, scale = stack_of(adapter, "audio"), adapter.scale if adapter else 0.0
+    frames = mel.shape[1]
+    dtype = params["conv1"]["weight"].dtype
+    valid = jnp.arange(frames)[None, :] < mel_length[:, None]
+    x = jnp.where(valid[..., None], mel, 0).astype(dtype)
+    x = jax.nn.gelu(_conv(x, params["conv1"], stride=1), approximate=False)
+    x = jnp.where(valid[..., None], x, 0)  # so the next convolution sees zeros beyond the chunk's true end
+    x = jax.nn.gelu(_conv(x, params["conv2"], stride=2), approximate=False)
+    x = x + jnp.asarray(_sinusoids(x.shape[1], config.d_model), dtype)  # positions restart in every chunk
+    length = (mel_length - 1) // 2 + 1
+    keys = jnp.arange(x.shape[1])[None, :] < length[:, None]
+    mask = jnp.broadcast_to(keys[:, None, :], (x.shape[0], x.shape[1], x.shape[1]))
+
+    def layer(x, stacked):
+        p, ab = stacked
+        h = layer_norm(x, p["attention_norm"])
+        q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.encoder_attention_heads, -1)
+                   for n in ("q_proj", "k_proj", "v_proj"))
+        x = x + linear(attention(q, k, v, mask).reshape(h.shape), p["out_proj"], ab.get("out_proj"), scale)
+        h = jax.nn.gelu(linear(layer_norm(x, p["mlp_norm"]), p["fc1"], ab.get("fc1"), scale), approximate=False)
+        return x + linear(h, p["fc2"], ab.get("fc2"), scale), None
+
+    x, _ = jax.lax.scan(layer, x, (params["layers"], lora))
+    flat = x.reshape(-1, x.shape[-1])
+    pooled = (flat[pairs[:, 0]] + flat[pairs[:, 1]]) / 2
+    return linear(layer_norm(pooled, params["ln_post"]), params["proj"])
+
+
+def _conv(x: jax.Array, p: dict, stride: int) -> jax.Array:
+    """A width-3 convolution along time: x [K, T, in] -> [K, ceil(T / stride), out]."""
+    y = jax.lax.conv_general_dilated(x, p["weight"], (stride,), [(1, 1)], dimension_numbers=("NWC", "OIW", "NWC"))
+    return y + p["bias"]
+
+
+def _sinusoids(length: int, width: int) -> np.ndarray:
+    """Position table [length, width]: sines, then cosines (not interleaved)."""
+    inverse = np.exp(-np.log(10000.0) / (width // 2 - 1) * np.arange(width // 2))
+    angles = np.arange(length)[:, None] * inverse[None, :]
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

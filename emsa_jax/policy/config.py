@@ -1,0 +1,186 @@
+"""The Thinker's static configuration, read from and written as Hugging Face's config.json.
+
+Field names follow `transformers` where it has one. Only what Qwen2.5-Omni checkpoints use is accepted; anything
+else (another activation, sliding windows, scaled rotary embeddings) is an error, never ignored.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from emsa_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The decoder: grouped-query attention with TMRoPE, SwiGLU, RMSNorm."""
+
+    vocab_size: int = 152064
+    hidden_size: int = 3584
+    intermediate_size: int = 18944
+    num_hidden_layers: int = 28
+    num_attention_heads: int = 28
+    num_key_value_heads: int = 4
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 1e6
+    mrope_section: tuple[int, ...] = (16, 24, 24)
+    max_position_embeddings: int = 32768
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The audio tower: two convolutions, then a pre-LN transformer over chunks of 2 * n_window mel frames."""
+
+    num_mel_bins: int = 128
+    d_model: int = 1280
+    encoder_layers: int = 32
+    encoder_attention_heads: int = 20
+    encoder_ffn_dim: int = 5120
+    n_window: int = 100
+    max_source_positions: int = 1500
+    output_dim: int = 3584
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The vision tower: 14 x 14 x 2 patches, windowed and per-frame attention, 2 x 2 merger."""
+
+    depth: int = 32
+    hidden_size: int = 1280
+    intermediate_size: int = 3420
+    num_heads: int = 16
+    in_channels: int = 3
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    spatial_merge_size: int = 2
+    window_size: int = 112
+    fullatt_block_indexes: tuple[int, ...] = (7, 15, 23, 31)
+    out_hidden_size: int = 3584
+    rope_theta: float = 10000.0
+
+    @property
+    def patch_dim(self) -> int:
+        return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+
+@dataclass(frozen=True)
+class ThinkerConfig:
+    """Everything static about a policy; hashable, so it is a jit-static argument."""
+
+    text: TextConfig = TextConfig()
+    audio: AudioConfig = AudioConfig()
+    vision: VisionConfig = VisionConfig()
+    tie_word_embeddings: bool = False
+    audio_token_id: int = 151646
+    image_token_id: int = 151655
+    video_token_id: int = 151656
+    audio_start_token_id: int = 151647
+    audio_end_token_id: int = 151648
+    vision_start_token_id: int = 151652
+    vision_end_token_id: int = 151653
+    bos_token_id: int = 151644
+    eos_token_id: int = 151645
+    pad_token_id: int = 151643
+    user_token_id: int = 872
+    position_id_per_seconds: int = 25
+    seconds_per_chunk: int = 2
+
+
+def preset(name: str) -> ThinkerConfig:
+    """The configuration of a released size: "3B" or "7B"."""
+    seven = ThinkerConfig()
+    if name == "7B":
+        return seven
+    if name == "3B":
+        text = replace(seven.text, vocab_size=151936, hidden_size=2048, intermediate_size=11008,
+                       num_hidden_layers=36, num_attention_heads=16, num_key_value_heads=2)
+        return replace(seven, text=text, audio=replace(seven.audio, output_dim=2048),
+                       vision=replace(seven.vision, out_hidden_size=2048))
+    raise InputError(f"policy preset {name!r} is unknown: use 3B, 7B, tiny or a checkpoint directory")
+
+
+_TOKEN_KEYS = {"audio_token_id": "audio_token_index", "image_token_id": "image_token_index",
+               "video_token_id": "video_token_index"}
+
+
+def read_config(directory: str | Path) -> ThinkerConfig:
+    """Reads `config.json` of a thinker-only or full Qwen2.5-Omni directory, in the old or the new spelling.
+
+    Raises: InputError naming the file and the field.
+    """
+    path = Path(directory) / "config.json"
+    try:
+        raw = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a policy directory needs config.json"
+                         ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    return from_hf(raw, str(path))
+
+
+def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
+    """The configuration that a Hugging Face dict describes; see `read_config`."""
+    raw = raw.get("thinker_config", raw)
+    for section in ("text_config", "audio_config", "vision_config"):
+        if not isinstance(raw.get(section), dict):
+            raise InputError(f"{where}: {section} is missing; not a Qwen2.5-Omni Thinker configuration")
+    text, vision = dict(raw["text_config"]), dict(raw["vision_config"])
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    _require(kind in ("default", "mrope"), where, "text_config.rope_scaling.type", kind, "default")
+    text["rope_theta"] = rope.get("rope_theta", text.get("rope_theta", TextConfig.rope_theta))
+    text["mrope_section"] = tuple(rope.get("mrope_section", TextConfig.mrope_section))
+    vision["rope_theta"] = (vision.get("rope_parameters") or {}).get("rope_theta", VisionConfig.rope_theta)
+    vision["fullatt_block_indexes"] = tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31)))
+    vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
+    _require(not text.get("use_sliding_window"), where, "text_config.use_sliding_window", True, False)
+    _require(text.get("hidden_act", "silu") == "silu", where, "text_config.hidden_act", text.get("hidden_act"), "silu")
+    _require(vision.get("hidden_act", "silu") == "silu", where, "vision_config.hidden_act",
+             vision.get("hidden_act"), "silu")
+    audio = raw["audio_config"]
+    _require(audio.get("activation_function", "gelu") == "gelu", where, "audio_config.activation_function",
+             audio.get("activation_function"), "gelu")
+    top = {f.name: raw[k] for f in fields(ThinkerConfig) if f.name not in ("text", "audio", "vision")
+           for k in (_TOKEN_KEYS.get(f.name, f.name), f.name) if raw.get(k) is not None}
+    if isinstance(top.get("eos_token_id"), list):
+        top["eos_token_id"] = top["eos_token_id"][0]
+    config = ThinkerConfig(text=_section(TextConfig, text), audio=_section(AudioConfig, audio),
+                           vision=_section(VisionConfig, vision), **top)
+    head_dim = text.get("head_dim") or config.text.head_dim
+    _require(head_dim == config.text.head_dim, where, "text_config.head_dim", head_dim, config.text.head_dim)
+    _require(2 * sum(config.text.mrope_section) == head_dim, where, "mrope_section",
+             config.text.mrope_section, f"a sum of {head_dim // 2}")
+    return config
+
+
+def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
+    """The thinker-only config.json (released spelling, which old and new `transformers` read)."""
+    text = asdict(config.text)
+    section = list(text.pop("mrope_section"))
+    text.update(model_type="qwen2_5_omni_text", hidden_act="silu", tie_word_embeddings=config.tie_word_embeddings,
+                rope_scaling={"mrope_section": section, "rope_type": "default", "type": "default"})
+    vision = asdict(config.vision)
+    vision.pop("rope_theta")
+    vision.update(model_type="qwen2_5_omni_vision_encoder", hidden_act="silu",
+                  fullatt_block_indexes=list(config.vision.fullatt_block_indexes))
+    audio = dict(asdict(config.audio), model_type="qwen2_5_omni_audio_encoder", activation_function="gelu")
+    top = {_TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name) for f in fields(ThinkerConfig)
+           if f.name not in ("text", "audio", "vision")}
+    return dict(top, architectures=["Qwen2_5OmniThinkerForConditionalGeneration"],
+                model_type="qwen2_5_omni_thinker", dtype=dtype, torch_dtype=dtype,
+                text_config=text, audio_config=audio, vision_config=vision)
+
+
+def _section(cls, raw: dict):
+    return cls(**{f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None})
+
+
+def _require(ok: bool, where: str, field: str, got, want) -> None:
+    if not ok:
+        raise InputError(f"{where}: {field} is {got!r}, but only {want!r} is supported")

@@ -1,0 +1,171 @@
+"""The text decoder: prompt forward, cached decoding, and the joint forward of a prompt with its group of answers.
+
+A prompt is computed once and shared by its G answers, in rollout and in learning: answers attend to the prompt's
+keys and values and to their own, under one softmax, and gradients flow back into the prompt.
+"""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from emsa_jax.policy.config import TextConfig
+from emsa_jax.policy.layers import attention, attention_part, combine, linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.lora import Adapter
+
+REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoint_policies.dots_saveable}
+
+
+@struct.dataclass
+class Cache:
+    """Keys and values of all layers, [layers, rows, slots, kv_heads, head_dim] (answers: rows = N * G)."""
+
+    k: jax.Array
+    v: jax.Array
+
+
+def forward(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Array, positions: jax.Array,
+            mask: jax.Array, remat: str = "none") -> tuple[jax.Array, Cache]:
+    """Runs whole sequences.
+
+    Args:
+      params: the "text" subtree.
+      x: [B, S, D] input embeddings.
+      positions: [3, B, S] int32, TMRoPE positions (time, height, width).
+      mask: [B, S] bool, valid tokens; padding may stand on either side.
+      remat: "none", "dots" or "full": what the backward pass computes again.
+
+    Returns:
+      (hidden [B, S, D] after the final norm, the cache of all layers).
+    """
+    scale = adapter.scale if adapter else 0.0
+    cos, sin = _rope(config, positions, x.dtype)
+    order = jnp.arange(x.shape[1])
+    allowed = (order[None, :, None] >= order[None, None, :]) & mask[:, None, :]
+
+    def layer(x, stacked):
+        p, ab = stacked
+        q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
+        x = _close(p, ab, scale, config, x, attention(q, k, v, allowed))
+        return x, Cache(k, v)
+
+    x, cache = jax.lax.scan(_remat(layer, remat), x, (params["layers"], stack_of(adapter, "text")))
+    return rms_norm(x, params["norm"], config.rms_norm_eps), cache
+
+
+def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, prompt: jax.Array,
+                   prompt_positions: jax.Array, prompt_mask: jax.Array, answer: jax.Array,
+                   answer_positions: jax.Array, remat: str = "none") -> tuple[jax.Array, jax.Array]:
+    """Runs each prompt once together with its G answers; the result equals running every pair on its own.
+
+    Args:
+      prompt: [N, P, D] embeddings; prompt_positions [3, N, P]; prompt_mask [N, P] bool.
+      answer: [N, G, C, D] embeddings; answer_positions [3, N, C], the same for all answers of a group.
+
+    Returns:
+      (prompt hidden [N, P, D], answer hidden [N, G, C, D]), both after the final norm.
+    """
+    scale = adapter.scale if adapter else 0.0
+    n, g, c, d = answer.shape
+    p_cos, p_sin = _rope(config, prompt_positions, prompt.dtype)
+    a_cos, a_sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, answer_positions, answer.dtype))
+    order, slots = jnp.arange(prompt.shape[1]), jnp.arange(c)
+    causal = (order[None, :, None] >= order[None, None, :]) & prompt_mask[:, None, :]
+    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g * c, prompt.shape[1]))
+    to_answer = jnp.broadcast_to(slots[:, None] >= slots[None, :], (n * g, c, c))
+
+    def layer(carry, stacked):
+        (px, ax), (p, ab) = carry, stacked
+        pq, pk, pv = _qkv(p, ab, scale, config, px, p_cos, p_sin)
+        aq, ak, av = _qkv(p, ab, scale, config, ax, a_cos, a_sin)
+        px = _close(p, ab, scale, config, px, attention(pq, pk, pv, causal))
+        parts = attention_part(aq.reshape(n, g * c, *aq.shape[2:]), pk, pv, to_prompt)
+        parts = [t.reshape(n * g, c, *t.shape[2:]) for t in parts]
+        mixed = combine([parts, attention_part(aq, ak, av, to_answer)]).astype(ax.dtype)
+        return (px, _close(p, ab, scale, config, ax, mixed)), None
+
+    carry = (prompt, answer.reshape(n * g, c, d))
+    (px, ax), _ = jax.lax.scan(_remat(layer, remat), carry, (params["layers"], stack_of(adapter, "text")))
+    px, ax = (rms_norm(t, params["norm"], config.rms_norm_eps) for t in (px, ax))
+    return px, ax.reshape(n, g, c, d)
+
+
+def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache:
+    """A cache for `rows` answers of at most `slots` tokens."""
+    shape = (config.num_hidden_layers, rows, slots, config.num_key_value_heads, config.head_dim)
+    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+
+def decode_step(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Array, positions: jax.Array,
+                slot: jax.Array, prompt: Cache, prompt_mask: jax.Array, own: Cache) -> tuple[jax.Array, Cache]:
+    """One token of each answer.
+
+    Args:
+      x: [N, G, D] embeddings of the token at `slot`; positions [3, N].
+      slot: int32 scalar, the answer slot that is written.
+      prompt: the prompts' cache (N rows), read only and shared by each group's G answers.
+      prompt_mask: [N, P] bool.
+      own: the answers' cache (N * G rows), carried from step to step.
+
+    Returns:
+      (hidden [N, G, D] after the final norm, the cache with this token in it).
+    """
+    scale = adapter.scale if adapter else 0.0
+    n, g, d = x.shape
+    cos, sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, positions[:, :, None], x.dtype))
+    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt.k.shape[2]))
+    to_own = jnp.broadcast_to(jnp.arange(own.k.shape[2]) <= slot, (n * g, 1, own.k.shape[2]))
+
+    def layer(carry, stacked):
+        x, own = carry
+        i, p, ab, prompt_k, prompt_v = stacked
+        q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
+        at = (i, 0, slot, 0, 0)  # written in place: a cache that went through the scan would be copied at every token
+        own = Cache(jax.lax.dynamic_update_slice(own.k, k[None], at), jax.lax.dynamic_update_slice(own.v, v[None], at))
+        parts = attention_part(q.reshape(n, g, *q.shape[2:]), prompt_k, prompt_v, to_prompt)
+        parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
+        mixed = combine([parts, attention_part(q, own.k[i], own.v[i], to_own)]).astype(x.dtype)
+        return (_close(p, ab, scale, config, x, mixed), own), None
+
+    layers = jnp.arange(config.num_hidden_layers)
+    (x, own), _ = jax.lax.scan(layer, (x.reshape(n * g, 1, d), own),
+                               (layers, params["layers"], stack_of(adapter, "text"), prompt.k, prompt.v))
+    return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), own
+
+
+def head(params: dict) -> jax.Array:
+    """The output matrix [V, D]; the embedding itself where they are tied."""
+    return params.get("lm_head", params["embed_tokens"])
+
+
+def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
+    """Queries, keys and values of one layer, rotated: [B, S, heads, head_dim] each."""
+    h = rms_norm(x, p["input_norm"], config.rms_norm_eps)
+    q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], -1, config.head_dim)
+               for n in ("q_proj", "k_proj", "v_proj"))
+    return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+
+def _close(p, ab, scale, config: TextConfig, x, mixed):
+    """The rest of a layer after attention: output projection and SwiGLU, with their residuals."""
+    x = x + linear(mixed.reshape(*x.shape[:2], -1), p["o_proj"], ab.get("o_proj"), scale)
+    h = rms_norm(x, p["post_attention_norm"], config.rms_norm_eps)
+    gate = jax.nn.silu(linear(h, p["gate_proj"], ab.get("gate_proj"), scale))
+    return x + linear(gate * linear(h, p["up_proj"], ab.get("up_proj"), scale), p["down_proj"],
+                      ab.get("down_proj"), scale)
+
+
+def _rope(config: TextConfig, positions: jax.Array, dtype) -> tuple[jax.Array, jax.Array]:
+    """cos, sin [B, S, 1, head_dim] in `dtype`: each frequency follows the axis that mrope_section gives it."""
+    half = config.head_dim // 2
+    inverse = 1.0 / config.rope_theta ** (np.arange(half) / half)
+    axis = np.repeat(np.arange(3), config.mrope_section)
+    angles = positions[axis].astype(jnp.float32) * jnp.asarray(inverse, jnp.float32)[:, None, None]
+    angles = jnp.moveaxis(angles, 0, -1)[:, :, None, :]
+    angles = jnp.concatenate([angles, angles], axis=-1)
+    return jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype)
+
+
+def _remat(layer, name: str):
+    return layer if name == "none" else jax.checkpoint(layer, policy=REMAT[name])

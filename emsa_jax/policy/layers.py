@@ -1,0 +1,83 @@
+"""The small pieces that towers and decoder share."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from emsa_jax.policy.lora import Adapter
+
+MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
+
+
+def linear(x: jax.Array, p: dict, lora: dict | None = None, scale: float = 0.0) -> jax.Array:
+    """x [..., in] -> [..., out]: W x + b, and where `lora` = {"a": [r, in], "b": [out, r]} is given + scale B A x."""
+    y = jnp.einsum("...i,oi->...o", x, p["weight"])
+    if "bias" in p:
+        y = y + p["bias"]
+    if lora is not None:
+        low = jnp.einsum("...i,ri->...r", x, lora["a"].astype(x.dtype))
+        y = y + scale * jnp.einsum("...r,or->...o", low, lora["b"].astype(x.dtype))
+    return y
+
+
+def rms_norm(x: jax.Array, p: dict, eps: float) -> jax.Array:
+    """RMSNorm over the last axis: float32 inside, cast back, and only then times the weight."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    return p["weight"] * x32.astype(x.dtype)
+
+
+def layer_norm(x: jax.Array, p: dict, eps: float = 1e-5) -> jax.Array:
+    """LayerNorm over the last axis, float32 inside."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 - jnp.mean(x32, axis=-1, keepdims=True)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    return (x32 * p["weight"] + p["bias"]).astype(x.dtype)
+
+
+def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Rotary embedding: x [..., heads, d], cos and sin [..., 1, d] with both halves alike."""
+    half = x.shape[-1] // 2
+    return x * cos + jnp.concatenate([-x[..., half:], x[..., :half]], axis=-1) * sin
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+    """Plain attention, float32 softmax.
+
+    q [B, S, H, d], k and v [B, T, K, d] with H a multiple of K (grouped queries), mask [B, S, T] bool
+    (True: may attend). Returns [B, S, H, d].
+    """
+    return combine([attention_part(q, k, v, mask)]).astype(q.dtype)
+
+
+def attention_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One part of a softmax over several key sets.
+
+    Shapes as in `attention`. Returns (weighted values [B, S, H, d], their weight [B, S, H, 1], the largest
+    logit [B, S, H, 1]), float32; `combine` joins the parts under one softmax.
+    """
+    b, s, h, d = q.shape
+    grouped = q.reshape(b, s, k.shape[2], h // k.shape[2], d)
+    logits = jnp.einsum("bskgd,btkd->bskgt", grouped, k, preferred_element_type=jnp.float32) * d**-0.5
+    logits = logits + jnp.where(mask, 0.0, MASKED)[:, :, None, None, :]
+    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = jnp.exp(logits - top)
+    values = jnp.einsum("bskgt,btkd->bskgd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    return (values.reshape(b, s, h, d), weights.sum(-1, keepdims=True).reshape(b, s, h, 1),
+            top.reshape(b, s, h, 1))
+
+
+def combine(parts) -> jax.Array:
+    """Joins attention parts under one softmax: exact, since each part carries its weight and largest logit."""
+    top = parts[0][2]
+    for _, _, other in parts[1:]:
+        top = jnp.maximum(top, other)
+    scales = [jnp.exp(t - top) for _, _, t in parts]
+    values = sum(v * s for (v, _, _), s in zip(parts, scales, strict=True))
+    weight = sum(w * s for (_, w, _), s in zip(parts, scales, strict=True))
+    return values / weight
+
+
+def stack_of(adapter: Adapter | None, tower: str) -> dict:
+    """The adapter's stacked weights of one tower's layers ({} when it has none), ready to be scanned."""
+    return {} if adapter is None else adapter.weights.get(tower, {})

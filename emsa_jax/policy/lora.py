@@ -1,0 +1,80 @@
+"""LoRA: h = W x + (alpha / r) B A x, with W frozen (Hu et al. 2021). Adapters are trees of their own."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from emsa_jax.errors import InputError
+from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.table import param_table
+
+TEXT_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@struct.dataclass
+class Adapter:
+    """A LoRA adapter.
+
+    Attributes:
+      weights: {tower: {linear: {"a": [L, r, in], "b": [L, out, r]}}}, float32; towers "text", "audio", "vision".
+      scale: alpha / r (alpha / sqrt(r) for rank-stabilised LoRA), static.
+    """
+
+    weights: dict
+    scale: float = struct.field(pytree_node=False, default=1.0)
+
+    @property
+    def touches_towers(self) -> bool:
+        """Whether media encodings depend on the adapter (then they cannot be shared with the reference)."""
+        return any(tower != "text" for tower in self.weights)
+
+
+@dataclass(frozen=True)
+class LoraOptions:
+    """Which linears get an adapter. A target is a text linear, or "audio.NAME" / "vision.NAME" for the towers'."""
+
+    rank: int = 64
+    alpha: float = 128.0
+    targets: tuple[str, ...] = TEXT_LINEARS
+
+
+def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) -> Adapter:
+    """A fresh adapter: A uniform as PEFT draws it (Kaiming, a = sqrt(5)), B zero, so that it changes nothing yet.
+
+    Raises: InputError naming a target that the policy does not have.
+    """
+    shapes = linear_shapes(config)
+    weights: dict = {}
+    for i, target in enumerate(options.targets):
+        tower, _, name = target.rpartition(".")
+        tower = tower or "text"
+        if (tower, name) not in shapes:
+            raise InputError(f"lora.targets: {target!r} is no linear of the policy; known: "
+                             + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes))
+        layers, out, width = shapes[tower, name]
+        a = jax.random.uniform(jax.random.fold_in(key, i), (layers, options.rank, width),
+                               minval=-(width**-0.5), maxval=width**-0.5)
+        weights.setdefault(tower, {})[name] = {"a": a, "b": jnp.zeros((layers, out, options.rank))}
+    return Adapter(weights, options.alpha / options.rank)
+
+
+def linear_shapes(config: ThinkerConfig) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """(tower, linear) -> (layers, out, in) for every linear that can carry an adapter."""
+    return {(s.path[0], s.path[2]): (s.layers, *s.shape) for s in param_table(config)
+            if s.layers and s.path[-1] == "weight" and len(s.shape) == 2}
+
+
+def merge(params: dict, adapter: Adapter) -> dict:
+    """The parameters with the adapter added in: W + scale B A, one stacked tensor at a time, in W's dtype."""
+    merged = {tower: dict(tree) for tower, tree in params.items()}
+    for tower, linears in adapter.weights.items():
+        layers = dict(merged[tower]["layers"])
+        for name, ab in linears.items():
+            weight = layers[name]["weight"]
+            delta = adapter.scale * jnp.einsum("lor,lri->loi", ab["b"], ab["a"])
+            layers[name] = dict(layers[name], weight=(weight.astype(jnp.float32) + delta).astype(weight.dtype))
+        merged[tower]["layers"] = layers
+    return merged

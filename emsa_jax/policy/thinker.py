@@ -1,0 +1,36 @@
+"""The whole policy: media and text -> embeddings -> hidden states -> logits."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from emsa_jax.policy.audio import encode_audio
+from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.decoder import forward, head
+from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.vision import encode_vision
+
+
+def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:
+    """Prompt embeddings [B, S, D]: text embeddings, with the media's in place of their placeholders."""
+    x = params["text"]["embed_tokens"][inputs.tokens]
+    media = []
+    if inputs.mel.shape[0]:
+        media.append(encode_audio(params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length,
+                                  inputs.audio_pairs))
+    if inputs.patches.shape[0]:
+        media.append(encode_vision(params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw,
+                                   inputs.frame, inputs.window))
+    if not media:
+        return x
+    table = jnp.concatenate(media).astype(x.dtype)
+    index = inputs.media_index
+    return jnp.where((index >= 0)[..., None], table[jnp.maximum(index, 0)], x)
+
+
+def logits(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:
+    """Next-token logits [B, S, V], float32. For tests and small models: nothing here is chunked."""
+    x = encode(params, adapter, config, inputs)
+    hidden, _ = forward(params["text"], adapter, config.text, x, inputs.positions, inputs.mask)
+    return jnp.einsum("bsd,vd->bsv", hidden, head(params["text"])).astype(jnp.float32)

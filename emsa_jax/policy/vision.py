@@ -1,0 +1,69 @@
+"""The vision tower. Patches lie in rows of whole frames; attention stays inside a frame or inside a window of it.
+
+Attention does not care for order, so patches keep their natural (merge-block) order and the windows are given by
+segment ids: no permutation, and any mix of images and videos is the same program.
+"""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.policy.config import VisionConfig
+from emsa_jax.policy.layers import attention, linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.lora import Adapter
+
+EPS = 1e-6
+
+
+def encode_vision(params: dict, adapter: Adapter | None, config: VisionConfig, patches: jax.Array, patch_hw: jax.Array,
+                  frame: jax.Array, window: jax.Array) -> jax.Array:
+    """Patches -> visual token embeddings, one for each 2 x 2 block.
+
+    Args:
+      params: the "vision" subtree.
+      adapter: LoRA, or None.
+      patches: [R, L, patch_dim] float, normalised pixels; each group of 4 slots is a merge block.
+      patch_hw: [R, L, 2] int32, the patch's row and column in its frame.
+      frame: [R, L] int32, segment of the blocks with full attention (a temporal patch); -1 for unused slots.
+      window: [R, L] int32, segment of the other blocks.
+
+    Returns:
+      [R * L / 4, out_hidden_size].
+    """
+    lora, scale = stack_of(adapter, "vision"), adapter.scale if adapter else 0.0
+    dtype = params["patch_embed"].dtype
+    x = jnp.einsum("rlp,ep->rle", patches.astype(dtype), params["patch_embed"].reshape(config.hidden_size, -1))
+    cos, sin = _rope(config, patch_hw)
+    masks = jnp.stack([_same_segment(window), _same_segment(frame)])
+    full = jnp.zeros(config.depth, jnp.int32).at[jnp.asarray(config.fullatt_block_indexes, jnp.int32)].set(1)
+
+    def layer(x, stacked):
+        p, ab, is_full = stacked
+        h = rms_norm(x, p["norm1"], EPS)
+        q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.num_heads, -1) for n in "qkv")
+        q, k = (rotate(t.astype(jnp.float32), cos, sin).astype(dtype) for t in (q, k))
+        x = x + linear(attention(q, k, v, masks[is_full]).reshape(h.shape), p["proj"], ab.get("proj"), scale)
+        h = rms_norm(x, p["norm2"], EPS)
+        gate = jax.nn.silu(linear(h, p["gate_proj"], ab.get("gate_proj"), scale))
+        h = gate * linear(h, p["up_proj"], ab.get("up_proj"), scale)
+        return x + linear(h, p["down_proj"], ab.get("down_proj"), scale), None
+
+    x, _ = jax.lax.scan(layer, x, (params["layers"], lora, full))
+    blocks = rms_norm(x, params["merger_norm"], EPS).reshape(-1, config.spatial_merge_size**2 * config.hidden_size)
+    return linear(jax.nn.gelu(linear(blocks, params["merger_in"]), approximate=False), params["merger_out"])
+
+
+def _same_segment(segment: jax.Array) -> jax.Array:
+    """[R, L] -> [R, L, L] bool: may attend, i.e. both used and of one segment."""
+    return (segment[:, :, None] == segment[:, None, :]) & (segment[:, None, :] >= 0)
+
+
+def _rope(config: VisionConfig, patch_hw: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """cos, sin [R, L, 1, head_dim] float32; angles lie as (rows, columns, rows, columns)."""
+    head_dim = config.hidden_size // config.num_heads
+    inverse = 1.0 / config.rope_theta ** (np.arange(0, head_dim // 2, 2) / (head_dim // 2))
+    angles = patch_hw[..., None].astype(jnp.float32) * jnp.asarray(inverse, jnp.float32)
+    angles = angles.reshape(*patch_hw.shape[:2], head_dim // 2)
+    angles = jnp.concatenate([angles, angles], axis=-1)[:, :, None, :]
+    return jnp.cos(angles), jnp.sin(angles)
