@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emsa_jax.errors import InputError
+
 NAME = "MANIFEST.json"
 
 
@@ -94,6 +96,15 @@ def verify(directory: str | os.PathLike) -> list[str]:
         except OSError as error:
             problems.append(f"{name} cannot be read: {error.strerror}")
     return problems
+
+
+def require_sound(directory: str | os.PathLike) -> None:
+    """Verifies a directory that has a manifest, and lets one without (not ours) pass.
+
+    Raises InputError naming the directory and what is damaged.
+    """
+    if (Path(directory) / NAME).exists() and (problems := verify(directory)):
+        raise InputError(f"{directory}: damaged ({'; '.join(problems[:3])}); copy or export it again")
 
 
 def _names(root: Path) -> list[str]:

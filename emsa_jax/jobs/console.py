@@ -43,9 +43,9 @@ def progress(total: int, description: str, start: int = 0, every: float = 10.0) 
 
 @contextlib.contextmanager
 def _bar(total: int, description: str, start: int, every: float) -> Iterator[Advance]:
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))
+    name, note = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
+    left = (TextColumn("left"), TimeRemainingColumn())
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *left, note)
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total, completed=start, note="")
 

@@ -25,8 +25,9 @@ from emsa_jax.manifest import sha256_file, write_atomic
 
 __all__ = ["MetricLog", "Run", "open_run", "progress", "say", "versions"]
 
-LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint", "grain", "array-record",
-             "ml_dtypes", "safetensors", "tokenizers", "transformers", "av", "librosa", "soxr", "scikit-learn")
+LIBRARIES = (
+    "jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "ml_dtypes",
+    "safetensors", "tokenizers", "transformers", "av", "librosa", "soxr", "scikit-learn")
 
 
 @dataclass

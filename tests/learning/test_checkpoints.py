@@ -17,7 +17,7 @@ import pytest
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.state import create_state
-from emsa_jax.manifest import NAME
+from emsa_jax.manifest import NAME, verify
 
 
 def make_state(seed=0):
@@ -173,6 +173,63 @@ def test_killed_at_any_moment(tmp_path):
         assert not [name for name in os.listdir(tmp_path) if not name.isdecimal()]
         newest = step
     assert newest > 3
+
+
+CRASHER = """
+    import os, shutil, signal, sys
+    import jax.numpy as jnp
+    from emsa_jax.learning.checkpoints import Checkpoints
+
+    EVENTS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "shutil.copytree", "shutil.move"}
+    template, root = sys.argv[1:]
+
+    def save_and_die(directory, moment):
+        seen = 0
+        def hook(event, _):
+            nonlocal seen
+            if event in EVENTS:
+                seen += 1
+                if seen == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        checkpoints = Checkpoints(directory, keep=1)
+        state = {"x": jnp.full(5, 2)}
+        sys.addaudithook(hook)
+        checkpoints.save(2, state, {"step": 2})
+        os._exit(0)
+
+    for moment in range(1, 100):
+        directory = os.path.join(root, str(moment))
+        shutil.copytree(template, directory)
+        child = os.fork()  # before any JAX backend: importing once makes this quick
+        if child == 0:
+            save_and_die(directory, moment)
+        status = os.waitpid(child, 0)[1]
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+"""
+
+
+def test_killed_before_every_change_to_the_disk(tmp_path):
+    """SIGKILL before the 1st, 2nd ... directory, rename or deletion that Python makes in one save."""
+    template, root = tmp_path / "template", tmp_path / "crashes"
+    Checkpoints(template).save(1, {"x": jnp.full(5, 1)}, {"step": 1})
+    root.mkdir()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(CRASHER), template, root], check=True)
+    moments = sorted(root.iterdir(), key=lambda path: int(path.name))
+    assert 8 < len(moments) < 99
+    found = []
+    for directory in moments:
+        checkpoints = Checkpoints(directory, keep=1)
+        assert all(verify(directory / name) == [] for name in os.listdir(directory))  # no step by halves
+        state, meta, step = checkpoints.restore_newest({"x": jnp.zeros(5, jnp.int32)})
+        assert np.all(state["x"] == step) and meta == {"step": step}
+        assert all(name.isdecimal() for name in os.listdir(directory))
+        found.append(step)
+    assert found == sorted(found) and found[0] == 1 and found[-1] == 2 and os.listdir(moments[-1]) == ["2"]
+    checkpoints = Checkpoints(moments[found.index(2) - 1])
+    checkpoints.save(2, {"x": jnp.full(5, 2)}, {})  # what was cut short can be done again
+    print(len(moments), "crash points")
 
 
 def test_leftovers_of_every_crash_point_are_harmless(tmp_path):
