@@ -2,6 +2,11 @@
 import jax
 import jax.numpy as jnp
 
+from emsa_jax.policy import decoder
+from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker import Prompts
+
 
 def token_logprobs(
     hidden: jax.Array,
@@ -54,3 +59,28 @@ def _logprobs(
     fixed = jax.lax.stop_gradient(logits)
     mean_logit = (jax.nn.softmax(fixed) * fixed).sum(-1)
     return chosen - log_partition, jax.lax.stop_gradient(log_partition) - mean_logit
+
+
+def group_logprobs(
+    params: dict,
+    adapter: Adapter | None,
+    config: ThinkerConfig,
+    prompts: Prompts,
+    tokens: jax.Array,
+    temperature: float | jax.Array = 1.0,
+    remat: str = "none",
+    chunk: int = 128,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities and entropies, float32 [N, G, C] both, of G answers to each of N prompts.
+
+    tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it.
+    """
+    text = params["text"]
+    positions = jnp.moveaxis(prompts.positions, 1, 0)
+    answer_positions = jnp.moveaxis(prompts.next_position, 1, 0)[:, :, None] + jnp.arange(tokens.shape[-1])
+    prompt, answer = decoder.forward_groups(text, adapter, config.text, prompts.x, positions, prompts.mask,
+                                            text["embed_tokens"][tokens], answer_positions, remat)
+    first = decoder.last_valid(prompt, prompts.mask)[:, None, None]
+    first = jnp.broadcast_to(first, (*answer.shape[:2], 1, answer.shape[-1]))
+    hidden = jnp.concatenate([first, answer[:, :, :-1]], axis=2)
+    return token_logprobs(hidden, decoder.head(text), tokens, temperature, chunk)

@@ -139,6 +139,12 @@ def head(params: dict) -> jax.Array:
     return params.get("lm_head", params["embed_tokens"])
 
 
+def last_valid(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+    """[N, P, D] -> [N, D]: the state at each row's last valid slot."""
+    last = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
+    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+
+
 def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
     """Queries, keys and values of one layer, rotated: [B, S, heads, head_dim] each."""
     h = rms_norm(x, p["input_norm"], config.rms_norm_eps)

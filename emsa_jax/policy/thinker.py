@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from emsa_jax.policy.audio import encode_audio
 from emsa_jax.policy.config import ThinkerConfig
@@ -10,6 +11,29 @@ from emsa_jax.policy.decoder import forward, head
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.vision import encode_vision
+
+
+@struct.dataclass
+class Prompts:
+    """Encoded prompts, the batch axis first everywhere: what rollout, reference and update share.
+
+    Attributes:
+      x: [N, P, D] embeddings.
+      mask: [N, P] bool.
+      positions: [N, 3, P] int32.
+      next_position: [N, 3] int32, of the first answer token.
+    """
+
+    x: jax.Array
+    mask: jax.Array
+    positions: jax.Array
+    next_position: jax.Array
+
+
+def encode_prompts(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> Prompts:
+    """Media and text of a batch, encoded once."""
+    return Prompts(encode(params, adapter, config, inputs), jnp.asarray(inputs.mask),
+                   jnp.moveaxis(inputs.positions, 0, 1), jnp.moveaxis(inputs.next_position, 0, 1))
 
 
 def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:

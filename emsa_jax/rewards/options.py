@@ -1,7 +1,6 @@
 """What is rewarded and how much."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emsa_jax.errors import InputError
@@ -19,7 +18,7 @@ class RewardOptions:
     plugins: parts of your own, each as "module:function" (`plugins.load_plugins`).
     """
 
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     score_gate: str = "none"
     consistency: str = "off"
     plugins: tuple[str, ...] = ()
