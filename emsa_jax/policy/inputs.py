@@ -101,7 +101,7 @@ def expand(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio
     """Replaces each medium's single placeholder by as many as it has tokens.
 
     With `audio_in_video` a video's placeholder becomes start marker, interleaved video and audio, end marker.
-    Raises: InputError when placeholders and media do not match in number.
+    Raises: InputError when placeholders and media do not match in number, or an audio is too short for a token.
     """
     left = {"audio": list(audios), "image": list(images), "video": list(videos)}
     kinds = {config.audio_token_id: "audio", config.image_token_id: "image", config.video_token_id: "video"}
@@ -114,6 +114,9 @@ def expand(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio
         if not left[kind] or (kind == "video" and audio_in_video and not left["audio"]):
             raise InputError(f"the prompt names more media than it is given: no {kind} left")
         item = left[kind].pop(0)
+        sound = item if kind == "audio" else left["audio"][0] if kind == "video" and audio_in_video else None
+        if sound is not None and not num_audio_tokens(len(sound)):
+            raise InputError(f"an audio of {len(sound)} log-mel frames gives no token: it needs at least 3")
         if kind == "video" and audio_in_video:
             ids = {"video": config.video_token_id, "audio": config.audio_token_id}
             runs = audio_video_chunks(config, item.grid, len(left["audio"].pop(0)))
@@ -127,10 +130,10 @@ def expand(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio
     return out
 
 
-def needed_budget(config: ThinkerConfig, rows: list[Row]) -> Budget:
-    """The smallest budget that holds `rows`."""
+def needed_budget(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) -> Budget:
+    """The smallest budget that holds `rows`, its rows of patches being at least `patch_row` long."""
     visuals = [v for row in rows for v in _in_order(config, row)]
-    frame = max((v.grid.h * v.grid.w for v in visuals), default=0)
+    frame = max([patch_row, *(v.grid.h * v.grid.w for v in visuals)])
     packed = _pack_frames(visuals, frame)
     return Budget(max(len(r.tokens) for r in rows),
                   sum(-(-len(a) // (2 * config.audio.n_window)) for r in rows for a in r.audios),
@@ -143,8 +146,11 @@ def build_inputs(config: ThinkerConfig, rows: list[Row], budget: Budget | None =
 
     Raises: InputError naming the row and the size that does not fit, or the medium whose tokens do not match.
     """
-    need = needed_budget(config, rows)
+    need = needed_budget(config, rows, budget.patch_row if budget else 0)
     budget = budget or need
+    if budget.patch_row % config.vision.spatial_merge_size**2:
+        raise InputError(f"budget.patch_row is {budget.patch_row}, but must be a multiple of "
+                         f"{config.vision.spatial_merge_size**2}")
     for name in ("prompt", "chunks", "patch_rows", "patch_row"):
         if getattr(need, name) > getattr(budget, name):
             raise InputError(f"a batch needs {name} {getattr(need, name)}, but its budget is {getattr(budget, name)}")
@@ -159,10 +165,10 @@ def build_inputs(config: ThinkerConfig, rows: list[Row], budget: Budget | None =
     for i, row in enumerate(rows):
         at = slice(slots - len(row.tokens), slots) if pad == "left" else slice(0, len(row.tokens))
         tokens[i, at], mask[i, at] = row.tokens, True
+        media[i, at], first_audio = _media_index(config, i, row, first_audio, visual_tokens[i])
         positions[:, i, at] = row_positions(config, row.tokens, [len(a) for a in row.audios],
                                             [v.grid for v in row.images], [v.grid for v in row.videos],
                                             row.audio_in_video)
-        media[i, at], first_audio = _media_index(config, i, row, first_audio, visual_tokens[i])
     last = slots - 1 - np.argmax(mask[:, ::-1], axis=1)
     following = positions[:, np.arange(len(rows)), last] + 1
     return PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision)
@@ -253,6 +259,8 @@ def _in_order(config: ThinkerConfig, row: Row):
             left[token] = visual.grid.num_tokens(config)
             yield visual
         left[token] -= 1
+    if any(next(rest, None) for rest in sources.values()):
+        raise InputError("a prompt is given more images or videos than it has placeholders for")
 
 
 def _media_index(config: ThinkerConfig, i: int, row: Row, first_audio: int, visual_tokens) -> tuple[np.ndarray, int]:

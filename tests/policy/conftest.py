@@ -160,7 +160,7 @@ class World:
         out = {k: torch.from_numpy(v) for k, v in out.items()}
         return dict(out, use_audio_in_video=True) if any(r.audio_in_video for r in rows) else out
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 (worlds live as long as the session)
+    @functools.cache  # noqa: B019 (worlds live as long as the session)
     def reference(self, case: str, pad: str = "left") -> tuple[np.ndarray, np.ndarray]:
         """transformers' logits [B, S, V] and position ids [3, B, S] of a case."""
         seen = {}

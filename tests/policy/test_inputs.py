@@ -88,6 +88,8 @@ def test_media_and_placeholders_must_match(world):
         build_inputs(c, [Row([1]), Row([c.audio_token_id] * 9, audios=[mel])])
     with pytest.raises(InputError, match="placeholders"):
         build_inputs(c, [Row([c.video_token_id] * 7, videos=[visual])])
+    with pytest.raises(InputError, match="more images or videos"):
+        build_inputs(c, [Row([c.video_token_id] * 6, videos=[visual] * 2)])
 
 
 def test_a_batch_that_exceeds_its_budget_is_refused(world):
@@ -103,7 +105,6 @@ def test_a_batch_that_exceeds_its_budget_is_refused(world):
 def test_frames_share_a_row_where_the_budget_allows(world):
     rows = world.rows(([1, ("video", (3, 4, 4), 1.0), 1],))
     inputs = build_inputs(world.config, rows, Budget(40, 0, 1, 48))
-    assert sorted(np.unique(inputs.frame)) == sorted({f * 1 for f in np.unique(inputs.frame)})
     assert (inputs.frame >= 0).all() and len(np.unique(inputs.frame)) == 3
 
 
