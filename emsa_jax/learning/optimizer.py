@@ -52,8 +52,7 @@ def learning_rate_schedule(options: OptimizerOptions, total_steps: int) -> optax
 def decays(path: str, leaf: jax.Array) -> bool:
     """Whether weight decay applies: not to vectors, norms and biases (stacked over layers these are
     matrices: so by name)."""
-    last = path.rsplit(".", 1)[-1]
-    return leaf.ndim > 1 and not any(word in last for word in ("norm", "bias", "scale"))
+    return leaf.ndim > 1 and not any(word in part for part in path.split(".")[-2:] for word in ("norm", "bias", "ln_"))
 
 
 def build_optimizer(

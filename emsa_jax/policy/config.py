@@ -126,18 +126,22 @@ def read_config(directory: str | Path) -> ThinkerConfig:
 
 def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     """The configuration that a Hugging Face dict describes; see `read_config`."""
-    raw = raw.get("thinker_config", raw)
+    raw = raw.get("thinker_config", raw) if isinstance(raw, dict) else raw
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: not an object; not a Qwen2.5-Omni Thinker configuration")
     for section in ("text_config", "audio_config", "vision_config"):
         if not isinstance(raw.get(section), dict):
             raise InputError(f"{where}: {section} is missing; not a Qwen2.5-Omni Thinker configuration")
     text, vision = dict(raw["text_config"]), dict(raw["vision_config"])
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    vision_rope = vision.get("rope_parameters") or {}
+    for name, value in (("text_config", rope), ("vision_config", vision_rope)):
+        _require(isinstance(value, dict), where, f"{name}.rope_parameters", value, "an object")
     kind = rope.get("rope_type", rope.get("type", "default"))
     _require(kind in ("default", "mrope"), where, "text_config.rope_scaling.type", kind, "default")
     text["rope_theta"] = rope.get("rope_theta", text.get("rope_theta", TextConfig.rope_theta))
-    text["mrope_section"] = tuple(rope.get("mrope_section", TextConfig.mrope_section))
-    vision["rope_theta"] = (vision.get("rope_parameters") or {}).get("rope_theta", VisionConfig.rope_theta)
-    vision["fullatt_block_indexes"] = tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31)))
+    text["mrope_section"] = rope.get("mrope_section")
+    vision["rope_theta"] = vision_rope.get("rope_theta")
     vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
     _require(not text.get("use_sliding_window"), where, "text_config.use_sliding_window", True, False)
     _require(text.get("hidden_act", "silu") == "silu", where, "text_config.hidden_act", text.get("hidden_act"), "silu")
@@ -148,10 +152,13 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
              audio.get("activation_function"), "gelu")
     top = {f.name: raw[k] for f in fields(ThinkerConfig) if f.name not in ("text", "audio", "vision")
            for k in (_TOKEN_KEYS.get(f.name, f.name), f.name) if raw.get(k) is not None}
-    if isinstance(top.get("eos_token_id"), list):
+    if top.get("eos_token_id") and isinstance(top["eos_token_id"], list):
         top["eos_token_id"] = top["eos_token_id"][0]
-    config = ThinkerConfig(text=_section(TextConfig, text), audio=_section(AudioConfig, audio),
-                           vision=_section(VisionConfig, vision), **top)
+    for name, value in top.items():
+        _require(_like(value, getattr(ThinkerConfig, name), 0), where, name, value, "a value of its type")
+    config = ThinkerConfig(text=_section(TextConfig, text, f"{where}: text_config"),
+                           audio=_section(AudioConfig, audio, f"{where}: audio_config"),
+                           vision=_section(VisionConfig, vision, f"{where}: vision_config"), **top)
     head_dim = text.get("head_dim") or config.text.head_dim
     _require(head_dim == config.text.head_dim, where, "text_config.head_dim", head_dim, config.text.head_dim)
     _require(2 * sum(config.text.mrope_section) == head_dim, where, "mrope_section",
@@ -177,8 +184,24 @@ def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
                 text_config=text, audio_config=audio, vision_config=vision)
 
 
-def _section(cls, raw: dict):
-    return cls(**{f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None})
+def _section(cls, raw: dict, where: str):
+    values = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
+    for name, value in values.items():
+        values[name] = value = tuple(value) if isinstance(value, list) else value
+        if not _like(value, getattr(cls, name), 1):
+            raise InputError(f"{where}.{name} is {value!r}, but must be like {getattr(cls, name)!r}")
+    return cls(**values)
+
+
+def _like(value, default, least: int) -> bool:
+    """Whether a value is of its default's type: a flag, a number of at least `least`, or a tuple of numbers."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_like(v, 0, 0) for v in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and value > 0
+    return isinstance(value, int) and value >= least
 
 
 def _require(ok: bool, where: str, field: str, got, want) -> None:

@@ -43,6 +43,11 @@ def tensor_files(directory: str | Path) -> dict[str, Path]:
         return dict.fromkeys(file.keys(), single)
 
 
+def has_weights(directory: str | Path) -> bool:
+    """Whether a directory holds safetensors, in one file or shards."""
+    return any((Path(directory) / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
+
+
 def load(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
     """Reads a policy directory.
 
@@ -120,7 +125,7 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
     Args:
       directory: must not exist yet.
       source: the directory the policy came from: its tokenizer, template and preprocessor files are copied, and if
-        it is a full checkpoint, `thinker.` names and the speaking half are kept.
+        it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
     """
     directory = Path(directory)
@@ -130,9 +135,9 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    kept = {n: f for n, f in tensor_files(source).items() if n.startswith(PASS_THROUGH)} if source else {}
-    full = bool(source) and any(n.startswith("thinker.") for n in tensor_files(source))
-    prefix = "thinker." if full else ""
+    names = tensor_files(source) if source and has_weights(source) else {}
+    kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
+    prefix = "thinker." if any(name.startswith("thinker.") for name in names) else ""
     if source:
         for file in Path(source).iterdir():
             if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ("config.json", manifest.NAME):
@@ -148,7 +153,7 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:
     dtype = str(params["text"]["embed_tokens"].dtype)
-    if source:  # what we do not model in the source's file stays as it was
+    if source and (Path(source) / "config.json").exists():  # what we do not model there stays as it was
         raw = json.loads((Path(source) / "config.json").read_text())
         for section in (raw, raw.get("thinker_config", {})):
             section.update({key: dtype for key in ("dtype", "torch_dtype") if key in section})

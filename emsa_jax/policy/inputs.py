@@ -76,10 +76,12 @@ class PromptInputs:
     window: np.ndarray
 
 
-def patchify(config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True) -> Visual:
+def patchify(config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True,
+             mean=MEAN, std=STD) -> Visual:
     """Frames [F, H, W, 3] uint8, H and W multiples of 28, -> normalised patches.
 
-    An odd last frame is repeated (an image is one frame shown twice). `seconds` is the time of a temporal patch.
+    An odd last frame is repeated (an image is one frame shown twice). `seconds` is the time of a temporal patch;
+    mean and std [3] are the checkpoint's, of pixels in 0..1.
     Raises: InputError on other sizes.
     """
     c = config.vision
@@ -87,7 +89,8 @@ def patchify(config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is
     count, height, width = frames.shape[:3]
     if height % block or width % block or not count:
         raise InputError(f"frames of shape {frames.shape}: height and width must be multiples of {block}")
-    pixels = (frames.astype(np.float32) - MEAN * 255) / (STD * 255)
+    mean, std = np.asarray(mean, np.float32) * 255, np.asarray(std, np.float32) * 255
+    pixels = (frames.astype(np.float32) - mean) / std
     if count % c.temporal_patch_size:
         pixels = np.concatenate([pixels, pixels[-1:]])
     t, h, w = len(pixels) // c.temporal_patch_size, height // c.patch_size, width // c.patch_size

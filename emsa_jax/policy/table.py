@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from emsa_jax.policy.config import ThinkerConfig
 
@@ -116,7 +117,8 @@ def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
         yield from _linear((*at, name), f"{disk}.mlp.{name}", (mlp, e), ("vision_mlp", "vision_embed"), n)
     yield from _linear((*at, "down_proj"), f"{disk}.mlp.down_proj", (e, mlp), ("vision_embed", "vision_mlp"), n)
     yield from _norm(("vision", "merger_norm"), "visual.merger.ln_q", e)
-    yield from _linear(("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged), ("vision_mlp", "vision_merged"))
+    yield from _linear(("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged),
+                       ("vision_mlp", "vision_merged"))
     yield from _linear(("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged),
                        ("embed", "vision_merged"))
 
@@ -150,12 +152,17 @@ def num_params(config: ThinkerConfig) -> int:
 
 
 def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dict:
-    """Random parameters: each tensor from its own fold of `key`, so adding one does not move the others."""
-    return nest((s.path, _init(s, jax.random.fold_in(key, i), dtype)) for i, s in enumerate(param_table(config)))
+    """Random parameters, each tensor from a stream of its own under `key`, so adding one does not move the others.
+
+    Drawn on the host: a device would compile a program for every shape.
+    """
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype))
+                for i, s in enumerate(param_table(config)))
 
 
-def _init(spec: ParamSpec, key: jax.Array, dtype) -> jax.Array:
+def _init(spec: ParamSpec, rng: np.random.Generator, dtype) -> jax.Array:
     if spec.init in ("ones", "zeros"):
-        return (jnp.ones if spec.init == "ones" else jnp.zeros)(spec.stacked_shape, dtype)
+        return jnp.asarray(np.full(spec.stacked_shape, spec.init == "ones", dtype))
     std = 0.02 if spec.init == "embed" else math.prod(spec.shape[1:]) ** -0.5
-    return (jax.random.normal(key, spec.stacked_shape) * std).astype(dtype)
+    return jnp.asarray((rng.standard_normal(spec.stacked_shape, np.float32) * np.float32(std)).astype(dtype))

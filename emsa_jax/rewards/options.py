@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from emsa_jax.errors import InputError
 
@@ -18,9 +19,9 @@ class RewardOptions:
     plugins: parts of your own, each as "module:function" (`plugins.load_plugins`).
     """
 
-    weights: dict[str, float] = field(default_factory=dict)
-    score_gate: str = "none"
-    consistency: str = "off"
+    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 1.0))
+    score_gate: Literal["none", "polarity"] = "none"
+    consistency: Literal["off", "penalty"] = "off"
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self):

@@ -92,7 +92,7 @@ def prefill(params: dict, adapter: Adapter | None, config: ThinkerConfig, prompt
 
 def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options: SamplingOptions, slots: int,
            group_size: int, prompts: PromptState, noise: jax.Array, prompt_ids: jax.Array, forced: jax.Array,
-           forced_length: jax.Array, limit: jax.Array) -> Completions:
+           forced_length: jax.Array, limit: jax.Array, logp_temperature: float | None = None) -> Completions:
     """Draws `group_size` answers to each prompt.
 
     Args:
@@ -103,6 +103,7 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
       forced: [N, K] int32, tokens that every answer of a prompt must begin with.
       forced_length: [N] int32, how many of them.
       limit: [N] int32, tokens after which an answer is cut off, at most `slots`.
+      logp_temperature: of the distribution whose log-probabilities are reported (default: the one drawn from).
     """
     text, rows = params["text"], prompts.mask.shape[0]
     key = jax.random.key(noise[0])
@@ -122,7 +123,7 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
         token = _choose(options, logits, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))
         is_forced = t < forced_length
         token = jnp.where(is_forced[:, None], padded[:, t][:, None], token)
-        logp = jax.nn.log_softmax(logits / options.temperature)
+        logp = jax.nn.log_softmax(logits / (logp_temperature or options.temperature))
         logp = jnp.take_along_axis(logp, token[..., None], axis=-1)[..., 0]
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))

@@ -1,0 +1,7 @@
+"""Evaluation of --config.policy (and --config.adapter), or of what a run left in its --workdir."""
+from emsa_jax.jobs.presets import config_for
+
+
+def get_config(preset: str = ""):
+    """The resolved config of a preset."""
+    return config_for(("prepare", "evaluate", "report"), preset)

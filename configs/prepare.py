@@ -1,0 +1,7 @@
+"""Raw clips and labels to records."""
+from emsa_jax.jobs.presets import config_for
+
+
+def get_config(preset: str = ""):
+    """The resolved config of a preset."""
+    return config_for(("prepare",), preset)

@@ -1,0 +1,7 @@
+"""The cold start alone: prepare, SFT on traces, evaluation."""
+from emsa_jax.jobs.presets import config_for
+
+
+def get_config(preset: str = ""):
+    """The resolved config of a preset."""
+    return config_for(("prepare", "sft", "evaluate", "report"), preset)

@@ -1,0 +1,78 @@
+"""Where the stages of a run leave what later ones read."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from emsa_jax.data.records import MANIFEST
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.run import Run
+
+PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"), "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
+
+
+def datasets(config: Config) -> dict[str, Dataset]:
+    """The run's data sets by role: "train", and "cross" where there is one."""
+    if not config.data:
+        raise InputError("config.data: name a data set: a directory, a csv, or puppets:en")
+    return {"train": config.dataset} | ({"cross": config.cross} if config.cross.data else {})
+
+
+def records_dir(run: Run, config: Config, name: str) -> Path:
+    """Where a data set's records lie: its own directory if it came prepared."""
+    dataset = datasets(config)[name]
+    path = Path(dataset.data)
+    return path if is_prepared(path) else run.path("records", name)
+
+
+def traces_file(run: Run, config: Config) -> Path:
+    """The teacher's traces: as named, or traces.jsonl beside the data."""
+    if config.traces:
+        return Path(config.traces)
+    if config.data in PUPPETS:
+        return puppet_dir(run, config.data) / "traces.jsonl"
+    path = Path(config.data)
+    return (path if path.is_dir() else path.parent) / "traces.jsonl"
+
+
+def policy_dir(run: Run, config: Config) -> Path:
+    """The policy that the run starts from."""
+    if not config.policy:
+        raise InputError("config.policy: name a checkpoint directory, or tiny")
+    return run.path("policy") if config.policy == "tiny" else Path(config.policy)
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a directory holds records."""
+    return (path / MANIFEST).is_file()
+
+
+def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
+    """(score_range, language) of a data set; the puppets know their own."""
+    known = PUPPETS.get(dataset.data, dataset)
+    return known.score_range, known.language
+
+
+def puppet_dir(run: Run, name: str) -> Path:
+    """Where a puppet domain's raw clips lie."""
+    return run.path("puppets", name.split(":")[1])
+
+
+def cold_started(run: Run, config: Config) -> tuple[Path, Path | None]:
+    """(policy directory, adapter directory or None) that GRPO starts from and takes as its reference."""
+    if run.path("sft", "policy").is_dir():
+        return run.path("sft", "policy"), None
+    adapter = run.path("sft", "adapter")
+    if not adapter.is_dir():
+        adapter = Path(config.adapter) if config.adapter else None
+    return policy_dir(run, config), adapter
+
+
+def policies(run: Run, config: Config) -> dict[str, tuple[Path, Path | None]]:
+    """Stage -> (policy directory, adapter directory or None), in order: what there is to evaluate and export."""
+    found = {"zero_shot": (policy_dir(run, config), Path(config.adapter) if config.adapter else None)}
+    if any(run.path("sft", kind).is_dir() for kind in ("policy", "adapter")):
+        found["sft"] = cold_started(run, config)
+    if run.path("grpo", "adapter").is_dir():
+        found["grpo"] = (cold_started(run, config)[0], run.path("grpo", "adapter"))
+    return found

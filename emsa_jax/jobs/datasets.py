@@ -1,0 +1,65 @@
+"""A data set as jobs use it: its records, its prompts, and the order of its batches."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emsa_jax.answers.formats import make_format
+from emsa_jax.data.pipeline import Clips
+from emsa_jax.data.plan import Plan
+from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.options import Config
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import Budget
+from emsa_jax.rollout.prompts import Prompter, prompt_buckets
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some clips of one split, ready to be asked about.
+
+    clips[i] belongs to entries[i] and lengths[i], its prompt's tokens; `order` maps them to the records."""
+
+    manifest: Manifest
+    prompter: Prompter
+    entries: Sequence[Entry]
+    lengths: np.ndarray
+    source: Clips
+    order: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int):
+        return self.source[int(self.order[index])]
+
+    def buckets(self) -> tuple[int, ...]:
+        """The compiled prompt lengths."""
+        return prompt_buckets(self.lengths, self.prompter.options)
+
+    def budgets(self, batch_size: int) -> dict[int, Budget]:
+        """Bucket -> static sizes of a batch of it."""
+        return {bucket: self.prompter.budget(self.entries, batch_size, bucket) for bucket in self.buckets()}
+
+    def plan(self, batch_size: int, seed: int, drop_remainder: bool) -> Plan:
+        """The order of the batches."""
+        return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder)
+
+
+def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str, max_clips: int = 0,
+               ids: set[str] | None = None) -> Split:
+    """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty."""
+    manifest = read_manifest(records)
+    prompter = Prompter(checkpoint, make_format(config.format, manifest.score_range), config.prompt)
+    entries = read_index(records, split)
+    order = [i for i, entry in enumerate(entries) if ids is None or entry.id in ids]
+    order = order[:max_clips] if max_clips else order
+    if not order:
+        raise InputError(f"{records}: the {split} split has no clip to use")
+    chosen = [entries[i] for i in order]
+    lengths = np.array([prompter.length(entry) for entry in chosen])
+    return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))

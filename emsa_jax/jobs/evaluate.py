@@ -1,0 +1,87 @@
+"""Evaluation: every policy of the run on every data set, greedy for the metrics and sampled for the mean reward."""
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+
+from emsa_jax.config import digest, to_dict
+from emsa_jax.data.records import read_index, read_manifest
+from emsa_jax.evaluation.predict import compile_answers, judge, predict, prediction_rows, summarize
+from emsa_jax.jobs.artifacts import datasets, policies, records_dir
+from emsa_jax.jobs.console import progress
+from emsa_jax.jobs.datasets import open_split
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.run import Run
+from emsa_jax.manifest import write_atomic
+from emsa_jax.policy import peft
+from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.rollout.sampler import SamplingOptions
+
+
+def evaluate(run: Run, config: Config) -> None:
+    """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
+    for name, (directory, adapter_dir) in policies(run, config).items():
+        checkpoint = None
+        for role in datasets(config):
+            manifest = read_manifest(records_dir(run, config, role))
+            inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
+                             to_dict(config.prompt), config.format, config.dtype, config.seed, manifest.digest,
+                             fingerprint(directory), adapter_print(adapter_dir)])
+            if run.stage_done(f"evaluate {name} {role}", inputs):
+                continue
+            if checkpoint is None:
+                checkpoint = open_checkpoint(directory, config.dtype)
+                adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
+            out = run.path("evaluate", name, role)
+            out.mkdir(parents=True, exist_ok=True)
+            result, rows = evaluate_one(run, config, role, checkpoint, adapter, f"{name} on {role}")
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            write_atomic(out / "predictions.jsonl", lines.encode())
+            write_atomic(out / "metrics.json", json.dumps(result, indent=1).encode() + b"\n")
+            run.mark_done(f"evaluate {name} {role}", inputs, [out])
+
+
+def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label: str) -> tuple[dict, list[dict]]:
+    """(metrics, one row a clip) of a policy on a data set."""
+    options = config.evaluate
+    records = records_dir(run, config, role)
+    split = open_split(config, records, checkpoint, options.split, options.max_clips)
+    greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
+    kinds = {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
+    programs = Programs()
+    for kind, (sampling, group_size) in kinds.items():
+        compile_answers(programs, kind, checkpoint.params, adapter, checkpoint, split.prompter,
+                        split.budgets(options.batch_size), options.batch_size, sampling, group_size)
+    judging = functools.partial(judge, split.prompter.format, options=config.reward,
+                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
+    rows: list[dict | None] = [None] * len(split)
+    sampled: list[np.ndarray] = []
+    with progress(len(split) * len(kinds), f"evaluating {label}") as advance:
+        for kind in kinds:
+            def ask(bucket, *arguments, kind=kind):
+                return programs[f"{kind}/{bucket}"](checkpoint.params, adapter, *arguments)
+
+            for indices, texts, _ in predict(split, ask, options.batch_size, config.seed):
+                table = judging([split.entries[i] for i in indices], texts)
+                if kind == "greedy":
+                    for i, row in zip(indices, prediction_rows(split, indices, texts, table, config.labels.neutral_eps),
+                                      strict=True):
+                        rows[i] = row
+                else:
+                    sampled.append(table.total)
+                advance(len(indices))
+    train_scores = [entry.score for entry in read_index(records, "train") if entry.score is not None]
+    result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps, train_scores)
+    result["mean_sampled_reward"] = float(np.nanmean(np.concatenate(sampled))) if sampled else None
+    return result, rows
+
+
+def adapter_print(directory) -> str:
+    """Stands for an adapter directory; "" for none."""
+    from emsa_jax.manifest import sha256_file
+
+    return digest([sha256_file(path) for path in sorted(directory.glob("adapter_*"))]) if directory else ""

@@ -1,0 +1,115 @@
+"""What a GRPO step tells: metrics under TRL's names and hint/*, and answers to read."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from emsa_jax.jobs.options import Config
+from emsa_jax.learning.grpo import GrpoBatch
+from emsa_jax.manifest import write_atomic
+from emsa_jax.rewards.table import RewardTable
+from emsa_jax.rollout.sampler import Completions
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Answers before and after hints, and what was thought of them. Host arrays; N prompts, G answers.
+
+    hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
+    prefix_logp: [N], log-probability of the true polarity's tokens. extra_time: seconds that hints took.
+    """
+
+    first: Completions
+    first_texts: list[list[str]]
+    first_table: RewardTable
+    final: Completions
+    final_texts: list[list[str]]
+    final_table: RewardTable
+    hard: np.ndarray
+    hinted: np.ndarray
+    failed: np.ndarray
+    prefix_logp: np.ndarray
+    extra_time: float
+
+    def restored(self, on_fail: str) -> Rollout:
+        """With the original answers of failed groups back, if that is what `hint.on_fail` says."""
+        if on_fail != "original" or not self.failed.any():
+            return self
+        rows = np.flatnonzero(self.failed)
+
+        def back(final, first):
+            final = np.array(final)
+            final[rows] = first[rows]
+            return final
+
+        names = ("tokens", "logps", "length", "ended", "forced")
+        final = Completions(**{n: back(getattr(self.final, n), getattr(self.first, n)) for n in names})
+        old, new = self.first_table, self.final_table
+        table = RewardTable({n: back(new.parts[n], old.parts[n]) for n in new.parts}, back(new.total, old.total),
+                            back(new.well_formed, old.well_formed), back(new.contradict, old.contradict),
+                            [old.parsed[i] if self.failed[i] else new.parsed[i] for i in range(len(self.failed))])
+        texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
+        return replace(self, final=final, final_table=table, final_texts=texts)
+
+
+def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Config) -> dict[str, float]:
+    """One row of metrics.jsonl. `reward` is before hints and comparable between runs, `reward_train` after them."""
+    first, final = rollout.first_table.total, rollout.final_table.total
+    length, ended = rollout.final.length, rollout.final.ended
+    hinted = rollout.final.forced > 0
+    tokens = np.maximum(batch.mask.sum(-1), 1)
+    signed = np.asarray(learned.pop("sampling/signed_gap"))
+    values = {name: float(value) for name, value in learned.items()}
+    values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table.parts.items()
+               for what, function in (("mean", np.nanmean), ("std", np.nanstd))}
+    values |= {
+        "reward": _nan(np.nanmean, first), "reward_std": _nan(np.nanstd, first), "reward_train": _nan(np.nanmean, final),
+        "frac_reward_zero_std": float(batch.zero_std[:, 0].mean()), "num_tokens": int(batch.mask.sum()),
+        "completions/mean_length": float(length.mean()), "completions/min_length": int(length.min()),
+        "completions/max_length": int(length.max()), "completions/clipped_ratio": float(1 - ended.mean()),
+        "completions/mean_terminated_length": float(length[ended].mean()) if ended.any() else 0.0,
+        "completions/well_formed": float(rollout.first_table.well_formed.mean()),
+        "contradict_rate": float(rollout.first_table.contradict.mean()),
+        "hint/trigger_rate": float(rollout.hard.mean()), "hint/extra_gen_time": rollout.extra_time,
+    }
+    if rollout.hard.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?
+        values["hint/prefix_logp"] = float(rollout.prefix_logp[rollout.hard].mean())
+    if rollout.hinted.any():
+        rows = rollout.hinted
+        values |= {
+            "hint/rescued_rate": float(1 - rollout.failed[rows].mean()),
+            "hint/reward_gain": _nan(np.nanmean, final[rows]) - _nan(np.nanmean, first[rows]),
+            "hint/contradict_rate": float(rollout.final_table.contradict[rows].mean()),
+        }
+        if hinted.any():  # about 1, unless forced tokens are scored as if they had been drawn
+            values["hint/ppl_ratio"] = float(np.exp((signed / tokens)[hinted].mean()))
+    return values
+
+
+def write_samples(directory: Path, step: int, rollout: Rollout, clips, count: int) -> None:
+    """completions_{step}.jsonl: every answer's bookkeeping, with the text of those to the first `count` prompts and
+    of hinted ones."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for n, clip in enumerate(clips):
+        shown = n < count or rollout.hinted[n]
+        row = {"step": step, "id": clip.id, "target": clip.score, "hard": bool(rollout.hard[n]),
+               "hinted": bool(rollout.hinted[n]), "prefix_logp": round(float(rollout.prefix_logp[n]), 4),
+               "rewards": _round(rollout.first_table.total[n]), "rewards_train": _round(rollout.final_table.total[n])}
+        if shown:
+            row |= {"completions": rollout.first_texts[n]}
+            row |= {"hinted_completions": rollout.final_texts[n]} if rollout.hinted[n] else {}
+        lines.append(json.dumps(row, ensure_ascii=False))
+    write_atomic(directory / f"completions_{step:05d}.jsonl", ("\n".join(lines) + "\n").encode())
+
+
+def _nan(function, values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(function(known)) if len(known) else float("nan")
+
+
+def _round(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(v) else round(float(v), 4) for v in values]

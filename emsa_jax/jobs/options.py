@@ -1,0 +1,176 @@
+"""Everything that can be set, as frozen dataclasses with their defaults; `configs/*.py` choose among them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from emsa_jax.data.records import PrepareOptions
+from emsa_jax.errors import InputError
+from emsa_jax.learning.advantages import AdvOptions
+from emsa_jax.learning.losses import LossOptions
+from emsa_jax.learning.optimizer import OptimizerOptions
+from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rollout.hints import HintOptions
+from emsa_jax.rollout.prompts import PromptOptions
+from emsa_jax.rollout.sampler import SamplingOptions
+
+STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
+    ("puppets:en", "puppets:zh"); "" for none."""
+
+    data: str = ""
+    score_range: tuple[float, float] = (-1.0, 1.0)
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class Puppets:
+    """The embedded world's sizes; the rest as data.puppets.PuppetOptions has it."""
+
+    num_train: int = 1536
+    num_valid: int = 128
+    num_test: int = 256
+    sarcasm: float = 0.3
+    noise: float = 0.06
+    fooled: float = 0.7
+    teacher_error: float = 0.08
+    trace_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """neutral_eps: scores within it of 0 are Neutral."""
+
+    neutral_eps: float = 0.0
+
+
+def _divides(whole: int, parts: int, name: str) -> None:
+    if parts < 1 or whole % parts:
+        raise InputError(f"{name} {whole} must be a multiple of micro_batches {parts}")
+
+
+@dataclass(frozen=True)
+class SftOptions:
+    """The cold start.
+
+    trainable: "lora" over the given policy, or "all" for one without a pretrained base.
+    epochs: passes over the kept traces at most (0: until patience ends it); max_steps: updates at most (0: unbounded).
+    eval_every: updates between evaluations on the validation split, at most eval_clips of it.
+    patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
+    """
+
+    trainable: Literal["lora", "all"] = "lora"
+    epochs: float = 3.0
+    max_steps: int = 0
+    batch_size: int = 32
+    micro_batches: int = 1
+    eval_every: int = 50
+    eval_clips: int = 128
+    patience: int = 3
+    save_every: int = 50
+    remat: Literal["none", "dots", "full"] = "full"
+    optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
+
+    def __post_init__(self) -> None:
+        if not self.epochs and not self.max_steps:
+            raise InputError("set epochs or max_steps: the schedule needs an end")
+        _divides(self.batch_size, self.micro_batches, "batch_size")
+
+
+@dataclass(frozen=True)
+class GrpoOptions:
+    """Hint-GRPO.
+
+    group_size: G, answers to a prompt. prompts_per_step: N. num_iterations: updates on each rollout.
+    epochs, max_steps: as in the cold start. samples: prompts of each step whose answers are written out.
+    """
+
+    group_size: int = 4
+    prompts_per_step: int = 64
+    num_iterations: int = 1
+    epochs: float = 1.0
+    max_steps: int = 0
+    micro_batches: int = 1
+    save_every: int = 10
+    samples: int = 2
+    remat: Literal["none", "dots", "full"] = "full"
+    optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise InputError(f"group_size must be at least 2, not {self.group_size}: an advantage needs others")
+        if not self.epochs and not self.max_steps:
+            raise InputError("set epochs or max_steps: the schedule needs an end")
+        _divides(self.prompts_per_step, self.micro_batches, "prompts_per_step")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """split: which clips. batch_size: clips at a time. max_clips: at most so many (0: all). samples: sampled answers
+    a clip for the mean reward, beside the greedy one that the metrics use (0: none)."""
+
+    split: Literal["train", "valid", "test"] = "test"
+    batch_size: int = 64
+    max_clips: int = 0
+    samples: int = 4
+    fallback: Literal["neutral", "drop", "worst"] = "neutral"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """merged: one Hugging Face directory with the adapter added in. adapter: the base and a PEFT adapter beside it."""
+
+    merged: bool = True
+    adapter: bool = True
+    shard_bytes: int = 5 * 10**9
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run. policy: a checkpoint directory or "tiny". adapter: a PEFT directory to start from. traces: a teacher's
+    traces (default: traces.jsonl beside the data). cross: a second domain, for evaluation alone."""
+
+    stages: tuple[str, ...] = STAGES
+    policy: str = "tiny"
+    adapter: str = ""
+    data: str = "puppets:en"
+    score_range: tuple[float, float] = (-1.0, 1.0)
+    language: str = "en"
+    traces: str = ""
+    cross: Dataset = Dataset()
+    format: Literal["dc", "label_only"] = "dc"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+    puppets: Puppets = Puppets()
+    prepare: PrepareOptions = PrepareOptions()
+    prompt: PromptOptions = PromptOptions()
+    labels: LabelOptions = LabelOptions()
+    lora: LoraOptions = LoraOptions()
+    sampling: SamplingOptions = SamplingOptions()
+    reward: RewardOptions = field(default_factory=RewardOptions)
+    hint: HintOptions = HintOptions()
+    adv: AdvOptions = AdvOptions()
+    loss: LossOptions = LossOptions()
+    sft: SftOptions = SftOptions()
+    grpo: GrpoOptions = GrpoOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    export: ExportOptions = ExportOptions()
+
+    def __post_init__(self) -> None:
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
+        if "grpo" in self.stages:
+            self.hint.check(self.grpo.group_size, self.loss.beta)
+        if not self.score_range[0] < self.score_range[1]:
+            raise InputError(f"score_range must rise, not {self.score_range}")
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that is trained on."""
+        return Dataset(self.data, self.score_range, self.language)

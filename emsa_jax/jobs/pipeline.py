@@ -1,0 +1,70 @@
+"""The stages of a run in turn. A stage whose inputs hash the same and whose outputs are sound is skipped."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from emsa_jax.config import digest, to_dict
+from emsa_jax.data.records import read_manifest
+from emsa_jax.jobs.artifacts import cold_started, policies, policy_dir, records_dir, traces_file
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.evaluate import adapter_print, evaluate
+from emsa_jax.jobs.export import export
+from emsa_jax.jobs.grpo import grpo
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.prepared import prepare_all
+from emsa_jax.jobs.report import report
+from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.sft import sft
+from emsa_jax.manifest import sha256_file
+from emsa_jax.policy.checkpoint import fingerprint
+
+# what a stage reads of the config; the rest cannot change its outputs
+_READS = {
+    "sft": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "sft", "evaluate", "adapter"),
+    "grpo": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "hint", "adv", "loss", "grpo"),
+    "export": ("export", "adapter"),
+}
+
+
+def run_stages(run: Run, config: Config) -> None:
+    """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
+    for stage in config.stages:
+        work, outputs = _STAGES[stage]
+        if stage not in _READS:
+            work(run, config)
+            continue
+        inputs = _inputs(run, config, stage)
+        if run.stage_done(stage, inputs):
+            say(f"{stage}: done already")
+            continue
+        work(run, config)
+        run.mark_done(stage, inputs, [path for path in outputs(run) if path.exists()])
+
+
+def _inputs(run: Run, config: Config, stage: str) -> str:
+    parts = [to_dict(getattr(config, name)) for name in _READS[stage]]
+    if stage == "sft":
+        parts += [fingerprint(policy_dir(run, config)), sha256_file(traces_file(run, config)), _records(run, config),
+                  adapter_print(Path(config.adapter) if config.adapter else None)]
+    if stage == "grpo":
+        directory, adapter = cold_started(run, config)
+        parts += [fingerprint(directory), adapter_print(adapter), _records(run, config)]
+    if stage == "export":
+        directory, adapter = list(policies(run, config).values())[-1]
+        parts += [fingerprint(directory), adapter_print(adapter)]
+    return digest(parts)
+
+
+def _records(run: Run, config: Config) -> str:
+    return read_manifest(records_dir(run, config, "train")).digest
+
+
+_STAGES: dict[str, tuple[Callable[[Run, Config], None], Callable[[Run], list[Path]]]] = {
+    "prepare": (prepare_all, lambda run: []),
+    "sft": (sft, lambda run: [run.path("sft", "policy"), run.path("sft", "adapter")]),
+    "grpo": (grpo, lambda run: [run.path("grpo", "adapter")]),
+    "evaluate": (evaluate, lambda run: []),
+    "export": (export, lambda run: [run.path("export")]),
+    "report": (report, lambda run: []),
+}

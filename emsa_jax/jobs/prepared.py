@@ -1,0 +1,84 @@
+"""The first stage: makes the embedded world and tiny where they are asked for, and prepares every data set."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.prompts import messages
+from emsa_jax.answers.traces import read_traces
+from emsa_jax.data.puppets import PuppetOptions, make_puppets
+from emsa_jax.data.readers import read_samples
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, puppet_dir
+from emsa_jax.jobs.console import progress, say
+from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.prepare import prepare
+from emsa_jax.jobs.run import Run
+from emsa_jax.policy.tiny import make_tiny
+
+
+def prepare_all(run: Run, config: Config) -> None:
+    """Leaves records/<name> for each data set, and policy/ where the policy is "tiny". What is there is kept."""
+    for name, dataset in datasets(config).items():
+        source = _source(run, config, dataset)
+        if not is_prepared(source):
+            manifest = prepare(source, run.path("records", name), config.prepare, *labels_of(dataset), progress=_progress)
+            _tell(name, manifest)
+    if config.policy == "tiny" and not run.path("policy").exists():
+        make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
+
+
+def _source(run: Run, config: Config, dataset: Dataset) -> Path:
+    if not dataset.data.startswith("puppets"):
+        return Path(dataset.data)
+    if dataset.data not in PUPPETS:
+        raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
+    out, sizes = puppet_dir(run, dataset.data), config.puppets
+    if not out.exists():
+        options = PuppetOptions(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
+                                **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__})
+        total = options.num_train + options.num_valid + options.num_test
+        with progress(total, f"drawing {dataset.data}") as advance:
+            done = 0
+
+            def report(now: int, _: int) -> None:
+                nonlocal done
+                advance(now - done)
+                done = now
+
+            make_puppets(out, options, report)
+    return out
+
+
+def _progress(items, total: int):
+    with progress(total, "prepare") as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+def _tell(name: str, manifest) -> None:
+    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
+    say(f"{name}: {counts} clips prepared, {len(manifest.set_aside)} set aside")
+    for row in manifest.set_aside[:5]:
+        say(f"  set aside {row['id']}: {row['reason']}")
+
+
+def _tiny_texts(run: Run, config: Config) -> list[str]:
+    """What tiny's tokenizer is learned from: prompts and traces, those of the other domain without its labels."""
+    texts: list[str] = []
+    for dataset in datasets(config).values():
+        score_range, language = labels_of(dataset)
+        format = make_format(config.format, score_range)
+        source = _source(run, config, dataset)
+        samples = [] if is_prepared(source) else read_samples(source, score_range, language)
+        for sample in samples:
+            chat = messages(format, sample.text, language, bool(sample.video), bool(sample.audio or sample.video))
+            texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
+        traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
+        if traces.exists() and config.format == "dc":
+            texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
+                      for t in read_traces(traces)]
+    if not texts:
+        raise InputError("policy: tiny learns its tokenizer from raw data, but only prepared records are given")
+    return texts

@@ -1,0 +1,39 @@
+"""Programs compiled before the first step: a run that has begun never waits for the compiler again."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from emsa_jax.jobs.console import say
+
+
+class Programs:
+    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, Callable] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add(self, name: str, function: Callable, *arguments: Any, donate: tuple[int, ...] = ()) -> Any:
+        """Compiles `function` for arguments (arrays or ShapeDtypeStructs) and returns its abstract result."""
+        begun = time.monotonic()
+        abstract = jax.tree.map(_abstract, arguments)
+        lowered = jax.jit(function, donate_argnums=donate).lower(*abstract)
+        self._compiled[name] = lowered.compile()
+        self.seconds[name] = time.monotonic() - begun
+        return jax.tree.map(_abstract, lowered.out_info)
+
+    def __getitem__(self, name: str) -> Callable:
+        return self._compiled[name]
+
+    def report(self) -> None:
+        """Lists what was compiled and how long it took."""
+        listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        say(f"compiled {len(self.seconds)} programs: {listed}")
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)

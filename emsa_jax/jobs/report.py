@@ -1,0 +1,59 @@
+"""The end of a run: one short table, and where to look next."""
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from emsa_jax.jobs.artifacts import datasets, policies
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.run import Run
+from emsa_jax.manifest import write_atomic
+
+STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
+COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr", "parsed")
+
+
+def report(run: Run, config: Config) -> None:
+    """Prints the table and leaves it as summary.json and summary.md."""
+    results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
+    results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
+    lines = ["# Results", "", "| policy | data | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 2)]
+    table = Table("policy", "data", *COLUMNS)
+    for role, found in results.items():
+        where = "in domain" if role == "train" else "across"
+        for name, result in found.items():
+            cells = [_cell(value) for value in _values(result)]
+            table.add_row(STAGES[name], where, *cells)
+            lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
+        if found:
+            floor = [_cell(value) for value in _values({"metrics": next(iter(found.values()))["floor"]})]
+            table.add_row("mean of train", where, *floor, style="dim")
+            lines.append("| " + " | ".join(["mean of train", where, *floor]) + " |")
+    if config.data.startswith("puppets"):
+        lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
+    Console().print(table)
+    write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
+    write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
+    for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"), ("curves", "tensorboard --logdir"),
+                       ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
+        where = f"{path} {run.path('tensorboard')}" if what == "curves" else run.path(path)
+        say(f"{what}: {where}")
+
+
+def _read(run: Run, name: str, role: str) -> dict | None:
+    path = run.path("evaluate", name, role, "metrics.json")
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _values(result: dict) -> list[float | None]:
+    m = result["metrics"]
+    rewards = result.get("rewards", {})
+    return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("Polarity_acc"), m.get("Has0_acc_2"),
+            m.get("Non0_acc_2"), m.get("Polarity_F1_weighted"), m.get("MAE"), m.get("Corr"), m.get("parse_rate")]
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

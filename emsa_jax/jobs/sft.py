@@ -1,0 +1,178 @@
+"""The cold start: supervised fine-tuning on a teacher's traces that passed the filter."""
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.answers.traces import Trace, filter_traces, read_traces
+from emsa_jax.config import digest
+from emsa_jax.data.pipeline import batches
+from emsa_jax.data.plan import boundary_at
+from emsa_jax.data.records import read_index
+from emsa_jax.errors import InputError
+from emsa_jax.evaluation.predict import abstract_inputs, compile_answers, judge, predict
+from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file
+from emsa_jax.jobs.console import progress, say
+from emsa_jax.jobs.datasets import Split, open_split
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.resume import resume
+from emsa_jax.jobs.run import Run
+from emsa_jax.learning.checkpoints import Checkpoints
+from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
+from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
+from emsa_jax.learning.state import create_state
+from emsa_jax.policy import hf, peft
+from emsa_jax.policy.checkpoint import Checkpoint, fingerprint, open_checkpoint
+from emsa_jax.policy.lora import init_adapter
+from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.rollout.sampler import SamplingOptions
+
+
+def sft(run: Run, config: Config) -> None:
+    """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
+    options = config.sft
+    checkpoint = open_checkpoint(policy_dir(run, config), config.dtype)
+    records = records_dir(run, config, "train")
+    traces = kept_traces(config, records, traces_file(run, config), checkpoint)
+    train = open_split(config, records, checkpoint, "train", ids=set(traces))
+    valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
+    answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
+
+    plan = train.plan(options.batch_size, config.seed, drop_remainder=True)
+    total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
+    optimizer = build_optimizer(options.optimizer, total)
+    trained, base = start(config, checkpoint, options.trainable)
+    state = create_state(trained, optimizer)
+    best = {"params": jax.tree.map(jnp.copy, trained), "reward": np.float32(-np.inf)}
+
+    programs = Programs()
+    update = functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
+    micro = options.batch_size // options.micro_batches
+    budgets = train.budgets(micro)
+    for bucket, budget in budgets.items():
+        empty = _stack([abstract_inputs(train.prompter, budget, micro)] * options.micro_batches)
+        shape = (options.micro_batches, micro, answers.shape[1])
+        batch = SftBatch(empty, np.zeros(shape, np.int32), np.zeros(shape, bool))
+        programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,))
+    greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
+    compile_answers(programs, "answer", *split_trained(trained, base), checkpoint, valid.prompter,
+                    valid.budgets(config.evaluate.batch_size), config.evaluate.batch_size, greedy, 1)
+    programs.report()
+
+    checkpoints = Checkpoints(run.path("sft", "checkpoints"))
+    identity = {"plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist())}
+    fresh = {"state": state, "best": best["params"], "best_reward": jnp.float32(-jnp.inf)}
+    saved, meta, first = resume(checkpoints, fresh, identity, {"misses": 0, "stopped": False})
+    state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]
+    log = run.metrics("sft")
+    log.truncate_after(first)
+    schedule = learning_rate_schedule(options.optimizer, total)
+    plugins = load_plugins(config.reward.plugins)
+
+    def evaluate() -> float:
+        params, adapter = split_trained(state.params, base)
+        done = predict(valid, lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
+                       config.evaluate.batch_size, config.seed)
+        totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, config.reward, plugins,
+                        config.labels.neutral_eps).total for indices, texts, _ in done]
+        return float(np.mean(np.concatenate(totals)))
+
+    def save(step: int) -> None:
+        checkpoints.save(step, {"state": state, "best": best, "best_reward": jnp.float32(best_reward)},
+                         meta | identity | {"misses": misses})
+
+    stream = batches(train, plan, first, total)
+    with progress(total, "cold start", first) as advance:
+        for step, clips in () if meta["stopped"] else stream:
+            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches)
+            state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
+            now = step + 1
+            logged = jax.device_get(logged) | {"learning_rate": schedule(step), "epoch": now / plan.batches_per_epoch}
+            evaluated = now % options.eval_every == 0 or now == total
+            if evaluated:
+                reward = evaluate()
+                logged["eval/reward"] = reward
+                misses = 0 if reward > best_reward else misses + 1
+                if reward > best_reward:
+                    best, best_reward = jax.tree.map(jnp.copy, state.params), reward
+                meta["stopped"] = misses >= options.patience
+            log.write(now, logged)
+            advance(note=f"loss {logged['loss']:.3f}  best validation reward {best_reward:.2f}")
+            if evaluated or now % options.save_every == 0:
+                save(now)
+            if meta["stopped"]:
+                say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
+                break
+    stream.close()
+    write_trained(run.path("sft"), checkpoint, best, {"stage": "sft", "reward": best_reward})
+
+
+def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
+    """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
+    entries = read_index(records, "train")
+    scores = {entry.id: entry.score for entry in entries}
+    format = open_split(config, records, checkpoint, "train").prompter.format
+    kept, rejected = filter_traces(read_traces(path), scores, format, config.labels.neutral_eps)
+    reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
+    say(f"traces: {len(kept)} kept, {len(rejected)} dropped"
+        + "".join(f"; {count}: {why}" for why, count in reasons.items()))
+    if not kept:
+        raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
+    return {trace.id: trace for trace in kept}
+
+
+def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace], limit: int) -> np.ndarray:
+    """Answers of the split's clips as ids [clips, C] int32, -1 after the end token."""
+    format = train.prompter.format
+    rows = [answer_ids(checkpoint, format.write(t.polarity, t.think, t.score)) for t in
+            (traces[entry.id] for entry in train.entries)]
+    longest = max(map(len, rows))
+    if longest > limit:
+        raise InputError(f"sampling.max_completion_length is {limit}, but a trace has {longest} tokens")
+    table = np.full((len(rows), -(-longest // 8) * 8), -1, np.int32)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = row
+    return table
+
+
+def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: int) -> SftBatch:
+    """Host arrays of one update."""
+    position = {entry.id: i for i, entry in enumerate(train.entries)}
+    rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
+    size = len(clips) // micro_batches
+    inputs = [train.prompter.inputs(clips[i * size:(i + 1) * size], budget, size) for i in range(micro_batches)]
+    return SftBatch(_stack(inputs), np.maximum(rows, 0), rows >= 0)
+
+
+def start(config: Config, checkpoint: Checkpoint, trainable: str) -> tuple:
+    """(trained part, frozen part) before the first update."""
+    if trainable == "all":
+        if config.adapter:
+            raise InputError("sft.trainable=all trains the whole policy: it cannot start from config.adapter")
+        return checkpoint.params, {}
+    if config.adapter:
+        return peft.load_adapter(config.adapter, checkpoint.config), checkpoint.params
+    return init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed)), checkpoint.params
+
+
+def write_trained(directory: Path, checkpoint: Checkpoint, trained, extra: dict) -> None:
+    """directory/policy or directory/adapter: whichever was trained. A stage that is not marked as done owns its
+    outputs, so what a killed one left is replaced."""
+    params, adapter = split_trained(trained, checkpoint.params)
+    shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
+    if adapter is None:
+        hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
+    else:
+        extra = extra | {"base": fingerprint(checkpoint.directory)}
+        peft.save_adapter(directory / "adapter", adapter, str(checkpoint.directory), extra)
+
+
+def _stack(inputs: list):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *inputs)

@@ -1,0 +1,64 @@
+"""A policy as one opens it: parameters, tokenizer and preprocessor settings of one directory."""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emsa_jax import manifest
+from emsa_jax.errors import InputError
+from emsa_jax.policy import hf
+from emsa_jax.policy.config import ThinkerConfig, read_config
+from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened policy directory; `params` is None where only prompts are made."""
+
+    directory: Path
+    config: ThinkerConfig
+    params: dict | None
+    tokenizer: Any
+    preprocessor: Preprocessor
+
+
+def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True) -> Checkpoint:
+    """Loads a policy directory. Raises InputError naming the file that is missing or wrong."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"policy {directory}: no such directory")
+    config, params = hf.load(directory, dtype) if weights else (read_config(directory), None)
+    return Checkpoint(directory, config, params, read_tokenizer(directory, config),
+                      read_preprocessor(directory, config))
+
+
+def read_tokenizer(directory: str | Path, config: ThinkerConfig):
+    """The directory's tokenizer, with a chat template. Raises InputError."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except Exception as error:  # transformers raises many kinds, all of them about the files
+        line = str(error).strip().split("\n")[0]
+        raise InputError(f"{directory}: no tokenizer can be loaded from it ({line})") from error
+    if not tokenizer.chat_template:
+        path = Path(directory) / "chat_template.json"
+        if not path.exists():
+            raise InputError(f"{directory}: the tokenizer has no chat template; add chat_template.jinja")
+        tokenizer.chat_template = json.loads(path.read_text())["chat_template"]
+    if len(tokenizer) > config.text.vocab_size:
+        raise InputError(f"{directory}: the tokenizer has {len(tokenizer)} tokens, but the policy only "
+                         f"{config.text.vocab_size}: it belongs to another policy")
+    return tokenizer
+
+
+def fingerprint(directory: str | Path) -> str:
+    """sha256 that stands for a policy directory: of its hash manifest, or of its config and weight files."""
+    directory = Path(directory)
+    if (directory / manifest.NAME).exists():
+        return manifest.sha256_file(directory / manifest.NAME)
+    parts = [manifest.sha256_file(path) for path in sorted({directory / "config.json", *hf.tensor_files(directory).values()})]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()

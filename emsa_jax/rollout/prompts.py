@@ -1,0 +1,141 @@
+"""From clips to what the policy reads: rendered prompt, media tokens, budgets. NumPy and the tokenizer only."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emsa_jax.answers.prompts import messages
+from emsa_jax.data.records import Clip, Entry
+from emsa_jax.errors import InputError
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, patchify
+from emsa_jax.policy.positions import Grid, num_audio_tokens
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """video, audio, text: modalities that are shown where a clip has them. audio_in_video: sound and frames
+    interleaved in time, as Qwen2.5-Omni does it for a video with its own sound. buckets: prompt lengths that are
+    compiled, rising; () means one, the longest of the data."""
+
+    video: bool = True
+    audio: bool = True
+    text: bool = True
+    audio_in_video: bool = False
+    buckets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Makes prompts of one answer format for one policy."""
+
+    checkpoint: Checkpoint
+    format: object  # answers.dc.DC or another of answers.formats
+    options: PromptOptions
+
+    def row(self, clip: Clip) -> Row:
+        """The clip's prompt with its media, placeholders expanded."""
+        config, stats = self.checkpoint.config, self.checkpoint.preprocessor
+        video, audio = self._shown(len(clip.frames), len(clip.mel))
+        videos = []
+        if video:
+            seconds = config.vision.temporal_patch_size / clip.frame_rate
+            videos = [patchify(config, clip.frames, seconds, True, stats.image_mean, stats.image_std)]
+        audios = [clip.mel] if audio else []
+        together = bool(self.options.audio_in_video and videos and audios)
+        tokens = self._tokens(clip.text, clip.language, video, audio, together)
+        tokens = expand(config, tokens, audios, (), videos, together)
+        return Row(tokens, audios, [], videos, together)
+
+    def length(self, entry: Entry) -> int:
+        """Prompt tokens of a prepared clip, from its index entry alone."""
+        video, audio = self._shown(entry.num_frames, entry.mel_frames)
+        together = bool(self.options.audio_in_video and video and audio)
+        tokens = len(self._tokens(entry.text, entry.language, video, audio, together))
+        if video:
+            tokens += self._grid(entry).num_tokens(self.checkpoint.config) - 1
+        if audio:
+            tokens += num_audio_tokens(entry.mel_frames) - 1 + 3 * together
+        return tokens
+
+    def budget(self, entries: Sequence[Entry], batch_size: int, prompt: int) -> Budget:
+        """Room for any `batch_size` of the clips, at prompts of at most `prompt` tokens."""
+        config = self.checkpoint.config
+        grids = [self._grid(e) for e in entries if self._shown(e.num_frames, e.mel_frames)[0]]
+        mels = [e.mel_frames for e in entries if self._shown(e.num_frames, e.mel_frames)[1]]
+        patch_row = max((g.h * g.w for g in grids), default=0)
+        rows = max((-(-g.t // (patch_row // (g.h * g.w))) for g in grids), default=0)
+        chunks = max((-(-m // (2 * config.audio.n_window)) for m in mels), default=0)
+        return Budget(prompt, batch_size * chunks, batch_size * rows, patch_row)
+
+    def inputs(self, clips: Sequence[Clip], budget: Budget, batch_size: int) -> PromptInputs:
+        """A batch; where there are fewer clips than `batch_size`, the first one's text alone fills it up."""
+        rows = [self.row(clip) for clip in clips]
+        filler = Row(self._tokens("", clips[0].language, False, False, False))
+        rows += [filler] * (batch_size - len(rows))
+        return build_inputs(self.checkpoint.config, rows, budget)
+
+    def _shown(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
+        return (self.options.video and frames > 0), (self.options.audio and num_audio_tokens(mel_frames) > 0)
+
+    def _grid(self, entry: Entry) -> Grid:
+        vision = self.checkpoint.config.vision
+        return Grid(-(-entry.num_frames // vision.temporal_patch_size), entry.height // vision.patch_size,
+                    entry.width // vision.patch_size)
+
+    def _tokens(self, text: str, language: str, video: bool, audio: bool, together: bool) -> list[int]:
+        chat = messages(self.format, text if self.options.text else "", language, video, audio)
+        if together:  # the sound comes with the video's placeholder
+            chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
+        tokenizer = self.checkpoint.tokenizer
+        rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return tokenizer(rendered, add_special_tokens=False)["input_ids"]
+
+
+def prompt_buckets(lengths: Sequence[int], options: PromptOptions, multiple: int = 16) -> tuple[int, ...]:
+    """The compiled prompt lengths: as asked for, or one that holds every prompt.
+
+    Raises: InputError if a prompt is longer than the largest.
+    """
+    longest = max(lengths)
+    if not options.buckets:
+        return (-(-longest // multiple) * multiple,)
+    if longest > max(options.buckets):
+        raise InputError(f"prompt.buckets: the longest prompt has {longest} tokens, but the largest bucket is "
+                         f"{max(options.buckets)}")
+    return tuple(sorted(options.buckets))
+
+
+def answer_ids(checkpoint: Checkpoint, text: str, end: bool = True) -> list[int]:
+    """Token ids of an answer as the policy is to write it, the end token included."""
+    ids = checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids + [checkpoint.config.eos_token_id] if end else ids
+
+
+def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
+    """What a completion says: tokens [length] with the end token last if `ended`. Other special tokens stay
+    visible, so that an answer that holds one is not taken for a clean one."""
+    ids = tokens[:-1] if ended else tokens
+    return checkpoint.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: Sequence[str]) -> dict[str, list[int]]:
+    """polarity -> ids of the forced beginning of an answer.
+
+    Raises: InputError where they are not the first ids of such an answer: then training on whole answers and
+    sampling after a hint would see different tokens.
+    """
+    found = {}
+    for polarity in polarities:
+        hint = template.format(polarity=polarity) if template else format.hint(polarity)
+        if not hint:
+            raise InputError("hint.mode: this answer format has nothing to hint at; use hint.mode=off")
+        ids = answer_ids(checkpoint, hint, end=False)
+        whole = answer_ids(checkpoint, hint + "<think>", end=False)
+        if whole[: len(ids)] != ids:
+            raise InputError(f"hint.template: {hint!r} is cut differently by the tokenizer when an answer follows; "
+                             "let it end where a token ends (for DC answers: with the line break)")
+        found[polarity] = ids
+    return found
