@@ -1,0 +1,130 @@
+"""Cached decoding and the joint forward of groups equal plain forwards of whole sequences."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from emsa_jax.policy import decoder
+from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter
+from emsa_jax.policy.thinker import encode
+
+GROUP, STEPS = 2, 5
+TOLERANCE = 2e-4
+
+
+def random_adapter(config, rank=3):
+    """An adapter on every text linear that changes something."""
+    adapter = init_adapter(config, LoraOptions(rank, 2 * rank), jax.random.key(0))
+    leaves, tree = jax.tree.flatten(adapter.weights)
+    rng = np.random.default_rng(0)
+    return Adapter(tree.unflatten([0.1 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]),
+                   adapter.scale)
+
+
+@pytest.fixture
+def prompt(world):
+    """(case, inputs, embeddings, answers [N, G, C]): every kind of media, or positions that step back."""
+    case = {"base": "film_quirks", "alt": "mix"}[world.name]
+    inputs = world.inputs(case)
+    x = jax.jit(lambda p, i: encode(p, None, world.config, i))(world.params, inputs)
+    answers = np.random.default_rng(3).integers(0, 100, (len(inputs.tokens), GROUP, STEPS))
+    return case, inputs, x, answers
+
+
+def test_cached_decoding_is_transformers_whole_sequence(world, prompt):
+    """Every step's logits against a forward of prompt and answer in one piece, for each answer of each group."""
+    case, inputs, x, answers = prompt
+    text, c = world.params["text"], world.config.text
+    hidden, cache = jax.jit(lambda p, *a: decoder.forward(p, None, c, *a))(text, x, inputs.positions, inputs.mask)
+    own = decoder.empty_cache(c, len(answers) * GROUP, STEPS, x.dtype)
+    step = jax.jit(lambda *a: decoder.decode_step(a[0], None, c, *a[1:]))
+    ours = [jnp.repeat(hidden[:, None, -1], GROUP, axis=1)]
+    for t in range(STEPS):
+        h, own = step(text, text["embed_tokens"][answers[:, :, t]], inputs.next_position + t, jnp.int32(t), cache,
+                      inputs.mask, own)
+        ours.append(h)
+    ours = np.asarray(jnp.stack(ours, 2) @ decoder.head(text).T)
+    for g in range(GROUP):
+        rows = [type(r)(r.tokens + answers[i, g].tolist(), r.audios, r.images, r.videos, r.audio_in_video)
+                for i, r in enumerate(world.rows(case))]
+        world.model.model.rope_deltas = None
+        with torch.no_grad():
+            theirs = world.model(**world.torch_inputs(rows), use_cache=False).logits.numpy()
+        assert np.abs(ours[:, g] - theirs[:, -STEPS - 1:]).max() < TOLERANCE
+
+
+def test_greedy_tokens_are_those_of_generate(world):
+    inputs, x = world.inputs("film_quirks"), world.torch_inputs(world.rows("film_quirks"))
+    world.model.model.rope_deltas = None
+    theirs = world.model.generate(**x, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True,
+                                  output_logits=True)
+    two = torch.stack(theirs.logits, 1).topk(2).values
+    text, c = world.params["text"], world.config.text
+    hidden, cache = jax.jit(lambda p, i: decoder.forward(
+        p["text"], None, c, encode(p, None, world.config, i), i.positions, i.mask))(world.params, inputs)
+    own = decoder.empty_cache(c, len(hidden), STEPS, hidden.dtype)
+    step = jax.jit(lambda *a: decoder.decode_step(a[0], None, c, *a[1:]))
+    h, clear = hidden[:, -1:], np.ones(len(hidden), bool)
+    for t in range(STEPS):
+        ours = np.asarray(h @ decoder.head(text).T).argmax(-1)
+        clear &= (two[:, t, 0] - two[:, t, 1] > 10 * TOLERANCE).numpy()
+        np.testing.assert_array_equal(ours[clear, 0], theirs.sequences[:, x["input_ids"].shape[1] + t].numpy()[clear])
+        h, own = step(text, text["embed_tokens"][ours], inputs.next_position + t, jnp.int32(t), cache, inputs.mask, own)
+    assert clear.any()
+
+
+def test_forward_groups_is_forward_on_each_pair(world, prompt):
+    """Values, and gradients to the adapter, the prompt and the answers."""
+    _, inputs, x, answers = prompt
+    c, n = world.config.text, len(answers)
+    adapter = random_adapter(world.config)
+    answer = world.params["text"]["embed_tokens"][answers]
+    positions = inputs.next_position[:, :, None] + np.arange(STEPS)
+    rng = np.random.default_rng(4)
+    pull = [rng.standard_normal((n, *s, x.shape[-1])).astype(np.float32) for s in (x.shape[1:2], (GROUP, STEPS))]
+    pull[0] *= inputs.mask[..., None]
+
+    def groups(adapter, x, answer, remat="none"):
+        out = decoder.forward_groups(world.params["text"], adapter, c, x, inputs.positions, inputs.mask, answer,
+                                     positions, remat)
+        return sum(jnp.sum(a * b) for a, b in zip(out, pull, strict=True)), out
+
+    def pairs(adapter, x, answer):
+        whole = jnp.concatenate([jnp.repeat(x, GROUP, 0), answer.reshape(n * GROUP, STEPS, -1)], axis=1)
+        where = jnp.concatenate([inputs.positions, positions], axis=2).repeat(GROUP, axis=1)
+        mask = jnp.concatenate([inputs.mask, np.ones((n, STEPS), bool)], axis=1).repeat(GROUP, axis=0)
+        out, _ = decoder.forward(world.params["text"], adapter, c, whole, where, mask)
+        out = out.reshape(n, GROUP, -1, x.shape[-1])
+        out = out[:, 0, :x.shape[1]], out[:, :, x.shape[1]:]
+        return sum(jnp.sum(a * b) for a, b in zip(out, pull, strict=True)), out
+
+    args = (adapter, x, answer)
+    (_, ours), our_grads = jax.jit(jax.value_and_grad(groups, (0, 1, 2), has_aux=True))(*args)
+    (_, theirs), their_grads = jax.jit(jax.value_and_grad(pairs, (0, 1, 2), has_aux=True))(*args)
+    np.testing.assert_allclose(ours[0][inputs.mask], theirs[0][inputs.mask], atol=1e-4)
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
+    for a, b in zip(jax.tree.leaves(our_grads), jax.tree.leaves(their_grads), strict=True):
+        assert np.abs(b).max() > 1e-3
+        assert np.abs(a - b).max() < 1e-4 * np.abs(b).max()
+
+
+def test_recomputation_changes_no_gradient(worlds):
+    world = worlds["alt"]
+    inputs = world.inputs("text")
+    x = world.params["text"]["embed_tokens"][inputs.tokens[:, -32:]]
+    positions, mask = inputs.positions[:, :, -32:], inputs.mask[:, -32:]
+    answer = jnp.ones((len(x), GROUP, STEPS, x.shape[-1]))
+    after = inputs.next_position[:, :, None] + np.arange(STEPS)
+    c = world.config.text
+
+    def loss(x, remat):
+        one, _ = decoder.forward(world.params["text"], None, c, x, positions, mask, remat)
+        _, two = decoder.forward_groups(world.params["text"], None, c, x, positions, mask, answer, after, remat)
+        return jnp.sum(one[mask] ** 2) + jnp.sum(two[..., 0])
+
+    gradient = jax.jit(jax.grad(loss), static_argnums=1)
+    plain = gradient(x, "none")
+    for remat in ("dots", "full"):
+        assert np.abs(plain - gradient(x, remat)).max() <= 1e-5 * np.abs(plain).max()
+        assert "remat" in str(jax.make_jaxpr(jax.grad(loss), static_argnums=1)(x, remat))
