@@ -6,6 +6,7 @@ left over and each must have its shape; a head that is missing is an error, neve
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from emsa_jax.policy.table import ParamSpec, get, nest, param_table
 
 SHARD_BYTES = 5 * 10**9
 PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
+PIECE = 10**6  # values
+FLOATS = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
 
 
@@ -32,10 +35,9 @@ def tensor_files(directory: str | Path) -> dict[str, Path]:
     index = directory / "model.safetensors.index.json"
     if index.exists():
         try:
-            names = json.loads(index.read_text())["weight_map"]
-        except (ValueError, KeyError) as error:
+            return {name: directory / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index}: no readable weight_map") from error
-        return {name: directory / file for name, file in names.items()}
     single = directory / "model.safetensors"
     if not single.exists():
         raise InputError(f"{directory}: neither model.safetensors nor model.safetensors.index.json is there")
@@ -51,12 +53,12 @@ def has_weights(directory: str | Path) -> bool:
 def load(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
     """Reads a policy directory.
 
-    Layer after layer is read into its place in a preallocated stack, and each file is closed again, so that host
-    memory stays at the parameters plus one stacked tensor.
+    Layer after layer is read from its file straight into its place in a preallocated stack, which on a CPU is the
+    parameter itself, so that host memory stays at the parameters.
 
     Args:
       directory: with config.json and safetensors; a hash manifest is verified first where there is one.
-      dtype: of the parameters (default: as on disk).
+      dtype: of the parameters (default: as on disk, float32, float16 or bfloat16).
 
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
@@ -74,7 +76,8 @@ def load(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
     if missing or extra:
         raise InputError(f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
                          f"{(missing or extra)[0]!r} ({'missing' if missing else 'unknown'})")
-    return config, nest((spec.path, _load_stack(spec, prefix, files, dtype)) for spec in specs)
+    layouts = {path: _layout(path) for path in {files[name] for name in expected}}
+    return config, nest((spec.path, _load_stack(spec, prefix, files, layouts, dtype)) for spec in specs)
 
 
 def _tied(config: ThinkerConfig, files: dict, prefix: str, directory: Path) -> bool:
@@ -89,26 +92,61 @@ def _disk_names(spec: ParamSpec) -> list[str]:
     return [spec.disk.format(n=n) for n in range(spec.layers)] if spec.layers else [spec.disk]
 
 
-def _load_stack(spec: ParamSpec, prefix: str, files: dict[str, Path], dtype) -> jax.Array:
+def _layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """Tensor name -> (type, shape, first byte) of a file, whose header and length the library has checked."""
+    with _open(path), open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return {name: (x["dtype"], tuple(x["shape"]), 8 + size + x["data_offsets"][0]) for name, x in header.items()}
+
+
+def _load_stack(spec: ParamSpec, prefix: str, files: dict[str, Path], layouts: dict, dtype) -> jax.Array:
     stack = None
-    for i, name in enumerate(_disk_names(spec)):
-        tensor = _read(files[prefix + name], prefix + name, spec.shape)
+    for i, name in enumerate(prefix + name for name in _disk_names(spec)):
+        path = files[name]
+        stored = _stored_dtype(layouts[path], path, name, spec.shape)
         if stack is None:
-            stack = np.empty(spec.stacked_shape, dtype or tensor.dtype)
-        stack[i if spec.layers else ...] = tensor
-        del tensor
-    return jnp.asarray(stack)
+            stack = _aligned(spec.stacked_shape, dtype or stored)
+        if dtype is None and stored != stack.dtype:
+            raise InputError(f"{path}: {name} is {stored}, but the layers before it are {stack.dtype}")
+        with open(path, "rb") as file:
+            file.seek(layouts[path][name][2])
+            _fill(stack[i] if spec.layers else stack, file, stored, f"{path}: {name}")
+    return jax.block_until_ready(jax.device_put(stack))
 
 
-def _read(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    with _open(path) as file:
-        try:
-            tensor = file.get_tensor(name)
-        except SafetensorError as error:
-            raise InputError(f"{path}: {name} cannot be read ({error})") from error
-    if tensor.shape != shape:
-        raise InputError(f"{path}: {name} has shape {list(tensor.shape)}, but config.json asks for {list(shape)}")
-    return tensor
+def _fill(place: np.ndarray, file, stored: np.dtype, what: str) -> None:
+    """Reads an array's values from a file that holds them as `stored`; where the type changes, in small pieces."""
+    flat = place.reshape(-1)
+    step = flat.size if stored == flat.dtype else PIECE
+    for start in range(0, flat.size, step):
+        piece = flat[start:start + step]
+        values = piece if stored == flat.dtype else np.empty(piece.shape, stored)
+        if file.readinto(values.view(np.uint8)) != values.nbytes:
+            raise InputError(f"{what} cannot be read: the file ends in it")
+        if values is not piece:
+            piece[...] = values
+
+
+def _stored_dtype(layout: dict, path: Path, name: str, shape: tuple[int, ...]) -> np.dtype:
+    """The type of a tensor on disk. Raises: InputError if it is not there, or of another shape or kind."""
+    if name not in layout:
+        raise InputError(f"{path}: {name} cannot be read: the index names this file, but it has no such tensor")
+    kind, found, _ = layout[name]
+    if found != shape:
+        raise InputError(f"{path}: {name} has shape {list(found)}, but config.json asks for {list(shape)}")
+    if kind not in FLOATS:
+        raise InputError(f"{path}: {name} is of type {kind}, but only {', '.join(FLOATS)} are read")
+    return np.dtype(FLOATS[kind])
+
+
+def _aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An uninitialised array that starts at a multiple of 64 bytes, so that a CPU device takes it without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + size].view(dtype).reshape(shape)
 
 
 def _open(path: Path):

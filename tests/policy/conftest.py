@@ -18,7 +18,7 @@ from transformers import Qwen2_5OmniConfig, Qwen2_5OmniThinkerConfig
 from transformers import Qwen2_5OmniForConditionalGeneration as Omni
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
-from emsa_jax.policy import hf, thinker
+from emsa_jax.policy import decoder, hf, thinker
 from emsa_jax.policy.inputs import Budget, Row, Visual, build_inputs, expand, needed_budget
 from emsa_jax.policy.positions import Grid
 
@@ -183,6 +183,19 @@ class World:
     def logits(self):
         """(params, adapter, inputs) -> logits, compiled once and shared by the tests."""
         return jax.jit(lambda params, adapter, inputs: thinker.logits(params, adapter, self.config, inputs))
+
+    @cached_property
+    def prefill(self):
+        """(params, inputs) -> embeddings, hidden states and cache of the prompts, compiled once."""
+        def run(params, inputs):
+            x = thinker.encode(params, None, self.config, inputs)
+            return x, *decoder.forward(params["text"], None, self.config.text, x, inputs.positions, inputs.mask)
+        return jax.jit(run)
+
+    @cached_property
+    def step(self):
+        """decode_step without an adapter, compiled once."""
+        return jax.jit(lambda *a: decoder.decode_step(a[0], None, self.config.text, *a[1:]))
 
     def reload(self, directory=None, **options) -> Thinker:
         return Thinker.from_pretrained(directory or self.directory, attn_implementation="eager",

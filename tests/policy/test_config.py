@@ -114,8 +114,9 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         from_hf(changed, "here.json")
 
 
-@pytest.mark.parametrize("text, names", [(None, "cannot be read"), ("{", "not JSON"), ("[1]", "not a Qwen2.5-Omni"),
-                                         ('{"thinker_config": 3}', "not a Qwen2.5-Omni"), (b"\xff\xfe\xfa", "not JSON")])
+@pytest.mark.parametrize("text, names", [
+    (None, "cannot be read"), ("{", "not JSON"), (b"\xff\xfe\xfa", "not JSON"), ("[1]", "not a Qwen2.5-Omni"),
+    ('{"thinker_config": 3}', "not a Qwen2.5-Omni")])
 def test_bad_files_are_named(tmp_path, text, names):
     if text is not None:
         (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
