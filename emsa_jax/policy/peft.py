@@ -30,7 +30,11 @@ _GROUPS = {"text": {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "sel
            "vision": {"q": "attn", "k": "attn", "v": "attn", "proj": "attn",
                       "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp"}}
 _PLACE = {"text": "model.language_model.layers", "audio": "model.audio_tower.layers", "vision": "model.visual.blocks"}
-_UNSUPPORTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform", "lora_bias")
+_UNSUPPORTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform", "lora_bias",
+                "fan_in_fan_out", "layer_replication", "trainable_token_indices", "target_parameters",
+                "alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config", "use_qalora",
+                "use_bdlora")
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that rewrite the base's weights
 
 
 def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
@@ -48,20 +52,31 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{directory}: needs a readable adapter_config.json and adapter_model.safetensors ({error})"
                          ) from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not an object")
     if raw.get("peft_type", "LORA") != "LORA":
         raise InputError(f"{path}: peft_type is {raw['peft_type']!r}, but only LORA is supported")
     for field in _UNSUPPORTED:
         if raw.get(field):
             raise InputError(f"{path}: {field} is set, but only plain LoRA is supported")
+    if raw.get("bias", "none") != "none":
+        raise InputError(f"{path}: bias is {raw['bias']!r}, but only 'none' is supported")
+    if str(raw.get("init_lora_weights")).startswith(_CHANGES_BASE):
+        raise InputError(f"{path}: init_lora_weights is {raw['init_lora_weights']!r}, which changes the base; "
+                         "convert the adapter to plain LoRA")
     try:
         rank, alpha = int(raw["r"]), float(raw["lora_alpha"])
+        if rank < 1:
+            raise ValueError
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: r and lora_alpha must be numbers") from error
+        raise InputError(f"{path}: r and lora_alpha must be numbers, r positive") from error
     weights = _stack(tensors, linear_shapes(config), rank, directory)
     return Adapter(weights, alpha / (rank**0.5 if raw.get("use_rslora") else rank))
 
 
 def _stack(tensors: dict, shapes: dict, rank: int, directory: Path) -> dict:
+    if not tensors:
+        raise InputError(f"{directory}: no adapter tensors")
     weights: dict = {}
     seen: set = set()
     for key, tensor in sorted(tensors.items()):
@@ -76,6 +91,8 @@ def _stack(tensors: dict, shapes: dict, rank: int, directory: Path) -> dict:
         if layer >= layers or tensor.shape != want:
             raise InputError(f"{directory}: adapter tensor {key!r} of shape {list(tensor.shape)} is for another base: "
                              f"this one has {layers} layers and needs {list(want)}")
+        if (tower, name, half, layer) in seen:
+            raise InputError(f"{directory}: adapter tensor {key!r} is there twice, in two spellings")
         pair = weights.setdefault(tower, {}).setdefault(
             name, {"a": np.zeros((layers, rank, width), np.float32), "b": np.zeros((layers, out, rank), np.float32)})
         pair[half][layer] = tensor

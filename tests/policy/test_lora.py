@@ -1,0 +1,87 @@
+"""Fresh adapters change nothing, adapters on any linear change something, and merging is adding."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emsa_jax.errors import InputError
+from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter, linear_shapes, merge
+
+TEXT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+AUDIO = tuple(f"audio.{n}" for n in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"))
+VISION = tuple(f"vision.{n}" for n in ("q", "k", "v", "proj", "gate_proj", "up_proj", "down_proj"))
+
+EVERYWHERE = LoraOptions(3, 12, TEXT + AUDIO + VISION)
+
+
+def test_a_fresh_adapter_changes_nothing(world):
+    adapter = init_adapter(world.config, EVERYWHERE, jax.random.key(0))
+    inputs = world.inputs("mix")
+    assert bool((world.logits(world.params, adapter, inputs) == world.logits(world.params, None, inputs)).all())
+    merged = merge(world.params, adapter)
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype and bool((a == b).all()), merged, world.params))
+
+
+def test_what_a_fresh_adapter_holds(world):
+    adapter = init_adapter(world.config, LoraOptions(5, 20.0), jax.random.key(0))
+    assert adapter.scale == 4 and not adapter.touches_towers
+    assert set(adapter.weights) == {"text"} and tuple(adapter.weights["text"]) == TEXT
+    for name, ab in adapter.weights["text"].items():
+        layers, out, width = linear_shapes(world.config)["text", name]
+        assert ab["a"].shape == (layers, 5, width) and ab["b"].shape == (layers, out, 5)
+        assert ab["a"].dtype == ab["b"].dtype == jnp.float32
+        a = np.asarray(ab["a"])
+        assert not ab["b"].any()
+        # Kaiming with a = sqrt(5): uniform within 1 / sqrt(in)
+        assert 0.9 * width**-0.5 < np.abs(a).max() <= width**-0.5
+        assert abs(a.std() * (3 * width) ** 0.5 - 1) < 0.15
+        assert (a[0] != a[1]).any()
+    q, k = (adapter.weights["text"][n]["a"] for n in ("q_proj", "k_proj"))
+    assert (q != k).any()
+    assert init_adapter(world.config, LoraOptions(2, 2.0, ("audio.fc1",)), jax.random.key(0)).touches_towers
+
+
+def test_known_linears(world):
+    assert {n if t == "text" else f"{t}.{n}" for t, n in linear_shapes(world.config)} == {*TEXT, *AUDIO, *VISION}
+
+
+@pytest.mark.parametrize("target", ["qproj", "audio.q", "vision.q_proj", "text.norm", "input_norm", "lm_head", ""])
+def test_an_unknown_target_is_named(world, target):
+    with pytest.raises(InputError, match=f"lora.targets: '{target}' is no linear.*q_proj.*audio.fc1.*vision.proj"):
+        init_adapter(world.config, LoraOptions(2, 2.0, ("q_proj", target)), jax.random.key(0))
+
+
+def loud(adapter, seed=0):
+    """The adapter with every weight drawn anew, large enough to matter."""
+    leaves, tree = jax.tree.flatten(adapter.weights)
+    rng = np.random.default_rng(seed)
+    return Adapter(tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]),
+                   adapter.scale)
+
+
+def test_every_layer_of_every_linear_is_reached(world):
+    """One layer of one linear at a time changes the logits."""
+    fresh = init_adapter(world.config, EVERYWHERE, jax.random.key(0))
+    full, inputs = loud(fresh), world.inputs("mix")
+    plain = world.logits(world.params, fresh, inputs)
+    for tower, linears in full.weights.items():
+        for name, ab in linears.items():
+            for layer in range(len(ab["b"])):
+                one = np.zeros_like(ab["b"])
+                one[layer] = ab["b"][layer]
+                weights = {**fresh.weights, tower: {**fresh.weights[tower], name: {"a": ab["a"], "b": one}}}
+                moved = world.logits(world.params, Adapter(weights, fresh.scale), inputs)
+                assert np.abs(moved - plain)[inputs.mask].max() > 1e-3, (tower, name, layer)
+
+
+def test_merged_equals_unmerged(world):
+    adapter = loud(init_adapter(world.config, EVERYWHERE, jax.random.key(0)))
+    inputs = world.inputs("mix")
+    plain = world.logits(world.params, None, inputs)
+    unmerged = world.logits(world.params, adapter, inputs)
+    merged = world.logits(merge(world.params, adapter), None, inputs)
+    mask = inputs.mask
+    assert np.abs(unmerged - merged)[mask].max() < 2e-4
+    assert np.abs(unmerged - plain)[mask].max() > 0.1
+    half = merge(jax.tree.map(lambda x: x.astype(jnp.bfloat16), world.params), adapter)
+    assert {x.dtype for x in jax.tree.leaves(half)} == {jnp.dtype(jnp.bfloat16)}
