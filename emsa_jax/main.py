@@ -22,10 +22,12 @@ def main(argv: list[str]) -> None:
     from emsa_jax.config import from_config_dict
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import run_stages
+    from emsa_jax.jobs.programs import keep_compiled
     from emsa_jax.jobs.run import open_run
 
     config = from_config_dict(Config, _CONFIG.value)
     with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers")) as run:
+        keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
 
 

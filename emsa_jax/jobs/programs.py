@@ -3,11 +3,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from emsa_jax.jobs.console import say
+
+
+def keep_compiled(directory: Path) -> None:
+    """Keeps compiled programs on disk, so that a run that goes on, or a later stage, does not compile them again."""
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 class Programs:

@@ -123,7 +123,7 @@ def draw_world(options: PuppetOptions) -> list[Puppet]:
 
 def notch(level: int) -> float:
     """Strength of a level's cues in [-1, 1]. The step around neutral is double: polarity is easy to see."""
-    return float(np.sign(level)) * 0.2 * (1 + abs(level))
+    return float(np.sign(level)) * 0.13 * (1 + abs(level))
 
 
 def _draw_split(options: PuppetOptions, s: int, count: int) -> list[Puppet]:
@@ -189,17 +189,17 @@ def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
     face, voice = notch(drawn) + rng.normal(0, 0.03, 2)
     strength = abs(voice)
     tempo = {"sad": 4 - 1.8 * strength, "angry": 4 + 2 * strength, "happy": 4 + 2 * strength,
-             "excited": 4.5 + 2 * strength, "casual": 4.2, "neutral": 3.9}[tone]
+             "excited": 4 + 2.5 * strength, "casual": 4.1, "neutral": 3.9}[tone]
     energy = {"sad": -6 * strength, "angry": 6 * strength, "happy": 4 * strength,
-              "excited": 1 + 4 * strength, "casual": 0.0, "neutral": 0.0}[tone]
+              "excited": 5 * strength, "casual": 0.0, "neutral": 0.0}[tone]
     cues = {
         "mouth": face,
-        "brow": {"angry": 0.3 + 0.7 * abs(face), "sad": -0.3 - 0.7 * abs(face)}.get(expression, 0.0),
-        "lift": {"surprised": 1.0, "happy": 0.5}.get(expression, 0.0),
-        "pitch": 5 * voice,
+        "brow": {"angry": abs(face), "sad": -abs(face)}.get(expression, 0.0),
+        "lift": {"surprised": 1.0, "happy": 0.5}.get(expression, 0.0) * abs(face),
+        "pitch": 3 * voice,
         "contour": 8 * voice,
         "tempo": tempo + rng.normal(0, 0.1),
-        "energy": energy + rng.normal(0, 0.2),
+        "energy": energy + rng.normal(0, 2.0),
     }
     return {name: round(float(value), 4) for name, value in cues.items()}
 
@@ -209,6 +209,6 @@ def _speaker(domain: Domain, rng) -> Speaker:
         skin_hue=float(rng.uniform(*domain.skin_hue)),
         backdrop_hue=float(rng.uniform(*domain.backdrop_hue)),
         width=float(rng.uniform(0.94, 1.04)),
-        base_pitch=float(domain.base_pitch * 2 ** (rng.uniform(-1, 1) / 12)),
+        base_pitch=float(domain.base_pitch * 2 ** (rng.uniform(-5, 5) / 12)),
         tract=float(rng.uniform(0.96, 1.04)),
     )
