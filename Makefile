@@ -1,0 +1,43 @@
+# make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
+# make test | test-kill | lint | clean
+#
+# Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+WORKDIR ?= runs/default
+KILLS ?= 40
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check -q
+
+.PHONY: train test test-kill lint clean
+
+train: $(VENV)/.run$(EXTRA)
+	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
+
+test: $(VENV)/.dev
+	$(PY) -m pytest $(ARGS)
+
+test-kill: $(VENV)/.dev
+	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+
+clean:  # keeps runs/
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# where ensurepip is not installed (Debian's bare python3), the machine's own pip fills the environment
+$(PY):
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install pip; }
+
+$(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
+	@echo "installing what training needs into $(VENV) (no torch)"
+	$(PIP) install -r requirements.txt -e .$(if $(EXTRA),[$(EXTRA)])
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
+	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
+	@echo "  (where pip would choose a CUDA build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test)"
+	$(PIP) install -r requirements-dev.txt -e .
+	@touch $@
