@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from emsa_jax.errors import InputError
@@ -44,9 +45,10 @@ class LoraOptions:
 def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) -> Adapter:
     """A fresh adapter: A uniform as PEFT draws it (Kaiming, a = sqrt(5)), B zero, so that it changes nothing yet.
 
+    Drawn on the host: a device would compile a program for every shape.
     Raises: InputError naming a target that the policy does not have.
     """
-    shapes = linear_shapes(config)
+    shapes, seed = linear_shapes(config), np.asarray(jax.random.key_data(key)).tolist()
     weights: dict = {}
     for i, target in enumerate(options.targets):
         tower, _, name = target.rpartition(".")
@@ -55,9 +57,10 @@ def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) ->
             raise InputError(f"lora.targets: {target!r} is no linear of the policy; known: "
                              + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes))
         layers, out, width = shapes[tower, name]
-        a = jax.random.uniform(jax.random.fold_in(key, i), (layers, options.rank, width),
-                               minval=-(width**-0.5), maxval=width**-0.5)
-        weights.setdefault(tower, {})[name] = {"a": a, "b": jnp.zeros((layers, out, options.rank))}
+        rng, bound = np.random.default_rng([*seed, i]), np.float32(width**-0.5)
+        a = (2 * rng.random((layers, options.rank, width), np.float32) - 1) * bound
+        b = np.zeros((layers, out, options.rank), np.float32)
+        weights.setdefault(tower, {})[name] = {"a": jnp.asarray(a), "b": jnp.asarray(b)}
     return Adapter(weights, options.alpha / options.rank)
 
 

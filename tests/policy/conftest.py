@@ -19,12 +19,14 @@ from transformers import Qwen2_5OmniForConditionalGeneration as Omni
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from emsa_jax.policy import decoder, hf, thinker
+from emsa_jax.policy.audio import encode_audio
 from emsa_jax.policy.inputs import Budget, Row, Visual, build_inputs, expand, needed_budget
 from emsa_jax.policy.positions import Grid
+from emsa_jax.policy.vision import encode_vision
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two would wait for each other on models this small
 
 TOKENS = {"audio_token_index": 110, "image_token_index": 111, "video_token_index": 112, "audio_start_token_id": 113,
           "audio_end_token_id": 114, "vision_start_token_id": 115, "vision_end_token_id": 116, "bos_token_id": 117,
@@ -196,6 +198,17 @@ class World:
     def step(self):
         """decode_step without an adapter, compiled once."""
         return jax.jit(lambda *a: decoder.decode_step(a[0], None, self.config.text, *a[1:]))
+
+    @cached_property
+    def audio_tokens(self):
+        """(audio parameters, inputs) -> the audio part of the media table, compiled once for each budget."""
+        return jax.jit(lambda p, x: encode_audio(p, None, self.config.audio, x.mel, x.mel_length, x.audio_pairs))
+
+    @cached_property
+    def visual_tokens(self):
+        """(vision parameters, inputs) -> the visual part of the media table, compiled once for each budget."""
+        return jax.jit(lambda p, x: encode_vision(p, None, self.config.vision, x.patches, x.patch_hw, x.frame,
+                                                  x.window))
 
     def reload(self, directory=None, **options) -> Thinker:
         return Thinker.from_pretrained(directory or self.directory, attn_implementation="eager",
