@@ -137,8 +137,9 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
              jnp.full((*shape, slots), config.pad_token_id, jnp.int32), jnp.zeros((*shape, slots)),
              jnp.zeros(shape, bool))
     _, _, _, tokens, logps, _ = jax.lax.while_loop(unfinished, step, start)
-    is_forced = jnp.arange(slots) < forced_length[:, None]
-    at_end = (tokens == config.eos_token_id) & ~is_forced[:, None]
+    slot = jnp.arange(slots)
+    drawn = (slot >= forced_length[:, None]) & (slot < limit[:, None])  # padding may look like the end token
+    at_end = (tokens == config.eos_token_id) & drawn[:, None]
     ended = at_end.any(-1)
     length = jnp.where(ended, jnp.argmax(at_end, axis=-1) + 1, limit[:, None])
     return Completions(tokens, logps, length.astype(jnp.int32), ended,
