@@ -67,6 +67,8 @@ class HintOptions:
             raise InputError("hint.prob and hint.max_fraction must be in [0, 1]")
         if min(self.loss_weight, self.polarity_nll, self.start_step) < 0:
             raise InputError("hint.loss_weight, hint.polarity_nll and hint.start_step must not be negative")
+        if any(size < 1 for size in self.buckets):
+            raise InputError(f"hint.buckets must be positive, not {self.buckets}")
         if self.temperature is not None and self.temperature <= 0:
             raise InputError("hint.temperature must be positive, or none")
 
@@ -87,8 +89,7 @@ class HintOptions:
 def bucket_sizes(options: HintOptions, prompts: int) -> tuple[int, ...]:
     """The compiled sizes, rising; the last holds every prompt of a step."""
     sizes = options.buckets or (max(prompts // 4, 1), prompts)
-    sizes = tuple(sorted({min(size, prompts) for size in sizes if size > 0} | {prompts}))
-    return sizes
+    return tuple(sorted({min(size, prompts) for size in sizes} | {prompts}))
 
 
 def choose_hinted(hard: np.ndarray, options: HintOptions, seed: int, step: int) -> np.ndarray:

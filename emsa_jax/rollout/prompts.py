@@ -129,7 +129,7 @@ def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: S
     """
     found = {}
     for polarity in polarities:
-        hint = template.format(polarity=polarity) if template else format.hint(polarity)
+        hint = template.replace("{polarity}", polarity) if template else format.hint(polarity)
         if not hint:
             raise InputError("hint.mode: this answer format has nothing to hint at; use hint.mode=off")
         ids = answer_ids(checkpoint, hint, end=False)
