@@ -57,14 +57,21 @@ def attention_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     logit [B, S, H, 1]), float32; `combine` joins the parts under one softmax.
     """
     b, s, h, d = q.shape
-    grouped = q.reshape(b, s, k.shape[2], h // k.shape[2], d)
-    logits = jnp.einsum("bskgd,btkd->bskgt", grouped, k, preferred_element_type=jnp.float32) * d**-0.5
-    logits = logits + jnp.where(mask, 0.0, MASKED)[:, :, None, None, :]
+    t, heads = k.shape[1], k.shape[2]
+    # batch axes lead in both products: XLA's CPU backend runs other layouts several times slower
+    grouped = q.reshape(b, s, heads, h // heads, d).transpose(0, 2, 3, 1, 4).reshape(b, heads, -1, d)
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
+    logits = jnp.einsum("bkqd,bktd->bkqt", grouped, k, preferred_element_type=jnp.float32) * d**-0.5
+    logits = logits.reshape(b, heads, h // heads, s, t) + jnp.where(mask, 0.0, MASKED)[:, None, None]
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)
-    values = jnp.einsum("bskgt,btkd->bskgd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-    return (values.reshape(b, s, h, d), weights.sum(-1, keepdims=True).reshape(b, s, h, 1),
-            top.reshape(b, s, h, 1))
+    values = jnp.einsum("bkqt,bktd->bkqd", weights.reshape(b, heads, -1, t).astype(v.dtype), v,
+                        preferred_element_type=jnp.float32)
+
+    def back(part):  # [b, heads, h / heads, s, n] -> [b, s, h, n]
+        return part.transpose(0, 3, 1, 2, 4).reshape(b, s, h, -1)
+
+    return back(values.reshape(b, heads, h // heads, s, d)), back(weights.sum(-1, keepdims=True)), back(top)
 
 
 def combine(parts) -> jax.Array:
