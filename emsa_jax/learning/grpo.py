@@ -64,9 +64,9 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
     divisors = denominators(mask.reshape(n * g, c), options, max_completion_length, batch.counted.reshape(-1))
     divisors = {name: jnp.maximum(value, 1) for name, value in divisors.items()}
 
-    def loss_fn(adapter, prompts, batch, mask):
-        if adapter.touches_towers:
-            prompts = encode_prompts(base, adapter, config, inputs)
+    def loss_fn(adapter, members, prompts, batch, mask):
+        if adapter.touches_towers:  # media are packed across prompts, so all are encoded in each micro-batch
+            prompts = jax.tree.map(lambda t: t[members], encode_prompts(base, adapter, config, inputs))
         rows, tokens, slots = mask.shape[0], batch.tokens, mask.shape[2]
         if nll_weight:  # the true polarity rides along as one more answer of its prompt
             extra = jnp.pad(batch.nll_tokens, ((0, 0), (0, slots - batch.nll_tokens.shape[1])))
@@ -99,9 +99,10 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
         return t.reshape(micro_batches, n // micro_batches, *t.shape[1:])
 
     threshold = batch.threshold
-    pieces = jax.tree.map(cut, (prompts, batch.replace(threshold=None), mask))
+    members, prompts, batch, mask = jax.tree.map(cut, (jnp.arange(n), prompts, batch.replace(threshold=None), mask))
     if threshold is not None:
-        pieces = (pieces[0], pieces[1].replace(threshold=jnp.broadcast_to(threshold, (micro_batches,))), pieces[2])
+        batch = batch.replace(threshold=jnp.broadcast_to(threshold, (micro_batches,)))
+    pieces = (members, prompts, batch, mask)
     shapes = jax.eval_shape(lambda: loss_fn(state.params, *jax.tree.map(lambda t: t[0], pieces)))[1][0]
     zero = (jax.tree.map(jnp.zeros_like, state.params), jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     (grads, sums), shares = jax.lax.scan(micro, zero, pieces)
