@@ -33,7 +33,10 @@ CONFIG = ThinkerConfig(
 
 @dataclass(frozen=True)
 class World:
-    """Left-padded prompts [N, P] of the policy, and jitted programs that are compiled once each."""
+    """Left-padded prompts [N, P] of the policy, and jitted programs that are compiled once each.
+
+    Caches on methods keep their object alive: these live as long as the session anyway.
+    """
 
     config: ThinkerConfig
     params: dict
@@ -53,9 +56,10 @@ class World:
 
     @cached_property
     def state(self):
-        return jax.jit(lambda p: prefill(self.params, self.adapter, self.config, p), compiler_options=QUICK)(self.prompts)
+        run = jax.jit(lambda p: prefill(self.params, self.adapter, self.config, p), compiler_options=QUICK)
+        return run(self.prompts)
 
-    @functools.cache  # noqa: B019: lives as long as the session
+    @functools.cache  # noqa: B019
     def _program(self, options, slots, group_size, logp_temperature):
         def run(state, noise, ids, forced, lengths, limit):
             return sample(self.params, self.adapter, self.config, options, slots, group_size, state, noise, ids,
@@ -118,7 +122,9 @@ def random_adapter(config, seed=1):
 
 @pytest.fixture(scope="session")
 def world():
-    return World(CONFIG, init_params(CONFIG, jax.random.key(0)), random_adapter(CONFIG))
+    made = World(CONFIG, init_params(CONFIG, jax.random.key(0)), random_adapter(CONFIG))
+    assert made.prompts.mask.shape[0] == made.rows  # encoded here, not first within another program
+    return made
 
 
 @pytest.fixture(scope="session")

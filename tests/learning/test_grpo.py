@@ -1,0 +1,272 @@
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from emsa_jax.learning.grpo import GrpoBatch, grpo_update
+from emsa_jax.learning.losses import LossOptions, entropy_threshold, policy_loss
+from emsa_jax.learning.state import create_state
+from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.rollout.hints import HintOptions, loss_mask
+from emsa_jax.rollout.sampler import Completions
+
+N, G, C, K = 4, 3, 7, 2  # prompts, answers, slots, forced tokens
+TEMPERATURE, LENGTH = 0.9, 9
+SGD = optax.sgd(1.0)  # the step is the gradient
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to learn. `old`: the sampling policy is another one."""
+
+    options: LossOptions
+    micro_batches: int = 1
+    old: bool = False
+    nll: float = 0.0
+
+
+GRPO = Case(LossOptions("grpo", 0.1), 1, old=True)
+DAPO = Case(LossOptions("dapo", 0.0), 2)
+CASES = {
+    "grpo": GRPO, "grpo in 2": Case(GRPO.options, 2, old=True), "grpo in 4": Case(GRPO.options, 4, old=True),
+    "grpo without kl": Case(LossOptions("grpo", 0.0), 2),
+    "dapo": Case(LossOptions("dapo", 0.2, kl_on_zero_std_groups=False), 4), "dapo without kl": DAPO,
+    "dapo with nll": Case(LossOptions("dapo", 0.0), 2, nll=0.3),
+    "seq_sum": Case(LossOptions("seq_sum", 0.05, top_entropy_quantile=0.63), 4),
+    "seq_sum without kl": Case(LossOptions("seq_sum", 0.0, epsilon=0.1), 2, old=True),
+}
+
+
+def completions(seed=0):
+    """Answers that end and answers that are cut off; the second prompt's all forced, the last one's last."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(4, 17, (N, G, C)).astype(np.int32)
+    length = np.array([[7, 4, 2], [5, 7, 3], [1, 6, 7], [7, 7, 4]], np.int32)
+    ended = length < 7
+    ended[0, 0] = True
+    np.put_along_axis(tokens, length[..., None] - 1, np.where(ended, 1, 9)[..., None], -1)
+    tokens[np.arange(C) >= length[..., None]] = 0
+    forced = np.array([[0, 0, 0], [K, K, K], [0, 0, 0], [0, 0, K]], np.int32)
+    tokens[1, :, :K] = tokens[3, 2, :K] = [5, 6]
+    return Completions(tokens, np.zeros((N, G, C), np.float32), length, ended, forced)
+
+
+@pytest.fixture(scope="module")
+def learner(world, plainly, quickly):
+    return Learner(world, plainly, quickly)
+
+
+class Learner:
+    """grpo_update and its reference, each program compiled once."""
+
+    def __init__(self, world, plainly, quickly):
+        self.world, self.quickly, self.adapter = world, quickly, world.adapter(1)
+
+        def logprobs(adapter, tokens):
+            return plainly(world.base, adapter, world.config, world.prompts, tokens, TEMPERATURE)
+
+        self.plain = quickly(logprobs)
+        self.pull = quickly(lambda adapter, tokens, cotangent: jax.vjp(
+            lambda a: logprobs(a, tokens)[0], adapter)[1](cotangent)[0])
+        self.nll_tokens = np.tile(np.array([[5, 6]], np.int32), (N, 1))
+        self.nll_mask = np.array([[1, 1], [0, 0], [1, 0], [1, 1]], bool)
+        self.done = completions()
+        self.reference = self.with_nll_tokens(world.adapter(2), self.done.tokens)[0][:, :G]
+        self.sampled = self.with_nll_tokens(self.adapter, self.done.tokens)[0][:, :G]
+
+    def with_nll_tokens(self, adapter, tokens):
+        told = np.pad(self.nll_tokens, ((0, 0), (0, C - K)))[:, None]
+        return jax.device_get(self.plain(adapter, np.concatenate([tokens, told], axis=1)))
+
+    def batch(self, case, **changes) -> GrpoBatch:
+        """Random advantages (one group without spread), weights and a nearby sampling policy."""
+        rng = np.random.default_rng(5)
+        advantages = rng.standard_normal((N, G)).astype(np.float32)
+        advantages = advantages - advantages.mean(1, keepdims=True)
+        advantages[2] = 0
+        mask = loss_mask(self.done, HintOptions())
+        old = self.sampled + 0.2 * rng.standard_normal(self.sampled.shape).astype(np.float32)
+        weights = rng.uniform(0.5, 1.5, (N, G)).astype(np.float32)
+        threshold = None
+        if case.options.top_entropy_quantile < 1:
+            entropies = self.with_nll_tokens(self.adapter, self.done.tokens)[1][:, :G]
+            threshold = entropy_threshold(entropies.reshape(N * G, C), mask.reshape(N * G, C), case.options)
+        batch = GrpoBatch(
+            self.done.tokens, mask, self.sampled, old if case.old else None,
+            self.reference if case.options.beta else None, advantages, weights, np.ones((N, G), bool),
+            np.arange(N)[:, None].repeat(G, 1) == 2, self.nll_tokens if case.nll else None,
+            self.nll_mask if case.nll else None, threshold)
+        return batch.replace(**changes)
+
+    @functools.cache  # noqa: B019
+    def _program(self, case):
+        return self.quickly(functools.partial(
+            grpo_update, config=self.world.config, options=case.options, optimizer=SGD, temperature=TEMPERATURE,
+            max_completion_length=LENGTH, nll_weight=case.nll, micro_batches=case.micro_batches))
+
+    def update(self, case, batch):
+        """(gradients, metrics) of grpo_update."""
+        state = create_state(self.adapter, SGD)
+        state, logged = self._program(case)(state, self.world.base, self.world.prompts, self.world.inputs, batch)
+        assert state.step == 1
+        return jax.tree.map(lambda old, new: np.asarray(old - new), self.adapter, state.params), logged
+
+    def expected(self, case, batch):
+        """(gradients, loss, metrics): `policy_loss` of the answers that count, as if there were no others."""
+        logps, entropies = self.with_nll_tokens(self.adapter, batch.tokens)
+        counted = batch.counted.reshape(-1)
+
+        def pick(t):
+            return None if t is None else jnp.asarray(t.reshape(N * G, *t.shape[2:])[counted])
+
+        def loss(logps):
+            value, logged = policy_loss(
+                pick(logps[:, :G]), pick(batch.old_logps), pick(batch.ref_logps), pick(batch.advantages),
+                pick(batch.mask), case.options, LENGTH, weights=pick(batch.weights), entropies=pick(entropies[:, :G]),
+                zero_std=pick(batch.zero_std))
+            told = logps[:, G, :K]
+            return value - case.nll * jnp.where(self.nll_mask, told, 0).sum() / N, logged
+
+        (value, logged), cotangent = jax.value_and_grad(loss, has_aux=True)(jnp.asarray(logps))
+        told = np.pad(self.nll_tokens, ((0, 0), (0, C - K)))[:, None]
+        return self.pull(self.adapter, np.concatenate([batch.tokens, told], axis=1), cotangent), value, logged
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_every_pair_on_its_own(learner, same_trees, name):
+    """Loss, metrics and gradients, with hints, weights and any number of micro-batches."""
+    case = CASES[name]
+    batch = learner.batch(case)
+    grads, logged = learner.update(case, batch)
+    expected, loss, metrics = learner.expected(case, batch)
+    same_trees(grads, expected)
+    np.testing.assert_allclose(logged["loss"], loss, rtol=1e-5, atol=1e-6)
+    for key in metrics.keys() - {"loss"}:
+        np.testing.assert_allclose(logged[key], metrics[key], rtol=1e-4, atol=1e-6, err_msg=key)
+    np.testing.assert_allclose(logged["grad_norm"], optax.global_norm(expected), rtol=1e-4)
+    if case.old:
+        assert logged["clip_ratio/region_mean"] > 0
+
+
+def test_how_far_sampler_and_learner_are_apart_is_told(learner):
+    batch = learner.batch(GRPO)
+    _, logged = learner.update(GRPO, batch)
+    assert logged["sampling/logp_difference_max"] < 1e-5
+    off = np.array(batch.sampler_logps)
+    off[3, 1, 6] += 0.25
+    off[0, 2, 5] += 9.0  # after the end
+    _, logged = learner.update(GRPO, batch.replace(sampler_logps=off))
+    np.testing.assert_allclose(logged["sampling/logp_difference_max"], 0.25, atol=1e-5)
+    signed = np.zeros((N, G))
+    signed[3, 1] = 0.25
+    np.testing.assert_allclose(logged["sampling/signed_gap"], signed, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [GRPO, DAPO], ids=["grpo", "dapo"])
+def test_answers_that_do_not_count_change_nothing(learner, same_trees, case):
+    counted = np.ones((N, G), bool)
+    counted[1], counted[3, 0] = False, False
+    batch = learner.batch(case, counted=counted)
+    grads, logged = learner.update(case, batch)
+    expected, loss, _ = learner.expected(case, batch)
+    same_trees(grads, expected)
+    np.testing.assert_allclose(logged["loss"], loss, rtol=1e-5, atol=1e-6)
+    out = ~counted
+    junk = batch.replace(tokens=np.where(out[..., None], 11, batch.tokens),
+                         advantages=np.where(out, np.float32(50), batch.advantages),
+                         mask=batch.mask | out[..., None], weights=np.where(out, np.float32(7), batch.weights))
+    other, logged_too = learner.update(case, junk)
+    same_trees(other, grads, 1e-6)
+    assert logged_too["loss"] == logged["loss"]
+
+
+def test_when_no_answer_counts_nothing_is_learned(learner):
+    grads, logged = learner.update(GRPO, learner.batch(GRPO, counted=np.zeros((N, G), bool)))
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(grads))
+    assert logged["loss"] == 0 and np.isfinite(logged["kl"])
+
+
+def test_polarity_nll_adds_its_own_gradient(learner, same_trees):
+    case = CASES["dapo with nll"]
+    batch = learner.batch(case)
+    grads, logged = learner.update(case, batch)
+    without, plain = learner.update(DAPO, learner.batch(DAPO))
+    cotangent = np.zeros((N, G + 1, C), np.float32)
+    cotangent[:, G, :K] = -0.3 / N * learner.nll_mask
+    told = np.pad(learner.nll_tokens, ((0, 0), (0, C - K)))[:, None]
+    own = learner.pull(learner.adapter, np.concatenate([batch.tokens, told], axis=1), cotangent)
+    same_trees(jax.tree.map(np.subtract, grads, without), own)
+    logps, _ = learner.with_nll_tokens(learner.adapter, batch.tokens)
+    nll = -0.3 * logps[:, G, :K][learner.nll_mask].sum() / N
+    np.testing.assert_allclose(logged["hint/polarity_nll"], nll, rtol=1e-5)
+    np.testing.assert_allclose(logged["loss"] - plain["loss"], nll, rtol=1e-4)
+
+
+def test_the_end_token_is_trained(learner):
+    """A better answer's end becomes likelier, and the tokens after it do not matter."""
+    done = learner.done
+    ends = (done.tokens == 1) & loss_mask(done, HintOptions())
+    assert ends.sum() == done.ended.sum() == 8
+    batch = learner.batch(DAPO, mask=ends, advantages=np.ones((N, G), np.float32))
+    grads, _ = learner.update(DAPO, batch)
+    stepped = jax.tree.map(lambda p, g: p - 0.05 * g, learner.adapter, grads)
+    after, _ = learner.with_nll_tokens(stepped, done.tokens)
+    assert (after[:, :G] - learner.sampled)[ends].mean() > 1e-3
+    whole, _ = learner.update(DAPO, learner.batch(DAPO))
+    mask = loss_mask(done, HintOptions())
+    shorter, _ = learner.update(DAPO, learner.batch(DAPO, mask=mask & ~ends))
+    scaled = jax.tree.map(lambda a, b: np.abs(a * mask.sum() - b * (mask & ~ends).sum()).max(), whole, shorter)
+    assert min(jax.tree.leaves(scaled)) > 1e-4
+
+
+def test_a_group_that_shares_its_hint_teaches_nothing_about_it(learner, same_trees):
+    """All answers replaced, forced tokens in the loss, no KL: their gradients cancel, as advantages sum to zero."""
+    done = learner.done.replace(tokens=learner.done.tokens.copy(), forced=np.full((N, G), K, np.int32),
+                                length=np.maximum(learner.done.length, K + 1))
+    done.tokens[:, :, :K] = [5, 6]
+    counts, masked = (loss_mask(done, HintOptions(loss_on_hint=on)) for on in (True, False))
+    assert (counts & ~masked).sum() == N * G * K
+    same = {"tokens": done.tokens, "weights": np.ones((N, G), np.float32)}
+
+    def gradients(**changes):
+        return learner.update(DAPO, learner.batch(DAPO, **same, **changes))[0]
+
+    alone = gradients(mask=counts & ~masked)
+    rewarded = gradients(mask=counts & ~masked, advantages=np.ones((N, G), np.float32))
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(rewarded), strict=True):
+        assert np.abs(a).max() < 1e-6 < 1e-3 < np.abs(b).max()
+    with_hint = jax.tree.map(lambda g: g * counts.sum(), gradients(mask=counts))
+    same_trees(with_hint, jax.tree.map(lambda g: g * masked.sum(), gradients(mask=masked)))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_an_adapter_of_the_towers_is_trained_through_them(world, plainly, quickly, same_trees, learner, micro_batches):
+    case = Case(LossOptions("dapo", 0.0), micro_batches)
+    adapter, batch = world.adapter(3, "audio.q_proj", "audio.fc1"), learner.batch(case)
+    update = functools.partial(grpo_update, config=world.config, options=case.options, optimizer=SGD,
+                               temperature=TEMPERATURE, max_completion_length=LENGTH, micro_batches=micro_batches)
+    state, _ = quickly(update)(
+        create_state(adapter, SGD), world.base, world.prompts, world.inputs, batch)
+    grads = jax.tree.map(lambda old, new: np.asarray(old - new), adapter, state.params)
+
+    def loss(adapter):
+        prompts = encode_prompts(world.base, adapter, world.config, world.inputs)
+        logps, _ = plainly(world.base, adapter, world.config, prompts, batch.tokens, TEMPERATURE)
+        flat = (t.reshape(N * G, *t.shape[2:]) for t in (logps, batch.advantages, batch.mask, batch.weights))
+        logps, advantages, mask, weights = flat
+        return policy_loss(logps, None, None, advantages, mask, case.options, LENGTH, weights=weights)[0]
+
+    same_trees(grads, quickly(jax.grad(loss))(adapter))
+
+
+def test_the_sampling_policy_is_this_one_by_default(learner, same_trees):
+    """Without old log-probabilities the ratio is 1 and its gradient that of the log-probability."""
+    case = CASES["seq_sum without kl"]
+    explicit, _ = learner.update(case, learner.batch(case, old_logps=learner.sampled))
+    expected = Case(case.options, 2)
+    batch = learner.batch(expected)
+    same_trees(explicit, learner.expected(expected, batch)[0])
