@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -39,9 +38,10 @@ def make_puppets(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not an empty folder; remove it or name another")
     out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    staging = out.with_name(f"{out.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)  # what a killed start left
+    staging.mkdir()
     try:
-        staging.chmod(0o755)  # mkdtemp makes it private
         puppets = draw_world(options)
         _write_clips(staging / "Raw", puppets, options, progress or (lambda done, total: None))
         _write_csv(staging / "label.csv", [_label_row(p, options) for p in puppets])
