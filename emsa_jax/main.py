@@ -1,15 +1,24 @@
-"""python -m emsa_jax.main --config=configs/grpo.py [--config.FIELD=VALUE ...] [--workdir=DIR]"""
+"""python -m emsa_jax.main --config=configs/grpo.py [--config.FIELD=VALUE ...] [--workdir=DIR]
+
+  --config=FILE[:PRESET]    what to do: a file of configs/
+  --config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10; the fields and what they
+                            mean are in emsa_jax/jobs/options.py
+  --workdir=DIR             directory that holds everything of this run (runs/default); the same command again goes on
+                            where it stopped
+"""
 from __future__ import annotations
 
 import logging
 import sys
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from emsa_jax.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.")
+# unknown fields are let in here and named by from_config_dict, which knows the nearest
+_CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",
+                                          lock_config=False, accept_new_attributes=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/default", "Directory that holds everything of this run.")
 
 
@@ -19,13 +28,17 @@ def main(argv: list[str]) -> None:
         raise InputError(f"unexpected argument {argv[1]!r}; fields are set as --config.FIELD=VALUE")
     if _CONFIG.value is None:
         raise InputError("say what to do: --config=configs/grpo.py, or another file of configs/")
+    if not isinstance(_CONFIG.value, ConfigDict):
+        name = config_flags.get_config_filename(flags.FLAGS["config"])
+        raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
     from emsa_jax.config import from_config_dict
     from emsa_jax.jobs.options import Config
-    from emsa_jax.jobs.pipeline import run_stages
+    from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.programs import keep_compiled
     from emsa_jax.jobs.run import open_run
 
     config = from_config_dict(Config, _CONFIG.value)
+    check_inputs(config)
     with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
@@ -34,17 +47,31 @@ def main(argv: list[str]) -> None:
 def _parse(argv: list[str]) -> list[str]:
     """absl's flag parser, with its errors turned into ours."""
     try:
-        return app.parse_flags_with_usage(argv) if "--help" in argv else flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+        return flags.FLAGS(argv)
+    except Exception as error:  # a config file is a program: it may fail in any way
+        raise InputError(_reason(error)) from error
+
+
+def _reason(error: BaseException | None) -> str:
+    """One line: what our own code objected to, if it did, else what the parser did."""
+    found, link = error, error
+    while link := link.__context__:
+        found = link if isinstance(link, InputError) else found
+    text = f"config has no field {found.args[0]}" if isinstance(found, KeyError) else str(found)
+    return " ".join(text.split())
 
 
 def _run(argv: list[str]) -> None:
+    from emsa_jax.jobs.console import printable
+
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+    if {"--help", "-h"} & set(argv):
+        print(__doc__, end="")
+        return
     try:
         main(_parse(argv))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -48,9 +48,18 @@ class LabelOptions:
 
     neutral_eps: float = 0.0
 
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "neutral_eps")
+
+
+def _at_least(options, lowest: int, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) < lowest:
+            raise InputError(f"{name} must be at least {lowest}, not {getattr(options, name)}")
+
 
 def _divides(whole: int, parts: int, name: str) -> None:
-    if parts < 1 or whole % parts:
+    if whole % parts:
         raise InputError(f"{name} {whole} must be a multiple of micro_batches {parts}")
 
 
@@ -77,6 +86,8 @@ class SftOptions:
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
+        _at_least(self, 0, "epochs", "max_steps")
+        _at_least(self, 1, "batch_size", "micro_batches", "eval_every", "eval_clips", "patience", "save_every")
         if not self.epochs and not self.max_steps:
             raise InputError("set epochs or max_steps: the schedule needs an end")
         _divides(self.batch_size, self.micro_batches, "batch_size")
@@ -102,6 +113,8 @@ class GrpoOptions:
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
+        _at_least(self, 0, "epochs", "max_steps", "samples")
+        _at_least(self, 1, "prompts_per_step", "num_iterations", "micro_batches", "save_every")
         if self.group_size < 2:
             raise InputError(f"group_size must be at least 2, not {self.group_size}: an advantage needs others")
         if not self.epochs and not self.max_steps:
@@ -120,6 +133,10 @@ class EvaluateOptions:
     samples: int = 4
     fallback: Literal["neutral", "drop", "worst"] = "neutral"
 
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "batch_size")
+        _at_least(self, 0, "max_clips", "samples")
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -128,6 +145,9 @@ class ExportOptions:
     merged: bool = True
     adapter: bool = True
     shard_bytes: int = 5 * 10**9
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "shard_bytes")
 
 
 @dataclass(frozen=True)

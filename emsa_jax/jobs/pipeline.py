@@ -4,20 +4,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from emsa_jax.answers.traces import read_traces
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_manifest
-from emsa_jax.jobs.artifacts import cold_started, policies, policy_dir, records_dir, traces_file
+from emsa_jax.jobs.artifacts import (
+    PUPPETS,
+    check_base,
+    cold_started,
+    datasets,
+    policies,
+    policy_dir,
+    records_dir,
+    traces_file,
+)
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import adapter_print, evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.prepared import prepare_all
+from emsa_jax.jobs.prepared import check_data, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import sft
 from emsa_jax.manifest import sha256_file
-from emsa_jax.policy.checkpoint import fingerprint
+from emsa_jax.policy import peft
+from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
@@ -25,6 +36,21 @@ _READS = {
     "grpo": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "hint", "adv", "loss", "grpo"),
     "export": ("export", "adapter"),
 }
+
+
+def check_inputs(config: Config) -> None:
+    """Looks at all that the user named, before anything is made of it. Raises: InputError naming what is wrong."""
+    stages = set(config.stages)
+    if stages - {"export"}:
+        for dataset in datasets(config).values():
+            check_data(dataset)
+    if stages - {"prepare", "report"} and config.policy != "tiny":
+        policy = open_checkpoint(policy_dir(None, config), weights=False)
+        if config.adapter:
+            peft.load_adapter(config.adapter, policy.config)
+            check_base(Path(config.adapter), policy.directory)
+    if "sft" in stages and config.data not in PUPPETS:
+        read_traces(traces_file(None, config))
 
 
 def run_stages(run: Run, config: Config) -> None:

@@ -8,6 +8,7 @@ from emsa_jax.answers.prompts import messages
 from emsa_jax.answers.traces import read_traces
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.readers import read_samples
+from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, puppet_dir
 from emsa_jax.jobs.console import progress, say
@@ -28,11 +29,20 @@ def prepare_all(run: Run, config: Config) -> None:
         make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
 
 
+def check_data(dataset: Dataset) -> None:
+    """Raises InputError for a data set that cannot be used: an unknown domain, a bad path or table of labels."""
+    if dataset.data.startswith("puppets:"):
+        if dataset.data not in PUPPETS:
+            raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
+    elif is_prepared(Path(dataset.data)):
+        read_manifest(dataset.data)
+    else:
+        read_samples(dataset.data, dataset.score_range, dataset.language)
+
+
 def _source(run: Run, config: Config, dataset: Dataset) -> Path:
-    if not dataset.data.startswith("puppets"):
-        return Path(dataset.data)
     if dataset.data not in PUPPETS:
-        raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
+        return Path(dataset.data)
     out, sizes = puppet_dir(run, dataset.data), config.puppets
     if not out.exists():
         options = PuppetOptions(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
