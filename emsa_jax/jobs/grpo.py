@@ -19,7 +19,7 @@ from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import Split, open_split
 from emsa_jax.jobs.grpo_log import Rollout, step_metrics, write_samples
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import write_trained
@@ -66,7 +66,8 @@ def grpo(run: Run, config: Config) -> None:
     state, meta, first = resume(checkpoints, state, identity, {})
     log = run.metrics("grpo")
     log.truncate_after(first)
-    schedule = learning_rate_schedule(options.optimizer, total * options.num_iterations)
+    updates = total * options.num_iterations
+    rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
     judging = functools.partial(judge, train.prompter.format, options=config.reward,
                                 plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
     stream = batches(train, plan, first, total)
@@ -85,7 +86,7 @@ def grpo(run: Run, config: Config) -> None:
             now = step + 1
             values = step_metrics(rollout, batch, jax.device_get(logged), config)
             log.write(now, values | {
-                "learning_rate": float(schedule(now * options.num_iterations - 1)),
+                "learning_rate": float(rates[now * options.num_iterations - 1]),
                 "epoch": now / plan.batches_per_epoch, "step_time": time.monotonic() - begun})
             write_samples(run.path("grpo", "completions"), now, rollout, clips, options.samples)
             advance(note=f"reward {values['reward']:.2f}  hard {values['hint/trigger_rate']:.0%}  kl {values.get('kl', 0):.3f}")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from emsa_jax.jobs.console import say
 
@@ -15,6 +17,11 @@ def keep_compiled(directory: Path) -> None:
     """Keeps compiled programs on disk, so that a run that goes on, or a later stage, does not compile them again."""
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def tabulate(schedule: Callable, steps: int) -> np.ndarray:
+    """[steps] float32: schedule(0), schedule(1) ... in one program, so that to log one compiles nothing."""
+    return np.asarray(jax.jit(lambda step: jnp.broadcast_to(schedule(step), step.shape))(jnp.arange(steps)))
 
 
 class Programs:
