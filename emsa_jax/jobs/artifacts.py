@@ -3,12 +3,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emsa_jax import manifest
+from emsa_jax.config import digest
 from emsa_jax.data.records import MANIFEST
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config, Dataset
 from emsa_jax.jobs.run import Run
+from emsa_jax.policy.hf import tensor_files
 
-PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"), "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
+PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
+           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
@@ -56,6 +60,33 @@ def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
 def puppet_dir(run: Run, name: str) -> Path:
     """Where a puppet domain's raw clips lie."""
     return run.path("puppets", name.split(":")[1])
+
+
+def weights_print(directory: Path) -> str:
+    """Stands for the weights of a policy directory, wherever they lie."""
+    files = sorted(set(tensor_files(directory).values()))
+    if (directory / manifest.NAME).exists():
+        listed = _manifest(directory)["files"]
+        return digest([listed[file.name]["sha256"] for file in files])
+    return digest([manifest.sha256_file(file) for file in files])
+
+
+def check_base(adapter: Path, policy: Path) -> None:
+    """Raises InputError if an adapter of ours says that it was trained over other weights than the policy's."""
+    if not (adapter / manifest.NAME).exists():
+        return
+    base = _manifest(adapter)["extra"].get("base")
+    if base not in (None, weights_print(policy)):
+        raise InputError(f"adapter {adapter} was trained over another base than {policy}; name its own as "
+                         "config.policy (if these are the same weights in other files, remove the adapter's "
+                         f"{manifest.NAME})")
+
+
+def _manifest(directory: Path) -> dict:
+    try:
+        return manifest.read_manifest(directory)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory}: {error}; copy or export it again") from error
 
 
 def cold_started(run: Run, config: Config) -> tuple[Path, Path | None]:

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import shutil
 
-from emsa_jax.jobs.artifacts import policies
+from emsa_jax.jobs.artifacts import policies, weights_print
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.lora import merge
 
 
@@ -18,13 +18,13 @@ def export(run: Run, config: Config) -> None:
     checkpoint = open_checkpoint(directory)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     shutil.rmtree(run.path("export"), ignore_errors=True)  # what a killed export left
-    origin = {"stage": name, "base": fingerprint(directory)}
+    origin = {"stage": name, "base": weights_print(directory)}
     save = dict(source=directory, shard_bytes=config.export.shard_bytes)
     if config.export.merged or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)
     if config.export.adapter and adapter is not None:
         hf.save(run.path("export", "base"), checkpoint.config, checkpoint.params, extra=origin, **save)
-        base = fingerprint(run.path("export", "base"))
-        peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin | {"base": base})
+        base = {"base": weights_print(run.path("export", "base"))}
+        peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin | base)
     say(f"exported {name} to {run.path('export')}")

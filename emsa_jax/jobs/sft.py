@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from emsa_jax.data.plan import boundary_at
 from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import abstract_inputs, compile_answers, judge, predict
-from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file
+from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weights_print
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.datasets import Split, open_split
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
 from emsa_jax.learning.checkpoints import Checkpoints
@@ -28,7 +29,7 @@ from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.checkpoint import Checkpoint, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, open_checkpoint
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.prompts import answer_ids
@@ -73,7 +74,7 @@ def sft(run: Run, config: Config) -> None:
     state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]
     log = run.metrics("sft")
     log.truncate_after(first)
-    schedule = learning_rate_schedule(options.optimizer, total)
+    rates = tabulate(learning_rate_schedule(options.optimizer, total), total)
     plugins = load_plugins(config.reward.plugins)
 
     def evaluate() -> float:
@@ -94,7 +95,7 @@ def sft(run: Run, config: Config) -> None:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches)
             state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
             now = step + 1
-            logged = jax.device_get(logged) | {"learning_rate": schedule(step), "epoch": now / plan.batches_per_epoch}
+            logged = jax.device_get(logged) | {"learning_rate": rates[step], "epoch": now / plan.batches_per_epoch}
             evaluated = now % options.eval_every == 0 or now == total
             if evaluated:
                 reward = evaluate()
@@ -170,8 +171,11 @@ def write_trained(directory: Path, checkpoint: Checkpoint, trained, extra: dict)
     if adapter is None:
         hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
     else:
-        extra = extra | {"base": fingerprint(checkpoint.directory)}
-        peft.save_adapter(directory / "adapter", adapter, str(checkpoint.directory), extra)
+        extra = extra | {"base": weights_print(checkpoint.directory)}
+        base = checkpoint.directory.absolute()
+        if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
+            base = os.path.relpath(base, directory / "adapter")
+        peft.save_adapter(directory / "adapter", adapter, str(base), extra)
 
 
 def _stack(inputs: list):
