@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import json
+import sys
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,20 +23,21 @@ def report(run: Run, config: Config) -> None:
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     lines = ["# Results", "", "| policy | data | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 2)]
-    table = Table("policy", "data", *COLUMNS)
+    table = Table("policy", "data", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
             cells = [_cell(value) for value in _values(result)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
-        if found:
-            floor = [_cell(value) for value in _values({"metrics": next(iter(found.values()))["floor"]})]
+        floors = next((result["floor"] for result in found.values() if result["floor"]), None)
+        if floors:
+            floor = [_cell(value) for value in _values({"metrics": floors})]
             table.add_row("mean of train", where, *floor, style="dim")
             lines.append("| " + " | ".join(["mean of train", where, *floor]) + " |")
     if config.data.startswith("puppets"):
         lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
     for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"), ("curves", "tensorboard --logdir"),
@@ -49,8 +52,7 @@ def _read(run: Run, name: str, role: str) -> dict | None:
 
 
 def _values(result: dict) -> list[float | None]:
-    m = result["metrics"]
-    rewards = result.get("rewards", {})
+    m, rewards = result["metrics"] or {}, result.get("rewards") or {}
     return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("Polarity_acc"), m.get("Has0_acc_2"),
             m.get("Non0_acc_2"), m.get("Polarity_F1_weighted"), m.get("MAE"), m.get("Corr"), m.get("parse_rate")]
 
