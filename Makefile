@@ -38,6 +38,5 @@ $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
 
 $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
-	@echo "  (where pip would choose a CUDA build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test)"
 	$(PIP) install -r requirements-dev.txt -e .
 	@touch $@

@@ -104,13 +104,18 @@ def summarize(rows: Sequence[dict], score_range: tuple[float, float], fallback: 
               train_scores: Sequence[float]) -> dict:
     """The metrics of predictions (data sets' own definitions), the mean reward, and the constant-mean floor."""
     known = [row for row in rows if row["target"] is not None]
+    result = {"clips": len(rows), "format_rate": float(np.mean([row["well_formed"] for row in rows])),
+              "metrics": None, "rewards": None, "floor": None}
+    if not known:  # clips without labels: answers are written, nothing can be measured
+        return result
     family = family_of(score_range)
     truth = np.array([row["target"] for row in known], np.float32)
-    metrics = regression_metrics([row["score"] for row in known], truth, family, fallback,
-                                 polarities=[row["polarity"] for row in known], neutral_eps=neutral_eps)
-    rewards = {name: float(np.mean([row["rewards"][name] for row in known])) for name in known[0]["rewards"]}
-    return {"metrics": metrics, "rewards": rewards, "floor": floors(np.asarray(train_scores, np.float32), truth, family),
-            "format_rate": float(np.mean([row["well_formed"] for row in known]))}
+    result["metrics"] = regression_metrics([row["score"] for row in known], truth, family, fallback,
+                                           polarities=[row["polarity"] for row in known], neutral_eps=neutral_eps)
+    result["rewards"] = {name: float(np.mean([row["rewards"][name] for row in known])) for name in known[0]["rewards"]}
+    if len(train_scores):
+        result["floor"] = floors(np.asarray(train_scores, np.float32), truth, family)
+    return result
 
 
 def _number(value: float) -> float | None:

@@ -76,7 +76,8 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
                 advance(len(indices))
     train_scores = [entry.score for entry in read_index(records, "train") if entry.score is not None]
     result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps, train_scores)
-    result["mean_sampled_reward"] = float(np.nanmean(np.concatenate(sampled))) if sampled else None
+    totals = np.concatenate(sampled) if sampled else np.array([np.nan])
+    result["mean_sampled_reward"] = None if np.isnan(totals).all() else float(np.nanmean(totals))
     return result, rows
 
 
