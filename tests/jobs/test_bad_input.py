@@ -1,0 +1,239 @@
+"""Bad input through the command line: one line that names what is wrong, exit status 2, nothing half-written."""
+import csv
+import json
+import re
+import shutil
+import sys
+
+import pytest
+from absl import flags
+from safetensors.numpy import load_file, save_file
+
+from emsa_jax import main
+from emsa_jax.policy.tiny import make_tiny
+
+ROWS = [["id", "text", "label", "mode", "video", "audio"],
+        *[[f"c{i}", f"words {i}", f"{(i % 3 - 1) / 2}", mode, "", ""]
+          for i, mode in enumerate(("train", "train", "train", "valid", "test"))]]
+TRACE = {"id": "c0", "polarity": "Negative", "think": "The words are gloomy.", "score": -0.5}
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A sound table of labels with traces beside it, and a policy; the tests spoil one of them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    table(data / "label.csv", ROWS)
+    (data / "traces.jsonl").write_text(json.dumps(TRACE) + "\n")
+    make_tiny(tmp_path / "policy", ["words", "gloomy"], 0, vocab_size=320)
+    return tmp_path
+
+
+@pytest.fixture
+def refused(world, monkeypatch, capfd):
+    """(arguments) -> the one line on stderr of a start with them, which has left no trace."""
+    def start(*arguments, config="configs/grpo.py", workdir="run", left=()):
+        standard = () if config is None else (
+            f"--config={config}", f"--config.data={world / 'data/label.csv'}", f"--config.policy={world / 'policy'}",
+            "--config.prepare.workers=1", "--config.cross.data=")
+        names = {argument.split("=")[0] for argument in arguments}
+        chosen = [argument for argument in standard if argument.split("=")[0] not in names]
+        argv = ["emsa_jax.main", *chosen, f"--workdir={world / workdir}", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
+        forget_flags()
+        before = snapshot(world)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main._run(argv)
+        forget_flags()
+        assert exit.value.code == 2
+        out, error = capfd.readouterr()
+        assert re.fullmatch(r"error: [^\n]+\n", error) and "Traceback" not in error, error
+        assert {name: data for name, data in snapshot(world).items() if not name.startswith(left)} == before
+        return error
+    return start
+
+
+def forget_flags():
+    flags.FLAGS.unparse_flags()
+    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS["config"].unparse()
+    flags.FLAGS["workdir"].unparse()
+
+
+def snapshot(directory):
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*")
+            if path.is_file()}
+
+
+def table(path, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+# ---- the command line ----
+
+LINES = {
+    "unknown field": (["--config.grpo.max_stepz=3"], r"config\.grpo\.max_stepz is not a known .*mean .*max_steps"),
+    "unknown group": (["--config.grpoo.max_steps=3"], "config has no field 'grpoo'.*mean .grpo"),
+    "unknown flag": (["--workdri=x"], "'workdri'"),
+    "stray argument": (["now"], "'now'"),
+    "a word for a number": (["--config.seed=many"], r"config\.seed=many"),
+    "a fraction for a number": (["--config.sft.batch_size=1.5"], r"config\.sft\.batch_size=1\.5"),
+    "a word for a switch": (["--config.prompt.video=perhaps"], r"config\.prompt\.video=perhaps"),
+    "not a choice": (["--config.loss.kind=ppo"], r"config\.loss\.kind must be 'grpo', .*'ppo'"),
+    "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),
+    "one value for two": (["--config.score_range=3"], r"config\.score_range must have 2 values"),
+    "a value for a group": (["--config.sft=3"], r"config\.sft=3"),
+    "unknown stage": (["--config.stages=train"], r"stages: 'train' is none of prepare, sft"),
+    "nothing in a batch": (["--config.sft.batch_size=0"], "sft.*batch_size must be at least 1"),
+    "negative epochs": (["--config.grpo.epochs=-1"], "grpo.*epochs must be at least 0"),
+    "hints that cannot work": (["--config.hint.replace=8"], r"hint\.replace must be"),
+    "a hint that pulls away": (["--config.hint.loss_on_hint=True"], r"hint\.loss_on_hint .* is refused"),
+    "unknown domain": (["--config.data=puppets:fr"], "'puppets:fr' is no puppet domain; there are puppets:en"),
+    "no data there": (["--config.data=/no/such/place"], "/no/such/place does not exist"),
+    "no policy there": (["--config.policy=/no/such/policy"], "/no/such/policy: no such directory"),
+    "no adapter there": (["--config.adapter=/no/such/adapter"], "/no/such/adapter: needs a readable adapter_config"),
+    "no traces there": (["--config.traces=/no/such/traces.jsonl"], r"/no/such/traces\.jsonl: cannot read traces"),
+    "no second data there": (["--config.cross.data=/no/such/other"], "/no/such/other does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_command_line(refused, name):
+    arguments, message = LINES[name]
+    assert re.search(message, refused(*arguments))
+
+
+def test_config_files(refused, world):
+    assert "--config=configs/grpo.py" in refused(config=None)
+    assert "--config=configs/nothing.py" in refused("--config=configs/nothing.py", config=None)
+    assert "there is no preset 'papers'; choose one of msa_thinker" in refused("--config=configs/grpo.py:papers",
+                                                                             config=None)
+    (world / "broken.py").write_text("def get_config():\n    return undefined_name\n")
+    assert "undefined_name" in refused(f"--config={world / 'broken.py'}", config=None)
+    (world / "broken.py").write_text("def get_config(:\n")
+    assert "broken.py" in refused(f"--config={world / 'broken.py'}", config=None)
+
+
+def test_papers_presets_ask_for_policy_and_data(refused, world):
+    paper = "--config=configs/grpo.py:msa_thinker"
+    assert "config.data" in refused(paper, config=None)
+    assert "config.policy" in refused(paper, f"--config.data={world / 'data/label.csv'}", config=None)
+
+
+# ---- the data ----
+
+def change(rows, row, column, value):
+    rows = [list(cells) for cells in rows]
+    rows[row][ROWS[0].index(column)] = value
+    return rows
+
+
+TABLES = {
+    "a column is missing": ([[cell for i, cell in enumerate(row) if i != 2] for row in ROWS], "lacks the column label"),
+    "a score out of range": (change(ROWS, 2, "label", "1.5"), r"line 3: label 1\.5 lies outside .*\[-1, 1\]"),
+    "a score that is none": (change(ROWS, 2, "label", "good"), r"line 3: label 'good' is not a number"),
+    "a score that is not finite": (change(ROWS, 2, "label", "nan"), "line 3: label 'nan' is not a number"),
+    "no score to train on": (change(ROWS, 1, "label", ""), "line 2: label is empty"),
+    "an id twice": (change(ROWS, 3, "id", "c0"), r"line 4: id 'c0' was already given at .*line 2"),
+    "an unknown split": (change(ROWS, 1, "mode", "dev"), "line 2: mode 'dev' is none of train, valid, test"),
+    "a cell too many": ([*ROWS[:2], [*ROWS[2], "x"], *ROWS[3:]], "line 3 has 7 cells"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_labels(refused, world, name):
+    rows, message = TABLES[name]
+    table(world / "data" / "label.csv", rows)
+    error = refused()
+    assert str(world / "data" / "label.csv") in error and re.search(message, error)
+
+
+def test_all_clips_are_missing(refused, world):
+    table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
+    assert "all of the 5 clips are missing or broken; the first, c0" in refused(left="run/")
+    assert not (world / "run" / "records" / "train").exists()
+
+
+TRACES = {
+    "not json": ("{", r"traces\.jsonl, line 1: not a JSON object"),
+    "not utf-8": (b"\xff\xfe", r"traces\.jsonl: cannot read traces"),
+    "a field is missing": (json.dumps({"id": "c0"}), r"traces\.jsonl, line 1: field 'polarity' must be a string"),
+    "an id twice": ("\n".join([json.dumps(TRACE)] * 2), "line 2: id 'c0' stands already on line 1"),
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_traces(refused, world, name):
+    content, message = TRACES[name]
+    (world / "data" / "traces.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert re.search(message, refused())
+
+
+def test_no_trace_passes_the_filter(refused, world):
+    (world / "data" / "traces.jsonl").write_text(json.dumps(TRACE | {"polarity": "Positive"}) + "\n")
+    assert "traces.jsonl: no trace passed the filter" in refused("--config.stages=('sft',)", "--config.data=" + str(
+        prepared(world)), f"--config.traces={world / 'data/traces.jsonl'}", left="run/")
+
+
+def prepared(world):
+    from emsa_jax.data.records import PrepareOptions
+    from emsa_jax.jobs.prepare import prepare
+
+    prepare(world / "data" / "label.csv", world / "records", PrepareOptions(workers=1), (-1.0, 1.0), "en")
+    return world / "records"
+
+
+# ---- checkpoints ----
+
+def tensors(world, edit):
+    """Changes the policy's tensors; without its hashes, as a directory that came from elsewhere."""
+    path = world / "policy" / "model.safetensors"
+    found = load_file(path)
+    edit(found)
+    save_file(found, path, metadata={"format": "pt"})
+    (world / "policy" / "MANIFEST.json").unlink()
+
+
+NORM = "model.layers.1.input_layernorm.weight"
+POLICIES = {
+    "a missing tensor": (lambda t: t.pop(NORM), f"1 tensors are missing and 0 are unknown, first '{NORM}'"),
+    "a missing head": (lambda t: t.pop("lm_head.weight"), "lm_head.weight is missing"),
+    "a tensor too many": (lambda t: t.update({"model.layers.9.x": t[NORM]}), "1 are unknown, first 'model.layers.9.x'"),
+    "a misshapen tensor": (lambda t: t.update({NORM: t[NORM][1:]}), rf"{NORM} has shape \[127\].* \[128\]"),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("config", ["configs/grpo.py", "configs/evaluate.py", "configs/export.py"])
+def test_tensors_of_a_policy(refused, world, name, config):
+    edit, message = POLICIES[name]
+    tensors(world, edit)
+    data = (f"--config.data={prepared(world)}", f"--config.traces={world / 'data/traces.jsonl'}")
+    assert re.search(message, refused(*data, config=config, left="run/"))
+    assert not any((world / "run" / stage).exists() for stage in ("sft", "evaluate", "export"))
+
+
+def test_a_damaged_policy(refused, world):
+    data = bytearray((world / "policy" / "model.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1
+    (world / "policy" / "model.safetensors").write_bytes(data)
+    assert "policy: damaged (model.safetensors has changed" in refused(config="configs/export.py", left="run/")
+
+
+def test_an_adapter_for_another_base(refused, world, mini):
+    """Of another size, and of the same size but trained over other weights."""
+    shutil.copytree(mini.workdir / "export" / "adapter", world / "adapter")
+    path = world / "adapter" / "adapter_model.safetensors"
+    assert "adapter was trained over another base" in refused(f"--config.adapter={world / 'adapter'}")
+    found = load_file(path)
+    save_file({name.replace("layers.0.", "layers.7."): value for name, value in found.items()}, path)
+    (world / "adapter" / "MANIFEST.json").unlink()
+    assert re.search("layers.7.* is for another base", refused(f"--config.adapter={world / 'adapter'}"))
+
+
+def test_another_runs_directory(refused, world, mini):
+    error = refused("--config.seed=5", f"--workdir={mini.workdir}")
+    assert f"{mini.workdir} belongs to a run with config." in error

@@ -1,0 +1,78 @@
+"""SIGKILL at random moments of every phase: the same command again ends with the same bits as an undisturbed run.
+
+A chain takes a fresh work directory through its phases; in each the whole process group is killed, a random while
+after one of the phase's marks, and the same command given again. KILLS=40 makes as many (make test-kill).
+"""
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+KILLS = int(os.environ.get("KILLS", "6"))
+SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "export write")
+# the beginning of a mark, or a path that appears; in the order of a run
+LONG = ("puppets/en.part", "records/train.partial", "policy.part", "sft update", "sft save", "sft answer", "sft write",
+        "grpo encode", "grpo sample", "grpo hint", "grpo reference", "grpo update", "grpo save",
+        "evaluate greedy", "evaluate sampled", "export write")
+PATHS = tuple(phase for phase in LONG if "/" in phase or "." in phase)
+MANY = ("sft update", "evaluate greedy", "evaluate sampled", "export write")  # come more than once however it goes
+CLOCKS = ("time", "step_time", "hint/extra_gen_time")
+
+
+def test_killed_and_started_again(mini, tmp_path):
+    chance, killed_in, chain = random.Random(2), Counter(), 0
+    while killed_in.total() < KILLS:
+        phases = SHORT if KILLS <= len(SHORT) else LONG
+        parts = ("compilation_cache",) if phases is LONG else ("compilation_cache", "puppets", "records", "policy")
+        job = mini.copy(tmp_path / str(chain), *parts)
+        chain += 1
+        for phase in phases:
+            if killed_in.total() == KILLS:
+                break
+            moment = kill_in(job, phase, chance)
+            if moment is None:
+                break  # the run has come to its end first
+            killed_in[moment] += 1
+        assert job.run() == 0, job.output
+        check(job, mini)
+    print(f"\n{killed_in.total()} kills in {chain} chains: {dict(killed_in)}")
+    if phases is SHORT:
+        assert set(killed_in) == set(SHORT)
+
+
+def kill_in(job, phase: str, chance: random.Random) -> str | None:
+    """Starts the job and kills it in a phase. Returns the phase, or None if the job ended before it."""
+    let_pass = chance.randint(0, 2) if phase in MANY else 0
+    process = job.start()
+    while not (job.workdir / phase).exists() if phase in PATHS else count(job.marks, phase) <= let_pass:
+        if process.poll() is not None:
+            assert process.returncode == 0, job.log
+            return None
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 0.15))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return phase
+
+
+def count(marks: list[str], phase: str) -> int:
+    return sum(mark.startswith(phase) for mark in marks)
+
+
+def check(job, undisturbed) -> None:
+    """All that was made, trained, answered and exported is equal to the bit, and nothing lies about."""
+    kept = ("puppets", "records", "policy", "sft/policy", "grpo/adapter", "grpo/completions", "evaluate", "export")
+    ours, theirs = (run.files(*kept) for run in (job, undisturbed))
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert rows(job) == rows(undisturbed)
+    names = [path.name for path in job.workdir.rglob("*")]
+    assert not [name for name in names if ".tmp" in name or ".part" in name or name.startswith(".unfinished")]
+
+
+def rows(job) -> list[dict]:
+    """The metrics, without the clock's."""
+    lines = (job.workdir / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in CLOCKS} for line in lines]
