@@ -64,7 +64,7 @@ def test_what_peft_wrote(world, made, tag):
     assert set(adapter.weights) == ({"text", "audio"} if tag == "list" else {"text"})
     assert adapter.scale == pytest.approx(ALPHA / RANK**0.5 if tag == "rslora" else ALPHA / RANK)
     inputs = world.inputs("mix")
-    if tag == "text":
+    if (world.name, tag) == ("base", "text"):
         assert apart(world, world.logits(world.params, adapter, inputs), theirs) < 2e-4
     assert apart(world, world.logits(jax.jit(merge)(world.params, adapter), None, inputs), theirs) < 2e-4
     assert apart(world, world.logits(world.params, None, inputs), theirs) > 0.1

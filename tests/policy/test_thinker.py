@@ -45,8 +45,9 @@ def test_any_mix_is_one_program(world):
         for pad in ("left", "right"):
             logits(world.params, None, world.inputs(case, pad))
     assert logits._cache_size() == before
-    logits(world.params, None, build_inputs(world.config, world.rows("text")))  # another budget is another program
-    assert logits._cache_size() == before + 1
+    if world.name == "base":  # and another budget is another program
+        logits(world.params, None, build_inputs(world.config, world.rows("text")))
+        assert logits._cache_size() == before + 1
 
 
 def test_a_row_does_not_depend_on_its_neighbours(world):
