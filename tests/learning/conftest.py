@@ -1,5 +1,5 @@
 """A random policy of a few thousand parameters, and its log-probabilities computed the plain way."""
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import jax
@@ -9,7 +9,7 @@ import pytest
 
 from emsa_jax.policy import decoder
 from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.policy.inputs import PromptInputs, Row, build_inputs, expand
+from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget
 from emsa_jax.policy.lora import LoraOptions, init_adapter
 from emsa_jax.policy.table import init_params
 from emsa_jax.policy.thinker import encode_prompts
@@ -39,22 +39,33 @@ class World:
     config: ThinkerConfig
     base: dict
 
-    def adapter(self, seed: int, *towers: str):
-        """A random adapter of the text linears and those of `towers`: neither factor is zero."""
-        targets = (*LoraOptions().targets, *towers)
+    def adapter(self, seed: int, *targets: str):
+        """A random adapter of some linears, neither factor of which is zero."""
+        targets = targets or ("q_proj", "v_proj", "down_proj")
         fresh = init_adapter(self.config, LoraOptions(2, 4.0, targets), jax.random.key(seed))
         rng = np.random.default_rng(seed)
         return jax.tree.map(lambda t: jnp.asarray(rng.standard_normal(t.shape, np.float32) * 0.3), fresh)
 
     @cached_property
-    def inputs(self) -> PromptInputs:
+    def rows(self) -> list[Row]:
         rng = np.random.default_rng(0)
         rows = []
         for words, frames in ((7, 0), (3, 13), (9, 0), (2, 22)):
             sounds = [rng.standard_normal((frames, 4)).astype(np.float32)] if frames else []
             tokens = rng.integers(4, 17, words).tolist() + [SOUND] * len(sounds) + [5]
             rows.append(Row(expand(self.config, tokens, sounds), sounds))
-        return build_inputs(self.config, rows)
+        return rows
+
+    @cached_property
+    def inputs(self) -> PromptInputs:
+        return build_inputs(self.config, self.rows)
+
+    def batches(self, count: int) -> PromptInputs:
+        """The prompts in `count` micro-batches, stacked on a first axis, each with a budget for its own media."""
+        size = len(self.rows) // count
+        parts = [self.rows[i:i + size] for i in range(0, len(self.rows), size)]
+        budget = Budget(*np.max([astuple(needed_budget(self.config, part)) for part in parts], axis=0).tolist())
+        return jax.tree.map(lambda *t: np.stack(t), *(build_inputs(self.config, part, budget) for part in parts))
 
     @cached_property
     def prompts(self):
@@ -73,6 +84,24 @@ def pair_logprobs(params, adapter, config, prompts, tokens, temperature):
     logps = jax.nn.log_softmax(hidden[:, -c - 1:-1] @ decoder.head(text).T / temperature).reshape(n, g, c, -1)
     chosen = jnp.take_along_axis(logps, tokens[..., None], axis=-1)[..., 0]
     return chosen, jax.lax.stop_gradient(-(jnp.exp(logps) * logps).sum(-1))
+
+
+def toy_logprobs(params, adapter, config, prompts, tokens, temperature=1.0, remat="none"):
+    """Stands for the decoder where only what is done with log-probabilities is looked at: it compiles at once. What
+    comes next depends on the prompt's embeddings, on the token before and on the adapter."""
+    text, lora = params["text"], None if adapter is None else adapter.weights["text"]["q_proj"]
+    before = text["embed_tokens"][jnp.pad(tokens, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]]
+    prompt = (prompts.x * prompts.mask[..., None]).sum(1)[:, None, None]
+    x = sum(t / jnp.linalg.norm(t, axis=-1, keepdims=True) for t in (before, prompt))
+    hidden = x if lora is None else x + x @ lora["a"][0].T @ lora["b"][0].T
+    logps = jax.nn.log_softmax(hidden @ text["lm_head"].T / temperature)
+    chosen = jnp.take_along_axis(logps, tokens[..., None], axis=-1)[..., 0]
+    return chosen, jax.lax.stop_gradient(-(jnp.exp(logps) * logps).sum(-1))
+
+
+@pytest.fixture(scope="session")
+def toy():
+    return toy_logprobs
 
 
 @pytest.fixture(scope="session")

@@ -68,8 +68,7 @@ def fits(counts, probabilities):
 
 
 @pytest.mark.parametrize("options", [
-    SamplingOptions(temperature=1.3), SamplingOptions(temperature=0.8, top_k=10, top_p=0.85),
-    SamplingOptions(temperature=1.1, min_p=0.2)], ids=str)
+    SamplingOptions(temperature=1.3), SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15)], ids=str)
 def test_frequencies_follow_the_distribution(world, options):
     draws = 3000
     done = world.sample(options, group_size=draws, slots=2, noise=(3, 5, ROLLOUT))
