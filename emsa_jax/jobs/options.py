@@ -32,14 +32,14 @@ class Dataset:
 class Puppets:
     """The embedded world's sizes; the rest as data.puppets.PuppetOptions has it."""
 
-    num_train: int = 1536
+    num_train: int = 1024
     num_valid: int = 128
     num_test: int = 256
     sarcasm: float = 0.3
     noise: float = 0.06
-    fooled: float = 0.7
+    fooled: float = 0.9
     teacher_error: float = 0.08
-    trace_share: float = 1.0
+    trace_share: float = 0.12
 
 
 @dataclass(frozen=True)

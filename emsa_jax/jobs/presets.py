@@ -19,12 +19,13 @@ def embedded() -> Config:
         cross=Dataset("puppets:zh"),
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
-        sampling=SamplingOptions(max_completion_length=72),
+        sampling=SamplingOptions(max_completion_length=56),
         loss=LossOptions(kind="grpo", beta=0.04),
-        sft=SftOptions(trainable="all", epochs=60, batch_size=32, eval_every=48, patience=3, save_every=48, remat="none",
-                       optimizer=OptimizerOptions(2e-3, warmup_steps=50, schedule="constant", b2=0.98, weight_decay=0.05)),
-        grpo=GrpoOptions(group_size=8, prompts_per_step=32, epochs=0, max_steps=150, save_every=10, remat="none",
-                         optimizer=OptimizerOptions(1e-3, warmup_steps=5, schedule="cosine", b2=0.95)))
+        sft=SftOptions(trainable="all", epochs=200, batch_size=16, eval_every=16, patience=3, save_every=16,
+                       remat="none", optimizer=OptimizerOptions(2e-3, warmup_steps=20, schedule="constant", b2=0.98,
+                                                                weight_decay=0.05)),
+        grpo=GrpoOptions(group_size=8, prompts_per_step=32, epochs=0, max_steps=100, save_every=10, remat="none",
+                         optimizer=OptimizerOptions(2e-3, warmup_steps=5, schedule="cosine", b2=0.95)))
 
 
 def paper() -> Config:

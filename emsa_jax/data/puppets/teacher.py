@@ -15,36 +15,26 @@ _NOTCHES = {level: notch(level) for level in range(-4, 5)}
 
 _TERMS = {
     "en": {
-        "think": "1. words: {word}. 2. face: {mouth}, {brows}. "
-                 "3. voice: {pitch}, {contour}, {tempo}. 4. {link}, {verdict}.",
+        "think": "1. words: {word}. 2. face: {mouth}. 3. voice: {contour}, {tempo}. 4. {link}.",
         "mouth": ("level mouth", "slight {}", "mild {}", "clear {}", "broad {}"),
         "lips": ("frown", "smile"),
-        "brows": {"raised": "brows raised", "level": "brows level", "knit": "brows knit", "sad": "brows sad"},
-        "pitch": ("low", "middle", "high"),
         "contour": ("falling", "steady", "rising"),
         "tempo": ("slow", "even", "fast"),
         "agree": "all agree",
-        "outweigh": "face and voice outweigh the words",
+        "outweigh": "face and voice decide",
         "fooled": "the words decide",
         "slip": "on the whole",
-        "verdict": ("neutral", "slightly {}", "mildly {}", "clearly {}", "strongly {}"),
-        "sign": ("negative", "positive"),
     },
     "zh": {
-        "think": "1. 文字：{word}。2. 表情：{mouth}，{brows}。"
-                 "3. 声音：{pitch}，{contour}，{tempo}。4. {link}，{verdict}。",
+        "think": "1. 文字：{word}。2. 表情：{mouth}。3. 声音：{contour}，{tempo}。4. {link}。",
         "mouth": ("嘴角平", "略微{}", "有些{}", "明显{}", "尽情{}"),
         "lips": ("撇嘴", "微笑"),
-        "brows": {"raised": "眉上扬", "level": "眉平", "knit": "眉紧皱", "sad": "眉下垂"},
-        "pitch": ("低", "中", "高"),
         "contour": ("下降", "平稳", "上升"),
         "tempo": ("慢", "适中", "快"),
         "agree": "三者一致",
-        "outweigh": "表情和声音胜过文字",
+        "outweigh": "以表情和声音为准",
         "fooled": "以文字为准",
         "slip": "总的来看",
-        "verdict": ("中性", "略微{}", "有些{}", "明显{}", "非常{}"),
-        "sign": ("负面", "正面"),
     },
 }
 
@@ -71,23 +61,20 @@ def _trace(puppet: Puppet, options: PuppetOptions) -> dict:
     return {
         "id": puppet.id,
         "polarity": POLARITIES[int(np.sign(level))],
-        "think": _think(puppet, domain.language, level, link),
+        "think": _think(puppet, domain.language, link),
         "score": round(level / 5 * domain.score_max, 2),
     }
 
 
-def _think(puppet: Puppet, language: str, level: int, link: str) -> str:
+def _think(puppet: Puppet, language: str, link: str) -> str:
     terms = _TERMS[language]
     seen = min(_NOTCHES, key=lambda x: abs(_NOTCHES[x] - puppet.mouth))
     return terms["think"].format(
         word=puppet.word,
         mouth=_graded(terms["mouth"], terms["lips"], seen),
-        brows=terms["brows"][_brows(puppet)],
-        pitch=_third(terms["pitch"], puppet.pitch, 1),
         contour=_third(terms["contour"], puppet.contour, 1.6),
-        tempo=_third(terms["tempo"], puppet.tempo - 4, 0.5),
+        tempo=_third(terms["tempo"], puppet.tempo - 4, 0.3),
         link=terms[link],
-        verdict=_graded(terms["verdict"], terms["sign"], level),
     )
 
 
@@ -97,9 +84,3 @@ def _graded(grades: tuple[str, ...], ends: tuple[str, str], level: int) -> str:
 
 def _third(names: tuple[str, str, str], value: float, edge: float) -> str:
     return names[1 + (value > edge) - (value < -edge)]
-
-
-def _brows(puppet: Puppet) -> str:
-    if abs(puppet.brow) > 0.15:
-        return "knit" if puppet.brow > 0 else "sad"
-    return "raised" if puppet.lift > 0.25 else "level"
