@@ -16,6 +16,7 @@ from emsa_jax.jobs.console import say
 def keep_compiled(directory: Path) -> None:
     """Keeps compiled programs on disk, so that a run that goes on, or a later stage, does not compile them again."""
     jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # else the directory's path is in every key
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
