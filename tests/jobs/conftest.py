@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SIZES = {
-    "puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "prepare.workers": 1,
+    "puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
+    "prepare.workers": 1, "sampling.max_completion_length": 80,
     "sft.max_steps": 4, "sft.batch_size": 8, "sft.eval_every": 2, "sft.save_every": 1,
     "grpo.max_steps": 3, "grpo.prompts_per_step": 4, "grpo.group_size": 4, "grpo.save_every": 1,
     "evaluate.batch_size": 8, "evaluate.samples": 1,
