@@ -1,9 +1,11 @@
 """Hash manifests: every file of a directory by size and sha256, so that no flipped bit is ever used
 unnoticed."""
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,24 @@ def require_sound(directory: str | os.PathLike) -> None:
     """
     if (Path(directory) / NAME).exists() and (problems := verify(directory)):
         raise InputError(f"{directory}: damaged ({'; '.join(problems[:3])}); copy or export it again")
+
+
+@contextlib.contextmanager
+def staged(directory: str | os.PathLike, extra: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """A folder to fill that becomes `directory`, with a manifest, if nothing goes wrong: all or nothing.
+
+    What a killed start left is removed first. Raises InputError if `directory` exists.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise InputError(f"{directory}: exists already; remove it or export elsewhere")
+    part = directory.with_name(directory.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    write_manifest(part, extra)
+    part.rename(directory)
+    fsync(directory.parent)
 
 
 def _names(root: Path) -> list[str]:

@@ -41,6 +41,9 @@ def traces_file(run: Run, config: Config) -> Path:
 
 def policy_dir(run: Run, config: Config) -> Path:
     """The policy that the run starts from."""
+    if config.policy in ("3B", "7B"):
+        raise InputError(f"config.policy: {config.policy} names a size, and weights are never fetched; give the "
+                         f"directory of a Qwen2.5-Omni-{config.policy} checkpoint")
     if not config.policy:
         raise InputError("config.policy: name a checkpoint directory, or tiny")
     return run.path("policy") if config.policy == "tiny" else Path(config.policy)

@@ -66,7 +66,8 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
     values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table.parts.items()
                for what, function in (("mean", np.nanmean), ("std", np.nanstd))}
     values |= {
-        "reward": _nan(np.nanmean, first), "reward_std": _nan(np.nanstd, first), "reward_train": _nan(np.nanmean, final),
+        "reward": _nan(np.nanmean, first), "reward_std": _nan(np.nanstd, first),
+        "reward_train": _nan(np.nanmean, final),
         "frac_reward_zero_std": float(batch.zero_std[:, 0].mean()), "num_tokens": int(batch.mask.sum()),
         "completions/mean_length": float(length.mean()), "completions/min_length": int(length.min()),
         "completions/max_length": int(length.max()), "completions/clipped_ratio": float(1 - ended.mean()),

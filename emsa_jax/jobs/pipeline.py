@@ -33,7 +33,8 @@ from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
     "sft": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "sft", "evaluate", "adapter"),
-    "grpo": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "hint", "adv", "loss", "grpo"),
+    "grpo": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "hint", "adv", "loss",
+             "grpo"),
     "export": ("export", "adapter"),
 }
 

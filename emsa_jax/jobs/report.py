@@ -15,7 +15,8 @@ from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
-COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr", "parsed")
+COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
+           "parsed")
 
 
 def report(run: Run, config: Config) -> None:

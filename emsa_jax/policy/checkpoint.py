@@ -60,5 +60,6 @@ def fingerprint(directory: str | Path) -> str:
     directory = Path(directory)
     if (directory / manifest.NAME).exists():
         return manifest.sha256_file(directory / manifest.NAME)
-    parts = [manifest.sha256_file(path) for path in sorted({directory / "config.json", *hf.tensor_files(directory).values()})]
+    files = sorted({directory / "config.json", *hf.tensor_files(directory).values()})
+    parts = [manifest.sha256_file(path) for path in files]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -166,27 +166,19 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
     """
-    directory = Path(directory)
-    if directory.exists():
-        raise InputError(f"{directory}: exists already; remove it or export elsewhere")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    names = tensor_files(source) if source and has_weights(source) else {}
-    kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
-    prefix = "thinker." if any(name.startswith("thinker.") for name in names) else ""
-    if source:
-        for file in Path(source).iterdir():
-            if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ("config.json", manifest.NAME):
-                shutil.copyfile(file, part / file.name)
-    _write_config(part, config, params, source)
-    tensors = ((prefix + name, get(params, spec.path), i if spec.layers else None)
-               for spec in param_table(config) for i, name in enumerate(_disk_names(spec)))
-    _write_shards(part, tensors, kept, shard_bytes)
-    manifest.write_manifest(part, extra)
-    part.rename(directory)
-    manifest.fsync(directory.parent)
+    with manifest.staged(directory, extra) as part:
+        names = tensor_files(source) if source and has_weights(source) else {}
+        kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
+        prefix = "thinker." if any(name.startswith("thinker.") for name in names) else ""
+        if source:
+            for file in Path(source).iterdir():
+                ours = ("config.json", manifest.NAME)
+                if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ours:
+                    shutil.copyfile(file, part / file.name)
+        _write_config(part, config, params, source)
+        tensors = ((prefix + name, get(params, spec.path), i if spec.layers else None)
+                   for spec in param_table(config) for i, name in enumerate(_disk_names(spec)))
+        _write_shards(part, tensors, kept, shard_bytes)
 
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:

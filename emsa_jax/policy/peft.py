@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -115,29 +114,20 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
     """
-    directory = Path(directory)
-    if directory.exists():
-        raise InputError(f"{directory}: exists already; remove it or export elsewhere")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    tensors, rank = {}, 0
-    for tower, linears in adapter.weights.items():
-        for name, ab in linears.items():
-            rank = ab["a"].shape[1]
-            for layer in range(ab["a"].shape[0]):
-                place = f"base_model.model.{_PLACE[tower]}.{layer}.{_module(tower, name)}"
-                tensors[f"{place}.lora_A.weight"] = np.asarray(ab["a"][layer], np.float32)
-                tensors[f"{place}.lora_B.weight"] = np.asarray(ab["b"][layer], np.float32)
-    save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
-    raw = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": rank,
-           "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
-           "fan_in_fan_out": False, "target_modules": _target_pattern(adapter)}
-    (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
-    manifest.write_manifest(part, extra)
-    part.rename(directory)
-    manifest.fsync(directory.parent)
+    with manifest.staged(directory, extra) as part:
+        tensors, rank = {}, 0
+        for tower, linears in adapter.weights.items():
+            for name, ab in linears.items():
+                rank = ab["a"].shape[1]
+                for layer in range(ab["a"].shape[0]):
+                    place = f"base_model.model.{_PLACE[tower]}.{layer}.{_module(tower, name)}"
+                    tensors[f"{place}.lora_A.weight"] = np.asarray(ab["a"][layer], np.float32)
+                    tensors[f"{place}.lora_B.weight"] = np.asarray(ab["b"][layer], np.float32)
+        save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
+        raw = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": rank,
+               "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
+               "fan_in_fan_out": False, "target_modules": _target_pattern(adapter)}
+        (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
 
 
 def _module(tower: str, name: str) -> str:

@@ -53,8 +53,8 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(PIECES), "isolated"), bytes_of])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
                                   special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIAL],
@@ -67,8 +67,8 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
     config = tiny_config(ids, -(-tokenizer.get_vocab_size() // 64) * 64)
     with tempfile.TemporaryDirectory() as companions:
         wrapped.save_pretrained(companions)
-        preprocessor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 128, "sampling_rate": 16000,
-                        "hop_length": 160, "n_fft": 400, "image_mean": list(map(float, MEAN)),
+        preprocessor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 128,
+                        "sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "image_mean": list(map(float, MEAN)),
                         "image_std": list(map(float, STD)), "patch_size": 14, "temporal_patch_size": 2,
                         "merge_size": 2, "min_pixels": 3136, "max_pixels": 12845056}
         (Path(companions) / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")

@@ -77,8 +77,8 @@ class HintOptions:
         if self.replace != "all" and not 0 < self.replace < group_size:
             raise InputError(f"hint.replace must be 'all' or between 1 and {group_size - 1}, not {self.replace}")
         if self.mode == "hint" and self.replace == "all" and self.loss_on_hint and beta > 0:
-            raise InputError("hint.loss_on_hint with hint.replace=all and loss.beta > 0 is refused: the advantages of a "
-                             "group that shares its forced tokens sum to zero, so only the KL would act on them and "
+            raise InputError("hint.loss_on_hint with hint.replace=all and loss.beta > 0 is refused: the advantages of "
+                             "a group that shares its forced tokens sum to zero, so only the KL would act on them and "
                              "pull the true polarity down; use hint.replace=K, hint.polarity_nll, or loss.beta=0")
 
     def num_hinted(self, group_size: int) -> int:
