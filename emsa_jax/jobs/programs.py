@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ def keep_compiled(directory: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # else the directory's path is in every key
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    for path in directory.glob("*-cache"):
+        if _torn(path.read_bytes()):
+            path.unlink()
+
+
+def _torn(entry: bytes) -> bool:
+    """Whether an entry was cut short by a kill, or damaged: JAX would complain of it at each start and not mend it."""
+    try:
+        return not entry or entry[:1] == b"x" and not zlib.decompress(entry)  # others are not zlib's
+    except zlib.error:
+        return True
 
 
 def tabulate(schedule: Callable, steps: int) -> np.ndarray:

@@ -1,0 +1,59 @@
+"""Compiled programs: kept on disk, listed, and never compiled behind one's back."""
+import subprocess
+import sys
+import textwrap
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emsa_jax.jobs.programs import Programs, tabulate
+
+USER = """
+    import pathlib, sys, jax, jax.numpy as jnp
+    from emsa_jax.jobs.programs import keep_compiled
+    keep_compiled(pathlib.Path(sys.argv[1]))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    print(float(jax.jit(lambda x: jnp.sin(x @ x).sum())(jnp.ones((8, 8)))))
+"""
+
+
+def use(directory):
+    command = [sys.executable, "-c", textwrap.dedent(USER), str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_entries_torn_by_a_kill_are_replaced(tmp_path):
+    first = use(tmp_path / "cache")
+    entries = sorted((tmp_path / "cache").glob("*-cache"))
+    kept = {path.name: path.read_bytes() for path in entries}
+    (tmp_path / "cache").rename(tmp_path / "moved")  # keys do not depend on where the directory lies
+    entries = [tmp_path / "moved" / path.name for path in entries]
+    entries[0].write_bytes(kept[entries[0].name][:100])
+    entries[1].write_bytes(b"")
+    data = bytearray(kept[entries[-1].name])
+    data[len(data) // 2] ^= 1
+    entries[-1].write_bytes(data)
+    again = use(tmp_path / "moved")
+    assert len(entries) >= 3 and (again.stdout, again.stderr) == (first.stdout, "")
+    found = sorted((tmp_path / "moved").glob("*-cache"))
+    assert [path.name for path in found] == sorted(kept) and all(zlib.decompress(path.read_bytes()) for path in found)
+
+
+def test_other_shapes_are_refused(capsys):
+    programs = Programs()
+    made = programs.add("double/4", lambda x: 2 * x, np.zeros(4, np.float32))
+    assert made.shape == (4,) and made.dtype == np.float32
+    assert np.array_equal(programs["double/4"](jnp.ones(4)), np.full(4, 2))
+    with pytest.raises(TypeError):
+        programs["double/4"](jnp.ones(5))
+    programs.report()
+    assert "compiled 1 programs: double/4 " in capsys.readouterr().out
+
+
+def test_tabulate():
+    table = tabulate(lambda step: jnp.minimum(step, 3) / 3, 5)
+    np.testing.assert_allclose(table, [0, 1 / 3, 2 / 3, 1, 1], rtol=1e-6)
+    assert np.array_equal(tabulate(lambda step: 0.5, 3), [0.5] * 3) and not isinstance(table, jax.Array)
