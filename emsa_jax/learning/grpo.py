@@ -78,7 +78,7 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
             return None if t is None else t.reshape(rows * g, *t.shape[2:])
 
         sums, shares = loss_sums(flat(logps), flat(batch.old_logps), flat(batch.ref_logps), flat(batch.advantages),
-                                 flat(mask), options, weights=flat(batch.weights * batch.counted),
+                                 flat(mask), options, weights=flat(batch.weights),
                                  entropies=flat(entropies), threshold=batch.threshold, zero_std=flat(batch.zero_std))
         loss = sums["loss"] / divisors["loss"]
         if nll_weight:
