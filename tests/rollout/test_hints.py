@@ -39,9 +39,10 @@ def test_no_more_than_a_share_of_the_prompts(fraction, rows):
     assert choose_hinted(HARD, HintOptions(max_fraction=fraction), 0, 0).tolist() == rows
 
 
-def test_a_tenth_of_ten_is_one():
-    for tenth in range(11):  # 0.3 * 10 and the like are not whole numbers
-        assert len(choose_hinted(np.ones(10, bool), HintOptions(max_fraction=tenth / 10), 0, 0)) == tenth
+def test_a_share_is_not_lost_to_rounding():
+    for share in range(101):  # 0.29 * 100 is less than 29
+        rows = choose_hinted(np.ones(100, bool), HintOptions(max_fraction=share / 100), 0, 0)
+        assert len(rows) == share
 
 
 def test_chance_is_a_function_of_seed_and_step():
