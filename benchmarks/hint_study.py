@@ -2,8 +2,8 @@
 
     python benchmarks/hint_study.py [--seeds 0,1,2] [--workdir runs/hint_study] [--out benchmarks/results/hint_study.md]
 
-For each seed one cold start (stopped when its validation reward has not risen for 3 evaluations), and from it: Hint-GRPO
-(the default), GRPO without hints, GRPO without hard samples, and the cold start continued for as many tokens as GRPO
+For each seed one cold start (stopped when its validation reward has not risen for 3 evaluations), and from it:
+Hint-GRPO (the default), GRPO without hints, GRPO without hard samples, and the cold start continued for as many tokens as GRPO
 learned from. All are judged on the test split. The ceiling is a classifier on the puppets' true latent cues. Finished
 parts are kept: the same command goes on.
 """
@@ -103,8 +103,7 @@ def table(found: dict[int, dict]) -> str:
         lines.append(f"| {shown} | " + " | ".join(cells) + " |")
     top = [results["ceiling"]["face_and_voice"] for results in found.values()]
     lines += [f"| ceiling: true latent cues | - | - | {statistics.mean(top):.3f} | - | - |", ""]
-    for name, shown in (("hint", "Hint-GRPO"), ("off", "GRPO without hints"), ("drop_hard", "GRPO without hard samples"),
-                        ("continued", "cold start, continued")):
+    for name, shown in list(NAMES.items())[2:]:
         gains = [[column(r[name]) - column(r["sft"]) for r in found.values()] for column in list(COLUMNS.values())[:3]]
         text = ", ".join(f"{label} {statistics.mean(g):+.3f} ({', '.join(f'{x:+.3f}' for x in g)})"
                          for label, g in zip(COLUMNS, gains, strict=False))

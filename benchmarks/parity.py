@@ -87,7 +87,8 @@ def forward_case(name, config, params, adapter, case) -> list[Result]:
     rows, pad = rows_of(config, case)
     inputs = build_inputs(config, rows, pad=pad)
     valid = case["in/attention_mask"].astype(bool)
-    found = [Result(name, "positions", float(np.abs(inputs.positions - case["out/position_ids"][-3:])[:, valid].max()), 0)]
+    off = np.abs(inputs.positions - case["out/position_ids"][-3:])[:, valid].max()
+    found = [Result(name, "positions", float(off), 0)]
     tables = {"audio": lambda: encode_audio(params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length,
                                             inputs.audio_pairs),
               "vision": lambda: encode_vision(params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw,
@@ -98,7 +99,8 @@ def forward_case(name, config, params, adapter, case) -> list[Result]:
                                       ("video", config.video_token_id, "vision", offset)):
         if f"out/{kind}_features" in case:
             ours = np.asarray(tables[tower]())[inputs.media_index[ids == token] - shift]
-            found.append(Result(name, f"{kind} tower", float(np.abs(ours - case[f"out/{kind}_features"]).max()), TOLERANCE))
+            gap = float(np.abs(ours - case[f"out/{kind}_features"]).max())
+            found.append(Result(name, f"{kind} tower", gap, TOLERANCE))
     ours = np.asarray(_logits(params, adapter, config, inputs))
     found.append(Result(name, "logits", float(np.abs(ours - case["out/logits"])[valid].max()), TOLERANCE))
     if "gen/new_tokens" in case:
@@ -173,7 +175,8 @@ def prep_cases(config, oracle: Path) -> list[Result]:
             gap = float(np.abs(ours - case[f"img{i}/pil_pixel_values"]).max())
             found.append(Result(f"prep_vision image {i}", "patches", gap, TOLERANCE))
         for name, low, high in (("default_image", 3136, 12845056), ("video", 128 * 784, 768 * 784)):
-            ours = np.array([smart_resize(h, w, min_pixels=low, max_pixels=high) for h, w in case["smart_resize/in_hw"]])
+            sizes = case["smart_resize/in_hw"]
+            ours = np.array([smart_resize(h, w, min_pixels=low, max_pixels=high) for h, w in sizes])
             found.append(Result("prep_vision", f"smart resize, {name}",
                                 float(np.abs(ours - case[f"smart_resize/{name}"]).max()), 0))
         if "vid_noresize/uint8_thwc" in case:
@@ -191,7 +194,8 @@ def bf16_case(oracle: Path, case) -> list[Result]:
         ours = np.asarray(_logits(params, None, config, build_inputs(config, rows, pad=pad)))
         valid = case["in/attention_mask"].astype(bool)
         limit = TOLERANCE if dtype == "float32" else None
-        found.append(Result("bf16_av", f"logits, {dtype} arithmetic", float(np.abs(ours - case[key])[valid].max()), limit))
+        gap = float(np.abs(ours - case[key])[valid].max())
+        found.append(Result("bf16_av", f"logits, {dtype} arithmetic", gap, limit))
     return found
 
 

@@ -32,7 +32,8 @@ from emsa_jax.rollout.prompts import PromptOptions
 EMOTIONS = {1: ("neutral", 0), 2: ("calm", 0), 3: ("happy", 1), 4: ("sad", -1), 5: ("angry", -1), 6: ("fearful", -1),
             7: ("disgusted", -1)}  # 08, surprised, has no polarity
 FIELDS = ("id", "text", "label", "mode", "video", "audio")
-FLOORS = {"ravdess": "log-mel statistics and SVM: UAR 0.586", "sims": "TF-IDF and ridge: Acc2 0.733, Acc3 0.551, MAE 0.522"}
+FLOORS = {"ravdess": "log-mel statistics and SVM: UAR 0.586",
+          "sims": "TF-IDF and ridge: Acc2 0.733, Acc3 0.551, MAE 0.522"}
 
 
 def write_table(path: Path, rows: list[dict], traces: list[dict]) -> Path:
@@ -59,7 +60,8 @@ def ravdess(data: Path, out: Path) -> Path:
         rows.append(dict(id=path.stem, text="", label=label, mode=mode, video="", audio=path))
         if mode == "train":
             strength = "strongly" if intensity == 2 else "plainly"
-            traces.append(dict(id=path.stem, polarity=polarity_of(label), score=label, think=f"1. voice: {strength} {name}."))
+            think = f"1. voice: {strength} {name}."
+            traces.append(dict(id=path.stem, polarity=polarity_of(label), score=label, think=think))
     return write_table(out / "clips.csv", rows, traces)
 
 

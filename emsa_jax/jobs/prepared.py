@@ -23,7 +23,8 @@ def prepare_all(run: Run, config: Config) -> None:
     for name, dataset in datasets(config).items():
         source = _source(run, config, dataset)
         if not is_prepared(source):
-            manifest = prepare(source, run.path("records", name), config.prepare, *labels_of(dataset), progress=_progress)
+            out = run.path("records", name)
+            manifest = prepare(source, out, config.prepare, *labels_of(dataset), progress=_progress)
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
         make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)

@@ -20,7 +20,8 @@ from emsa_jax.errors import InputError
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.lora import Adapter, linear_shapes
 
-_KEY = re.compile(r"base_model\.model\.(?:thinker\.)?(?:model\.)?(?P<tower>language_model\.|audio_tower\.|visual\.)?"
+_KEY = re.compile(r"base_model\.model\.(?:thinker\.)?(?:model\.)?"
+                  r"(?P<tower>language_model\.|audio_tower\.|visual\.)?"
                   r"(?:layers|blocks)\.(?P<layer>\d+)\.(?P<name>[a-z0-9_.]+?)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _TOWERS = {None: "text", "language_model.": "text", "audio_tower.": "audio", "visual.": "vision"}
 _GROUPS = {"text": {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn",

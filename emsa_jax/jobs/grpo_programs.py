@@ -1,0 +1,88 @@
+"""The programs of a GRPO step, compiled for every prompt bucket and every hint bucket."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.evaluation.predict import abstract_inputs
+from emsa_jax.jobs.datasets import Split
+from emsa_jax.jobs.grpo_hints import Hints
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.programs import Programs
+from emsa_jax.learning.grpo import GrpoBatch, grpo_update
+from emsa_jax.learning.logprobs import group_logprobs
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.rollout.sampler import prefill, sample
+
+
+def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, base, reference, state, optimizer,
+                 hints: Hints) -> Programs:
+    """Every program of a step, for every prompt bucket and hint bucket, compiled before the first one."""
+    programs, model, options = Programs(), checkpoint.config, config.grpo
+    n, g, c = options.prompts_per_step, options.group_size, hints.slots
+    temperature = config.sampling.temperature
+    hot = dataclasses.replace(config.sampling, temperature=config.hint.temperature or temperature)
+
+    def draw(base, adapter, cache, noise, ids, limit):
+        none = jnp.zeros((ids.shape[0], 1), jnp.int32)
+        return sample(base, adapter, model, config.sampling, c, g, cache, noise, ids, none,
+                      jnp.zeros_like(ids), limit)
+
+    def redraw(base, adapter, cache, noise, rows, forced, lengths, limit):
+        return sample(base, adapter, model, hot, c, config.hint.num_hinted(g), cache.take(rows), noise, rows, forced,
+                      lengths, limit, temperature)
+
+    def prefix(base, adapter, cache, noise, forced, lengths):
+        width = forced.shape[1]
+        ids = jnp.arange(n, dtype=jnp.int32)
+        return sample(base, adapter, model, config.sampling, width, 1, cache, noise, ids, forced, lengths,
+                      jnp.maximum(lengths, 1)).logps[:, 0]
+
+    def logprobs(base, adapter, inputs, prompts, tokens):
+        if adapter is not None and adapter.touches_towers:
+            prompts = encode_prompts(base, adapter, model, inputs)
+        return group_logprobs(base, adapter, model, prompts, tokens, temperature)
+
+    update = functools.partial(grpo_update, config=model, options=config.loss, optimizer=optimizer,
+                               temperature=temperature, max_completion_length=config.sampling.max_completion_length,
+                               nll_weight=config.hint.polarity_nll, micro_batches=options.micro_batches,
+                               remat=options.remat)
+    noise, ids = np.zeros(3, np.int32), np.zeros(n, np.int32)
+    adapter = state.params
+    for bucket, budget in budgets.items():
+        inputs = abstract_inputs(train.prompter, budget, n)
+        encode = functools.partial(encode_prompts, config=model)
+        prompts = programs.add(f"encode/{bucket}", lambda b, a, i, f=encode: f(b, a, inputs=i), base, adapter, inputs)
+        cache = programs.add(f"prefill/{bucket}", lambda b, a, p: prefill(b, a, model, p), base, adapter, prompts)
+        drawn = programs.add(f"sample/{bucket}", draw, base, adapter, cache, noise, ids, ids)
+        programs.add(f"prefix/{bucket}", prefix, base, adapter, cache, noise, *hints.forced_like(n))
+        if config.hint.mode == "hint":
+            for size in hints.buckets:
+                forced, lengths = hints.forced_like(size)
+                programs.add(f"hint {size}/{bucket}", redraw, base, adapter, cache, noise, lengths, forced, lengths,
+                             lengths)
+        needs_ref, needs_old = config.loss.beta > 0, options.num_iterations > 1 or config.loss.top_entropy_quantile < 1
+        if needs_ref:
+            programs.add(f"reference/{bucket}", logprobs, base, reference, inputs, prompts, drawn.tokens)
+        if needs_old:
+            programs.add(f"old/{bucket}", logprobs, base, adapter, inputs, prompts, drawn.tokens)
+        batch = abstract_batch(config, drawn, hints)
+        programs.add(f"update/{bucket}", update, state, base, prompts, inputs, batch, donate=(0,))
+    programs.report()
+    return programs
+
+
+def abstract_batch(config: Config, drawn, hints: Hints) -> GrpoBatch:
+    """The shapes of `with_logprobs(learn_from(...))`."""
+    n, g, c = drawn.tokens.shape
+    logps, per_answer = np.zeros((n, g, c), np.float32), np.zeros((n, g), np.float32)
+    nll = hints.forced_like(n)[0] if config.hint.polarity_nll else None
+    return GrpoBatch(
+        np.zeros((n, g, c), np.int32), np.zeros((n, g, c), bool), logps,
+        logps if config.grpo.num_iterations > 1 else None, logps if config.loss.beta > 0 else None,
+        per_answer, per_answer, np.zeros((n, g), bool), np.zeros((n, g), bool), nll, None if nll is None else nll > 0,
+        np.float32(0) if config.loss.top_entropy_quantile < 1 else None)
