@@ -3,9 +3,9 @@
     python benchmarks/hint_study.py [--seeds 0,1,2] [--workdir runs/hint_study] [--out benchmarks/results/hint_study.md]
 
 For each seed one cold start (stopped when its validation reward has not risen for 3 evaluations), and from it:
-Hint-GRPO (the default), GRPO without hints, GRPO without hard samples, and the cold start continued for as many tokens as GRPO
-learned from. All are judged on the test split. The ceiling is a classifier on the puppets' true latent cues. Finished
-parts are kept: the same command goes on.
+Hint-GRPO (the default), GRPO without hints, GRPO without hard samples, and the cold start continued for as many answer
+tokens as GRPO learned from. All are judged on the test split. The ceiling is a classifier on the puppets' true latent
+cues. Finished parts are kept: the same command goes on.
 """
 from __future__ import annotations
 

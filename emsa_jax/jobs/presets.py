@@ -24,7 +24,8 @@ def embedded() -> Config:
         sft=SftOptions(trainable="all", epochs=200, batch_size=16, eval_every=16, patience=3, save_every=16,
                        remat="none", optimizer=OptimizerOptions(2e-3, warmup_steps=20, schedule="constant", b2=0.98,
                                                                 weight_decay=0.05)),
-        grpo=GrpoOptions(group_size=8, prompts_per_step=32, epochs=0, max_steps=60, save_every=10, remat="none",
+        grpo=GrpoOptions(group_size=8, prompts_per_step=32, epochs=0, max_steps=60, micro_batches=4, save_every=10,
+                         remat="none",
                          optimizer=OptimizerOptions(2e-3, warmup_steps=5, schedule="cosine", b2=0.95)))
 
 
