@@ -88,8 +88,10 @@ def sims(data: Path, out: Path) -> Path:
 def settings(name: str, source: Path, trained: Path) -> Config:
     """What each experiment changes of the embedded default."""
     config = replace(embedded(), data=str(source), cross=Dataset(), score_range=(-1.0, 1.0), language="en")
-    config = replace(config, sft=replace(config.sft, epochs=60, eval_every=25, save_every=25, batch_size=16),
-                     sampling=replace(config.sampling, max_completion_length=40))
+    config = replace(config, sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),
+                     grpo=replace(config.grpo, max_steps=30, prompts_per_step=16, micro_batches=2),
+                     sampling=replace(config.sampling, max_completion_length=40),
+                     evaluate=replace(config.evaluate, samples=0))
     if name == "video":
         return replace(config, stages=("prepare", "evaluate"), policy=str(trained / "sft" / "policy"),
                        adapter=str(trained / "grpo" / "adapter"), evaluate=replace(config.evaluate, batch_size=5),
