@@ -48,6 +48,8 @@ def sft(run: Run, config: Config) -> None:
 
     plan = train.plan(options.batch_size, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
+    if not total:
+        raise InputError(f"sft.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total)
     trained, base = start(config, checkpoint, options.trainable)
     state = create_state(trained, optimizer)
@@ -83,7 +85,7 @@ def sft(run: Run, config: Config) -> None:
                        config.evaluate.batch_size, config.seed)
         totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, config.reward, plugins,
                         config.labels.neutral_eps).total for indices, texts, _ in done]
-        return float(np.mean(np.concatenate(totals)))
+        return float(np.float32(np.mean(np.concatenate(totals))))  # as a checkpoint keeps the best: ties stay ties
 
     def save(step: int) -> None:
         checkpoints.save(step, {"state": state, "best": best, "best_reward": jnp.float32(best_reward)},
