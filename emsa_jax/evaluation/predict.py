@@ -112,10 +112,15 @@ def summarize(rows: Sequence[dict], score_range: tuple[float, float], fallback: 
     truth = np.array([row["target"] for row in known], np.float32)
     result["metrics"] = regression_metrics([row["score"] for row in known], truth, family, fallback,
                                            polarities=[row["polarity"] for row in known], neutral_eps=neutral_eps)
-    result["rewards"] = {name: float(np.mean([row["rewards"][name] for row in known])) for name in known[0]["rewards"]}
+    result["rewards"] = {name: _mean([row["rewards"][name] for row in known]) for name in known[0]["rewards"]}
     if len(train_scores):
         result["floor"] = floors(np.asarray(train_scores, np.float32), truth, family)
     return result
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]  # a part of the user's own need not apply to all
+    return float(np.mean(found)) if found else None
 
 
 def _number(value: float) -> float | None:

@@ -72,12 +72,13 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
                                       strict=True):
                         rows[i] = row
                 else:
-                    sampled.append(table.total)
+                    known = [split.entries[i].score is not None for i in indices]
+                    sampled.append(table.total[known])
                 advance(len(indices))
     train_scores = [entry.score for entry in read_index(records, "train") if entry.score is not None]
     result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps, train_scores)
-    totals = np.concatenate(sampled) if sampled else np.array([np.nan])
-    result["mean_sampled_reward"] = None if np.isnan(totals).all() else float(np.nanmean(totals))
+    totals = np.concatenate(sampled) if sampled else np.zeros(0)
+    result["mean_sampled_reward"] = float(totals.mean()) if totals.size else None
     return result, rows
 
 

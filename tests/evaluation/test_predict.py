@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.records import Clip, Entry
-from emsa_jax.evaluation.predict import abstract_inputs, answer, compile_answers, predict, texts_of
+from emsa_jax.evaluation.predict import abstract_inputs, answer, compile_answers, predict, summarize, texts_of
 from emsa_jax.jobs.datasets import Split
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
@@ -152,3 +152,10 @@ def test_texts_stop_where_answers_stop(split):
     done = Completions(tokens, None, np.array([[3, 4], [1, 3]]), np.array([[True, False], [True, True]]), None)
     assert texts_of(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc"], ["", "<22>a"]]
     assert texts_of(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc"]]
+
+
+def test_a_reward_need_not_apply_to_every_clip():
+    row = {"target": 0.5, "polarity": "Positive", "score": 0.5, "well_formed": True}
+    rows = [row | {"rewards": {"format": 1.0, "mine": mine, "never": None}} for mine in (0.25, None, 0.75)]
+    rows.append(row | {"target": None, "rewards": {"format": 0.0, "mine": 9.0, "never": None}})
+    assert summarize(rows, (-1.0, 1.0), "neutral", 0.0, [])["rewards"] == {"format": 1.0, "mine": 0.5, "never": None}
