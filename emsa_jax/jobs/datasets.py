@@ -54,7 +54,8 @@ def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str
                ids: set[str] | None = None) -> Split:
     """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty."""
     manifest = read_manifest(records)
-    prompter = Prompter(checkpoint, make_format(config.format, manifest.score_range), config.prompt)
+    format = make_format(config.format, manifest.score_range, config.labels.neutral_eps)
+    prompter = Prompter(checkpoint, format, config.prompt)
     entries = read_index(records, split)
     order = [i for i, entry in enumerate(entries) if ids is None or entry.id in ids]
     order = order[:max_clips] if max_clips else order

@@ -56,3 +56,9 @@ def test_formats_by_name():
     assert make_format("label_only", [-1, 1]) == LabelOnly((-1.0, 1.0))
     with pytest.raises(InputError, match="'json'"):
         make_format("json", (-1, 1))
+
+
+def test_a_bare_score_is_read_with_the_labels_neutral_band():
+    assert make_format("label_only", (-1, 1), 0.1).parse("0.05").polarity == "Neutral"
+    assert make_format("label_only", (-1, 1)).parse("0.05").polarity == "Positive"
+    assert make_format("dc", (-1, 1), 0.1) == make_format("dc", (-1, 1))
