@@ -25,6 +25,8 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
     programs, model, options = Programs(), checkpoint.config, config.grpo
     n, g, c = options.prompts_per_step, options.group_size, hints.slots
     temperature = config.sampling.temperature
+    # the prompts at hand were encoded by the policy: where media depend on an adapter, each encodes its own
+    towers = any(adapter is not None and adapter.touches_towers for adapter in (state.params, reference))
     hot = dataclasses.replace(config.sampling, temperature=config.hint.temperature or temperature)
 
     def draw(base, adapter, cache, noise, ids, limit):
@@ -43,7 +45,7 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
                       jnp.maximum(lengths, 1)).logps[:, 0]
 
     def logprobs(base, adapter, inputs, prompts, tokens):
-        if adapter is not None and adapter.touches_towers:
+        if towers:
             prompts = encode_prompts(base, adapter, model, inputs)
         return group_logprobs(base, adapter, model, prompts, tokens, temperature)
 
