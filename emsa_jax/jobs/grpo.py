@@ -11,6 +11,7 @@ import numpy as np
 
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
+from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import judge, texts_of
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.console import progress
@@ -51,6 +52,8 @@ def grpo(run: Run, config: Config) -> None:
     train = open_split(config, records_dir(run, config, "train"), checkpoint, "train")
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
+    if not total:
+        raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = create_state(adapter, optimizer)
     hints = Hints.of(config, checkpoint, train)
@@ -112,7 +115,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     rows = choose_hinted(hard & (lengths > 0), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.asarray(prefix).sum(-1), 0.0)
+                      np.where(lengths > 0, np.asarray(prefix).sum(-1), np.nan), 0.0)
     if not len(rows):
         return rollout
 

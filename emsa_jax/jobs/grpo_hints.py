@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emsa_jax.answers.labels import POLARITIES, polarity_of
+from emsa_jax.errors import InputError
 from emsa_jax.jobs.datasets import Split
 from emsa_jax.jobs.options import Config
 from emsa_jax.policy.checkpoint import Checkpoint
@@ -35,6 +36,8 @@ class Hints:
         format = train.prompter.format
         known = hint_ids(checkpoint, format, options.template, POLARITIES) if used or format.name == "dc" else {}
         width = max(map(len, known.values()), default=1)
+        if known and width >= budget:
+            raise InputError(f"sampling.max_completion_length is {budget}, but a hint alone has {width} tokens")
         ids = np.full((len(POLARITIES), width), checkpoint.config.pad_token_id, np.int32)
         for i, polarity in enumerate(POLARITIES):
             ids[i, : len(known.get(polarity, ()))] = known.get(polarity, ())

@@ -19,7 +19,8 @@ class Rollout:
     """Answers before and after hints, and what was thought of them. Host arrays; N prompts, G answers.
 
     hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
-    prefix_logp: [N], log-probability of the true polarity's tokens. extra_time: seconds that hints took.
+    prefix_logp: [N], log-probability of the true polarity's tokens, nan where the format has none.
+    extra_time: seconds that hints took.
     """
 
     first: Completions
@@ -76,8 +77,9 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
         "contradict_rate": float(rollout.first_table.contradict.mean()),
         "hint/trigger_rate": float(rollout.hard.mean()), "hint/extra_gen_time": rollout.extra_time,
     }
-    if rollout.hard.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?
-        values["hint/prefix_logp"] = float(rollout.prefix_logp[rollout.hard].mean())
+    told = rollout.hard & ~np.isnan(rollout.prefix_logp)
+    if told.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?
+        values["hint/prefix_logp"] = float(rollout.prefix_logp[told].mean())
     if rollout.hinted.any():
         rows = rollout.hinted
         values |= {
@@ -98,7 +100,7 @@ def write_samples(directory: Path, step: int, rollout: Rollout, clips, count: in
     for n, clip in enumerate(clips):
         shown = n < count or rollout.hinted[n]
         row = {"step": step, "id": clip.id, "target": clip.score, "hard": bool(rollout.hard[n]),
-               "hinted": bool(rollout.hinted[n]), "prefix_logp": round(float(rollout.prefix_logp[n]), 4),
+               "hinted": bool(rollout.hinted[n]), "prefix_logp": _round(rollout.prefix_logp[n:n + 1])[0],
                "rewards": _round(rollout.first_table.total[n]), "rewards_train": _round(rollout.final_table.total[n])}
         if shown:
             row |= {"completions": rollout.first_texts[n]}
