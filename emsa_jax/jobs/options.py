@@ -10,7 +10,8 @@ from emsa_jax.learning.advantages import AdvOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.policy.lora import LoraOptions
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.options import PARTS, RewardOptions
+from emsa_jax.rewards.trigger import TriggerOptions
 from emsa_jax.rollout.hints import HintOptions
 from emsa_jax.rollout.prompts import PromptOptions
 from emsa_jax.rollout.sampler import SamplingOptions
@@ -68,7 +69,7 @@ class SftOptions:
     """The cold start.
 
     trainable: "lora" over the given policy, or "all" for one without a pretrained base.
-    epochs: passes over the kept traces at most (0: until patience ends it); max_steps: updates at most (0: unbounded).
+    epochs: passes over the kept traces at most. max_steps: updates at most, in place of epochs (0: epochs count).
     eval_every: updates between evaluations on the validation split, at most eval_clips of it.
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
     """
@@ -187,8 +188,23 @@ class Config:
                 raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
         if "grpo" in self.stages:
             self.hint.check(self.grpo.group_size, self.loss.beta)
+            self._check_hints()
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
         if not self.score_range[0] < self.score_range[1]:
             raise InputError(f"score_range must rise, not {self.score_range}")
+
+    def _check_hints(self) -> None:
+        """What would else be noticed only after the cold start."""
+        hint = self.hint
+        TriggerOptions(hint.metric, hint.threshold, hint.trigger_fraction, hint.truncated_as_fail)
+        parts = ("total", *PARTS, *(["consistency"] if self.reward.consistency == "penalty" else []),
+                 *(spec.rpartition(":")[2] for spec in self.reward.plugins))
+        if hint.metric not in parts:
+            raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
+        if self.format == "label_only" and (hint.mode == "hint" or hint.polarity_nll):
+            raise InputError("format: label_only answers have nothing to hint at; use hint.mode=off and no "
+                             "hint.polarity_nll")
 
     @property
     def dataset(self) -> Dataset:

@@ -41,6 +41,12 @@ class LoraOptions:
     alpha: float = 128.0
     targets: tuple[str, ...] = TEXT_LINEARS
 
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0:
+            raise InputError(f"lora.rank and lora.alpha must be positive, not {self.rank} and {self.alpha}")
+        if not self.targets:
+            raise InputError("lora.targets: name at least one linear")
+
 
 def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) -> Adapter:
     """A fresh adapter: A uniform as PEFT draws it (Kaiming, a = sqrt(5)), B zero, so that it changes nothing yet.
