@@ -7,6 +7,8 @@ from pathlib import Path
 from emsa_jax.answers.traces import read_traces
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_manifest
+from emsa_jax.errors import InputError
+from emsa_jax.evaluation.metrics import family_of
 from emsa_jax.jobs.artifacts import (
     PUPPETS,
     check_base,
@@ -21,7 +23,7 @@ from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import adapter_print, evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
-from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.options import Config, Dataset
 from emsa_jax.jobs.prepared import check_data, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
@@ -29,6 +31,7 @@ from emsa_jax.jobs.sft import sft
 from emsa_jax.manifest import sha256_file
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.rewards.plugins import load_plugins
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
@@ -43,8 +46,10 @@ def check_inputs(config: Config) -> None:
     """Looks at all that the user named, before anything is made of it. Raises: InputError naming what is wrong."""
     stages = set(config.stages)
     if stages - {"export"}:
-        for dataset in datasets(config).values():
-            check_data(dataset)
+        for role, dataset in datasets(config).items():
+            _check_splits(config, role, dataset)
+    if stages & {"sft", "grpo", "evaluate"}:
+        load_plugins(config.reward.plugins)
     if stages - {"prepare", "report"} and config.policy != "tiny":
         policy = open_checkpoint(policy_dir(None, config), weights=False)
         if config.adapter:
@@ -54,10 +59,27 @@ def check_inputs(config: Config) -> None:
         read_traces(traces_file(None, config))
 
 
+def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
+    """Raises InputError if a stage will find no clips of a split it needs, or labels that no metric is made for."""
+    labelled, score_range = check_data(dataset)
+    needs = {"evaluate": [config.evaluate.split]}
+    if role == "train":
+        needs |= {"sft": ["train", "valid"], "grpo": ["train"]}
+    for stage in config.stages:
+        for split in needs.get(stage, ()):
+            if split not in labelled:
+                raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
+                                 f"some, or leave {stage} out of stages")
+    if "evaluate" in config.stages and labelled[config.evaluate.split]:
+        family_of(score_range)
+
+
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
     for stage in config.stages:
         work, outputs = _STAGES[stage]
+        if config.policy == "tiny" and config.adapter and stage not in ("prepare", "report"):
+            check_base(Path(config.adapter), policy_dir(run, config))  # which was not there before
         if stage not in _READS:
             work(run, config)
             continue

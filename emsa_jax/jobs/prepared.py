@@ -8,7 +8,8 @@ from emsa_jax.answers.prompts import messages
 from emsa_jax.answers.traces import read_traces
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import read_manifest
+from emsa_jax.data.records import read_index, read_manifest
+from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, puppet_dir
 from emsa_jax.jobs.console import progress, say
@@ -30,15 +31,24 @@ def prepare_all(run: Run, config: Config) -> None:
         make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
 
 
-def check_data(dataset: Dataset) -> None:
-    """Raises InputError for a data set that cannot be used: an unknown domain, a bad path or table of labels."""
+def check_data(dataset: Dataset) -> tuple[dict[str, bool], tuple[float, float]]:
+    """(split -> whether clips of it have labels, score range) of a data set; splits without clips are left out.
+
+    Raises InputError for one that cannot be used: an unknown domain, a bad path or table of labels."""
     if dataset.data.startswith("puppets:"):
         if dataset.data not in PUPPETS:
             raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
-    elif is_prepared(Path(dataset.data)):
-        read_manifest(dataset.data)
+        return dict.fromkeys(SPLITS, True), labels_of(dataset)[0]
+    score_range = dataset.score_range
+    if is_prepared(Path(dataset.data)):
+        score_range = read_manifest(dataset.data).score_range
+        clips = [entry for split in SPLITS for entry in read_index(dataset.data, split)]
     else:
-        read_samples(dataset.data, dataset.score_range, dataset.language)
+        clips = read_samples(dataset.data, score_range, dataset.language)
+    labelled: dict[str, bool] = {}
+    for clip in clips:
+        labelled[clip.split] = labelled.get(clip.split, False) or clip.score is not None
+    return labelled, score_range
 
 
 def _source(run: Run, config: Config, dataset: Dataset) -> Path:
