@@ -48,7 +48,10 @@ def read_tokenizer(directory: str | Path, config: ThinkerConfig):
         path = Path(directory) / "chat_template.json"
         if not path.exists():
             raise InputError(f"{directory}: the tokenizer has no chat template; add chat_template.jinja")
-        tokenizer.chat_template = json.loads(path.read_text())["chat_template"]
+        try:
+            tokenizer.chat_template = json.loads(path.read_text())["chat_template"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: holds no readable chat_template") from error
     if len(tokenizer) > config.text.vocab_size:
         raise InputError(f"{directory}: the tokenizer has {len(tokenizer)} tokens, but the policy only "
                          f"{config.text.vocab_size}: it belongs to another policy")

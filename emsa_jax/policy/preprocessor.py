@@ -34,6 +34,8 @@ def read_preprocessor(directory: str | Path, config: ThinkerConfig) -> Preproces
         raw = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("size") or {}, dict):
+        raise InputError(f"{path}: not an object of settings")
     vision = config.vision
     wanted = _FIXED | {"feature_size": config.audio.num_mel_bins, "patch_size": vision.patch_size,
                        "temporal_patch_size": vision.temporal_patch_size, "merge_size": vision.spatial_merge_size}
