@@ -107,6 +107,10 @@ def policies(run: Run, config: Config) -> dict[str, tuple[Path, Path | None]]:
     found = {"zero_shot": (policy_dir(run, config), Path(config.adapter) if config.adapter else None)}
     if any(run.path("sft", kind).is_dir() for kind in ("policy", "adapter")):
         found["sft"] = cold_started(run, config)
-    if run.path("grpo", "adapter").is_dir():
-        found["grpo"] = (cold_started(run, config)[0], run.path("grpo", "adapter"))
+    adapter = run.path("grpo", "adapter")
+    if adapter.is_dir():
+        base = cold_started(run, config)[0]
+        if base == run.path("sft", "policy"):  # it may have been trained anew since
+            check_base(adapter, base)
+        found["grpo"] = (base, adapter)
     return found
