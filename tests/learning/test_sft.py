@@ -70,20 +70,13 @@ def check(update, world, quickly, same_trees, answers, logprobs, trained, base, 
 
 def test_an_adapter_is_trained_in_any_number_of_micro_batches(update, world, quickly, toy, monkeypatch, same_trees,
                                                               answers):
+    """Its text linears, and the audio tower's, through which the gradient goes on."""
     monkeypatch.setattr(sft, "group_logprobs", toy)
-    check(update, world, quickly, same_trees, answers, toy, world.adapter(1, "q_proj"), world.base, [1, 4])
-
-
-def test_towers_are_trained_with_everything_else(update, world, quickly, toy, monkeypatch, same_trees, answers):
-    monkeypatch.setattr(sft, "group_logprobs", toy)
-    grads = check(update, world, quickly, same_trees, answers, toy, world.base, {}, [2])
-    for tower, name in (("text", "embed_tokens"), ("text", "lm_head"), ("audio", "conv1")):
-        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads[tower][name])) > 0, (tower, name)
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(grads["vision"]))  # nobody shows a picture here
+    check(update, world, quickly, same_trees, answers, toy, world.adapter(1, "q_proj", "audio.fc1"), world.base, [1, 4])
 
 
 def test_the_policy_learns_its_answers(update, world, quickly, plainly, answers):
-    """The loss is that of answers alone, every weight of the decoder moves, and the answers become likely."""
+    """The loss is that of answers alone, all weights that are used move, and the answers become likely."""
     batch, start = in_micro_batches(world, answers, 2), create_state(world.base, SGD)
     (state, logged), (other, logged_too) = update(start, {}, batch), update(
         start, {}, batch.replace(tokens=np.where(batch.mask, batch.tokens, 13)))
@@ -92,8 +85,10 @@ def test_the_policy_learns_its_answers(update, world, quickly, plainly, answers)
     assert logged["loss"] == logged_too["loss"]  # what stands after an answer does not matter
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    for before, after in zip(jax.tree.leaves(world.base["text"]), jax.tree.leaves(state.params["text"]), strict=True):
-        assert (before != after).any()
+    moved = jax.tree.map(lambda before, after: bool((before != after).any()), world.base, state.params)
+    moved["audio"].pop("bos_eos")  # used by nobody
+    assert all(jax.tree.leaves([moved["text"], moved["audio"]]))
+    assert not any(jax.tree.leaves(moved["vision"]))  # nobody shows a picture here
     first = logged["loss"]
     for _ in range(20):
         state, logged = update(state, {}, batch)
