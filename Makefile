@@ -15,7 +15,7 @@ train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
 
 test: $(VENV)/.dev
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-kill: $(VENV)/.dev
 	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)

@@ -1,6 +1,7 @@
 """Hint-GRPO on puppets: what it adds to the cold start, and beside what.
 
-    python benchmarks/hint_study.py [--seeds 0,1,2] [--workdir runs/hint_study] [--out benchmarks/results/hint_study.md]
+    python benchmarks/hint_study.py [--seeds 0,1,2] [--parts hint,off,drop_hard,continued] [--workdir runs/hint_study]
+                                    [--out benchmarks/results/hint_study.md]
 
 For each seed one cold start (stopped when its validation reward has not risen for 3 evaluations), and from it:
 Hint-GRPO (the default), GRPO without hints, GRPO without hard samples, and the cold start continued for as many answer
@@ -65,16 +66,21 @@ def learned_tokens(workdir: Path) -> int:
     return sum(row["num_tokens"] for row in rows if row["stage"] == "grpo")
 
 
-def study(seed: int, root: Path) -> dict[str, dict]:
+def study(seed: int, root: Path, parts: list[str]) -> dict[str, dict]:
+    """What came out for one seed; parts that were made before are read, others only if asked for."""
     cache = root / "compilation_cache"
     config = replace(embedded(), seed=seed, cross=Dataset())
     base = root / f"seed{seed}"
     run(base, replace(config, stages=("prepare", "sft", "evaluate")), cache)
     results = {"zero_shot": read(base, "zero_shot"), "sft": read(base, "sft")}
+    results["ceiling"] = ceiling(base / "puppets" / "en" / "latents.csv")
     for mode in ("hint", "off", "drop_hard"):
-        workdir = variant(base, mode)
-        run(workdir, replace(config, hint=replace(config.hint, mode=mode)), cache)
-        results[mode] = read(workdir, "grpo")
+        if mode in parts:
+            workdir = variant(base, mode)
+            run(workdir, replace(config, hint=replace(config.hint, mode=mode)), cache)
+            results[mode] = read(workdir, "grpo")
+    if "continued" not in parts:
+        return results
     per_update = sum(row["num_tokens"] for row in (json.loads(line) for line in (base / "metrics.jsonl").open())
                      if row["stage"] == "sft" and row["step"] <= 20) / 20
     steps = math.ceil(learned_tokens(variant(base, "hint")) / per_update)
@@ -86,7 +92,6 @@ def study(seed: int, root: Path) -> dict[str, dict]:
                       data=str(base / "records" / "train"), score_range=(-3.0, 3.0),
                       traces=str(base / "puppets" / "en" / "traces.jsonl")), cache)
     results["continued"] = read(more, "sft")
-    results["ceiling"] = ceiling(base / "puppets" / "en" / "latents.csv")
     return results
 
 
@@ -96,7 +101,7 @@ def table(found: dict[int, dict]) -> str:
     for name, shown in NAMES.items():
         cells = []
         for column in COLUMNS.values():
-            values = [column(results[name]) for results in found.values()]
+            values = [column(results[name]) for results in found.values() if name in results]
             values = [value for value in values if value is not None]
             spread = f" ({statistics.stdev(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}" if values else "-")
@@ -104,7 +109,10 @@ def table(found: dict[int, dict]) -> str:
     top = [results["ceiling"]["face_and_voice"] for results in found.values()]
     lines += [f"| ceiling: true latent cues | - | - | {statistics.mean(top):.3f} | - | - |", ""]
     for name, shown in list(NAMES.items())[2:]:
-        gains = [[column(r[name]) - column(r["sft"]) for r in found.values()] for column in list(COLUMNS.values())[:3]]
+        seeds = [r for r in found.values() if name in r]
+        if not seeds:
+            continue
+        gains = [[column(r[name]) - column(r["sft"]) for r in seeds] for column in list(COLUMNS.values())[:3]]
         text = ", ".join(f"{label} {statistics.mean(g):+.3f} ({', '.join(f'{x:+.3f}' for x in g)})"
                          for label, g in zip(COLUMNS, gains, strict=False))
         lines.append(f"- {shown} over the cold start: {text}")
@@ -114,10 +122,12 @@ def table(found: dict[int, dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--parts", default="hint,off,drop_hard,continued", help="what to run beside the cold start")
     parser.add_argument("--workdir", type=Path, default=Path("runs/hint_study"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    found = {seed: study(seed, args.workdir.absolute()) for seed in map(int, args.seeds.split(","))}
+    parts = args.parts.split(",")
+    found = {seed: study(seed, args.workdir.absolute(), parts) for seed in map(int, args.seeds.split(","))}
     print(table(found))
     if args.out:
         args.out.write_text(table(found) + "\n")
