@@ -17,7 +17,7 @@ from emsa_jax.jobs.programs import Programs
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.sampler import SamplingOptions
 
@@ -80,10 +80,3 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
     totals = np.concatenate(sampled) if sampled else np.zeros(0)
     result["mean_sampled_reward"] = float(totals.mean()) if totals.size else None
     return result, rows
-
-
-def adapter_print(directory) -> str:
-    """Stands for an adapter directory; "" for none."""
-    from emsa_jax.manifest import sha256_file
-
-    return digest([sha256_file(path) for path in sorted(directory.glob("adapter_*"))]) if directory else ""

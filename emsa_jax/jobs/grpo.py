@@ -16,7 +16,6 @@ from emsa_jax.evaluation.predict import judge, texts_of
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import Split, open_split
-from emsa_jax.jobs.evaluate import adapter_print
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.grpo_log import Rollout, step_metrics, write_samples
 from emsa_jax.jobs.grpo_programs import compile_step
@@ -31,7 +30,7 @@ from emsa_jax.learning.grpo import GrpoBatch
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
@@ -125,7 +124,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     again = programs[f"hint {len(padded)}/{bucket}"](
         base, adapter, cache, noise([config.seed, step, HINT]), padded, forced[padded], lengths[padded],
         limits.astype(np.int32))
-    final = splice(first, jax.device_get(again), rows, options)
+    final = splice(first, jax.device_get(again), rows)
     final_texts = list(texts)
     changed = texts_of(train.prompter.checkpoint, jax.tree.map(lambda t: t[rows], final), len(rows))
     for row, group in zip(rows, changed, strict=True):
@@ -147,7 +146,7 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBat
     options, final = config.hint, rollout.final
     n, g, _ = final.tokens.shape
     hinted = final.forced > 0
-    unscaled = rollout.hinted if options.adv_scale == "none" else None
+    unscaled = rollout.replaced if options.adv_scale == "none" else None
     adv = advantages(rollout.final_table.total, config.adv, unscaled)
     dropped = np.zeros(n, bool)
     if options.mode == "drop_hard":
@@ -177,7 +176,8 @@ def with_logprobs(config: Config, programs: Programs, bucket: int, base, referen
         if config.grpo.num_iterations > 1:
             batch = batch.replace(old_logps=logps)
         if config.loss.top_entropy_quantile < 1:
-            valid = np.where(batch.mask, np.asarray(entropies), np.nan)  # on the host: nothing compiles in the loop
-            quantile = np.nanquantile(valid, 1 - config.loss.top_entropy_quantile)
+            valid = batch.mask & batch.counted[..., None]
+            values = np.asarray(entropies)[valid] if valid.any() else np.zeros(1)  # on the host: nothing compiles here
+            quantile = np.quantile(values, 1 - config.loss.top_entropy_quantile)
             batch = batch.replace(threshold=np.float32(quantile))
     return batch

@@ -35,6 +35,11 @@ class Rollout:
     prefix_logp: np.ndarray
     extra_time: float
 
+    @property
+    def replaced(self) -> np.ndarray:
+        """bool [N]: groups with hinted answers among those that are learned from."""
+        return (np.asarray(self.final.forced) > 0).any(axis=1)
+
     def restored(self, on_fail: str) -> Rollout:
         """With the original answers of failed groups back, if that is what `hint.on_fail` says."""
         if on_fail != "original" or not self.failed.any():
@@ -65,14 +70,16 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
     signed = np.asarray(learned.pop("sampling/signed_gap"))
     values = {name: float(value) for name, value in learned.items()}
     values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table.parts.items()
-               for what, function in (("mean", np.nanmean), ("std", np.nanstd))}
+               for what, function in (("mean", np.nanmean), ("std", _sample_std))}
     values |= {
-        "reward": _nan(np.nanmean, first), "reward_std": _nan(np.nanstd, first),
+        "reward": _nan(np.nanmean, first), "reward_std": _nan(_sample_std, first),
         "reward_train": _nan(np.nanmean, final),
         "frac_reward_zero_std": float(batch.zero_std[:, 0].mean()), "num_tokens": int(batch.mask.sum()),
         "completions/mean_length": float(length.mean()), "completions/min_length": int(length.min()),
         "completions/max_length": int(length.max()), "completions/clipped_ratio": float(1 - ended.mean()),
         "completions/mean_terminated_length": float(length[ended].mean()) if ended.any() else 0.0,
+        "completions/min_terminated_length": int(length[ended].min()) if ended.any() else 0,
+        "completions/max_terminated_length": int(length[ended].max()) if ended.any() else 0,
         "completions/well_formed": float(rollout.first_table.well_formed.mean()),
         "contradict_rate": float(rollout.first_table.contradict.mean()),
         "hint/trigger_rate": float(rollout.hard.mean()), "hint/extra_gen_time": rollout.extra_time,
@@ -104,7 +111,7 @@ def write_samples(directory: Path, step: int, rollout: Rollout, clips, count: in
                "rewards": _round(rollout.first_table.total[n]), "rewards_train": _round(rollout.final_table.total[n])}
         if shown:
             row |= {"completions": rollout.first_texts[n]}
-            row |= {"hinted_completions": rollout.final_texts[n]} if rollout.hinted[n] else {}
+            row |= {"hinted_completions": rollout.final_texts[n]} if rollout.replaced[n] else {}
         lines.append(json.dumps(row, ensure_ascii=False))
     write_atomic(directory / f"completions_{step:05d}.jsonl", ("\n".join(lines) + "\n").encode())
 
@@ -112,6 +119,10 @@ def write_samples(directory: Path, step: int, rollout: Rollout, clips, count: in
 def _nan(function, values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(function(known)) if len(known) else float("nan")
+
+
+def _sample_std(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1)) if values.size > 1 else 0.0
 
 
 def _round(values: np.ndarray) -> list[float | None]:

@@ -189,6 +189,8 @@ class Config:
         if "grpo" in self.stages:
             self.hint.check(self.grpo.group_size, self.loss.beta)
             self._check_hints()
+            if self.sampling.greedy:
+                raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
         if not self.score_range[0] < self.score_range[1]:

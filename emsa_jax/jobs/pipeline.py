@@ -20,7 +20,7 @@ from emsa_jax.jobs.artifacts import (
     traces_file,
 )
 from emsa_jax.jobs.console import say
-from emsa_jax.jobs.evaluate import adapter_print, evaluate
+from emsa_jax.jobs.evaluate import evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
 from emsa_jax.jobs.options import Config, Dataset
@@ -30,7 +30,7 @@ from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import sft
 from emsa_jax.manifest import sha256_file
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
 
 # what a stage reads of the config; the rest cannot change its outputs

@@ -107,8 +107,9 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
             f"another run is at work in {workdir}; wait for it, or choose another --workdir") from error
     try:
         _check_config(workdir, to_dict(config), tuple(ignore))
-        for left in workdir.rglob(".*.tmp-*"):  # of files that a killed start was writing
-            left.unlink()
+        for place in (".", "evaluate/*/*", "grpo/completions"):  # files that a killed start was writing
+            for left in workdir.glob(f"{place}/.*.tmp-*"):
+                left.unlink()
         _note_versions(workdir)
     except BaseException:
         lock.close()

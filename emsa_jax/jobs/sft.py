@@ -29,7 +29,7 @@ from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.checkpoint import Checkpoint, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.prompts import answer_ids
@@ -70,7 +70,9 @@ def sft(run: Run, config: Config) -> None:
     programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))
-    identity = {"plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist())}
+    identity = {"plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist()),
+                "policy": fingerprint(checkpoint.directory),
+                "adapter": adapter_print(Path(config.adapter) if config.adapter else None)}
     fresh = {"state": state, "best": best["params"], "best_reward": jnp.float32(-jnp.inf)}
     saved, meta, first = resume(checkpoints, fresh, identity, {"misses": 0, "stopped": False})
     state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]

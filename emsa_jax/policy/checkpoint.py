@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,19 @@ def read_tokenizer(directory: str | Path, config: ThinkerConfig):
 
 
 def fingerprint(directory: str | Path) -> str:
-    """sha256 that stands for a policy directory: of its hash manifest, or of its config and weight files."""
+    """sha256 that stands for a policy directory: of its hash manifest, or of its weights, config and tokenizer."""
     directory = Path(directory)
     if (directory / manifest.NAME).exists():
         return manifest.sha256_file(directory / manifest.NAME)
-    files = sorted({directory / "config.json", *hf.tensor_files(directory).values()})
-    parts = [manifest.sha256_file(path) for path in files]
+    texts = {path for path in directory.iterdir() if path.suffix in (".json", ".jinja", ".txt") and path.is_file()}
+    return _sha256(texts | set(hf.tensor_files(directory).values()))
+
+
+def adapter_print(directory: Path | None) -> str:
+    """sha256 that stands for an adapter directory; "" for none."""
+    return _sha256(directory.glob("adapter_*")) if directory else ""
+
+
+def _sha256(files: Iterable[Path]) -> str:
+    parts = [manifest.sha256_file(path) for path in sorted(files)]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -108,7 +108,7 @@ def pad_to_bucket(rows: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])]).astype(np.int32)
 
 
-def splice(original: Completions, hinted: Completions, rows: np.ndarray, options: HintOptions) -> Completions:
+def splice(original: Completions, hinted: Completions, rows: np.ndarray) -> Completions:
     """The completions with hinted answers in place of the last ones of `rows`. Host arrays in and out."""
     count = hinted.tokens.shape[1]
     fields = {}

@@ -83,7 +83,7 @@ def test_hinted_answers_take_the_last_places(replace, count):
     assert options.num_hinted(4) == count
     original, hinted = completions(5, 4), completions(4, count, first=50, forced=2)  # two rows and two to fill up
     rows = np.array([3, 1])
-    final = splice(original, hinted, rows, options)
+    final = splice(original, hinted, rows)
     for name in ("tokens", "logps", "length", "ended", "forced"):
         before, given, after = (getattr(c, name) for c in (original, hinted, final))
         assert after.dtype == before.dtype
