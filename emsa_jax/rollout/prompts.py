@@ -116,9 +116,12 @@ def answer_ids(checkpoint: Checkpoint, text: str, end: bool = True) -> list[int]
 
 def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
     """What a completion says: tokens [length] with the end token last if `ended`. Other special tokens stay
-    visible, so that an answer that holds one is not taken for a clean one."""
-    ids = tokens[:-1] if ended else tokens
-    return checkpoint.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    visible, so that an answer that holds one is not taken for a clean one; so do ids that no token has (vocabularies
+    are padded), as a null byte at the end."""
+    ids = np.asarray(tokens[:-1] if ended else tokens)
+    known = ids < len(checkpoint.tokenizer)
+    text = checkpoint.tokenizer.decode(ids[known], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text if known.all() else text + "\x00"
 
 
 def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: Sequence[str]) -> dict[str, list[int]]:
@@ -133,9 +136,10 @@ def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: S
         if not hint:
             raise InputError("hint.mode: this answer format has nothing to hint at; use hint.mode=off")
         ids = answer_ids(checkpoint, hint, end=False)
-        whole = answer_ids(checkpoint, hint + "<think>", end=False)
+        score = {"Positive": 1, "Neutral": 0, "Negative": -1}[polarity] * min(map(abs, format.score_range))
+        whole = answer_ids(checkpoint, format.write(polarity, "1.", score), end=False)
         if whole[: len(ids)] != ids:
-            raise InputError(f"hint.template: {hint!r} is cut differently by the tokenizer when an answer follows; "
-                             "let it end where a token ends (for DC answers: with the line break)")
+            raise InputError(f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where a "
+                             "token ends (for DC answers: with the line break)")
         found[polarity] = ids
     return found

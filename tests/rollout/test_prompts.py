@@ -1,0 +1,55 @@
+"""Prompts, answers and hints as token ids, with a tiny policy's own tokenizer."""
+import numpy as np
+import pytest
+
+from emsa_jax.answers.dc import DC
+from emsa_jax.answers.label_only import LabelOnly
+from emsa_jax.answers.labels import POLARITIES
+from emsa_jax.errors import InputError
+from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.policy.tiny import make_tiny
+from emsa_jax.rollout.prompts import answer_ids, answer_text, hint_ids
+
+FORMAT = DC((-1.0, 1.0))
+ANSWERS = [FORMAT.write(p, "1. words: good, then bad.", s) for p, s in
+           (("Positive", 0.6), ("Neutral", 0.0), ("Negative", -0.8))]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tiny") / "policy"
+    make_tiny(directory, ANSWERS * 3, seed=0, vocab_size=420)
+    return open_checkpoint(directory, weights=False)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_survives_the_way_through_ids(checkpoint, answer):
+    ids = answer_ids(checkpoint, answer)
+    assert ids[-1] == checkpoint.config.eos_token_id and checkpoint.config.eos_token_id not in ids[:-1]
+    assert answer_text(checkpoint, np.array(ids), ended=True) == answer
+    assert FORMAT.parse(answer_text(checkpoint, np.array(ids), ended=True)).well_formed
+
+
+def test_hints_are_the_first_ids_of_whole_answers(checkpoint):
+    hints = hint_ids(checkpoint, FORMAT, None, POLARITIES)
+    for answer in ANSWERS:
+        polarity = FORMAT.parse(answer).polarity
+        ids = answer_ids(checkpoint, answer)
+        assert ids[: len(hints[polarity])] == hints[polarity]
+        assert answer_text(checkpoint, np.array(hints[polarity]), ended=False) == FORMAT.hint(polarity)
+
+
+def test_a_hint_that_ends_inside_a_token_is_refused(checkpoint):
+    with pytest.raises(InputError, match="hint.template"):
+        hint_ids(checkpoint, FORMAT, "<polarity>{polarity}</polarity", POLARITIES)
+    with pytest.raises(InputError, match="nothing to hint at"):
+        hint_ids(checkpoint, LabelOnly((-1.0, 1.0)), None, POLARITIES)
+
+
+def test_special_tokens_and_ids_without_a_token_spoil_an_answer(checkpoint):
+    ids = answer_ids(checkpoint, ANSWERS[0])[:-1]
+    padded = checkpoint.config.text.vocab_size - 1
+    assert padded >= len(checkpoint.tokenizer)
+    for intruder in (checkpoint.config.bos_token_id, padded):
+        assert not FORMAT.parse(answer_text(checkpoint, np.array([*ids, intruder]), ended=False)).well_formed
+    assert FORMAT.parse(answer_text(checkpoint, np.array(ids), ended=False)).well_formed
