@@ -139,7 +139,7 @@ def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: S
         score = {"Positive": 1, "Neutral": 0, "Negative": -1}[polarity] * min(map(abs, format.score_range))
         whole = answer_ids(checkpoint, format.write(polarity, "1.", score), end=False)
         if whole[: len(ids)] != ids:
-            raise InputError(f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where a "
-                             "token ends (for DC answers: with the line break)")
+            raise InputError(f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where "
+                             "a token ends (for DC answers: with the line break)")
         found[polarity] = ids
     return found

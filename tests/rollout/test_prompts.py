@@ -41,7 +41,7 @@ def test_hints_are_the_first_ids_of_whole_answers(checkpoint):
 
 def test_a_hint_that_ends_inside_a_token_is_refused(checkpoint):
     with pytest.raises(InputError, match="hint.template"):
-        hint_ids(checkpoint, FORMAT, "<polarity>{polarity}</polarity", POLARITIES)
+        hint_ids(checkpoint, FORMAT, "<polarity>{polarity}</polarity>", POLARITIES)  # without the line break
     with pytest.raises(InputError, match="nothing to hint at"):
         hint_ids(checkpoint, LabelOnly((-1.0, 1.0)), None, POLARITIES)
 
