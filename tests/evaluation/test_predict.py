@@ -31,6 +31,9 @@ WORDS = ["a", "bcd", "o", "defghijklmno", "e", "bca", "nmlkjihgfedcba", "bb", "a
 class Letters:
     """A tokenizer of one letter a token; V and A are the media's placeholders."""
 
+    def __len__(self):
+        return 24
+
     def apply_chat_template(self, chat, tokenize, add_generation_prompt):
         assert not tokenize and add_generation_prompt
         parts = [part for message in chat if message["role"] == "user" for part in message["content"]]
