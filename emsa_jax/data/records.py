@@ -22,6 +22,7 @@ from PIL import Image
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import fsync
 
 SCHEMA = 1
 MANIFEST, INDEX = "manifest.json", "index.jsonl"
@@ -270,7 +271,7 @@ class ShardWriter:
         self._writer.close()
         path = self._path()
         temporary = Path(f"{path}.tmp")
-        sync(temporary)
+        fsync(temporary)
         os.replace(temporary, path)
         self._files.append(
             {
@@ -308,17 +309,9 @@ def file_sha256(path: str | Path) -> str:
 def _write(path: Path, text: str) -> None:
     temporary = Path(f"{path}.tmp")
     temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
+    fsync(temporary)
     os.replace(temporary, path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync(path.parent)
 
 
 # ---- reading ----

@@ -26,7 +26,6 @@ from emsa_jax.data.records import (
     entry,
     file_sha256,
     read_manifest,
-    sync,
     verify,
     write_index,
     write_manifest,
@@ -34,6 +33,7 @@ from emsa_jax.data.records import (
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import fsync
 
 _SOFTWARE = ("av", "numpy", "pillow", "soundfile", "soxr")
 _NOT_CONTENT = ("workers", "shard_bytes", "timeout_seconds")  # options that do not change what a record holds
@@ -198,7 +198,7 @@ def _partial(out_dir: Path) -> Iterator[Path]:
         if out_dir.exists() and any(out_dir.iterdir()):
             os.replace(out_dir, old)
         os.replace(partial, out_dir)
-        sync(out_dir.parent)
+        fsync(out_dir.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         os.close(lock)

@@ -16,6 +16,7 @@ from emsa_jax.data.puppets.clip import write_clip
 from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
 from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetOptions, draw_world
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import fsync
 
 LABEL_FIELDS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
 
@@ -50,9 +51,9 @@ def make_puppets(
         _write_text(staging / "traces.jsonl", "".join(traces))
         _write_text(staging / "info.json", json.dumps(_info(options), indent=1, ensure_ascii=False) + "\n")
         for folder in [p for p in staging.rglob("*") if p.is_dir()] + [staging]:
-            _sync_folder(folder)
+            fsync(folder)
         os.replace(staging, out)
-        _sync_folder(out.parent)
+        fsync(out.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -124,11 +125,3 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
