@@ -77,11 +77,11 @@ def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
              for g in range(done.tokens.shape[1])] for n in range(rows)]
 
 
-def judge(format, clips, texts: Sequence[Sequence[str]], options: RewardOptions, plugins, neutral_eps: float,
-          uncounted_polarity: np.ndarray | None = None) -> RewardTable:
-    """Rewards of texts[n][g] to clips[n] (Clip or Entry: whatever has id, text and score)."""
+def judge(format, clips, texts: Sequence[Sequence[str]], ended: np.ndarray, options: RewardOptions, plugins,
+          neutral_eps: float, uncounted_polarity: np.ndarray | None = None) -> RewardTable:
+    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry: whatever has id, text and score)."""
     samples = [{"id": clip.id, "score": clip.score, "text": clip.text} for clip in clips]
-    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity)
+    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended)
 
 
 def prediction_rows(split, indices: Sequence[int], texts: Sequence[Sequence[str]], table: RewardTable,

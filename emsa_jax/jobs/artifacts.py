@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emsa_jax import manifest
 from emsa_jax.config import digest
-from emsa_jax.data.records import MANIFEST
+from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config, Dataset
 from emsa_jax.jobs.run import Run
@@ -27,6 +27,12 @@ def records_dir(run: Run, config: Config, name: str) -> Path:
     dataset = datasets(config)[name]
     path = Path(dataset.data)
     return path if is_prepared(path) else run.path("records", name)
+
+
+def taught_by(run: Run, config: Config, name: str) -> Manifest | None:
+    """The training set's manifest, where a data set is to be asked about as that was; else None."""
+    asked_as = datasets(config)[name].asked_as
+    return read_manifest(records_dir(run, config, "train")) if asked_as == "train" else None
 
 
 def traces_file(run: Run, config: Config) -> Path:

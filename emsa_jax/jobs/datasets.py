@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.plan import Plan
 from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
@@ -51,11 +52,17 @@ class Split:
 
 
 def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str, max_clips: int = 0,
-               ids: set[str] | None = None) -> Split:
-    """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty."""
+               ids: set[str] | None = None, taught: Manifest | None = None) -> Split:
+    """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty.
+
+    taught: of the records that the policy learned from, to be asked in their score range and language."""
     manifest = read_manifest(records)
-    format = make_format(config.format, manifest.score_range, config.labels.neutral_eps)
-    prompter = Prompter(checkpoint, format, config.prompt)
+    format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps)
+    language = ""
+    if taught:
+        format = Rescaled(format, manifest.score_range)
+        language = taught.languages[0] if len(taught.languages) == 1 else ""
+    prompter = Prompter(checkpoint, format, config.prompt, language)
     entries = read_index(records, split)
     order = [i for i, entry in enumerate(entries) if ids is None or entry.id in ids]
     order = order[:max_clips] if max_clips else order

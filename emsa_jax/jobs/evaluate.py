@@ -9,7 +9,7 @@ import numpy as np
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.evaluation.predict import compile_answers, judge, predict, prediction_rows, summarize
-from emsa_jax.jobs.artifacts import datasets, policies, records_dir
+from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
 from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import open_split
 from emsa_jax.jobs.options import Config
@@ -27,10 +27,10 @@ def evaluate(run: Run, config: Config) -> None:
     for name, (directory, adapter_dir) in policies(run, config).items():
         checkpoint = None
         for role in datasets(config):
-            manifest = read_manifest(records_dir(run, config, role))
+            manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
             inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
                              to_dict(config.prompt), config.format, config.dtype, config.seed, manifest.digest,
-                             fingerprint(directory), adapter_print(adapter_dir)])
+                             taught and taught.digest, fingerprint(directory), adapter_print(adapter_dir)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if checkpoint is None:
@@ -49,7 +49,8 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
     """(metrics, one row a clip) of a policy on a data set."""
     options = config.evaluate
     records = records_dir(run, config, role)
-    split = open_split(config, records, checkpoint, options.split, options.max_clips)
+    split = open_split(config, records, checkpoint, options.split, options.max_clips,
+                       taught=taught_by(run, config, role))
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
     kinds = {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
     programs = Programs()
@@ -65,8 +66,8 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
             def ask(bucket, *arguments, kind=kind):
                 return programs[f"{kind}/{bucket}"](checkpoint.params, adapter, *arguments)
 
-            for indices, texts, _ in predict(split, ask, options.batch_size, config.seed):
-                table = judging([split.entries[i] for i in indices], texts)
+            for indices, texts, ended in predict(split, ask, options.batch_size, config.seed):
+                table = judging([split.entries[i] for i in indices], texts, ended)
                 if kind == "greedy":
                     for i, row in zip(indices, prediction_rows(split, indices, texts, table, config.labels.neutral_eps),
                                       strict=True):

@@ -81,10 +81,12 @@ def grpo(run: Run, config: Config) -> None:
                                     judging)
             batch = learn_from(config, rollout, hints, clips)
             batch = with_logprobs(config, programs, bucket, base, reference, state.params, inputs, prompts, batch)
+            on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
                 state, logged = programs[f"update/{bucket}"](state, base, prompts, inputs, batch)
+                on_policy = on_policy or {name: logged[name] for name in logged if name.startswith("sampling/")}
             now = step + 1
-            values = step_metrics(rollout, batch, jax.device_get(logged), config)
+            values = step_metrics(rollout, batch, jax.device_get(logged | on_policy), config)
             log.write(now, values | {
                 "learning_rate": float(rates[now * options.num_iterations - 1]),
                 "epoch": now / plan.batches_per_epoch, "step_time": time.monotonic() - begun})
@@ -109,7 +111,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     prefix = programs[f"prefix/{bucket}"](base, adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
     first = jax.device_get(first)
     texts = texts_of(train.prompter.checkpoint, first, n)
-    table = judging(clips, texts)
+    table = judging(clips, texts, first.ended)
     metric = trigger_metric(table, ~first.ended, hints.trigger)
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     rows = choose_hinted(hard & (lengths > 0), options, config.seed, step)
@@ -130,8 +132,8 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     for row, group in zip(rows, changed, strict=True):
         final_texts[row] = group
     uncounted = None if options.count_polarity_reward else final.forced > 0
-    final_table = judging(clips, final_texts, uncounted_polarity=uncounted)
-    shown = final_table if uncounted is None else judging(clips, final_texts)
+    final_table = judging(clips, final_texts, final.ended, uncounted_polarity=uncounted)
+    shown = final_table if uncounted is None else judging(clips, final_texts, final.ended)
     metric = trigger_metric(shown, ~final.ended, hints.trigger)
     failed = np.zeros(n, bool)
     failed[rows] = hard_groups(metric, hints.threshold, 1.0)[rows]
@@ -153,6 +155,7 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBat
         dropped |= rollout.hard
     if options.on_fail == "drop":
         dropped |= rollout.failed
+    counted = ~dropped[:, None] & (final.ended | (not config.loss.mask_truncated_completions))
     nll_tokens = nll_mask = None
     if options.polarity_nll:
         nll_tokens, lengths = hints.forced(clips)
@@ -161,7 +164,7 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBat
     per_answer = functools.partial(np.broadcast_to, shape=(n, g))
     return GrpoBatch(
         final.tokens, loss_mask(final, options), final.logps, None, None, adv.values.astype(np.float32),
-        np.where(hinted, options.loss_weight, 1.0).astype(np.float32), np.array(per_answer(~dropped[:, None])),
+        np.where(hinted, options.loss_weight, 1.0).astype(np.float32), counted,
         np.array(per_answer(adv.zero_std[:, None])), nll_tokens, nll_mask, None)
 
 

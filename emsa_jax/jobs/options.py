@@ -22,11 +22,13 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 @dataclass(frozen=True)
 class Dataset:
     """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
-    ("puppets:en", "puppets:zh"); "" for none."""
+    ("puppets:en", "puppets:zh"); "" for none. asked_as: in its own language and score range, or in those of the
+    training set, scores carried over into its own."""
 
     data: str = ""
     score_range: tuple[float, float] = (-1.0, 1.0)
     language: str = "en"
+    asked_as: Literal["own", "train"] = "own"
 
 
 @dataclass(frozen=True)

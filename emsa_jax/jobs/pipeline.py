@@ -17,14 +17,16 @@ from emsa_jax.jobs.artifacts import (
     policies,
     policy_dir,
     records_dir,
+    taught_by,
     traces_file,
 )
 from emsa_jax.jobs.console import say
+from emsa_jax.jobs.datasets import open_split
 from emsa_jax.jobs.evaluate import evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
 from emsa_jax.jobs.options import Config, Dataset
-from emsa_jax.jobs.prepared import check_data, prepare_all
+from emsa_jax.jobs.prepare import check_data, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import sft
@@ -62,26 +64,43 @@ def check_inputs(config: Config) -> None:
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
     """Raises InputError if a stage will find no clips of a split it needs, or labels that no metric is made for."""
     labelled, score_range = check_data(dataset)
-    needs = {"evaluate": [config.evaluate.split]}
-    if role == "train":
-        needs |= {"sft": ["train", "valid"], "grpo": ["train"]}
-    for stage in config.stages:
-        for split in needs.get(stage, ()):
-            if split not in labelled:
-                raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
-                                 f"some, or leave {stage} out of stages")
+    for stage, split in _splits_read(config, role):
+        if split not in labelled:
+            raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
+                             f"some, or leave {stage} out of stages")
     if "evaluate" in config.stages and labelled[config.evaluate.split]:
         family_of(score_range)
 
 
+def _splits_read(config: Config, role: str) -> list[tuple[str, str]]:
+    """(stage, split) of all clips that the run's stages ask about."""
+    reads = {"evaluate": [config.evaluate.split]}
+    if role == "train":
+        reads |= {"sft": ["train", "valid"], "grpo": ["train"]}
+    return [(stage, split) for stage in config.stages for split in reads.get(stage, ())]
+
+
+def _check_prompts(run: Run, config: Config) -> None:
+    """Raises InputError, before anything is learned, if a prompt that a stage will come to fits no bucket."""
+    checkpoint = open_checkpoint(policy_dir(run, config), weights=False)
+    for role in datasets(config):
+        for split in sorted({split for _, split in _splits_read(config, role)}):
+            open_split(config, records_dir(run, config, role), checkpoint, split,
+                       taught=taught_by(run, config, role)).buckets()
+
+
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
+    if config.prompt.buckets and "prepare" not in config.stages:
+        _check_prompts(run, config)
     for stage in config.stages:
         work, outputs = _STAGES[stage]
         if config.policy == "tiny" and config.adapter and stage not in ("prepare", "report"):
             check_base(Path(config.adapter), policy_dir(run, config))  # which was not there before
         if stage not in _READS:
             work(run, config)
+            if stage == "prepare" and config.prompt.buckets:
+                _check_prompts(run, config)
             continue
         inputs = _inputs(run, config, stage)
         if run.stage_done(stage, inputs):

@@ -1,204 +1,106 @@
-"""Prepare: raw clips and labels in, a directory of records out."""
+"""The first stage: makes the embedded world and tiny where they are asked for, and prepares every data set."""
+from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from emsa_jax.data.media import Broken
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.prompts import messages
+from emsa_jax.answers.traces import read_traces
+from emsa_jax.data.prepare import prepare
+from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import (
-    MANIFEST,
-    SCHEMA,
-    Manifest,
-    PrepareOptions,
-    ShardWriter,
-    digest,
-    entry,
-    file_sha256,
-    read_manifest,
-    verify,
-    write_index,
-    write_manifest,
-)
-from emsa_jax.data.sample import SPLITS, Sample
-from emsa_jax.data.workers import encode_all
+from emsa_jax.data.records import read_index, read_manifest
+from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
-from emsa_jax.manifest import fsync
-
-_SOFTWARE = ("av", "numpy", "pillow", "soundfile", "soxr")
-_NOT_CONTENT = ("workers", "shard_bytes", "timeout_seconds")  # options that do not change what a record holds
-
-
-def progress_bar(items: Iterable, total: int) -> Iterator:
-    """A bar with counts and the time left."""
-    columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        yield from bar.track(items, total=total)
+from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, puppet_dir
+from emsa_jax.jobs.console import progress, say
+from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.run import Run
+from emsa_jax.policy.tiny import make_tiny
 
 
-def prepare(
-    source: str | Path,
-    out_dir: str | Path,
-    options: PrepareOptions,
-    score_range: tuple[float, float],
-    language: str,
-    progress: Callable[[Iterable, int], Iterator] = progress_bar,
-) -> Manifest:
-    """Decodes the clips of `source` (see `read_samples`) into records in `out_dir`, and returns the manifest.
-
-    The records are built in `<out_dir>.partial`, which takes its final name when all is written: a run killed
-    on the way leaves no `out_dir`. The same inputs give the same bytes; records of the same inputs that
-    verify are reused, damaged ones made again. A clip that is missing or does not decode is set aside with
-    its reason; when half of all clips are, that is an InputError, as are bad labels and an `out_dir` that
-    holds anything else.
-    """
-    out_dir = Path(out_dir).absolute()
-    samples = read_samples(source, score_range, language)
-    sources = _sources(samples)
-    inputs = _inputs_hash(samples, sources, options, score_range)
-    if (made := _reusable(out_dir, inputs)) is not None:
-        return made
-
-    clips = [s for s in samples if s.video or s.audio]
-    set_aside = [_aside(s, sources[s.id]) for s in clips if isinstance(sources[s.id], Broken)]
-    _check_share(set_aside, len(clips))
-
-    tasks = [(s, sources[s.id]) for s in samples if not isinstance(sources[s.id], Broken)]
-    with _partial(out_dir) as directory:
-        writers = {split: ShardWriter(directory, split, options.shard_bytes) for split in SPLITS}
-        entries = {split: [] for split in SPLITS}
-        with closing(encode_all(tasks, options)) as records:
-            for sample, record in progress(records, len(tasks)):
-                if isinstance(record, Broken):
-                    set_aside.append(_aside(sample, record))
-                    _check_share(set_aside, len(clips))
-                else:
-                    writers[sample.split].add(record)
-                    entries[sample.split].append(entry(record))
-        files = [file for split in SPLITS for file in writers[split].close()]
-        every = [e for split in SPLITS for e in entries[split]]
-        index = write_index(directory, every)
-        lengths = [len(e.text) for e in every]
-        manifest = Manifest(
-            schema=SCHEMA,
-            inputs=inputs,
-            score_range=(float(score_range[0]), float(score_range[1])),
-            languages=sorted({e.language for e in every}),
-            counts={split: len(entries[split]) for split in SPLITS},
-            options={k: v for k, v in asdict(options).items() if k != "workers"},
-            files=files,
-            index=index,
-            digest=digest([*files, index]),
-            set_aside=set_aside,
-            max_frames=max(e.num_frames for e in every),
-            max_pixels=max(e.height * e.width * (e.num_frames > 0) for e in every),
-            max_mel_frames=max(e.mel_frames for e in every),
-            max_text_length=max(lengths),
-            mean_text_length=sum(lengths) / len(lengths),
-            software={name: metadata.version(name) for name in _SOFTWARE},
-        )
-        write_manifest(directory, manifest)
-    return manifest
+def prepare_all(run: Run, config: Config) -> None:
+    """Leaves records/<name> for each data set, and policy/ where the policy is "tiny". What is there is kept."""
+    for name, dataset in datasets(config).items():
+        source = _source(run, config, dataset)
+        if not is_prepared(source):
+            out = run.path("records", name)
+            manifest = prepare(source, out, config.prepare, *labels_of(dataset), progress=_progress)
+            _tell(name, manifest)
+    if config.policy == "tiny" and not run.path("policy").exists():
+        make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
 
 
-def _aside(sample: Sample, reason: Broken) -> dict[str, str]:
-    return {"id": sample.id, "reason": str(reason)}
+def check_data(dataset: Dataset) -> tuple[dict[str, bool], tuple[float, float]]:
+    """(split -> whether clips of it have labels, score range) of a data set; splits without clips are left out.
+
+    Raises InputError for one that cannot be used: an unknown domain, a bad path or table of labels."""
+    if dataset.data.startswith("puppets:"):
+        if dataset.data not in PUPPETS:
+            raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
+        return dict.fromkeys(SPLITS, True), labels_of(dataset)[0]
+    score_range = dataset.score_range
+    if is_prepared(Path(dataset.data)):
+        score_range = read_manifest(dataset.data).score_range
+        clips = [entry for split in SPLITS for entry in read_index(dataset.data, split)]
+    else:
+        clips = read_samples(dataset.data, score_range, dataset.language)
+    labelled: dict[str, bool] = {}
+    for clip in clips:
+        labelled[clip.split] = labelled.get(clip.split, False) or clip.score is not None
+    return labelled, score_range
 
 
-def _sources(samples: list[Sample]) -> dict[str, str | Broken]:
-    """For each sample id the sha256 of its media ("" without any), or why they cannot be read."""
+def _source(run: Run, config: Config, dataset: Dataset) -> Path:
+    if dataset.data not in PUPPETS:
+        return Path(dataset.data)
+    out, sizes = puppet_dir(run, dataset.data), config.puppets
+    if not out.exists():
+        options = PuppetOptions(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
+                                **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__})
+        total = options.num_train + options.num_valid + options.num_test
+        with progress(total, f"drawing {dataset.data}") as advance:
+            done = 0
 
-    def source(sample: Sample) -> str | Broken:
-        hashes = []
-        for path in filter(None, (sample.video, sample.audio)):
-            try:
-                hashes.append(file_sha256(path))
-            except FileNotFoundError:
-                return Broken(f"there is no file {path}")
-            except OSError as error:
-                return Broken(f"{path} cannot be read: {error.strerror}")
-        if len(hashes) < 2:
-            return "".join(hashes)
-        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+            def report(now: int, _: int) -> None:
+                nonlocal done
+                advance(now - done)
+                done = now
 
-    with ThreadPoolExecutor(4) as threads:
-        return dict(zip((s.id for s in samples), threads.map(source, samples), strict=True))
-
-
-def _inputs_hash(
-    samples: list[Sample],
-    sources: dict[str, str | Broken],
-    options: PrepareOptions,
-    score_range: tuple[float, float],
-) -> str:
-    """sha256 of all that decides what the records hold; not of where the files lie."""
-    content = {k: v for k, v in asdict(options).items() if k not in _NOT_CONTENT}
-    sha = hashlib.sha256(json.dumps([SCHEMA, content, list(map(float, score_range))]).encode())
-    for s in samples:
-        media = "missing" if isinstance(sources[s.id], Broken) else sources[s.id]
-        row = [s.id, s.text, s.score, s.split, s.language, bool(s.video), bool(s.audio), media]
-        sha.update(json.dumps(row).encode())
-    return sha.hexdigest()
+            make_puppets(out, options, report)
+    return out
 
 
-def _reusable(out_dir: Path, inputs: str) -> Manifest | None:
-    """The manifest of sound records of these inputs; None where they are to be made, or made again."""
-    if not out_dir.exists():
-        return None
-    if not out_dir.is_dir() or any(out_dir.iterdir()) and not (out_dir / MANIFEST).is_file():
-        raise InputError(f"{out_dir} exists and holds no records; name another directory for them")
-    try:
-        manifest = read_manifest(out_dir)
-        if manifest.inputs == inputs:
-            verify(out_dir)
-            return manifest
-    except InputError:
-        return None
-    raise InputError(f"{out_dir} holds records of other clips, labels or options; "
-                     "remove it or name another directory")  # fmt: skip
+def _progress(items, total: int):
+    with progress(total, "prepare") as advance:
+        for item in items:
+            yield item
+            advance()
 
 
-def _check_share(set_aside: list[dict[str, str]], num_clips: int) -> None:
-    if num_clips and 2 * len(set_aside) >= num_clips:
-        first = set_aside[0]
-        share = "all" if len(set_aside) == num_clips else "half or more"
-        raise InputError(f"{share} of the {num_clips} clips are missing or broken; "
-                         f"the first, {first['id']}: {first['reason']}")  # fmt: skip
+def _tell(name: str, manifest) -> None:
+    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
+    say(f"{name}: {counts} clips prepared, {len(manifest.set_aside)} set aside")
+    for row in manifest.set_aside[:5]:
+        say(f"  set aside {row['id']}: {row['reason']}")
 
 
-@contextmanager
-def _partial(out_dir: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes `out_dir` if nothing goes wrong and vanishes if something does."""
-    partial, old = (out_dir.with_name(out_dir.name + suffix) for suffix in (".partial", ".old"))
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = os.open(partial, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another prepare is writing {partial}; wait for it to end") from None
-        for left in partial.iterdir():  # by a run that was killed
-            left.unlink()
-        shutil.rmtree(old, ignore_errors=True)
-        try:
-            yield partial
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        if out_dir.exists() and any(out_dir.iterdir()):
-            os.replace(out_dir, old)
-        os.replace(partial, out_dir)
-        fsync(out_dir.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        os.close(lock)
+def _tiny_texts(run: Run, config: Config) -> list[str]:
+    """What tiny's tokenizer is learned from: prompts and traces, those of the other domain without its labels."""
+    texts: list[str] = []
+    for dataset in datasets(config).values():
+        score_range, language = labels_of(dataset)
+        asked = labels_of(config.dataset) if dataset.asked_as == "train" else (score_range, language)
+        format = make_format(config.format, asked[0])
+        source = _source(run, config, dataset)
+        samples = [] if is_prepared(source) else read_samples(source, score_range, language)
+        for sample in samples:
+            chat = messages(format, sample.text, asked[1], bool(sample.video), bool(sample.audio or sample.video))
+            texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
+        traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
+        if traces.exists() and config.format == "dc":
+            texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
+                      for t in read_traces(traces)]
+    if not texts:
+        raise InputError("policy: tiny learns its tokenizer from raw data, but only prepared records are given")
+    return texts

@@ -16,7 +16,7 @@ from emsa_jax.rollout.sampler import SamplingOptions
 def embedded() -> Config:
     """Puppets and tiny: learning rates that suit a small policy without a pretrained base."""
     return Config(
-        cross=Dataset("puppets:zh"),
+        cross=Dataset("puppets:zh", asked_as="train"),
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
         sampling=SamplingOptions(max_completion_length=56),

@@ -85,8 +85,8 @@ def sft(run: Run, config: Config) -> None:
         params, adapter = split_trained(state.params, base)
         done = predict(valid, lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
                        config.evaluate.batch_size, config.seed)
-        totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, config.reward, plugins,
-                        config.labels.neutral_eps).total for indices, texts, _ in done]
+        totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, ended, config.reward,
+                        plugins, config.labels.neutral_eps).total for indices, texts, ended in done]
         return float(np.float32(np.mean(np.concatenate(totals))))  # as a checkpoint keeps the best: ties stay ties
 
     def save(step: int) -> None:

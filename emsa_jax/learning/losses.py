@@ -36,6 +36,7 @@ class LossOptions:
     use_bias_correction_kl: k3 times the ratio.
     top_entropy_quantile: only this share of the tokens, those of highest entropy, feels the policy gradient.
     kl_on_zero_std_groups: whether answers of groups without spread feel the KL.
+    mask_truncated_completions: leave answers out that were cut off at the length limit.
     """
 
     kind: Literal["grpo", "dapo", "bnpo", "dr_grpo", "seq_sum"] = "grpo"
@@ -48,6 +49,7 @@ class LossOptions:
     use_bias_correction_kl: bool = False
     top_entropy_quantile: float = 1.0
     kl_on_zero_std_groups: bool = True
+    mask_truncated_completions: bool = False
 
     def __post_init__(self) -> None:
         if self.beta < 0:

@@ -11,7 +11,7 @@ from typing import Any
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
-from emsa_jax.policy.config import ThinkerConfig, read_config
+from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 
 
@@ -27,11 +27,13 @@ class Checkpoint:
 
 
 def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True) -> Checkpoint:
-    """Loads a policy directory. Raises InputError naming the file that is missing or wrong."""
+    """Opens a policy directory; without `weights` their headers alone are checked.
+
+    Raises: InputError naming the file that is missing or wrong."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"policy {directory}: no such directory")
-    config, params = hf.load(directory, dtype) if weights else (read_config(directory), None)
+    config, params = hf.load(directory, dtype) if weights else (hf.read_checked_config(directory), None)
     return Checkpoint(directory, config, params, read_tokenizer(directory, config),
                       read_preprocessor(directory, config))
 

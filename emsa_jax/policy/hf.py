@@ -63,21 +63,34 @@ def load(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
     """
-    directory = Path(directory)
     manifest.require_sound(directory)
+    config, prefix, files, layouts = _survey(Path(directory))
+    return config, nest((spec.path, _load_stack(spec, prefix, files, layouts, dtype)) for spec in param_table(config))
+
+
+def read_checked_config(directory: str | Path) -> ThinkerConfig:
+    """The config of a policy directory whose tensors are all there, in shape and kind: only headers are read.
+
+    Raises: InputError naming the file and the tensor, as `load` does."""
+    return _survey(Path(directory))[0]
+
+
+def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]:
+    """(config, prefix of tensor names, tensor -> file, file -> layout), everything but the values checked."""
     config = read_config(directory)
     files = tensor_files(directory)
     prefix = "thinker." if any(name.startswith("thinker.") for name in files) else ""
     config = replace(config, tie_word_embeddings=_tied(config, files, prefix, directory))
-    specs = param_table(config)
-    expected = {prefix + name for spec in specs for name in _disk_names(spec)}
-    missing = sorted(expected - set(files))
-    extra = sorted(n for n in set(files) - expected if not n.startswith(PASS_THROUGH))
+    shapes = {prefix + name: spec.shape for spec in param_table(config) for name in _disk_names(spec)}
+    missing = sorted(set(shapes) - set(files))
+    extra = sorted(n for n in set(files) - set(shapes) if not n.startswith(PASS_THROUGH))
     if missing or extra:
         raise InputError(f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
                          f"{(missing or extra)[0]!r} ({'missing' if missing else 'unknown'})")
-    layouts = {path: _layout(path) for path in {files[name] for name in expected}}
-    return config, nest((spec.path, _load_stack(spec, prefix, files, layouts, dtype)) for spec in specs)
+    layouts = {path: _layout(path) for path in {files[name] for name in shapes}}
+    for name, shape in shapes.items():
+        _stored_dtype(layouts[files[name]], files[name], name, shape)
+    return config, prefix, files, layouts
 
 
 def _tied(config: ThinkerConfig, files: dict, prefix: str, directory: Path) -> bool:

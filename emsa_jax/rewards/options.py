@@ -16,16 +16,20 @@ class RewardOptions:
     weights: part name -> weight >= 0; a part that is not named weighs 1.
     score_gate: "none" pays for the score as it is (equation 5); "polarity" only beside the true polarity.
     consistency: "penalty" adds a part "consistency", -1 where the answer contradicts itself and 0 elsewhere.
+    truncated: what an answer that was cut off at the length limit earns: "keep" pays for what it says, as TRL
+      does; with "zero" no part is above 0, so that nothing is gained by not coming to an end.
     plugins: parts of your own, each as "module:function" (`plugins.load_plugins`).
     """
 
     weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 1.0))
     score_gate: Literal["none", "polarity"] = "none"
     consistency: Literal["off", "penalty"] = "off"
+    truncated: Literal["keep", "zero"] = "keep"
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for name, allowed in (("score_gate", ("none", "polarity")), ("consistency", ("off", "penalty"))):
+        for name, allowed in (("score_gate", ("none", "polarity")), ("consistency", ("off", "penalty")),
+                              ("truncated", ("keep", "zero"))):
             if getattr(self, name) not in allowed:
                 raise InputError(f"reward.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
         known = (*PARTS, "consistency", *(spec.rpartition(":")[2] for spec in self.plugins))

@@ -30,11 +30,13 @@ def batch_rewards(
     plugins: Mapping[str, Plugin] | None = None,
     neutral_eps: float = 0.0,
     uncounted_polarity: np.ndarray | None = None,
+    truncated: np.ndarray | None = None,
 ) -> RewardTable:
     """Scores texts[n][g], whole answers with any hint they begin with, for samples[n].
 
     Each sample is a mapping with "id" and "score" (the true one, or None) and what else the plug-ins read.
     uncounted_polarity: bool [N, G], answers whose polarity was given to them and is not to be paid for.
+    truncated: bool [N, G], answers that were cut off (`options.truncated` says what they earn).
     """
     parsed = [[format.parse(text) for text in group] for group in texts]
     rows = []
@@ -46,6 +48,8 @@ def batch_rewards(
                 row["polarity"] = None
             for name, plugin in (plugins or {}).items():
                 row[name] = call_plugin(name, plugin, text, answer, sample)
+            if truncated is not None and truncated[n, g] and options.truncated == "zero":
+                row = {name: None if value is None else min(value, 0.0) for name, value in row.items()}
             rows.append(row)
 
     shape = (len(texts), len(texts[0]) if texts else 0)

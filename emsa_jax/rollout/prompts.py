@@ -29,11 +29,12 @@ class PromptOptions:
 
 @dataclass(frozen=True)
 class Prompter:
-    """Makes prompts of one answer format for one policy."""
+    """Makes prompts of one answer format for one policy. language: to ask in (default: each clip's own)."""
 
     checkpoint: Checkpoint
     format: object  # answers.dc.DC or another of answers.formats
     options: PromptOptions
+    language: str = ""
 
     def row(self, clip: Clip) -> Row:
         """The clip's prompt with its media, placeholders expanded."""
@@ -86,7 +87,8 @@ class Prompter:
                     entry.width // vision.patch_size)
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, together: bool) -> list[int]:
-        chat = messages(self.format, text if self.options.text else "", language, video, audio)
+        shown = text if self.options.text else ""
+        chat = messages(self.format, shown, self.language or language, video, audio)
         if together:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
         tokenizer = self.checkpoint.tokenizer

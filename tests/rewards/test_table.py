@@ -29,6 +29,21 @@ def test_the_table():
     assert table.parsed[0][0].think == "good"
 
 
+def test_what_a_cut_off_answer_earns():
+    """A complete answer that goes on in white space until it is cut off."""
+    cut, texts = np.array([[True, False]]), [[RIGHT, RIGHT]]
+    table = batch_rewards(texts, SAMPLES[:1], FORMAT, RewardOptions(truncated="zero"), truncated=cut)
+    np.testing.assert_array_equal(table.total, [[0, 3]])
+    table = batch_rewards(texts, SAMPLES[:1], FORMAT, RewardOptions(), truncated=cut)
+    np.testing.assert_array_equal(table.total, [[3, 3]])
+    options = RewardOptions(truncated="zero", consistency="penalty")  # no way out of a penalty either
+    table = batch_rewards([[TORN, TORN]], SAMPLES[:1], FORMAT, options, truncated=cut)
+    np.testing.assert_allclose(table.total[0], [-1, table.total[0, 1]])
+    np.testing.assert_array_equal(batch_rewards(texts, SAMPLES[1:], FORMAT, options, truncated=cut).total, [[0, 1]])
+    with pytest.raises(InputError, match=r"reward.truncated: 'half' is none of keep, zero"):
+        RewardOptions(truncated="half")
+
+
 def test_label_only_and_no_prompts():
     table = batch_rewards([["0.6", "-0.4 or so"]], SAMPLES[:1], LabelOnly(), RewardOptions())
     np.testing.assert_array_equal(table.total, [[3, 0]])

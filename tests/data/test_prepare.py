@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from emsa_jax.data.pipeline import Clips
+from emsa_jax.data.prepare import prepare
 from emsa_jax.data.records import MANIFEST, PrepareOptions, read_index, read_manifest
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.prepare import prepare
 
 OPTIONS = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)
 
@@ -142,7 +142,7 @@ def test_two_at_once(data, tmp_path):
 KILLED = """
 import sys
 from emsa_jax.data.records import PrepareOptions
-from emsa_jax.jobs.prepare import prepare
+from emsa_jax.data.prepare import prepare
 def slowly(items, total):
     for n, item in enumerate(items):
         if n == 4:

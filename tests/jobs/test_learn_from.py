@@ -1,0 +1,54 @@
+"""What an update learns from: which answers count, and which tokens."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emsa_jax.answers.dc import DC
+from emsa_jax.jobs.grpo import learn_from
+from emsa_jax.jobs.grpo_log import Rollout
+from emsa_jax.jobs.options import Config
+from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.table import batch_rewards
+from emsa_jax.rollout.sampler import Completions
+
+N, G, C = 3, 2, 4
+
+
+@pytest.fixture
+def rollout():
+    """Three groups of two; the second was hard and hinted, the third is still hard after it; one answer is cut off."""
+    forced = np.array([[0, 0], [1, 1], [1, 1]], np.int32)
+    length = np.array([[3, 4], [2, 3], [3, 4]], np.int32)
+    ended = np.array([[True, False], [True, True], [True, True]])
+    answers = Completions(np.ones((N, G, C), np.int32), np.zeros((N, G, C), np.float32), length, ended, forced)
+    texts = [[f"<score>{n / 4 + g / 2}</score>" for g in range(G)] for n in range(N)]
+    table = batch_rewards(texts, [{"id": str(n), "score": 0.5} for n in range(N)], DC(), RewardOptions())
+    hard = np.array([False, True, True])
+    return Rollout(answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]),
+                   np.full(N, np.nan), 0.0)
+
+
+def counted(rollout, hint=None, loss=None):
+    config = Config(policy="", data="")
+    config = replace(config, hint=replace(config.hint, **hint or {}), loss=replace(config.loss, **loss or {}))
+    return learn_from(config, rollout, None, None).counted.tolist()
+
+
+def test_all_answers_count_unless_told_otherwise(rollout):
+    assert counted(rollout) == [[True, True]] * 3
+
+
+def test_hard_and_failed_groups_are_left_out(rollout):
+    assert counted(rollout, {"mode": "drop_hard"}) == [[True, True], [False, False], [False, False]]
+    assert counted(rollout, {"on_fail": "drop"}) == [[True, True], [True, True], [False, False]]
+
+
+def test_answers_that_were_cut_off_are_left_out(rollout):
+    assert counted(rollout, loss={"mask_truncated_completions": True}) == [[True, False], [True, True], [True, True]]
+
+
+def test_forced_tokens_are_outside_the_loss(rollout):
+    mask = learn_from(Config(policy="", data=""), rollout, None, None).mask
+    np.testing.assert_array_equal(mask.sum(-1), rollout.final.length - rollout.final.forced)
+    assert not mask[1:, :, 0].any()
