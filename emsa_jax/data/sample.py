@@ -11,8 +11,14 @@ class Sample:
 
     id: str
     text: str
-    score: float | None  # None: unlabelled, legal in the test split only
+    score: float | None  # None: none is known (unlabelled, or a data set with classes only)
     split: str  # one of SPLITS
     video: str = ""
     audio: str = ""
     language: str = "en"  # "en" | "zh"
+    start: float = 0.0  # seconds within the file: the clip is [start, end)
+    end: float | None = None  # None: to the file's end
+    label: str = ""  # the class as the data set names it ("happy", "surprise"); "" if none
+    concepts: tuple[tuple[str, str], ...] = ()  # (name, value): ("tone", "sarcastic"), ("scenario", "vlogs"), ...
+    speaker: str = ""
+    reasoning: str = ""  # a written explanation that came with the data: a trace, a caption
