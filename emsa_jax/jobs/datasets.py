@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.plan import Plan
@@ -41,6 +42,19 @@ class Split:
     def buckets(self) -> tuple[int, ...]:
         """The compiled prompt lengths."""
         return prompt_buckets(self.lengths, self.prompter.options)
+
+    def balanced(self, neutral_eps: float) -> Split:
+        """With the clips of rarer polarities repeated until each is as frequent as the most frequent one; a last,
+        incomplete repetition takes the first ones. Clips without a score stay as they are."""
+        by_polarity: dict[str | None, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            polarity = None if entry.score is None else polarity_of(entry.score, neutral_eps)
+            by_polarity.setdefault(polarity, []).append(i)
+        most = max((len(members) for polarity, members in by_polarity.items() if polarity), default=0)
+        chosen = np.concatenate([members if polarity is None else np.resize(members, most)
+                                 for polarity, members in by_polarity.items()])
+        return replace(self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen],
+                       order=self.order[chosen])
 
     def budgets(self, batch_size: int) -> dict[int, Budget]:
         """Bucket -> static sizes of a batch of it."""

@@ -49,6 +49,7 @@ def grpo(run: Run, config: Config) -> None:
     adapter = fresh if reference is None else jax.tree.map(jnp.copy, reference)
 
     train = open_split(config, records_dir(run, config, "train"), checkpoint, "train")
+    train = train.balanced(config.labels.neutral_eps) if options.balance else train
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
     if not total:

@@ -74,6 +74,7 @@ class SftOptions:
     epochs: passes over the kept traces at most. max_steps: updates at most, in place of epochs (0: epochs count).
     eval_every: updates between evaluations on the validation split, at most eval_clips of it.
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
+    balance: repeat the clips of rarer polarities in each pass until all are equally frequent.
     """
 
     trainable: Literal["lora", "all"] = "lora"
@@ -85,6 +86,7 @@ class SftOptions:
     eval_clips: int = 128
     patience: int = 3
     save_every: int = 50
+    balance: bool = False
     remat: Literal["none", "dots", "full"] = "full"
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
@@ -101,7 +103,7 @@ class GrpoOptions:
     """Hint-GRPO.
 
     group_size: G, answers to a prompt. prompts_per_step: N. num_iterations: updates on each rollout.
-    epochs, max_steps: as in the cold start. samples: prompts of each step whose answers are written out.
+    epochs, max_steps, balance: as in the cold start. samples: prompts of each step whose answers are written out.
     """
 
     group_size: int = 4
@@ -112,6 +114,7 @@ class GrpoOptions:
     micro_batches: int = 1
     save_every: int = 10
     samples: int = 2
+    balance: bool = False
     remat: Literal["none", "dots", "full"] = "full"
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 

@@ -43,6 +43,7 @@ def sft(run: Run, config: Config) -> None:
     records = records_dir(run, config, "train")
     traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_split(config, records, checkpoint, "train", ids=set(traces))
+    train = train.balanced(config.labels.neutral_eps) if options.balance else train
     valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
 
