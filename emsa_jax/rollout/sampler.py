@@ -23,7 +23,10 @@ ROLLOUT, HINT, PREFIX, EVALUATION = range(4)  # uses of noise: never the same fo
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest."""
+    """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest.
+
+    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither changes the
+    log-probabilities that are reported."""
 
     temperature: float = 1.0
     top_k: int = 0
@@ -31,6 +34,8 @@ class SamplingOptions:
     min_p: float = 0.0
     greedy: bool = False
     max_completion_length: int = 512
+    min_new_tokens: int = 0
+    suppress_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -39,6 +44,11 @@ class SamplingOptions:
             raise InputError("sampling: top_p must be in (0, 1], min_p in [0, 1), top_k at least 0")
         if self.max_completion_length < 1:
             raise InputError("sampling.max_completion_length must be at least 1")
+        if not 0 <= self.min_new_tokens <= self.max_completion_length:
+            raise InputError(f"sampling.min_new_tokens must be between 0 and max_completion_length, not "
+                             f"{self.min_new_tokens}")
+        if any(token < 0 for token in self.suppress_tokens):
+            raise InputError("sampling.suppress_tokens must be token ids, none below 0")
 
 
 @struct.dataclass
@@ -120,7 +130,8 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
     def step(state):
         t, hidden, own, tokens, logps, done = state
         logits = jnp.einsum("ngd,vd->ngv", hidden, decoder.head(text), preferred_element_type=jnp.float32)
-        token = _choose(options, logits, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))
+        allowed = _allowed(options, logits, t, config.eos_token_id)
+        token = _choose(options, allowed, jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))
         is_forced = t < forced_length
         token = jnp.where(is_forced[:, None], padded[:, t][:, None], token)
         logp = jax.nn.log_softmax(logits / (logp_temperature or options.temperature))
@@ -144,6 +155,16 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
     length = jnp.where(ended, jnp.argmax(at_end, axis=-1) + 1, limit[:, None])
     return Completions(tokens, logps, length.astype(jnp.int32), ended,
                        jnp.broadcast_to(forced_length[:, None], shape).astype(jnp.int32))
+
+
+def _allowed(options: SamplingOptions, logits: jax.Array, t: jax.Array, eos: int) -> jax.Array:
+    """Logits [..., V] with -inf for tokens that may not be drawn in slot t."""
+    ids = jnp.arange(logits.shape[-1])
+    if options.suppress_tokens:
+        logits = jnp.where(jnp.isin(ids, jnp.array(options.suppress_tokens)), -jnp.inf, logits)
+    if options.min_new_tokens:
+        logits = jnp.where((ids == eos) & (t < options.min_new_tokens), -jnp.inf, logits)
+    return logits
 
 
 def _choose(options: SamplingOptions, logits: jax.Array, keys: jax.Array) -> jax.Array:

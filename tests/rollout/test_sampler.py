@@ -32,7 +32,8 @@ def warm(world):
 
 @pytest.mark.parametrize("options, reported", [
     (WARM, None), (SamplingOptions(temperature=0.7, top_k=9, top_p=0.9, min_p=0.02), None),
-    (SamplingOptions(temperature=1.6), 0.9), (SamplingOptions(greedy=True), None)], ids=lambda v: str(v)[:60])
+    (SamplingOptions(temperature=1.6), 0.9), (SamplingOptions(greedy=True), None),
+    (SamplingOptions(min_new_tokens=5, suppress_tokens=(4, 9)), None)], ids=lambda v: str(v)[:60])
 def test_logprobs_are_the_learners(world, options, reported):
     done = world.sample(options, forced=FORCED, forced_length=HINTED, logp_temperature=reported)
     learned = world.learner_logprobs(done.tokens, reported or options.temperature)
@@ -110,6 +111,16 @@ def test_truncation():
     assert kept(min_p=0.3) == [1, 3, 4] and kept(min_p=0.99) == [1]
     assert kept(top_k=2, top_p=0.5) == [1]  # 0.4 of the 0.7 left is more than half
     assert kept(top_p=1e-6, min_p=0.5, top_k=4) == [1]
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_what_may_not_be_drawn_is_not_drawn(world, greedy):
+    options = SamplingOptions(temperature=1.6, greedy=greedy, min_new_tokens=7, suppress_tokens=(4, 11, 23))
+    done = world.sample(options, group_size=8)
+    free = world.sample(dataclasses.replace(options, min_new_tokens=0, suppress_tokens=()), group_size=8)
+    assert not np.isin(done.tokens, (4, 11, 23)).any() and np.isin(free.tokens, (4, 11, 23)).any()
+    assert (done.length[done.ended] > 7).all()
+    assert greedy or done.ended.any() and free.length.min() <= 7
 
 
 def test_greedy_is_argmax_of_the_whole_forward(world):
