@@ -9,33 +9,20 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emsa_jax.data.media import Broken
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import (
-    MANIFEST,
-    SCHEMA,
-    Manifest,
-    PrepareOptions,
-    ShardWriter,
-    digest,
-    entry,
-    file_sha256,
-    read_manifest,
-    verify,
-    write_index,
-    write_manifest,
-)
+from emsa_jax.data.records import MANIFEST, SCHEMA, Manifest, PrepareOptions, entry, read_manifest, verify
+from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
-from emsa_jax.manifest import fsync
+from emsa_jax.manifest import fsync, sha256_file
 
-_SOFTWARE = ("av", "numpy", "pillow", "soundfile", "soxr")
 _NOT_CONTENT = ("workers", "shard_bytes", "timeout_seconds")  # options that do not change what a record holds
 
 
@@ -70,8 +57,8 @@ def prepare(
         return made
 
     clips = [s for s in samples if s.video or s.audio]
-    set_aside = [_aside(s, sources[s.id]) for s in clips if isinstance(sources[s.id], Broken)]
-    _check_share(set_aside, len(clips))
+    quarantined = [_aside(s, sources[s.id]) for s in clips if isinstance(sources[s.id], Broken)]
+    _check_share(quarantined, len(clips))
 
     tasks = [(s, sources[s.id]) for s in samples if not isinstance(sources[s.id], Broken)]
     with _partial(out_dir) as directory:
@@ -80,34 +67,20 @@ def prepare(
         with closing(encode_all(tasks, options)) as records:
             for sample, record in progress(records, len(tasks)):
                 if isinstance(record, Broken):
-                    set_aside.append(_aside(sample, record))
-                    _check_share(set_aside, len(clips))
+                    quarantined.append(_aside(sample, record))
+                    _check_share(quarantined, len(clips))
                 else:
                     writers[sample.split].add(record)
                     entries[sample.split].append(entry(record))
-        files = [file for split in SPLITS for file in writers[split].close()]
-        every = [e for split in SPLITS for e in entries[split]]
-        index = write_index(directory, every)
-        lengths = [len(e.text) for e in every]
-        manifest = Manifest(
-            schema=SCHEMA,
-            inputs=inputs,
-            score_range=(float(score_range[0]), float(score_range[1])),
-            languages=sorted({e.language for e in every}),
-            counts={split: len(entries[split]) for split in SPLITS},
-            options={k: v for k, v in asdict(options).items() if k != "workers"},
-            files=files,
-            index=index,
-            digest=digest([*files, index]),
-            set_aside=set_aside,
-            max_frames=max(e.num_frames for e in every),
-            max_pixels=max(e.height * e.width * (e.num_frames > 0) for e in every),
-            max_mel_frames=max(e.mel_frames for e in every),
-            max_text_length=max(lengths),
-            mean_text_length=sum(lengths) / len(lengths),
-            software={name: metadata.version(name) for name in _SOFTWARE},
+        manifest = seal(
+            directory,
+            [shard for split in SPLITS for shard in writers[split].close()],
+            [e for split in SPLITS for e in entries[split]],
+            score_range,
+            quarantined,
+            options,
+            inputs,
         )
-        write_manifest(directory, manifest)
     return manifest
 
 
@@ -122,7 +95,7 @@ def _sources(samples: list[Sample]) -> dict[str, str | Broken]:
         hashes = []
         for path in filter(None, (sample.video, sample.audio)):
             try:
-                hashes.append(file_sha256(path))
+                hashes.append(sha256_file(path))
             except FileNotFoundError:
                 return Broken(f"there is no file {path}")
             except OSError as error:
@@ -168,10 +141,10 @@ def _reusable(out_dir: Path, inputs: str) -> Manifest | None:
                      "remove it or name another directory")  # fmt: skip
 
 
-def _check_share(set_aside: list[dict[str, str]], num_clips: int) -> None:
-    if num_clips and 2 * len(set_aside) >= num_clips:
-        first = set_aside[0]
-        share = "all" if len(set_aside) == num_clips else "half or more"
+def _check_share(quarantined: list[dict[str, str]], num_clips: int) -> None:
+    if num_clips and 2 * len(quarantined) >= num_clips:
+        first = quarantined[0]
+        share = "all" if len(quarantined) == num_clips else "half or more"
         raise InputError(f"{share} of the {num_clips} clips are missing or broken; "
                          f"the first, {first['id']}: {first['reason']}")  # fmt: skip
 

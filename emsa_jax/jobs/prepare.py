@@ -79,10 +79,10 @@ def _progress(items, total: int):
 
 
 def _tell(name: str, manifest) -> None:
-    counts = ", ".join(f"{count} {split}" for split, count in manifest.counts.items())
-    say(f"{name}: {counts} clips prepared, {len(manifest.set_aside)} set aside")
-    for row in manifest.set_aside[:5]:
-        say(f"  set aside {row['id']}: {row['reason']}")
+    counts = ", ".join(f"{count} {split}" for split, count in manifest.samples.items())
+    say(f"{name}: {counts} clips prepared, {len(manifest.quarantined)} quarantined")
+    for row in manifest.quarantined[:5]:
+        say(f"  quarantined {row['id']}: {row['reason']}")
 
 
 def _tiny_texts(run: Run, config: Config) -> list[str]:

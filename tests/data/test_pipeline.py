@@ -8,14 +8,16 @@ import pytest
 from emsa_jax.data import records as R
 from emsa_jax.data.pipeline import Clips, batches
 from emsa_jax.data.plan import Plan, batch_at
-from emsa_jax.data.sample import SPLITS, Sample
+from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.shards import ShardWriter
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
 
 @pytest.fixture
 def directory(tmp_path):
     options = R.PrepareOptions(frame_format="raw")
-    writer = R.ShardWriter(tmp_path, "train", 20_000)
+    writer = ShardWriter(tmp_path, "train", 20_000)
     entries = []
     for i in range(23):
         frames = np.full((2, 28, 28, 3), i, np.uint8)
@@ -23,11 +25,7 @@ def directory(tmp_path):
         record = R.pack(Sample(f"c{i}", "", 0.0, "train"), frames, 1.0, mel, pcm, "", options)
         writer.add(record)
         entries.append(R.entry(record))
-    files, index = writer.close(), R.write_index(tmp_path, entries)
-    counts = dict.fromkeys(SPLITS, 0) | {"train": 23}
-    R.write_manifest(tmp_path, R.Manifest(R.SCHEMA, "", (-1.0, 1.0), ["en"], counts, {}, files, index,
-                                          R.digest([*files, index]), [], 2, 784, 22, 0, 0.0, {}))  # fmt: skip
-    assert len(files) > 2
+    assert len(seal(tmp_path, writer.close(), entries, (-1.0, 1.0)).files) > 2
     return tmp_path
 
 

@@ -66,9 +66,9 @@ def contents(directory):
 def test_all_kinds_of_clips(data, tmp_path):
     manifest = run(data, tmp_path / "out")
     assert manifest == read_manifest(tmp_path / "out")
-    assert manifest.counts == {"train": 4, "valid": 1, "test": 1}
-    assert {s["id"] for s in manifest.set_aside} == {"b", "m"}
-    reasons = {s["id"]: s["reason"] for s in manifest.set_aside}
+    assert manifest.samples == {"train": 4, "valid": 1, "test": 1}
+    assert {s["id"] for s in manifest.quarantined} == {"b", "m"}
+    reasons = {s["id"]: s["reason"] for s in manifest.quarantined}
     assert reasons["b"].startswith("video: ") and "there is no file" in reasons["m"]
     assert (manifest.max_frames, manifest.max_pixels, manifest.max_mel_frames) == (4, 56 * 84, 52)
     assert [e.id for e in read_index(tmp_path / "out", "train")] == ["s0", "s1", "s2", "v0"]

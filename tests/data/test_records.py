@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from emsa_jax.data import records as R
-from emsa_jax.data.sample import SPLITS, Sample
+from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.shards import ShardWriter
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
+
+LABELS = {
+    "label": "happy",
+    "concepts": (("tone", "sarcastic"), ("scenario", "vlogs")),
+    "speaker": "Ada 爱达",
+    "reasoning": "In the video, she smiles.",
+}
 
 
 def packed(number, frame_format="raw", split="train"):
@@ -15,43 +24,32 @@ def packed(number, frame_format="raw", split="train"):
     frames = rng.integers(0, 256, (3, 56, 28, 3), dtype=np.uint8)
     mel = rng.standard_normal((5, 128)).astype(np.float32)
     pcm = rng.integers(-32768, 32767, 800).astype(np.int16)
-    sample = Sample(f"clip {number}", "words 词", 0.5, split, language="zh")
+    sample = Sample(f"clip {number}", "words 词", 0.5, split, language="zh", **LABELS)
     options = R.PrepareOptions(frame_format=frame_format)
     return (frames, mel, pcm), R.pack(sample, frames, 2.5, mel, pcm, "sha", options)
 
 
 def write(directory, number=6, shard_bytes=40_000):
     os.makedirs(directory)
-    writer = R.ShardWriter(directory, "train", shard_bytes)
+    writer = ShardWriter(directory, "train", shard_bytes)
     made = [packed(i)[1] for i in range(number)]
     for record in made:
         writer.add(record)
-    files = writer.close()
-    index = R.write_index(directory, map(R.entry, made))
-    manifest = R.Manifest(
-        R.SCHEMA, "inputs", (-1.0, 1.0), ["zh"], dict.fromkeys(SPLITS, 0) | {"train": number}, {}, files,
-        index,
-        R.digest([*files, index]), [], 3, 56 * 28, 5, 7, 7.0, {},
-    )  # fmt: skip
-    R.write_manifest(directory, manifest)
-    return manifest, made
+    return seal(directory, writer.close(), list(map(R.entry, made)), (-1.0, 1.0)), made
 
 
 def test_raw_records_come_back_exactly():
     (frames, mel, pcm), record = packed(0)
     clip = R.unpack(record)
-    assert (clip.id, clip.text, clip.score, clip.split, clip.language) == (
-        "clip 0",
-        "words 词",
-        0.5,
-        "train",
-        "zh",
-    )
+    same = dict(id="clip 0", text="words 词", score=0.5, split="train", language="zh", **LABELS)
+    assert {name: getattr(clip, name) for name in same} == same
     np.testing.assert_array_equal(clip.frames, frames)
     np.testing.assert_array_equal(clip.mel, mel.astype(np.float16).astype(np.float32))
     assert clip.mel.dtype == np.float32 and clip.frame_rate == 2.5
     np.testing.assert_array_equal(R.unpack_pcm(record), pcm)
-    assert R.entry(record) == R.Entry("clip 0", "words 词", 0.5, "train", "zh", 3, 56, 28, 2.5, 5)
+    entry = R.entry(record)
+    assert entry == R.Entry(**same, num_frames=3, height=56, width=28, frame_rate=2.5, mel_frames=5)
+    assert entry.seconds == pytest.approx(3 / 2.5)
 
 
 def test_jpeg_records_come_back_closely():
@@ -69,7 +67,7 @@ def test_shards_and_index(tmp_path):
     R.verify(tmp_path / "r")
     source = R.RecordSource(tmp_path / "r", "train")
     assert [source[i] for i in range(len(source))] == made
-    assert [e.id for e in R.read_index(tmp_path / "r", "train")] == [f"clip {i}" for i in range(6)]
+    assert R.read_index(tmp_path / "r", "train") == [R.entry(record) for record in made]
     assert len(R.RecordSource(tmp_path / "r", "test")) == 0
     assert not [name for name in os.listdir(tmp_path / "r") if name.endswith(".tmp")]
 
@@ -117,7 +115,8 @@ def test_manifest_is_checked(tmp_path):
     broken = [
         {**good, "schema": 2},
         {**good, "extra": 1},
-        {**good, "counts": {"train": 5}},
+        {**good, "samples": {"train": 5}},
+        {**good, "hashes": {}},
         [],
         {**good, "digest": ""},
     ]
