@@ -9,10 +9,10 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.traces import filter_traces, read_traces
-from emsa_jax.data.mmsa import read_mmsa
 from emsa_jax.data.puppets import PuppetOptions, ceiling, make, make_puppets
 from emsa_jax.data.puppets.clip import render
 from emsa_jax.data.puppets.world import DOMAINS, draw_world
+from emsa_jax.data.readers import read_samples
 from emsa_jax.errors import InputError
 
 SMALL = PuppetOptions(domain="zh", num_train=40, num_valid=8, num_test=8, seed=5, workers=1)
@@ -31,7 +31,7 @@ def small(tmp_path_factory):
 
 
 def test_the_readers_take_it_like_real_data(small):
-    samples = read_mmsa(small, (-1, 1), "zh")
+    samples = read_samples(small, (-1, 1), "zh")
     read, drawn = ([(x.id, x.text, x.score, x.split) for x in xs] for xs in (samples, draw_world(SMALL)))
     assert read == drawn
     with open(small / "label.csv", encoding="utf-8") as file:
@@ -46,7 +46,7 @@ def test_traces_go_through_the_filter(small):
 
 
 def test_clips_decode_to_what_was_drawn(small):
-    for puppet, sample in list(zip(draw_world(SMALL), read_mmsa(small, (-1, 1), "zh"), strict=True))[:5]:
+    for puppet, sample in list(zip(draw_world(SMALL), read_samples(small, (-1, 1), "zh"), strict=True))[:5]:
         frames, sound = render(puppet, DOMAINS["zh"])
         with av.open(sample.video) as container:
             assert container.streams.video[0].average_rate == 8

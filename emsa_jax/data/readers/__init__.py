@@ -1,0 +1,97 @@
+"""One small reader for each data set: its files on disk -> samples."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from emsa_jax.data import labels_csv
+from emsa_jax.data.facts import FACTS
+from emsa_jax.data.readers.base import Reader, ReadOptions
+from emsa_jax.data.readers.cells import language_of
+from emsa_jax.data.readers.ch_cems import read_ch_cems
+from emsa_jax.data.readers.ch_sims import read_ch_sims, read_ch_sims_v2
+from emsa_jax.data.readers.conversations import read_conversations
+from emsa_jax.data.readers.emer import read_emer
+from emsa_jax.data.readers.emotion_llama import read_emotion_llama
+from emsa_jax.data.readers.meld import read_meld
+from emsa_jax.data.readers.mer2023 import read_mer2023
+from emsa_jax.data.readers.mer_caption_plus import read_mer_caption_plus
+from emsa_jax.data.readers.merr import read_merr
+from emsa_jax.data.readers.mmsa import read_mmsa
+from emsa_jax.data.readers.plain import read_plain
+from emsa_jax.data.sample import SPLITS, Sample
+from emsa_jax.errors import InputError
+
+READERS: dict[str, Reader] = {
+    "cmu_mosi": read_mmsa,
+    "cmu_mosei": read_mmsa,
+    "ch_sims": read_ch_sims,
+    "ch_sims_v2": read_ch_sims_v2,
+    "ch_cems": read_ch_cems,
+    "meld": read_meld,
+    "mer2023": read_mer2023,
+    "mer_caption_plus": read_mer_caption_plus,
+    "merr": read_merr,
+    "emer": read_emer,
+    "conversations": read_conversations,
+    "emotion_llama": read_emotion_llama,
+    "plain": read_plain,
+}
+
+
+def read_samples(
+    path: str | Path,
+    score_range: tuple[float, float] | None = None,
+    language: str = "",
+    dataset: str = "",
+    unlabelled: bool = False,
+    split: str = "train",
+    valid_share: float = 0.0,
+) -> list[Sample]:
+    """The samples of a source, in its own order.
+
+    path: a directory or label file, as the set's reader says (docs/data_sets.md).
+    score_range: lowest and highest legal score; None: the set's own.
+    language: "en" or "zh", of the words; "": the set's own.
+    dataset: a name of `READERS`; "": a directory is in the MMSA layout, a csv too if it has a column `video_id`, any
+        other csv or jsonl is a plain table.
+    unlabelled: read the parts without labels too, into train. split: of samples whose source states none.
+    valid_share: of a source without a valid part, the share of train to become it, chosen by the ids' hashes.
+
+    Media are named, not opened: a clip that is missing is prepare's to set aside. Raises InputError, naming file,
+    line and field, for labels that cannot be read.
+    """
+    path = Path(os.path.abspath(path))
+    if dataset and dataset not in READERS:
+        raise InputError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
+    facts = FACTS[dataset or "plain"]
+    options = ReadOptions(
+        tuple(score_range or facts.score_range), language_of(language or facts.language, "options"), unlabelled, split
+    )
+    if split not in SPLITS:
+        raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    try:
+        samples = (READERS[dataset] if dataset else _guess(path))(path, options)
+    except OSError as error:
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+    return samples if any(s.split == "valid" for s in samples) else _with_valid(samples, valid_share)
+
+
+def _guess(path: Path) -> Reader:
+    if path.is_dir():
+        return read_mmsa
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl"):
+        raise InputError(f"{path} is neither a directory nor a .csv or .jsonl file; name its dataset")
+    return read_mmsa if suffix == ".csv" and "video_id" in labels_csv.header(path) else read_plain
+
+
+def _with_valid(samples: list[Sample], share: float) -> list[Sample]:
+    def is_valid(sample: Sample) -> bool:
+        sha = hashlib.sha256(sample.id.encode()).digest()
+        return sample.split == "train" and int.from_bytes(sha[:8], "big") < share * 2**64
+
+    return [replace(sample, split="valid") if is_valid(sample) else sample for sample in samples]

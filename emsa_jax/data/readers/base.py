@@ -1,0 +1,62 @@
+"""What every reader takes and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """score_range: lowest and highest legal score. language: "en" or "zh", of the words, and of the transcript and
+    explanation where a set brings both. unlabelled: read the parts that carry no label too, into train.
+    split: of the samples whose source states none."""
+
+    score_range: tuple[float, float]
+    language: str
+    unlabelled: bool = False
+    split: str = "train"
+
+
+Reader = Callable[[Path, ReadOptions], list[Sample]]  # the path is absolute, and a file or a directory
+
+
+class Collection:
+    """Samples in the order they were added, each id once."""
+
+    def __init__(self, source: Path):
+        self._source = source
+        self._samples: list[Sample] = []
+        self._seen: dict[str, str] = {}
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._seen
+
+    def add(self, where: str, sample: Sample) -> None:
+        """where: the file and line (or entry), for messages. Raises InputError for an id that is empty, was given
+        before or climbs out of a folder, and for text that cannot be written."""
+        id_ = sample.id
+        if not id_:
+            raise InputError(f"{where}: the id is empty")
+        if not id_.isprintable() or id_.startswith("/") or ".." in PurePosixPath(id_.replace("\\", "/")).parts:
+            raise InputError(f"{where}: id {id_!r} must be a printable name that stays inside its folder")
+        if id_ in self._seen:
+            raise InputError(f"{where}: id {id_!r} was already given at {self._seen[id_]}")
+        for name, value in _texts(sample):
+            if "\0" in value or value != value.encode(errors="ignore").decode():
+                raise InputError(f"{where}: {name} contains a NUL or half a character: {value[:50]!a}")
+        self._seen[id_] = where
+        self._samples.append(sample)
+
+    def samples(self) -> list[Sample]:
+        """All of them; InputError if there are none."""
+        if not self._samples:
+            raise InputError(f"{self._source} has no rows")
+        return self._samples
+
+
+def _texts(sample: Sample) -> list[tuple[str, str]]:
+    names = ("text", "video", "audio", "label", "speaker", "reasoning")
+    return [(name, getattr(sample, name)) for name in names] + [("concepts", "".join(sum(sample.concepts, ())))]

@@ -1,0 +1,33 @@
+"""CH-CEMS in our format, as none is published: the MMSA columns, concepts and a reasoning, as csv or jsonl."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from emsa_jax.data.readers.base import Collection, ReadOptions
+from emsa_jax.data.readers.mmsa import NEEDED, labelled, labels_file
+from emsa_jax.data.readers.rows import rows
+from emsa_jax.data.sample import Sample
+
+FILES = ("label.csv", "label.jsonl", "meta.csv")
+CONCEPTS = ("tone", "expression", "speaking_style", "scenario", "interaction")
+ANNOTATED = CONCEPTS[:3]  # the three the paper annotates; the others describe the clip
+
+
+def read_ch_cems(path: Path, options: ReadOptions) -> list[Sample]:
+    """path: a directory with `label.csv` or `label.jsonl` and `Raw`, or such a file.
+
+    Beside the MMSA columns there must be tone, expression and speaking_style, and may be scenario, interaction,
+    speaker and reasoning; each cell may be empty.
+    """
+    table = labels_file(path, FILES)
+    found = Collection(table)
+    for where, row in rows(table, (*NEEDED, *ANNOTATED)):
+        concepts = ((name, row.get(name, "").strip()) for name in CONCEPTS)
+        sample = replace(
+            labelled(row, where, path, options),
+            concepts=tuple(pair for pair in concepts if pair[1]),
+            speaker=row.get("speaker", "").strip(),
+            reasoning=row.get("reasoning", "").strip(),
+        )
+        found.add(where, sample)
+    return found.samples()

@@ -1,0 +1,94 @@
+"""CH-SIMS: the MMSA layout, or the first release's `metadata` folder; and CH-SIMS v2 with its unlabelled part."""
+
+import os
+from pathlib import Path
+
+from emsa_jax.data import labels_csv
+from emsa_jax.data.readers.base import Collection, ReadOptions
+from emsa_jax.data.readers.cells import name_of, number_of, score_of
+from emsa_jax.data.readers.mmsa import FILES, HEADER, NEEDED, clip_of, labelled, labels_file, read_mmsa
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+
+V2_FILES = ("meta.csv", "meta(s).csv", "label.csv")
+V2_UNLABELLED_FILES = ("meta(u).csv", "meta_u.csv")
+V2_UNLABELLED_MODES = ("unlabeled", "unlabelled", "train_mix")
+
+
+def read_ch_sims(path: Path, options: ReadOptions) -> list[Sample]:
+    """The MMSA layout where there is a `label.csv`, else the first release's."""
+    is_release = os.path.isfile(path / "metadata" / "sentiment" / "label_M.csv")
+    if is_release and not any(os.path.isfile(path / name) for name in FILES):
+        return _read_release(path, options)
+    return read_mmsa(path, options)
+
+
+def read_ch_sims_v2(path: Path, options: ReadOptions) -> list[Sample]:
+    """The MMSA layout, the table called `meta.csv` or `meta(s).csv`.
+
+    Rows without a label whose mode says so, and all rows of a `meta(u).csv`, are read if `options.unlabelled`.
+    """
+    table = labels_file(path, V2_FILES)
+    found = Collection(table)
+    is_unlabelled = table.name in V2_UNLABELLED_FILES  # given as the source itself
+    if not is_unlabelled:
+        for where, row in labels_csv.rows(table, NEEDED, HEADER):
+            if row["label"].strip() or row["mode"].strip().lower() not in V2_UNLABELLED_MODES:
+                found.add(where, labelled(_as_train(row), where, path, options))
+            elif options.unlabelled:
+                found.add(where, clip_of(row, where, path, options, "train", None))
+    others = [table] if is_unlabelled else [path / name for name in V2_UNLABELLED_FILES]
+    for other in others:
+        if is_unlabelled or options.unlabelled and os.path.isfile(other):
+            for where, row in labels_csv.rows(other, ("video_id", "clip_id", "text")):
+                found.add(where, clip_of(row, where, path, options, "train", None))
+    return found.samples()
+
+
+def _as_train(row: dict[str, str]) -> dict[str, str]:
+    return row | {"mode": "train"} if row["mode"].strip().lower() in V2_UNLABELLED_MODES else row
+
+
+def _read_release(path: Path, options: ReadOptions) -> list[Sample]:
+    """`metadata/sentiment/label_M.csv` for the labels, `metadata/{train,val,test}_index.csv` for which of its rows
+    (from 0) are in which split, `metadata/Translation.csv` for the words."""
+    folder = path / "metadata"
+    table = folder / "sentiment" / "label_M.csv"
+    labels = list(labels_csv.rows(table, ("video_id", "clip_id", "label")))
+    words = _words(folder / "Translation.csv", "Chinese" if options.language == "zh" else "English")
+    split_of_row = _splits(folder, len(labels))
+    found = Collection(table)
+    for number, (where, row) in enumerate(labels):
+        key = _key(row, where)
+        if number not in split_of_row:
+            raise InputError(f"{where} is row {number}, which none of the index files in {folder} names")
+        if key not in words:
+            raise InputError(f"{where}: clip {'/'.join(key)} is not in {folder / 'Translation.csv'}")
+        score = score_of(row["label"], options.score_range, where)
+        if score is None:
+            raise InputError(f"{where}: label is empty")
+        row = {"video_id": key[0], "clip_id": key[1], "text": words[key]}
+        found.add(where, clip_of(row, where, path, options, split_of_row[number], score))
+    return found.samples()
+
+
+def _words(table: Path, column: str) -> dict[tuple[str, str], str]:
+    return {_key(row, where): row[column] for where, row in labels_csv.rows(table, ("video_id", "clip_id", column))}
+
+
+def _key(row: dict[str, str], where: str) -> tuple[str, str]:
+    """(video id, clip id); clip 1 is 0001, as in the MMSA layout."""
+    return name_of(row["video_id"], "video_id", where), name_of(row["clip_id"], "clip_id", where).zfill(4)
+
+
+def _splits(folder: Path, count: int) -> dict[int, str]:
+    """Row number -> split."""
+    splits: dict[int, str] = {}
+    for name, split in (("train", "train"), ("val", "valid"), ("test", "test")):
+        for where, row in labels_csv.rows(folder / f"{name}_index.csv", ("index",)):
+            number = number_of(row["index"], "index", where)
+            if number not in range(count):
+                raise InputError(f"{where}: index {row['index']} is no row of label_M.csv, which has {count}")
+            if splits.setdefault(int(number), split) != split:
+                raise InputError(f"{where}: index {row['index']} is in {splits[int(number)]} already")
+    return splits

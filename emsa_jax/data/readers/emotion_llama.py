@@ -1,0 +1,80 @@
+"""Emotion-LLaMA: an index of lines `name emotion` or `name frames emotion [valence]`, explanations as json beside."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from emsa_jax.data import labels_csv
+from emsa_jax.data.readers import mer_folder
+from emsa_jax.data.readers.base import Collection, ReadOptions
+from emsa_jax.data.readers.cells import name_of, score_of, split_in_name
+from emsa_jax.data.readers.rows import named_objects, text_field
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+
+EXPLANATIONS = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
+COARSE = "MERR_coarse_grained.txt"  # names clips of the fine index too, which comes first
+
+
+class Indexed(NamedTuple):
+    where: str
+    emotion: str
+    valence: str
+
+
+def read_emotion_llama(path: Path, options: ReadOptions) -> list[Sample]:
+    """path: an index file; or a directory, of which every `.txt` is one, each split named by its file ("train.txt",
+    "val.txt", "relative_test3_NCEV.txt"). Clips, transcripts and explanations lie beside; the score is the valence.
+    A json of the index's own name comes before `MERR_fine_grained.json` and `MERR_coarse_grained.json`."""
+    indexes = sorted(path.glob("*.txt"), key=lambda file: (file.name == COARSE, file)) if path.is_dir() else [path]
+    if not indexes:
+        raise InputError(f"{path} holds no .txt of lines `name emotion` or `name frames emotion [valence]`")
+    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    for index in indexes:
+        split = split_in_name(index.stem, options.split)
+        reasons = _explanations(index)
+        for name, (where, emotion, valence) in read_index(index).items():
+            if name in found and index.name == COARSE:
+                continue
+            sample = Sample(
+                id=name,
+                text=words.get(name, ""),
+                score=score_of(valence, options.score_range, where, "valence"),
+                split=split,
+                video=clip(name),
+                language=options.language,
+                label=emotion,
+                reasoning=reasons.get(name, ""),
+            )
+            found.add(where, sample)
+    return found.samples()
+
+
+def read_index(path: Path) -> dict[str, Indexed]:
+    """name -> (where, emotion, valence or "")."""
+    index: dict[str, Indexed] = {}
+    for number, line in enumerate(labels_csv.read_text(path).split("\n"), 1):
+        where, cells = f"{path} line {number}", line.split()
+        if not cells:
+            continue
+        if len(cells) > 4 or len(cells) < 2 or len(cells) > 2 and not cells[1].isdecimal():
+            raise InputError(f"{where} is neither `name emotion` nor `name frames emotion [valence]`: {line[:80]!r}")
+        name = name_of(cells[0], "name", where)
+        if name in index:
+            raise InputError(f"{where}: name {name!r} was already given at {index[name].where}")
+        index[name] = Indexed(where, cells[min(len(cells) - 1, 2)], cells[3] if len(cells) == 4 else "")
+    return index
+
+
+def explanation_of(entry: dict, where: str) -> str:
+    """The reasoned description of MERR's fine part, or the template of its coarse one."""
+    return text_field(entry, "smp_reason_caption", where) or text_field(entry, "caption", where)
+
+
+def _explanations(index: Path) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for path in (index.with_suffix(".json"), *(index.with_name(name) for name in EXPLANATIONS)):
+        if os.path.isfile(path):
+            for where, name, entry in named_objects(path):
+                reasons.setdefault(name, explanation_of(entry, where))
+    return reasons

@@ -1,0 +1,60 @@
+"""The MMSA layout of CMU-MOSI, CMU-MOSEI and CH-SIMS: `label.csv`, `Raw/<video_id>/<clip_id>.mp4`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from emsa_jax.data import labels_csv
+from emsa_jax.data.readers import clips
+from emsa_jax.data.readers.base import Collection, ReadOptions
+from emsa_jax.data.readers.cells import known_score_of, name_of, split_of
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+
+NEEDED = ("video_id", "clip_id", "text", "label", "mode")
+HEADER = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
+FILES = ("label.csv", "meta.csv")
+
+
+def read_mmsa(path: Path, options: ReadOptions) -> list[Sample]:
+    """path: the data set's directory; or its csv, which stands for the words alone where no `Raw` lies beside it.
+
+    Ids are `<video_id>$_$<clip_id>`; clip id `1` finds the file `0001.mp4` too. Copies that lack the line of column
+    names have the columns of `HEADER`.
+    """
+    table = labels_file(path, FILES)
+    found = Collection(table)
+    for where, row in labels_csv.rows(table, NEEDED, HEADER):
+        found.add(where, labelled(row, where, path, options))
+    return found.samples()
+
+
+def labels_file(path: Path, names: Sequence[str]) -> Path:
+    """The path itself, or the first of the names that its directory holds."""
+    tables = [path / name for name in names if os.path.isfile(path / name)] if path.is_dir() else [path]
+    if not tables:
+        raise InputError(f"{path} holds no {names[0]}; expected {names[0]} and Raw/<video_id>/<clip_id>.mp4")
+    return tables[0]
+
+
+def labelled(row: dict[str, str], where: str, path: Path, options: ReadOptions) -> Sample:
+    """The sample of a row with a mode, and a label unless that is test."""
+    split = split_of(row["mode"], where)
+    return clip_of(row, where, path, options, split, known_score_of(row["label"], split, options.score_range, where))
+
+
+def clip_of(
+    row: dict[str, str], where: str, path: Path, options: ReadOptions, split: str, score: float | None
+) -> Sample:
+    """The sample of a row's ids and text; `path` as `read_mmsa` takes it."""
+    video_id, clip_id = (name_of(row[column], column, where) for column in ("video_id", "clip_id"))
+    raw = clips.folder_of(path) / "Raw"
+    has_media = path.is_dir() or raw.is_dir()
+    return Sample(
+        id=f"{video_id}$_${clip_id}",
+        text=row["text"],
+        score=score,
+        split=split,
+        video=clips.in_folder(raw / video_id, (clip_id, clip_id.zfill(4))) if has_media else "",
+        language=options.language,
+    )

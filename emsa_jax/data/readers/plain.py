@@ -1,0 +1,49 @@
+"""The plain table, csv or jsonl, of paths and labels, for every other data set."""
+
+from pathlib import Path
+
+from emsa_jax.data.readers.base import Collection, ReadOptions
+from emsa_jax.data.readers.cells import concepts_of, known_score_of, language_of, score_of, split_of, times_of
+from emsa_jax.data.readers.rows import rows
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+
+NEEDED = ("id", ("text", "video", "audio"), ("label", "class"), "mode")
+
+
+def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
+    """path: a csv or jsonl with `id`, `mode`, any of `text`, `video`, `audio` (paths relative to the file, or absolute)
+    and any of `label` (the score) and `class`; and perhaps `start` and `end` (seconds within the file), `concepts`
+    (`tone=happy; scenario=vlogs`, or a json object), `speaker`, `reasoning`, `language`.
+
+    A row with a class needs no score. Only test rows may have neither, and train rows if `options.unlabelled`.
+    """
+    found = Collection(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; the plain reader takes a csv or jsonl file")
+    for where, row in rows(path, NEEDED):
+        get = {name: cell.strip() for name, cell in row.items()}.get
+        split, label, score = split_of(row["mode"], where), get("class", ""), get("label", "")
+        may_lack = bool(label) or options.unlabelled and split == "train"
+        video, audio = (str(path.parent / get(c)) if get(c) else "" for c in ("video", "audio"))
+        if not (get("text") or video or audio):
+            raise InputError(f"{where}: text, video and audio are all empty")
+        start, end = times_of(get("start", ""), get("end", ""), where)
+        sample = Sample(
+            id=row["id"].strip(),
+            text=row.get("text", ""),
+            score=score_of(score, options.score_range, where) if may_lack
+            else known_score_of(score, split, options.score_range, where),
+            split=split,
+            video=video,
+            audio=audio,
+            language=language_of(get("language") or options.language, where),
+            start=start,
+            end=end,
+            label=label,
+            concepts=concepts_of(get("concepts", ""), where),
+            speaker=get("speaker", ""),
+            reasoning=get("reasoning", ""),
+        )  # fmt: skip
+        found.add(where, sample)
+    return found.samples()

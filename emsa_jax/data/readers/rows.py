@@ -1,0 +1,96 @@
+"""Rows of a csv or jsonl file, and the objects of a json file; numbers stay as they were written."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from emsa_jax.data import labels_csv
+from emsa_jax.data.readers.cells import name_of
+from emsa_jax.errors import InputError
+
+
+def rows(path: Path, needed: labels_csv.Needed) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json."""
+    if path.suffix.lower() != ".jsonl":
+        yield from labels_csv.rows(path, needed)
+        return
+    for where, entry in objects(path):
+        labels_csv.check_columns(needed, list(entry), where)
+        yield where, {name: _cell(value, name, where) for name, value in entry.items()}
+
+
+def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict[str, tuple[str, dict[str, str]]]:
+    """file name in `column` -> (where, row), of a csv that has one row for each."""
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for where, row in labels_csv.rows(path, (column, *needed)):
+        name = name_of(row[column], column, where)
+        if name in found:
+            raise InputError(f"{where}: {column} {name!r} was already given at {found[name][0]}")
+        found[name] = where, row
+    return found
+
+
+def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, object) of each line of a jsonl, or each entry of a json array. Numbers are strings."""
+    text = labels_csv.read_text(path)
+    if path.suffix.lower() == ".jsonl":
+        lines = enumerate(text.split("\n"), 1)
+        entries = ((f"{path} line {n}", _loads(line, f"{path} line {n}")) for n, line in lines if line.strip())
+    else:
+        whole = _loads(text, str(path))
+        if not isinstance(whole, list):
+            raise InputError(f"{path} must hold a json array of objects")
+        entries = ((f"{path} entry {n}", entry) for n, entry in enumerate(whole, 1))
+    for where, entry in entries:
+        yield where, _object(entry, where)
+
+
+def named_objects(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(where, name, object) of each member of a json object of objects. Numbers are strings."""
+    whole = _object(_loads(labels_csv.read_text(path), str(path)), str(path))
+    for name, entry in whole.items():
+        where = f"{path} entry {name!r}"
+        yield where, name, _object(entry, where)
+
+
+def text_field(entry: dict[str, Any], name: str, where: str) -> str:
+    """The string of a field; "" where it is absent or null."""
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{where}: {name} must be a text")
+    return value or ""
+
+
+def _cell(value: Any, name: str, where: str) -> str:
+    if isinstance(value, (bool, list)):
+        raise InputError(f"{where}: {name} must be a text or a number")
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return "" if value is None else value
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be a json object")
+    return value
+
+
+def _loads(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        line = "" if " line " in where else f" line {error.lineno}"
+        raise InputError(f"{where}{line} is not json ({error.msg})") from error
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{where} is nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is given twice")
+    return found
