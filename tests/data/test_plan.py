@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emsa_jax.data.plan import Plan, batch_at, boundary_at, epoch_plan
+from emsa_jax.data.mixture import Part
+from emsa_jax.data.plan import Plan, batch_at, boundary_at, epoch_plan, parts_at, rows_of
 from emsa_jax.errors import InputError
 
 
@@ -50,7 +53,33 @@ def test_hash_tells_data_and_settings_apart():
     assert base.hash == Plan([1, 2, 3], (4,), 2, 0).hash
     others = [Plan([1, 2, 4], (4,), 2, 0), Plan([1, 2, 3], (5,), 2, 0), Plan([1, 2, 3], (4,), 1, 0)]
     others += [Plan([1, 2, 3], (4,), 2, 1), Plan([1, 2, 3], (4,), 2, 0, drop_remainder=True)]
-    assert len({base.hash, *(p.hash for p in others)}) == 6
+    parts = Part("a", 1, 1.0, "sha a"), Part("b", 2, 1.0, "sha b")
+    others += [Plan([1, 2, 3], (4,), 1, 0, parts=parts), Plan([1, 2, 3], (4,), 1, 0, parts=parts[::-1])]
+    for change in (dict(name="c"), dict(weight=1.2), dict(digest="other data")):
+        others.append(Plan([1, 2, 3], (4,), 1, 0, parts=(parts[0], replace(parts[1], **change))))
+    assert len({base.hash, *(p.hash for p in others)}) == 11
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_the_rows_of_all_processes_are_the_batch(lengths, processes, rows, mixed):
+    parts = (Part("a", 1, 1.0, ""), Part("b", len(lengths) - 1, 1.0, "")) if mixed and len(lengths) > 1 else ()
+    plan = Plan(lengths, (5, 30), processes * rows, 1, parts=parts)
+    for step in range(2 * plan.batches_per_epoch):
+        shares = [batch_at(plan, step, p, processes) for p in range(processes)]
+        assert {len(share) for share in shares} == {rows}
+        np.testing.assert_array_equal(np.concatenate(shares), batch_at(plan, step))
+        of_parts = [parts_at(plan, step, p, processes) for p in range(processes)]
+        np.testing.assert_array_equal(np.concatenate(of_parts), parts_at(plan, step))
+        np.testing.assert_array_equal(parts_at(plan, step), [-1 if i < 0 else int(mixed and i > 0 and bool(parts))
+                                                             for i in batch_at(plan, step)])  # fmt: skip
+
+
+def test_rows_are_blocks_in_the_order_of_processes():
+    assert [rows_of(6, p, 3) for p in range(3)] == [range(0, 2), range(2, 4), range(4, 6)]
+    for arguments in ((6, 0, 4), (6, 3, 3), (6, -1, 3)):
+        with pytest.raises(InputError, match="a batch of 6 does not divide among"):
+            rows_of(*arguments)
 
 
 def test_complaints():

@@ -1,0 +1,92 @@
+from functools import partial
+
+import numpy as np
+import pytest
+
+from emsa_jax.data.records import Clip, Entry
+from emsa_jax.data.views import MODALITIES, ViewOptions, modalities, only, view
+from emsa_jax.errors import InputError
+
+FRAMES, MEL = np.ones((2, 28, 28, 3), np.uint8), np.ones((9, 128), np.float32)
+WHOLE = Clip("a", "words", 0.5, "train", "en", FRAMES, 2.0, MEL)
+SILENT = Clip("b", "words", None, "train", "en", FRAMES, 2.0, MEL[:0])
+MUTE = Clip("c", "  ", 0.0, "train", "en", FRAMES[:0], 0.0, MEL)
+NOTHING = Clip("d", "", 0.0, "train", "en", FRAMES[:0], 0.0, MEL[:0])
+ENTRY = Entry("a", "words", 0.5, "train", "en", 2, 28, 28, 2.0, 9)
+
+
+def test_modalities():
+    assert [modalities(c) for c in (WHOLE, SILENT, MUTE, NOTHING)] == [
+        ("text", "audio", "video"), ("text", "video"), ("audio",), (),
+    ]  # fmt: skip
+    assert modalities(ENTRY) == MODALITIES
+
+
+@pytest.mark.parametrize("kept", MODALITIES)
+def test_a_single_modality(kept):
+    clip = only(WHOLE, (kept,))
+    assert modalities(clip) == (kept,)
+    assert clip.text == ("words" if kept == "text" else "")
+    assert clip.frames.shape == ((2, 28, 28, 3) if kept == "video" else (0, 28, 28, 3))
+    assert clip.frame_rate == (2.0 if kept == "video" else 0.0)
+    assert clip.mel.shape == ((9, 128) if kept == "audio" else (0, 128))
+    assert (clip.id, clip.score, clip.split) == ("a", 0.5, "train")
+    entry = only(ENTRY, (kept,))
+    assert (entry.text, entry.num_frames, entry.frame_rate, entry.mel_frames) == (
+        clip.text, len(clip.frames), clip.frame_rate, len(clip.mel),
+    )  # fmt: skip
+    assert modalities(WHOLE) == MODALITIES  # untouched
+
+
+def test_nothing_to_show_is_said():
+    with pytest.raises(InputError, match="b has text, video but no audio; leave it out"):
+        only(SILENT, ("audio",))
+    assert modalities(only(NOTHING, ("audio",))) == ()
+
+
+def test_a_draw_is_a_function_of_seed_step_and_row():
+    show = partial(view, options=ViewOptions(drop_text=0.5, drop_audio=0.5, drop_video=0.5))
+    shown = {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
+    assert shown == {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
+    for axis in range(3):  # each of them matters
+        tables = np.array([[len(set(shown[tuple(np.insert(rest, axis, i))] for i in range(6)))] for rest in
+                           np.ndindex(6, 6)])  # fmt: skip
+        assert tables.max() > 2
+
+
+def test_rates_and_the_last_modality():
+    options = ViewOptions(drop_text=0.2, drop_audio=0.5, drop_video=0.0)
+    shown = [modalities(view(WHOLE, step, row, options=options, seed=1)) for step in range(250) for row in range(8)]
+    share = {name: sum(name in s for s in shown) / len(shown) for name in MODALITIES}
+    assert share == {"text": pytest.approx(0.8, abs=0.03), "audio": pytest.approx(0.5, abs=0.04), "video": 1.0}
+    alone = [modalities(view(SILENT, step, 0, options=ViewOptions(drop_text=1.0, drop_video=1.0), seed=1))
+             for step in range(600)]  # fmt: skip
+    assert {len(s) for s in alone} == {1}
+    assert sum(s == ("text",) for s in alone) / 600 == pytest.approx(0.5, abs=0.07)
+    always = ViewOptions(drop_text=1.0, drop_audio=1.0, drop_video=1.0)
+    for step in range(50):
+        assert modalities(view(MUTE, step, 0, options=always, seed=1)) == ("audio",)
+        assert modalities(view(NOTHING, step, 0, options=always, seed=1)) == ()
+
+
+def test_dropping_one_does_not_hang_on_the_others():
+    options = ViewOptions(drop_text=0.5, drop_audio=0.9)
+    for step in range(100):
+        whole, silent = (modalities(view(c, step, 3, options=options, seed=0)) for c in (WHOLE, SILENT))
+        assert ("text" in whole) == ("text" in silent)
+
+
+def test_kept_modalities_are_dropped_among_themselves():
+    options = ViewOptions(keep=("text", "audio"), drop_text=0.5, drop_audio=0.5)
+    shown = {modalities(view(WHOLE, step, 0, options=options, seed=0)) for step in range(60)}
+    assert shown == {("text",), ("audio",), ("text", "audio")}
+    assert view(WHOLE, 0, 0, options=ViewOptions(), seed=0).frames is WHOLE.frames
+
+
+def test_complaints():
+    for keep in ((), ("text", "smell")):
+        with pytest.raises(InputError, match="keep is .* it must name some of text, audio, video"):
+            ViewOptions(keep=keep)
+    for rate in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="drop_audio is .* it must lie in 0..1"):
+            ViewOptions(drop_audio=rate)
