@@ -55,7 +55,7 @@ def rows(path: Path, needed: Needed, headerless: Sequence[str] = ()) -> Iterator
     where, names = next(lines)
     if len(names) == len(headerless) and not set(names) & set(headerless):
         lines, names = chain([(where, names)], lines), list(headerless)
-    start = ",".join(names)[:100]
+    start = " ".join(",".join(names).split())[:100]  # a name in quotes may hold line breaks; a complaint is one line
     check_columns(needed, names, str(path), f"; its first line must name the columns (it reads: {start})")
     if any(name and names.count(name) > 1 for name in names):
         raise InputError(f"{path} names a column twice: {start}")

@@ -69,7 +69,7 @@ def read_samples(
         raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
     facts = FACTS[dataset or "plain"]
     options = ReadOptions(
-        tuple(score_range or facts.score_range), language_of(language or facts.language, "options"), unlabelled, split
+        tuple(score_range or facts.score_range), language_of(language or facts.language, str(path)), unlabelled, split
     )
     if split not in SPLITS:
         raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
@@ -77,6 +77,8 @@ def read_samples(
         samples = (READERS[dataset] if dataset else _guess(path))(path, options)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+    if not any(s.text or s.video or s.audio for s in samples):
+        raise InputError(f"{path} has labels alone; put its clips or words beside it, as docs/data_sets.md shows")
     return samples if any(s.split == "valid" for s in samples) else _with_valid(samples, valid_share)
 
 

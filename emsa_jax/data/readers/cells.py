@@ -21,8 +21,8 @@ def split_of(mode: str, where: str) -> str:
 
 
 def split_in_name(stem: str, otherwise: str) -> str:
-    """The split that a file's name speaks of ("dfew_train", "val.2"), if just one."""
-    splits = {_SPLIT_WORDS[word] for word in re.split(r"[\W_]+", stem.lower()) if word in _SPLIT_WORDS}
+    """The split that a file's name speaks of ("dfew_train", "val.2", "test3"), if just one."""
+    splits = {_SPLIT_WORDS[word] for word in re.split(r"[\W_\d]+", stem.lower()) if word in _SPLIT_WORDS}
     return splits.pop() if len(splits) == 1 else otherwise
 
 

@@ -88,7 +88,7 @@ def _splits(folder: Path, count: int) -> dict[int, str]:
         for where, row in labels_csv.rows(folder / f"{name}_index.csv", ("index",)):
             number = number_of(row["index"], "index", where)
             if number not in range(count):
-                raise InputError(f"{where}: index {row['index']} is no row of label_M.csv, which has {count}")
+                raise InputError(f"{where}: index {number:g} is no row of label_M.csv, which has {count}")
             if splits.setdefault(int(number), split) != split:
-                raise InputError(f"{where}: index {row['index']} is in {splits[int(number)]} already")
+                raise InputError(f"{where}: index {number:g} is in {splits[int(number)]} already")
     return splits
