@@ -1,8 +1,10 @@
 """One sample in, one record out: all that a decoding process does."""
 
+from functools import partial
+
 import numpy as np
 
-from emsa_jax.data.media import Broken, Frames, read_frames, read_sound
+from emsa_jax.data.media import Broken, Frames, per_second, read_frames, read_sound, uniform
 from emsa_jax.data.mel import log_mel
 from emsa_jax.data.records import PrepareOptions, pack
 from emsa_jax.data.sample import Sample
@@ -12,14 +14,19 @@ NO_FRAMES = Frames(np.zeros((0, 28, 28, 3), np.uint8), 0.0)
 
 def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     """Decodes a sample's media and packs the record. `source`: sha256 of the media. Raises Broken."""
-    frames = NO_FRAMES
+    clip = {"max_seconds": options.max_seconds, "start": sample.start, "end": sample.end}
+    frames, sound = NO_FRAMES, np.zeros(0, np.float32)
     if sample.video:
-        frames = read_frames(
-            sample.video, options.num_frames, options.min_pixels, options.max_pixels, options.max_seconds
-        )
-    path = sample.audio or sample.video
-    sound = read_sound(path, options.max_seconds) if path else np.zeros(0, np.float32)
+        frames = read_frames(sample.video, _sampling(options), options.min_pixels, options.max_pixels, **clip)
+    if path := sample.audio or sample.video:
+        sound = read_sound(path, **clip)
     if sample.audio and not len(sound):
         raise Broken("sound: it has no samples")
     pcm = np.clip(np.rint(sound * 32768.0), -32768, 32767).astype(np.int16)
     return pack(sample, frames.images, frames.rate, log_mel(sound), pcm, source, options)
+
+
+def _sampling(options: PrepareOptions):
+    if options.frames == "uniform":
+        return partial(uniform, num_frames=options.num_frames)
+    return partial(per_second, fps=options.fps, min_frames=options.min_frames, max_frames=options.max_frames)

@@ -12,16 +12,19 @@ def sine(seconds, rate=16000, channels=1):
     return np.repeat(wave[None].astype(np.float32), channels, axis=0)
 
 
-def write_mp4(path, images, fps=10, times=None, sound=None, rate=16000):
-    """images uint8 [F, H, W, 3]; times: seconds of each frame; sound float32 [channels, n]."""
-    with av.open(str(path), "w") as container:
+def write_clip(path, images, fps=10, times=None, sound=None, rate=16000, codec="mpeg4", gop=1, options=()):
+    """images uint8 [F, H, W, 3]; times: seconds of each frame; sound float32 [channels, n]; the name says which box."""
+    late = {"output_ts_offset": "1"} if str(path).endswith(".ts") else {}  # as broadcast has it: not from 0
+    with av.open(str(path), "w", container_options=late) as container:
         if images is not None:
-            video = container.add_stream("mpeg4", rate=fps, options={"g": "1"})
+            video = container.add_stream(codec, rate=Fraction(fps), options={"g": str(gop), **dict(options)})
             video.bit_rate = 4_000_000
-            video.height, video.width, video.pix_fmt = *images.shape[1:3], "yuv420p"
+            video.height, video.width = images.shape[1:3]
+            video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
             video.codec_context.time_base = Fraction(1, 1000)
         if sound is not None:
-            audio = container.add_stream("aac", rate=rate, layout={1: "mono", 2: "stereo"}[len(sound)])
+            layout, spoken = {1: "mono", 2: "stereo"}[len(sound)], "libopus" if str(path).endswith(".webm") else "aac"
+            audio = container.add_stream(spoken, rate=rate, layout=layout)
         for i, image in enumerate(images if images is not None else []):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.time_base = Fraction(1, 1000)
@@ -46,7 +49,7 @@ def clip(tmp_path):
     def make(name="clip.mp4", frames=30, size=(56, 84), **keywords):
         grey = np.arange(frames, dtype=np.uint8)[:, None, None, None] * 8
         images = np.broadcast_to(grey, (frames, *size, 3)) if frames else None
-        return write_mp4(tmp_path / name, images, **keywords)
+        return write_clip(tmp_path / name, images, **keywords)
 
-    make.sine, make.write = sine, write_mp4
+    make.sine, make.write = sine, write_clip
     return make

@@ -1,0 +1,155 @@
+"""Frames sampled from a video, resized."""
+
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+import av
+import numpy as np
+
+from emsa_jax.data.media.container import (
+    Broken,
+    Span,
+    decoded,
+    opened,
+    reasons,
+    seek,
+    stated_seconds,
+    tick_of,
+    video_stream,
+)
+from emsa_jax.data.media.sampling import Sampling
+from emsa_jax.data.resize import resize, smart_resize
+
+_MISSING_SHARE = 0.02  # of the frames or seconds that a container promises; edit lists and delays explain as much
+_MISSING_SECONDS = 0.25
+_HIDDEN_SHARE = 0.1  # of packets that show no frame, as VP8 and old AVI files have them; in mp4 each shows one
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sampled frames: uint8 [F, H, W, 3] (RGB), and how many were sampled a second."""
+
+    images: np.ndarray
+    rate: float
+
+
+def read_frames(
+    path: str | Path,
+    sampling: Sampling,
+    min_pixels: int,
+    max_pixels: int,
+    max_seconds: float = 300.0,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Frames:
+    """The frames that `sampling` picks of those shown in [start, end) seconds, resized by `smart_resize`.
+
+    Of a long file only that part is decoded, from the key frame before it. rate = F / duration, with the duration
+    from the frames' own time stamps, so a variable frame rate is averaged. Rotation marks are applied. Raises Broken:
+    also for a frame that is damaged or missing on the way, and for a file that is cut short.
+    """
+    span, size = Span(start, end), (min_pixels, max_pixels)
+    with reasons("video", path):
+        shown = _promised(path, span, max_seconds)
+        images, ticks = _decode(path, span, sampling(len(shown.ticks), shown.seconds), *size)
+        if ticks != shown.ticks:  # bytes are damaged, packets show nothing, or the container seeks badly
+            _, ticks = _decode(path, span, (), *size, from_start=True)
+            lost = len(set(shown.ticks[1:-1]).difference(ticks))  # not the ends, at which edit lists cut
+            if not ticks or lost > shown.hidden_share * len(shown.ticks):
+                raise Broken(f"it is damaged, {len(ticks)} of {len(shown.ticks)} frames decode")
+            shown = replace(shown, ticks=ticks)
+            images, _ = _decode(path, span, sampling(len(ticks), shown.seconds), *size, from_start=True)
+        return Frames(np.stack(images), len(images) / shown.seconds)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The frames of a clip."""
+
+    ticks: Sequence[int]  # their time stamps, rising
+    time_base: Fraction  # seconds a tick
+    still: Fraction  # how long a lone frame is shown, in seconds
+    hidden_share: float
+
+    @property
+    def seconds(self) -> float:
+        if len(self.ticks) == 1:
+            return float(self.still)
+        length = (self.ticks[-1] - self.ticks[0]) * self.time_base
+        if length <= 0:
+            raise Broken("its frames carry no times")
+        return float(length * Fraction(len(self.ticks), len(self.ticks) - 1))
+
+
+def _promised(path: str | Path, span: Span, max_seconds: float) -> _Shown:
+    """The frames of a clip by its packets, nothing decoded. Broken where some are missing by the container's table."""
+    with opened(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            raise Broken("it has no video stream")
+        is_mp4, seconds = "mov" in container.format.name, stated_seconds(container)
+        span.check(seconds)
+        first, last = span.ticks(container, stream.time_base)
+        seek(container, stream, first)
+        ticks, packets, reached = [], 0, Fraction(0)
+        for packet in container.demux():  # all streams, since the longest of them makes the duration
+            if packet.size and tick_of(packet) is not None:
+                reached = max(reached, (tick_of(packet) + (packet.duration or 0)) * packet.time_base)
+            if packet.stream is not stream or not packet.size:
+                continue
+            if packet.dts is not None and packet.dts >= last:
+                break
+            packets += 1
+            tick = tick_of(packet)
+            if tick is None:
+                raise Broken("its frames carry no times")
+            if first <= tick < last and not packet.is_discard:  # discarded: outside the edit list
+                ticks.append(tick)
+                if (tick - ticks[0]) * stream.time_base > max_seconds:
+                    raise Broken(f"it is longer than {max_seconds:g} s")
+        else:
+            if is_mp4 and not span.start and _much_is_missing(packets, stream.frames, 1):
+                raise Broken(f"it is cut short, {packets} of {stream.frames} frames are there")
+            reached -= Fraction(container.start_time or 0, av.time_base)
+            if seconds is not None and _much_is_missing(reached, min(seconds, span.end or inf), _MISSING_SECONDS):
+                raise Broken(f"it is cut short, {float(reached):.2f} of {seconds:.2f} s are there")
+        if not ticks:
+            raise Broken(f"{span} has no frames" if span.start or span.end else "it has no frames")
+        still = 1 / stream.average_rate if stream.average_rate else Fraction(1)
+        return _Shown(sorted(ticks), stream.time_base, still, 0.0 if is_mp4 else _HIDDEN_SHARE)
+
+
+def _much_is_missing(found: float, promised: float, tolerance: float) -> bool:
+    return promised - found > max(tolerance, _MISSING_SHARE * promised)
+
+
+def _decode(
+    path: str | Path, span: Span, indices: Collection[int], min_pixels: int, max_pixels: int, from_start: bool = False
+) -> tuple[list[np.ndarray], list[int]]:
+    """(images of the frames `indices`, time stamps of all frames of a clip). Only those are converted and kept."""
+    wanted, images, ticks, size = set(map(int, indices)), [], [], None
+    with opened(path) as container:
+        stream = video_stream(container)
+        stream.codec_context.thread_count = 1  # one clip, one core
+        stream.codec_context.options = {"err_detect": "explode"}  # no frame made up in place of a damaged one
+        first, last = span.ticks(container, stream.time_base)
+        seek(container, stream, -inf if from_start else first)
+        with closing(decoded(container, stream, first, last)) as frames:
+            for frame in frames:
+                if frame.pts < first:
+                    continue
+                if len(ticks) in wanted:
+                    image = _upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+                    size = size or smart_resize(*image.shape[:2], min_pixels=min_pixels, max_pixels=max_pixels)
+                    images.append(resize(image, *size))
+                ticks.append(frame.pts)
+    return images, ticks
+
+
+def _upright(image: np.ndarray, degrees: int) -> np.ndarray:
+    """Turns an image by its mark, in degrees counter-clockwise; only right angles are heeded."""
+    return np.ascontiguousarray(np.rot90(image, degrees // 90)) if degrees % 90 == 0 else image
