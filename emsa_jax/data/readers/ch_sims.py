@@ -30,23 +30,23 @@ def read_ch_sims_v2(path: Path, options: ReadOptions) -> list[Sample]:
     """
     table = labels_file(path, V2_FILES)
     found = Collection(table)
-    is_unlabelled = table.name in V2_UNLABELLED_FILES  # given as the source itself
-    if not is_unlabelled:
-        for where, row in labels_csv.rows(table, NEEDED, HEADER):
-            if row["label"].strip() or row["mode"].strip().lower() not in V2_UNLABELLED_MODES:
-                found.add(where, labelled(_as_train(row), where, path, options))
-            elif options.unlabelled:
-                found.add(where, clip_of(row, where, path, options, "train", None))
-    others = [table] if is_unlabelled else [path / name for name in V2_UNLABELLED_FILES]
-    for other in others:
-        if is_unlabelled or options.unlabelled and os.path.isfile(other):
-            for where, row in labels_csv.rows(other, ("video_id", "clip_id", "text")):
-                found.add(where, clip_of(row, where, path, options, "train", None))
+    if table.name in V2_UNLABELLED_FILES:  # given by its name: then it is asked for
+        _add_unlabelled(found, table, path, options)
+        return found.samples()
+    for where, row in labels_csv.rows(table, NEEDED, HEADER):
+        if row["label"].strip() or row["mode"].strip().lower() not in V2_UNLABELLED_MODES:
+            found.add(where, labelled(row, where, path, options))
+        elif options.unlabelled:
+            found.add(where, clip_of(row, where, path, options, "train", None))
+    for other in (path / name for name in V2_UNLABELLED_FILES):
+        if options.unlabelled and os.path.isfile(other):
+            _add_unlabelled(found, other, path, options)
     return found.samples()
 
 
-def _as_train(row: dict[str, str]) -> dict[str, str]:
-    return row | {"mode": "train"} if row["mode"].strip().lower() in V2_UNLABELLED_MODES else row
+def _add_unlabelled(found: Collection, table: Path, path: Path, options: ReadOptions) -> None:
+    for where, row in labels_csv.rows(table, ("video_id", "clip_id", "text")):
+        found.add(where, clip_of(row, where, path, options, "train", None))
 
 
 def _read_release(path: Path, options: ReadOptions) -> list[Sample]:
