@@ -32,6 +32,11 @@ def main(argv: list[str]) -> None:
         name = config_flags.get_config_filename(flags.FLAGS["config"])
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
     from emsa_jax.config import from_config_dict
+
+    if _CONFIG.value.get("job") == "inspect":  # which looks at records, and needs no run
+        from emsa_jax.jobs.inspect import InspectOptions, inspect
+
+        return inspect(from_config_dict(InspectOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.programs import keep_compiled

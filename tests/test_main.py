@@ -30,9 +30,9 @@ def test_help_names_the_flags():
     assert all(flag in done.stdout for flag in ("--workdir=DIR", "--config=FILE", "--config.FIELD=VALUE"))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("*.py")))
+@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")} - {"inspect"}))
 def test_every_config_is_sound(name):
-    """Each file of configs/, and each preset of it, makes a config that passes every check."""
+    """Each file of configs/ that makes a run, and each preset of it, makes a config that passes every check."""
     import importlib.util
 
     from emsa_jax.config import from_config_dict

@@ -1,0 +1,1 @@
+"""Pages that a person reads: single files, no network."""
