@@ -179,15 +179,15 @@ def test_importing_the_data_room_loads_no_jax():
 
 
 def test_a_loader_process_loads_no_jax(directory, tmp_path):
-    for kind in (Clips, DataSource):
+    for kind, given in ((Clips, "Clip"), (DataSource, "dict")):
         (tmp_path / "source.pkl").write_bytes(pickle.dumps(kind(directory, "train")))
         code = """
             import pickle, sys
             item = pickle.load(open(sys.argv[1], "rb"))[5]
-            print(item["id"] if isinstance(item, dict) else item.id, *sys.modules)
+            print(type(item).__name__, item["id"] if isinstance(item, dict) else item.id, *sys.modules)
         """
-        name, *loaded = elsewhere(code, tmp_path / "source.pkl")
-        assert name == "c5" and not set(HEAVY) & set(loaded)
+        type_, name, *loaded = elsewhere(code, tmp_path / "source.pkl")
+        assert (type_, name) == (given, "c5") and not set(HEAVY) & set(loaded)
 
 
 # Python runs this at the start of every process that finds it: it notes who looks for what.
