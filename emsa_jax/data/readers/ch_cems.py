@@ -21,7 +21,7 @@ def read_ch_cems(path: Path, options: ReadOptions) -> list[Sample]:
     """
     table = labels_file(path, FILES)
     found = Collection(table)
-    for where, row in rows(table, (*NEEDED, *ANNOTATED)):
+    for where, row in rows(table, (*NEEDED, *ANNOTATED), (*CONCEPTS, "speaker", "reasoning")):
         concepts = ((name, row.get(name, "").strip()) for name in CONCEPTS)
         sample = replace(
             labelled(row, where, path, options),

@@ -9,6 +9,7 @@ from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
 NEEDED = ("id", ("text", "video", "audio"), ("label", "class"), "mode")
+OPTIONAL = ("start", "end", "concepts", "speaker", "reasoning", "language")
 
 
 def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
@@ -21,7 +22,7 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
     found = Collection(path)
     if path.is_dir():
         raise InputError(f"{path} is a directory; the plain reader takes a csv or jsonl file")
-    for where, row in rows(path, NEEDED):
+    for where, row in rows(path, NEEDED, OPTIONAL):
         get = {name: cell.strip() for name, cell in row.items()}.get
         split, label, score = split_of(row["mode"], where), get("class", ""), get("label", "")
         may_lack = bool(label) or options.unlabelled and split == "train"

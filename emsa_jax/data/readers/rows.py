@@ -1,7 +1,7 @@
 """Rows of a csv or jsonl file, and the objects of a json file; numbers stay as they were written."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ from emsa_jax.data.readers.cells import name_of
 from emsa_jax.errors import InputError
 
 
-def rows(path: Path, needed: labels_csv.Needed) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json."""
+def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json. Of a jsonl
+    only `needed` and `optional` are looked at: what else an object holds may be of any kind."""
     if path.suffix.lower() != ".jsonl":
         yield from labels_csv.rows(path, needed)
         return
+    names = [name for choice in (*needed, *optional) for name in ((choice,) if isinstance(choice, str) else choice)]
     for where, entry in objects(path):
         labels_csv.check_columns(needed, list(entry), where)
-        yield where, {name: _cell(value, name, where) for name, value in entry.items()}
+        yield where, {name: _cell(entry[name], name, where) for name in names if name in entry}
 
 
 def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict[str, tuple[str, dict[str, str]]]:

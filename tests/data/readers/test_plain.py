@@ -38,7 +38,7 @@ def test_jsonl(folder):
          "end": 3604.5, "class": "happy", "concepts": {"tone": "sarcastic", "scenario": "vlogs"}, "speaker": "Ann",
          "reasoning": "She rolls her eyes.", "language": "zh"},
         {"id": 2, "mode": "valid", "audio": "/sounds/b.wav", "class": "sad", "label": None},
-        {"id": "3", "text": "words", "mode": "test", "label": None},
+        {"id": "3", "text": "words", "mode": "test", "label": None, "mine\n": [True, {}]},
     )  # fmt: skip
     assert read_samples(path, dataset="plain") == expected(folder) == read_samples(path, (-1, 1), "en")
 
