@@ -212,7 +212,7 @@ def main() -> None:
             for i, path in enumerate(media):
                 write_clip(path, lengths[i], i)
         found = {"prepare": prepare_speed(folder, media, few)}
-        found["pipeline"] = pipeline_speed(folder / "records", len(media) if args.quick else 5 * len(media))
+        found["pipeline"] = pipeline_speed(folder / "records", len(media) if args.quick else 10 * len(media))
         found["memory"] = memory(folder, records)
     found["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": platform.machine(),
                         "python": platform.python_version(), "quick": args.quick}
