@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 from transformers import WhisperFeatureExtractor
+from transformers.audio_utils import mel_filter_bank
 
-from emsa_jax.data.mel import log_mel
+from emsa_jax.data.mel import _filters, log_mel
 
 EXTRACTOR = WhisperFeatureExtractor(
     feature_size=128, sampling_rate=16000, hop_length=160, chunk_length=300, n_fft=400
 )
+
+
+def test_filters_equal_transformers():
+    theirs = mel_filter_bank(201, 128, 0.0, 8000.0, 16000, norm="slaney", mel_scale="slaney")
+    np.testing.assert_allclose(_filters(), theirs, rtol=1e-9, atol=1e-12)
 
 
 def reference(waveform):

@@ -1,10 +1,9 @@
 import csv
+import dataclasses
 import fcntl
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import av
 import numpy as np
@@ -14,6 +13,7 @@ import soundfile
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.records import MANIFEST, PrepareOptions, read_index, read_manifest
+from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
 
 OPTIONS = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)
@@ -88,16 +88,24 @@ def test_same_inputs_same_bytes_whatever_the_workers(data, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_finished_records_are_reused_or_repaired(data, tmp_path):
-    out = tmp_path / "out"
+def test_finished_records_are_reused_or_repaired(data, tmp_path, monkeypatch):
+    out, encoded = tmp_path / "out", []
+
+    def counting(tasks, options):
+        tasks = list(tasks)
+        encoded.append([sample.id for sample, _ in tasks])
+        return encode_all(tasks, options)
+
+    monkeypatch.setattr("emsa_jax.data.prepare.encode_all", counting)
     run(data, out)
     made, stamp = contents(out), os.stat(out / MANIFEST).st_mtime_ns
     run(data, out)
     assert os.stat(out / MANIFEST).st_mtime_ns == stamp
-    shard = out / "train-00000.array_record"
+    shard = out / "valid-00000.array_record"
     shard.write_bytes(shard.read_bytes()[:-100])
     run(data, out)
-    assert contents(out) == made and sorted(os.listdir(tmp_path)).count("out.old") == 0
+    assert contents(out) == made and not (tmp_path / "out.partial").exists()
+    assert encoded == [["s0", "s1", "s2", "v0", "v1", "t", "b"], ["v1", "b"]]  # what was lost, and what had no record
 
 
 def test_other_inputs_are_refused(data, tmp_path):
@@ -117,16 +125,67 @@ def test_other_inputs_are_refused(data, tmp_path):
 
 
 def test_too_many_broken_clips(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", np.zeros(100), 16000)
     (tmp_path / "b.wav").write_bytes(b"junk")
-    rows = [["a", "", 0, "train", "", "a.wav"], ["b", "", 0, "train", "", "b.wav"]]
-    rows += [["t", "text", 0, "train", "", ""]]
-    with pytest.raises(InputError, match="half or more of the 2 clips are .* the first, b: sound: "):
-        run(write_table(tmp_path, rows), tmp_path / "out")
+    rows = [[str(i), "", 0, "train", "", f"{i}.wav"] for i in range(3)] + [["b", "", 0, "train", "", "b.wav"]]
+    table = write_table(tmp_path, [*rows, ["t", "text", 0, "train", "", ""]])
+    strict = dataclasses.replace(OPTIONS, max_bad_share=0.2)
+    with pytest.raises(InputError, match="1 of the 4 clips are missing or broken, more than a share of 0.2 .* b: "):
+        run(table, tmp_path / "out", strict)
+    assert not (tmp_path / "out").exists()
+    assert run(table, tmp_path / "out", dataclasses.replace(OPTIONS, max_bad_share=0.25)).samples["train"] == 4
     rows = [[str(i), "", 0, "train", f"{i}.mp4", ""] for i in range(3)]
-    with pytest.raises(InputError, match="all of the 3 clips are .* the first, 0: there is no file"):
-        run(write_table(tmp_path, rows), tmp_path / "out")
-    assert not {"out", "out.partial"} & set(os.listdir(tmp_path))
+    with pytest.raises(InputError, match="3 of the 3 clips are .* the first, 0: there is no file"):
+        run(write_table(tmp_path, rows), tmp_path / "none")
+    with pytest.raises(InputError, match="none of the 3 samples of .* could be prepared; the first, 0: there is no"):
+        run(write_table(tmp_path, rows), tmp_path / "none", dataclasses.replace(OPTIONS, max_bad_share=1.0))
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_no_file_is_quarantined(data, tmp_path):
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop2.mp4")
+    (tmp_path / "loop2.mp4").symlink_to(tmp_path / "loop.mp4")
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "empty.mp4").touch()
+    with open(data, "a") as file:
+        file.write("loop,,0,train,loop.mp4,\npipe,,0,train,,pipe.wav\n")
+        file.write("folder,,0,train,folder.mp4,\nempty,,0,train,empty.mp4,\n")
+    manifest = run(data, tmp_path / "out", dataclasses.replace(OPTIONS, max_bad_share=0.7))
+    reasons = {q["id"]: q["reason"] for q in manifest.quarantined}
+    assert list(reasons) == ["b", "m", "loop", "pipe", "folder", "empty"]  # in the order of the samples
+    assert "symbolic links" in reasons["loop"]
+    assert "is not a file" in reasons["pipe"] and "is not a file" in reasons["folder"]
+    assert reasons["empty"].startswith("video: ")
+    assert manifest.samples == {"train": 4, "valid": 1, "test": 1}
+
+
+def test_clips_of_one_long_file(tmp_path):
+    write_video(tmp_path / "film.mp4", 12)
+    with open(tmp_path / "clips.csv", "w") as file:
+        file.write("id,text,label,mode,video,audio,start,end\n")
+        file.writelines(f"c{i},,0,train,film.mp4,,{i / 10},{i / 10 + 0.3}\n" for i in range(9))
+        file.write("late,,0,train,film.mp4,,2.0,2.5\n")
+    manifest = run(tmp_path / "clips.csv", tmp_path / "out")
+    clips = Clips(tmp_path / "out", "train")
+    assert [round(clips[i].frames[0].mean() / 20) for i in range(9)] == list(range(9))
+    assert {len(clips[i].frames) for i in range(9)} == {3}
+    assert [q["id"] for q in manifest.quarantined] == ["late"]
+    assert "the clip from 2 to 2.5 s is not within its 1.20 s" in manifest.quarantined[0]["reason"]
+
+
+def test_frames_a_second_and_lengths(data, tmp_path):
+    options = dataclasses.replace(OPTIONS, frames="fps", fps=5.0, max_frames=6)
+    manifest = prepare(
+        data, tmp_path / "out", options, (-1.0, 1.0), "en", quietly, token_length=lambda e: 100 * (1 + len(e.text))
+    )
+    assert [e.num_frames for e in read_index(tmp_path / "out", "train")] == [0, 0, 0, 4]  # 5 in the second, so 4
+    assert manifest.quantiles["frames"]["1"] == 4 and manifest.quantiles["seconds"]["1"] == pytest.approx(1.1)
+    assert manifest.quantiles["tokens"] == {
+        "0": 500, "0.25": 500, "0.5": 600, "0.75": 600, "0.9": 600, "0.95": 600, "0.99": 600, "1": 600,
+    }  # fmt: skip
+    assert manifest.boundaries == [512, 640]
 
 
 def test_two_at_once(data, tmp_path):
@@ -139,35 +198,47 @@ def test_two_at_once(data, tmp_path):
     run(data, tmp_path / "out")
 
 
-KILLED = """
-import sys
-from emsa_jax.data.records import PrepareOptions
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LIMITED = """
+import resource, sys
 from emsa_jax.data.prepare import prepare
-def slowly(items, total):
-    for n, item in enumerate(items):
-        if n == 4:
-            print("now", flush=True)
-            sys.stdin.read()
-        yield item
+from emsa_jax.data.records import PrepareOptions
+from emsa_jax.errors import InputError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 options = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)
-prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", progress=slowly)
+try:
+    prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", progress=lambda items, total: iter(items))
+except InputError as error:
+    print(error)
 """
 
 
-def test_a_killed_run_leaves_nothing_finished(data, tmp_path):
+@pytest.mark.parametrize("room", [30, 20_000, 66_000])
+def test_a_full_disk(data, tmp_path, room):
+    """No file may grow beyond `room` bytes: the first file, the journal, or a shard cannot be written."""
     out = tmp_path / "out"
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(data), str(out)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root},
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(data), str(out), str(room)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT},
     )  # fmt: skip
-    assert process.stdout.readline() == b"now\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not out.exists() and (tmp_path / "out.partial").exists()
-    with pytest.raises(InputError):
-        read_manifest(tmp_path / "out.partial")
-    time.sleep(0.1)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1, done.stderr
+    assert "cannot be written" in done.stdout and "out.partial" in done.stdout
+    assert "too large" in done.stdout or "No space left" in done.stdout
+    assert not out.exists()
+    assert not [name for name in os.listdir(tmp_path / "out.partial") if name == MANIFEST]
     run(data, out)
     run(data, tmp_path / "undisturbed")
     assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(data, tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.txt").write_text("x")
+    with pytest.raises(InputError, match="out.partial exists and is not ours"):
+        run(data, tmp_path / "out")
+    assert (tmp_path / "out.partial" / "thesis.txt").exists()
+    run(data, tmp_path / "other")
+    (tmp_path / "other.partial").mkdir()
+    (tmp_path / "other.partial" / "thesis.txt").write_text("x")
+    run(data, tmp_path / "other")
+    assert (tmp_path / "other.partial" / "thesis.txt").exists()

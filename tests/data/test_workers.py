@@ -73,6 +73,6 @@ def _workers():
 
 def test_workers_load_neither_jax_nor_torch():
     code = "import sys, emsa_jax.data.workers, emsa_jax.data.encode, emsa_jax.data.mel as m; m._filters(); "
-    code += "print([n for n in ('jax', 'torch', 'grain', 'librosa') if n in sys.modules])"
+    code += "print([n for n in ('jax', 'torch', 'grain', 'librosa', 'transformers') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soundfile
+import soxr
 
 from emsa_jax.data.media.container import (
     Broken,
@@ -41,15 +43,11 @@ def read_sound(
         if not np.isfinite(waveform).all():
             raise Broken("it holds samples that are not finite")
         if rate != SAMPLE_RATE and len(waveform):
-            import soxr
-
             waveform = soxr.resample(waveform, rate, SAMPLE_RATE, quality="HQ")
         return np.ascontiguousarray(waveform, np.float32)
 
 
 def _read_soundfile(path: str | Path, span: Span, max_seconds: float) -> tuple[np.ndarray, int]:
-    import soundfile
-
     with soundfile.SoundFile(str(path)) as file:
         rate = file.samplerate
         if not file.frames:

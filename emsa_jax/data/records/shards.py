@@ -10,37 +10,44 @@ from emsa_jax.manifest import fsync, sha256_file
 
 
 class ShardWriter:
-    """Cuts one split's records into shards; each is written under a temporary name, synced, then renamed."""
+    """Cuts one split's records into shards; each is written under a temporary name, synced, then renamed.
 
-    def __init__(self, directory: str | Path, split: str, shard_bytes: int):
+    A shard is described as a dict of name, split, records, bytes, sha256. Raises OSError where it cannot be written.
+    """
+
+    def __init__(self, directory: str | Path, split: str, shard_bytes: int, first: int = 0):
         self._directory, self._split, self._shard_bytes = Path(directory), split, shard_bytes
+        self._first = first  # number of the first shard
         self._writer, self._records, self._bytes = None, 0, 0
         self._shards: list[dict[str, Any]] = []
 
-    def add(self, record: bytes) -> None:
+    def add(self, record: bytes) -> dict[str, Any] | None:
+        """Returns the shard that is finished with this record, if one is."""
         if self._writer is None:
             self._writer = ArrayRecordWriter(f"{self._path()}.tmp", "group_size:1")
         self._writer.write(record)
         self._records += 1
         self._bytes += len(record)
-        if self._bytes >= self._shard_bytes:
-            self._finish()
+        return self.finish() if self._bytes >= self._shard_bytes else None
 
     def close(self) -> list[dict[str, Any]]:
-        """The shards written: name, split, records, bytes, sha256."""
-        if self._writer is not None:
-            self._finish()
+        """Finishes the last shard; returns all that were written."""
+        self.finish()
         return self._shards
 
-    def _path(self) -> Path:
-        return self._directory / f"{self._split}-{len(self._shards):05d}.array_record"
-
-    def _finish(self) -> None:
-        self._writer.close()
+    def finish(self) -> dict[str, Any] | None:
+        """Finishes the shard that is being written, if one is, and returns it."""
+        if self._writer is None:
+            return None
         path = self._path()
         temporary = Path(f"{path}.tmp")
+        try:
+            self._writer.close()
+        except RuntimeError as error:
+            raise OSError(f"{temporary} cannot be written: {str(error).splitlines()[0][:200]}") from error
         fsync(temporary)
         os.replace(temporary, path)
+        fsync(path.parent)
         self._shards.append(
             {
                 "name": path.name,
@@ -51,3 +58,7 @@ class ShardWriter:
             }
         )
         self._writer, self._records, self._bytes = None, 0, 0
+        return self._shards[-1]
+
+    def _path(self) -> Path:
+        return self._directory / f"{self._split}-{self._first + len(self._shards):05d}.array_record"

@@ -1,14 +1,16 @@
 """Random access to records, as `tfds.data_source` gives it: a length, and raw records by number."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from emsa_jax.data.records.manifest import read_manifest
+from emsa_jax.data.records.manifest import read_index, read_manifest
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import sha256_file
 
 
 class RecordSource:
@@ -40,6 +42,24 @@ class RecordSource:
             raise InputError(
                 f"{self._paths[shard]}: record {inner} is damaged ({_line(error)}); prepare the data again"
             ) from error
+
+
+def sound_records(directory: str | Path, inputs: str) -> dict[str, Callable[[], bytes]]:
+    """id -> how to read its record, for those of a directory made from `inputs` that lie in undamaged shards."""
+    try:
+        manifest = read_manifest(directory)
+        entries = [entry for split in SPLITS for entry in read_index(directory, split)]
+    except InputError:
+        return {}
+    found, start = {}, 0
+    for shard in manifest.files if manifest.inputs == inputs else []:
+        path = Path(directory) / shard["name"]
+        if path.is_file() and sha256_file(path) == manifest.hashes[shard["name"]]:
+            reader = _open(path, shard)
+            for inner, entry in enumerate(entries[start : start + shard["records"]]):
+                found[entry.id] = lambda reader=reader, inner=inner: reader.read([inner])[0]
+        start += shard["records"]
+    return found
 
 
 def _open(path: Path, shard: dict[str, Any]) -> ArrayRecordReader:
