@@ -89,7 +89,7 @@ def settings(name: str, source: Path, trained: Path) -> Config:
     """What each experiment changes of the embedded default."""
     config = replace(embedded(), data=str(source), cross=Dataset(), score_range=(-1.0, 1.0), language="en")
     config = replace(config, sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),
-                     grpo=replace(config.grpo, max_steps=30, prompts_per_step=16, micro_batches=2),
+                     grpo=replace(config.grpo, max_steps=60),
                      sampling=replace(config.sampling, max_completion_length=40),
                      evaluate=replace(config.evaluate, samples=0))
     if name == "video":
@@ -99,8 +99,10 @@ def settings(name: str, source: Path, trained: Path) -> Config:
     if name == "sims":
         # real sentences differ in length: two compiled prompt lengths
         return replace(config, language="zh", prompt=PromptOptions(buckets=(112, 256)))
-    optimizer = OptimizerOptions(1e-3, warmup_steps=20, schedule="constant", b2=0.98, weight_decay=0.1)
-    return replace(config, sft=replace(config.sft, optimizer=optimizer))
+    # two thirds of the clips are negative, and UAR counts classes alike: polarities are balanced
+    optimizer = OptimizerOptions(5e-4, warmup_steps=40, schedule="constant", b2=0.98, weight_decay=0.2)
+    return replace(config, sft=replace(config.sft, optimizer=optimizer, balance=True),
+                   grpo=replace(config.grpo, balance=True))
 
 
 def main() -> None:

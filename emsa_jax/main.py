@@ -39,10 +39,13 @@ def main(argv: list[str]) -> None:
         return inspect(from_config_dict(InspectOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
+    from emsa_jax.jobs.prepare import prepare_records
     from emsa_jax.jobs.programs import keep_compiled
     from emsa_jax.jobs.run import open_run
 
     config = from_config_dict(Config, _CONFIG.value)
+    if config.out:  # records alone, which many runs may share
+        return prepare_records(config)
     check_inputs(config)
     with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers")) as run:
         keep_compiled(run.path("compilation_cache"))

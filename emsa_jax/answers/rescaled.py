@@ -24,14 +24,14 @@ class Rescaled:
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """An answer in the taught range to a score in the data's."""
-        return self.format.write(polarity, think, _carry(score, self.score_range, self.format.score_range))
+        return self.format.write(polarity, think, carry(score, self.score_range, self.format.score_range))
 
     def parse(self, text: str) -> Parsed:
         """Reads an answer in the taught range; the score is in the data's."""
         parsed = self.format.parse(text)
         if parsed.score is None:
             return parsed
-        return replace(parsed, score=_carry(parsed.score, self.format.score_range, self.score_range))
+        return replace(parsed, score=carry(parsed.score, self.format.score_range, self.score_range))
 
     def hint(self, polarity: str) -> str:
         """The inner format's."""
@@ -42,6 +42,7 @@ class Rescaled:
         return self.format.instruction(language, has_video, has_audio, has_text)
 
 
-def _carry(score: float, source: tuple[float, float], target: tuple[float, float]) -> float:
+def carry(score: float, source: tuple[float, float], target: tuple[float, float]) -> float:
+    """A score of one range in another: each side of zero in proportion."""
     side = score > 0
     return score / source[side] * target[side] if source[side] else 0.0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from emsa_jax import manifest
 from emsa_jax.config import digest
+from emsa_jax.data.facts import FACTS
 from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config, Dataset
@@ -19,7 +20,7 @@ def datasets(config: Config) -> dict[str, Dataset]:
     """The run's data sets by role: "train", and "cross" where there is one."""
     if not config.data:
         raise InputError("config.data: name a data set: a directory, a csv, or puppets:en")
-    return {"train": config.dataset} | ({"cross": config.cross} if config.cross.data else {})
+    return {"train": config.train_set} | ({"cross": config.cross} if config.cross.data else {})
 
 
 def records_dir(run: Run, config: Config, name: str) -> Path:
@@ -61,9 +62,10 @@ def is_prepared(path: Path) -> bool:
 
 
 def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
-    """(score_range, language) of a data set; the puppets know their own."""
+    """(score_range, language) of a data set, as given or its own."""
     known = PUPPETS.get(dataset.data, dataset)
-    return known.score_range, known.language
+    facts = FACTS[dataset.reader or "plain"]
+    return tuple(known.score_range or facts.score_range), known.language or facts.language
 
 
 def puppet_dir(run: Run, name: str) -> Path:

@@ -1,6 +1,7 @@
 """A data set as jobs use it: its records, its prompts, and the order of its batches."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.rescaled import Rescaled
+from emsa_jax.data.mixture import Part
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.plan import Plan
 from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
+from emsa_jax.data.views import MODALITIES, view
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config
 from emsa_jax.policy.checkpoint import Checkpoint
@@ -30,8 +33,9 @@ class Split:
     prompter: Prompter
     entries: Sequence[Entry]
     lengths: np.ndarray
-    source: Clips
+    source: Sequence
     order: np.ndarray
+    parts: tuple[Part, ...] = ()  # of a mixture
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,7 +66,7 @@ class Split:
 
     def plan(self, batch_size: int, seed: int, drop_remainder: bool) -> Plan:
         """The order of the batches."""
-        return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder)
+        return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder, self.parts)
 
 
 def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str, max_clips: int = 0,
@@ -85,3 +89,11 @@ def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str
     chosen = [entries[i] for i in order]
     lengths = np.array([prompter.length(entry) for entry in chosen])
     return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
+
+
+def shown(config: Config):
+    """What of a clip is shown while learning, as `pipeline.batches` wants it; None for all of it."""
+    drops = (config.view.drop_text, config.view.drop_audio, config.view.drop_video)
+    if not any(drops) and len(config.view.keep) == len(MODALITIES):
+        return None
+    return functools.partial(view, options=config.view, seed=config.seed)

@@ -15,10 +15,11 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import judge, texts_of
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.console import progress
-from emsa_jax.jobs.datasets import Split, open_split
+from emsa_jax.jobs.datasets import Split, shown
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.grpo_log import Rollout, step_metrics, write_samples
 from emsa_jax.jobs.grpo_programs import compile_step
+from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
@@ -48,7 +49,7 @@ def grpo(run: Run, config: Config) -> None:
     fresh = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     adapter = fresh if reference is None else jax.tree.map(jnp.copy, reference)
 
-    train = open_split(config, records_dir(run, config, "train"), checkpoint, "train")
+    train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
@@ -70,7 +71,7 @@ def grpo(run: Run, config: Config) -> None:
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
     judging = functools.partial(judge, train.prompter.format, options=config.reward,
                                 plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
-    stream = batches(train, plan, first, total)
+    stream = batches(train, plan, first, total, view=shown(config))
     with progress(total, "grpo", first) as advance:
         for step, clips in stream:
             begun = time.monotonic()

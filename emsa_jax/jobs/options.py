@@ -4,7 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emsa_jax.data.readers import READERS
 from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.views import ViewOptions
 from emsa_jax.errors import InputError
 from emsa_jax.learning.advantages import AdvOptions
 from emsa_jax.learning.losses import LossOptions
@@ -22,13 +24,45 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 @dataclass(frozen=True)
 class Dataset:
     """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
-    ("puppets:en", "puppets:zh"); "" for none. asked_as: in its own language and score range, or in those of the
+    ("puppets:en", "puppets:zh"); "" for none. reader: a name of docs/data_sets.md, "" to go by the layout.
+    score_range, language: (), "" for the set's own. asked_as: in its own language and score range, or in those of the
     training set, scores carried over into its own."""
 
     data: str = ""
-    score_range: tuple[float, float] = (-1.0, 1.0)
-    language: str = "en"
+    score_range: tuple[float, ...] = ()
+    language: str = ""
     asked_as: Literal["own", "train"] = "own"
+    reader: str = ""
+
+    def __post_init__(self) -> None:
+        if self.score_range and not (len(self.score_range) == 2 and self.score_range[0] < self.score_range[1]):
+            raise InputError(f"score_range must be two numbers that rise, not {self.score_range}")
+        if self.reader and self.reader not in READERS:
+            raise InputError(f"dataset {self.reader!r} is none of {', '.join(READERS)}")
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """unlabelled: read the parts of a data set that carry no label too, into train. split: of samples whose source
+    states none. valid_share: of a source without a valid part, the share of train to become it, by the ids' hashes."""
+
+    unlabelled: bool = False
+    split: Literal["train", "valid", "test"] = "train"
+    valid_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """Other sets to train on beside `data`. data: directories of records. weights: shares of the clips, `data`'s own
+    first; () for shares in proportion to size."""
+
+    data: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.weights) != 1 + len(self.data):
+            raise InputError(f"mix.weights: {len(self.weights)} weights for {1 + len(self.data)} sets; the first is "
+                             "that of config.data itself")
 
 
 @dataclass(frozen=True)
@@ -159,14 +193,24 @@ class ExportOptions:
 @dataclass(frozen=True)
 class Config:
     """A run. policy: a checkpoint directory or "tiny". adapter: a PEFT directory to start from. traces: a teacher's
-    traces (default: traces.jsonl beside the data). cross: a second domain, for evaluation alone."""
+    traces (default: traces.jsonl beside the data). cross: a second domain, for evaluation alone.
+
+    dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
+    them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
+    never to be shown is switched off in `prompt`."""
 
     stages: tuple[str, ...] = STAGES
     policy: str = "tiny"
     adapter: str = ""
     data: str = "puppets:en"
-    score_range: tuple[float, float] = (-1.0, 1.0)
-    language: str = "en"
+    dataset: str = ""
+    source: str = ""
+    out: str = ""
+    read: ReadingOptions = ReadingOptions()
+    mix: MixOptions = MixOptions()
+    view: ViewOptions = ViewOptions()
+    score_range: tuple[float, ...] = ()
+    language: str = ""
     traces: str = ""
     cross: Dataset = Dataset()
     format: Literal["dc", "label_only"] = "dc"
@@ -198,8 +242,13 @@ class Config:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
-        if not self.score_range[0] < self.score_range[1]:
-            raise InputError(f"score_range must rise, not {self.score_range}")
+        if bool(self.source) != bool(self.out):
+            raise InputError("source and out go together: raw data, and the directory of records to make of them")
+        if self.out and self.stages != ("prepare",):
+            raise InputError("out: only configs/prepare.py makes a directory of records; name one as data")
+        if self.mix.data and (self.sft.balance or self.grpo.balance):
+            raise InputError("mix.data: a mixture cannot be balanced too; choose mix.weights instead")
+        self.train_set  # noqa: B018 (looks at its fields)
 
     def _check_hints(self) -> None:
         """What would else be noticed only after the cold start."""
@@ -214,6 +263,6 @@ class Config:
                              "hint.polarity_nll")
 
     @property
-    def dataset(self) -> Dataset:
-        """The data set that is trained on."""
-        return Dataset(self.data, self.score_range, self.language)
+    def train_set(self) -> Dataset:
+        """The data set that is trained on, or prepared."""
+        return Dataset(self.source or self.data, self.score_range, self.language, reader=self.dataset)

@@ -37,9 +37,10 @@ from emsa_jax.rewards.plugins import load_plugins
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
-    "sft": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "sft", "evaluate", "adapter"),
-    "grpo": ("seed", "dtype", "format", "prompt", "labels", "lora", "sampling", "reward", "hint", "adv", "loss",
-             "grpo"),
+    "sft": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "sft",
+            "evaluate", "adapter"),
+    "grpo": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "hint", "adv",
+             "loss", "grpo"),
     "export": ("export", "adapter"),
 }
 
@@ -52,6 +53,8 @@ def check_inputs(config: Config) -> None:
             _check_splits(config, role, dataset)
     if stages & {"sft", "grpo", "evaluate"}:
         load_plugins(config.reward.plugins)
+    for directory in config.mix.data:
+        read_manifest(directory)
     if stages - {"prepare", "report"} and config.policy != "tiny":
         policy = open_checkpoint(policy_dir(None, config), weights=False)
         if config.adapter:
@@ -63,7 +66,7 @@ def check_inputs(config: Config) -> None:
 
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
     """Raises InputError if a stage will find no clips of a split it needs, or labels that no metric is made for."""
-    labelled, score_range = check_data(dataset)
+    labelled, score_range = check_data(dataset, config.read)
     for stage, split in _splits_read(config, role):
         if split not in labelled:
             raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
@@ -125,7 +128,8 @@ def _inputs(run: Run, config: Config, stage: str) -> str:
 
 
 def _records(run: Run, config: Config) -> str:
-    return read_manifest(records_dir(run, config, "train")).digest
+    every = (records_dir(run, config, "train"), *config.mix.data)
+    return digest([read_manifest(directory).digest for directory in every])
 
 
 _STAGES: dict[str, tuple[Callable[[Run, Config], None], Callable[[Run], list[Path]]]] = {

@@ -1,4 +1,7 @@
-"""The first stage: makes the embedded world and tiny where they are asked for, and prepares every data set."""
+"""Preparing: as the first stage of a run, and as a job of its own that makes a directory of records.
+
+The stage also makes the embedded world and tiny where they are asked for.
+"""
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,17 +9,21 @@ from pathlib import Path
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.prompts import messages
 from emsa_jax.answers.traces import read_traces
+from emsa_jax.config import to_dict
+from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, puppet_dir
+from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir
 from emsa_jax.jobs.console import progress, say
-from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.options import Config, Dataset, ReadingOptions
 from emsa_jax.jobs.run import Run
+from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
+from emsa_jax.rollout.prompts import Prompter
 
 
 def prepare_all(run: Run, config: Config) -> None:
@@ -25,13 +32,29 @@ def prepare_all(run: Run, config: Config) -> None:
         source = _source(run, config, dataset)
         if not is_prepared(source):
             out = run.path("records", name)
-            manifest = prepare(source, out, config.prepare, *labels_of(dataset), progress=_progress)
+            manifest = prepare(source, out, config.prepare, *labels_of(dataset), _progress, dataset.reader,
+                               **to_dict(config.read))
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
         make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
 
 
-def check_data(dataset: Dataset) -> tuple[dict[str, bool], tuple[float, float]]:
+def prepare_records(config: Config) -> None:
+    """Makes `config.out` of `config.source`. With a policy's directory as config.policy, the manifest also tells
+    how long its prompts are, and which buckets they would go into."""
+    for line in describe(config.dataset) if config.dataset else ():
+        say(line)
+    score_range, language = labels_of(config.train_set)
+    token_length = None
+    if config.policy != "tiny":
+        checkpoint = open_checkpoint(policy_dir(None, config), weights=False)
+        token_length = Prompter(checkpoint, make_format(config.format, score_range), config.prompt).length
+    manifest = prepare(config.source, config.out, config.prepare, score_range, language, _progress, config.dataset,
+                       token_length, **to_dict(config.read))
+    _tell(config.out, manifest)
+
+
+def check_data(dataset: Dataset, read: ReadingOptions) -> tuple[dict[str, bool], tuple[float, float]]:
     """(split -> whether clips of it have labels, score range) of a data set; splits without clips are left out.
 
     Raises InputError for one that cannot be used: an unknown domain, a bad path or table of labels."""
@@ -39,12 +62,12 @@ def check_data(dataset: Dataset) -> tuple[dict[str, bool], tuple[float, float]]:
         if dataset.data not in PUPPETS:
             raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
         return dict.fromkeys(SPLITS, True), labels_of(dataset)[0]
-    score_range = dataset.score_range
+    score_range, language = labels_of(dataset)
     if is_prepared(Path(dataset.data)):
         score_range = read_manifest(dataset.data).score_range
         clips = [entry for split in SPLITS for entry in read_index(dataset.data, split)]
     else:
-        clips = read_samples(dataset.data, score_range, dataset.language)
+        clips = read_samples(dataset.data, score_range, language, dataset.reader, **to_dict(read))
     labelled: dict[str, bool] = {}
     for clip in clips:
         labelled[clip.split] = labelled.get(clip.split, False) or clip.score is not None
@@ -90,10 +113,11 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
     texts: list[str] = []
     for dataset in datasets(config).values():
         score_range, language = labels_of(dataset)
-        asked = labels_of(config.dataset) if dataset.asked_as == "train" else (score_range, language)
+        asked = labels_of(config.train_set) if dataset.asked_as == "train" else (score_range, language)
         format = make_format(config.format, asked[0])
         source = _source(run, config, dataset)
-        samples = [] if is_prepared(source) else read_samples(source, score_range, language)
+        samples = [] if is_prepared(source) else read_samples(source, score_range, language, dataset.reader,
+                                                                   **to_dict(config.read))
         for sample in samples:
             chat = messages(format, sample.text, asked[1], bool(sample.video), bool(sample.audio or sample.video))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]

@@ -14,12 +14,12 @@ from emsa_jax.answers.traces import Trace, filter_traces, read_traces
 from emsa_jax.config import digest
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
-from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import abstract_inputs, compile_answers, judge, predict
 from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weights_print
 from emsa_jax.jobs.console import progress, say
-from emsa_jax.jobs.datasets import Split, open_split
+from emsa_jax.jobs.datasets import Split, open_split, shown
+from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
@@ -42,7 +42,7 @@ def sft(run: Run, config: Config) -> None:
     checkpoint = open_checkpoint(policy_dir(run, config), config.dtype)
     records = records_dir(run, config, "train")
     traces = kept_traces(config, records, traces_file(run, config), checkpoint)
-    train = open_split(config, records, checkpoint, "train", ids=set(traces))
+    train = open_train(config, records, checkpoint, set(traces))
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
@@ -94,7 +94,7 @@ def sft(run: Run, config: Config) -> None:
         checkpoints.save(step, {"state": state, "best": best, "best_reward": jnp.float32(best_reward)},
                          meta | identity | {"misses": misses})
 
-    stream = batches(train, plan, first, total)
+    stream = batches(train, plan, first, total, view=shown(config))
     with progress(total, "cold start", first) as advance:
         for step, clips in () if meta["stopped"] else stream:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches)
@@ -122,10 +122,9 @@ def sft(run: Run, config: Config) -> None:
 
 def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
-    entries = read_index(records, "train")
-    scores = {entry.id: entry.score for entry in entries}
-    format = open_split(config, records, checkpoint, "train").prompter.format
-    kept, rejected = filter_traces(read_traces(path), scores, format, config.labels.neutral_eps)
+    train = open_train(config, records, checkpoint)
+    scores = {entry.id: entry.score for entry in train.entries}
+    kept, rejected = filter_traces(read_traces(path), scores, train.prompter.format, config.labels.neutral_eps)
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
     say(f"traces: {len(kept)} kept, {len(rejected)} dropped"
         + "".join(f"; {count}: {why}" for why, count in reasons.items()))

@@ -25,8 +25,8 @@ ROLLOUT, HINT, PREFIX, EVALUATION = range(4)  # uses of noise: never the same fo
 class SamplingOptions:
     """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest.
 
-    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither changes the
-    log-probabilities that are reported."""
+    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither
+    changes the log-probabilities that are reported."""
 
     temperature: float = 1.0
     top_k: int = 0
