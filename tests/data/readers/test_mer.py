@@ -34,6 +34,20 @@ def test_mer2023_as_released(folder):
     ]
 
 
+def test_a_clip_in_two_folders_and_a_folder_that_may_not_be_read(folder, monkeypatch):
+    folder.csv("train-label.csv", "name,discrete", ["a", "sad"])
+    folder.clip("train/a.avi")
+    first = folder.clip("video/a.mp4")
+    assert read_samples(folder.root, dataset="mer2023")[0].video == first
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", refuse)
+    with pytest.raises(InputError, match="video cannot be read: Permission denied"):
+        read_samples(folder.root, dataset="mer2023")
+
+
 def test_mer2025_track_1(folder):
     folder.csv("track1_train_disdim.csv", "name,discrete,valence", ["a", "angry", ""])
     folder.csv("track1_test_dis.csv", "name,discrete", ["b", "sad"])

@@ -77,6 +77,7 @@ GOOD = {"id": "a", "text": "x", "label": "0", "mode": "train"}
         ({"video": "a\0.mp4"}, "line 1: video contains a NUL or half a character"),
         ({"text": True}, "line 1: text must be a text or a number"),
         ({"label": "0.5.1"}, "line 1: label '0.5.1' is not a number"),
+        ({"label": float("nan")}, "line 1: label 'NaN' is not a number"),
         ({"text": " "}, "line 1: text, video and audio are all empty"),
     ],
 )
