@@ -14,7 +14,7 @@ from emsa_jax.data.media import Broken
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import MANIFEST, SCHEMA, Entry, Manifest, PrepareOptions, read_manifest, verify
 from emsa_jax.data.records.outcomes import Outcomes
-from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.seal import seal, tell_tokens
 from emsa_jax.data.records.source import sound_records
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.data.sources import inputs_hash, source_hashes
@@ -61,7 +61,7 @@ def prepare(
     content = {k: v for k, v in asdict(options).items() if k not in _NOT_CONTENT}
     inputs = inputs_hash(samples, sources, [SCHEMA, dataset, list(map(float, score_range)), content])
     if (made := _reusable(out_dir, inputs)) is not None:
-        return made
+        return made if token_length is None else tell_tokens(out_dir, made, token_length)
 
     clips = sum(bool(s.video or s.audio) for s in samples)
     missing = {id: str(reason) for id, reason in sources.items() if isinstance(reason, Broken)}

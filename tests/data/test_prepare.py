@@ -186,6 +186,11 @@ def test_frames_a_second_and_lengths(data, tmp_path):
         "0": 500, "0.25": 500, "0.5": 600, "0.75": 600, "0.9": 600, "0.95": 600, "0.99": 600, "1": 600,
     }  # fmt: skip
     assert manifest.boundaries == [512, 640]
+    longer = prepare(
+        data, tmp_path / "out", options, (-1.0, 1.0), "en", quietly, token_length=lambda e: 2000
+    )  # another policy's prompts: the records stay
+    assert longer.boundaries == [2048] and longer == read_manifest(tmp_path / "out")
+    assert longer.digest == manifest.digest
 
 
 def test_two_at_once(data, tmp_path):

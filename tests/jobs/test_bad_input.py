@@ -48,7 +48,8 @@ def refused(world, monkeypatch, capfd):
         forget_flags()
         assert exit.value.code == 2
         out, error = capfd.readouterr()
-        assert re.fullmatch(r"error: [^\n]+\n", error) and "Traceback" not in error, error
+        progress, error = re.fullmatch(r"((?:prepare [^\n]*\n)*)(.*)", error, re.DOTALL).groups()
+        assert re.fullmatch(r"error: [^\n]+\n", error) and "Traceback" not in error, progress + error
         assert {name: data for name, data in snapshot(world).items() if not name.startswith(left)} == before
         return error
     return start
@@ -84,7 +85,7 @@ LINES = {
     "a word for a switch": (["--config.prompt.video=perhaps"], r"config\.prompt\.video=perhaps"),
     "not a choice": (["--config.loss.kind=ppo"], r"config\.loss\.kind must be 'grpo', .*'ppo'"),
     "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),
-    "one value for two": (["--config.score_range=3"], r"config\.score_range must have 2 values"),
+    "one value for two": (["--config.score_range=3"], r"score_range must be two numbers that rise"),
     "a value for a group": (["--config.sft=3"], r"config\.sft=3"),
     "unknown stage": (["--config.stages=train"], r"stages: 'train' is none of prepare, sft"),
     "nothing in a batch": (["--config.sft.batch_size=0"], "sft.*batch_size must be at least 1"),
@@ -153,7 +154,7 @@ def test_tables_of_labels(refused, world, name):
 
 def test_all_clips_are_missing(refused, world):
     table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
-    assert "all of the 5 clips are missing or broken; the first, c0" in refused(left="run/")
+    assert "5 of the 5 clips are missing or broken, more than a share of 0.5 (max_bad_share); the first, c0" in refused(left="run/")
     assert not (world / "run" / "records" / "train").exists()
 
 

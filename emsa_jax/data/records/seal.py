@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from emsa_jax.data.lengths import bucket_boundaries, quantiles
-from emsa_jax.data.records.manifest import INDEX, MANIFEST, Manifest, digest
+from emsa_jax.data.records.manifest import INDEX, MANIFEST, Manifest, digest, read_index
 from emsa_jax.data.records.options import PrepareOptions
 from emsa_jax.data.records.record import SCHEMA, Entry
 from emsa_jax.data.sample import SPLITS
@@ -43,8 +43,6 @@ def seal(
         "mel_frames": [e.mel_frames for e in entries],
         "seconds": [e.seconds for e in entries],
     }
-    if token_length is not None:
-        lengths["tokens"] = [token_length(e) for e in entries]
     manifest = Manifest(
         schema=SCHEMA,
         dataset=dataset,
@@ -58,7 +56,7 @@ def seal(
         hashes=hashes,
         digest=digest(hashes),
         quantiles={name: quantiles(values) for name, values in lengths.items()},
-        boundaries=bucket_boundaries(lengths["tokens"]) if "tokens" in lengths else [],
+        boundaries=[],
         max_frames=max(lengths["frames"]),
         max_pixels=max(e.height * e.width * (e.num_frames > 0) for e in entries),
         max_mel_frames=max(lengths["mel_frames"]),
@@ -66,9 +64,28 @@ def seal(
         mean_text_length=sum(text) / len(text),
         software={name: metadata.version(name) for name in _SOFTWARE},
     )
+    if token_length is not None:
+        manifest = _with_tokens(manifest, [token_length(e) for e in entries])
+    _write_manifest(directory, manifest)
+    return manifest
+
+
+def tell_tokens(directory: str | Path, manifest: Manifest, token_length: Callable[[Entry], int]) -> Manifest:
+    """The manifest of finished records with these token lengths, written anew where it had others or none."""
+    told = _with_tokens(manifest, [token_length(e) for split in SPLITS for e in read_index(directory, split)])
+    if told != manifest:
+        _write_manifest(directory, told)
+    return told
+
+
+def _with_tokens(manifest: Manifest, tokens: Sequence[int]) -> Manifest:
+    told = {**manifest.quantiles, "tokens": quantiles(tokens)}
+    return replace(manifest, quantiles=told, boundaries=bucket_boundaries(tokens))
+
+
+def _write_manifest(directory: str | Path, manifest: Manifest) -> None:
     content = json.dumps(asdict(manifest), ensure_ascii=False, indent=1, allow_nan=False)
     write_atomic(Path(directory) / MANIFEST, content.encode() + b"\n")
-    return manifest
 
 
 def _write_index(directory: str | Path, entries: Iterable[Entry]) -> str:
