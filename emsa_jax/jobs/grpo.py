@@ -73,6 +73,7 @@ def grpo(run: Run, config: Config) -> None:
                                 plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
     stream = batches(train, plan, first, total, view=shown(config))
     with progress(total, "grpo", first) as advance:
+        asked = time.monotonic()
         for step, clips in stream:
             begun = time.monotonic()
             bucket = boundary_at(plan, step)
@@ -91,12 +92,14 @@ def grpo(run: Run, config: Config) -> None:
             values = step_metrics(rollout, batch, jax.device_get(logged | on_policy), config)
             log.write(now, values | {
                 "learning_rate": float(rates[now * options.num_iterations - 1]),
-                "epoch": now / plan.batches_per_epoch, "step_time": time.monotonic() - begun})
+                "epoch": now / plan.batches_per_epoch,
+                "step_time": time.monotonic() - begun, "data_time": begun - asked})  # seconds; the latter spent waiting
             write_samples(run.path("grpo", "completions"), now, rollout, clips, options.samples)
             advance(note=f"reward {values['reward']:.2f}  hard {values['hint/trigger_rate']:.0%}  "
                          f"kl {values.get('kl', 0):.3f}")
             if now % options.save_every == 0 or now == total:
                 checkpoints.save(now, state, meta | identity)
+            asked = time.monotonic()
     stream.close()
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 

@@ -154,7 +154,8 @@ def test_tables_of_labels(refused, world, name):
 
 def test_all_clips_are_missing(refused, world):
     table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
-    assert "5 of the 5 clips are missing or broken, more than a share of 0.5 (max_bad_share); the first, c0" in refused(left="run/")
+    message = "5 of the 5 clips are missing or broken, more than a share of 0.5 (max_bad_share); the first, c0"
+    assert message in refused(left="run/")
     assert not (world / "run" / "records" / "train").exists()
 
 

@@ -18,7 +18,7 @@ LONG = ("puppets/en.part", "records/train.partial", "policy.part", "sft update",
         "evaluate greedy", "evaluate sampled", "export write")
 PATHS = tuple(phase for phase in LONG if "/" in phase or "." in phase)
 MANY = ("sft update", "evaluate greedy", "evaluate sampled", "export write")  # come more than once however it goes
-CLOCKS = ("time", "step_time", "hint/extra_gen_time")
+CLOCKS = ("time", "step_time", "data_time", "hint/extra_gen_time")
 
 
 def test_killed_and_started_again(mini, tmp_path):

@@ -70,6 +70,7 @@ def test_metrics_have_the_usual_names(mini):
     assert all(row["reward_std"] > 0 and row["grad_norm"] > 1e-3 for row in rows)
     assert 0 < sum(row["hint/trigger_rate"] for row in rows) < len(rows)
     assert rows[-1]["kl"] > 0
+    assert all(row["step_time"] > row["data_time"] >= 0 for row in rows)
 
 
 def test_every_clip_has_a_prediction(mini):
