@@ -1,6 +1,7 @@
 """Encodings, separators, quoting and links: what label files do to readers."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -70,6 +71,12 @@ def test_lines_inside_quotes_are_counted(folder):
         read_samples(path)
 
 
+def test_a_complaint_is_one_line_whatever_the_names(folder):
+    with pytest.raises(InputError, match="must name the columns .it reads: id,my text,label") as caught:
+        read_samples(folder.text("texts.csv", '"id","my\n\ntext",label,mode\n'))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_column_twice(folder):
     with pytest.raises(InputError, match="names a column twice: id,text,text,label,mode"):
         read_samples(folder.text("texts.csv", "id,text,text,label,mode\n"))
@@ -102,10 +109,12 @@ def test_names_too_long_for_a_file_are_left_to_prepare(folder):
 
 
 def test_a_part_of_train_for_validation(folder):
-    rows = [[f"clip {i}", "x", "0", "train"] for i in range(200)] + [["t", "x", "0", "test"]]
+    rows = [[f"clip {i}", "x", "0", "train"] for i in range(200)]
+    rows += [[f"test {i}", "x", "0", "test"] for i in range(50)]
     path = folder.csv("texts.csv", HEADER, *rows)
     splits = {s.id: s.split for s in read_samples(path, valid_share=0.2)}
-    assert 25 <= sum(split == "valid" for split in splits.values()) <= 55 and splits["t"] == "test"
+    counts = Counter(splits.values())
+    assert 25 <= counts["valid"] <= 55 and counts["test"] == 50
     folder.csv("texts.csv", HEADER, *rows[:100])
     fewer = {s.id: s.split for s in read_samples(path, valid_share=0.2)}
     assert fewer == {id_: splits[id_] for id_ in fewer}  # a clip's part does not depend on the others
