@@ -32,7 +32,7 @@ $(PY):
 	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install pip; }
 
 $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
-	@echo "installing what training needs into $(VENV) (no torch)"
+	@echo "installing what training needs into $(VENV) (no torch); it takes some minutes"
 	$(PIP) install -r requirements.txt -e .$(if $(EXTRA),[$(EXTRA)])
 	@touch $@
 

@@ -34,7 +34,9 @@ def read_traces(path) -> list[Trace]:
         with open(path, encoding="utf-8-sig") as file:
             lines = file.read().split("\n")  # not splitlines(): JSON strings may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read traces: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot read traces: {reason}; name their file as config.traces, or leave sft out of "
+                         "stages") from error
     traces, first_seen = [], {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -67,7 +67,8 @@ class Plan:
             raise ValueError(f"{len(self.lengths)} lengths for parts of {[p.num_records for p in self.parts]}")
         if not self.batches_per_epoch:
             raise InputError(
-                f"{len(self.lengths)} clips make no batch of {self.batch_size}; lower it or add clips"
+                f"{len(self.lengths)} clips make no batch of {self.batch_size}; lower sft.batch_size or "
+                "grpo.prompts_per_step, or add clips"
             )
 
     @cached_property

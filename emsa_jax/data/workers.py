@@ -5,6 +5,7 @@ speaks length-prefixed msgpack over its pipes: one task in, one answer out. As a
 time, its death says which clip it was.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -152,11 +153,9 @@ def _serve() -> None:
         except MemoryError:
             answer = {"broken": "it does not fit into memory"}
         signal.setitimer(signal.ITIMER_REAL, 0)
-        try:
-            _write(answers, answer)
-        except BrokenPipeError:
-            break
+        _write(answers, answer)
 
 
 if __name__ == "__main__":
-    _serve()
+    with contextlib.suppress(BrokenPipeError):  # the parent has been killed
+        _serve()

@@ -20,7 +20,9 @@ def datasets(config: Config) -> dict[str, Dataset]:
     """The run's data sets by role: "train", and "cross" where there is one."""
     if not config.data:
         raise InputError("config.data: name a data set: a directory, a csv, or puppets:en")
-    return {"train": config.train_set} | ({"cross": config.cross} if config.cross.data else {})
+    # the puppets' other domain is a second domain of puppets alone, not of a user's own clips
+    other = config.cross.data and (config.cross.data not in PUPPETS or config.data in PUPPETS)
+    return {"train": config.train_set} | ({"cross": config.cross} if other else {})
 
 
 def records_dir(run: Run, config: Config, name: str) -> Path:

@@ -14,8 +14,8 @@ from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import read_index, read_manifest
-from emsa_jax.data.sample import SPLITS
+from emsa_jax.data.records import Entry, read_index, read_manifest
+from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir
 from emsa_jax.jobs.console import progress, say
@@ -42,7 +42,7 @@ def prepare_all(run: Run, config: Config) -> None:
 def prepare_records(config: Config) -> None:
     """Makes `config.out` of `config.source`. With a policy's directory as config.policy, the manifest also tells
     how long its prompts are, and which buckets they would go into."""
-    for line in describe(config.dataset) if config.dataset else ():
+    for line in describe(config.dataset) if config.dataset not in ("", "plain") else ():
         say(line)
     score_range, language = labels_of(config.train_set)
     token_length = None
@@ -116,15 +116,27 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
         asked = labels_of(config.train_set) if dataset.asked_as == "train" else (score_range, language)
         format = make_format(config.format, asked[0])
         source = _source(run, config, dataset)
-        samples = [] if is_prepared(source) else read_samples(source, score_range, language, dataset.reader,
-                                                                   **to_dict(config.read))
-        for sample in samples:
-            chat = messages(format, sample.text, asked[1], bool(sample.video), bool(sample.audio or sample.video))
+        for sample in _clips(source, dataset, config):
+            language = asked[1] if dataset.asked_as == "train" else sample.language
+            chat = messages(format, sample.text, language, *_media(sample))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
         if traces.exists() and config.format == "dc":
             texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
                       for t in read_traces(traces)]
     if not texts:
-        raise InputError("policy: tiny learns its tokenizer from raw data, but only prepared records are given")
+        raise InputError("policy: tiny learns its tokenizer from the data's texts, and there are none")
     return texts
+
+
+def _clips(source: Path, dataset: Dataset, config: Config) -> list[Sample | Entry]:
+    if is_prepared(source):
+        return [entry for split in SPLITS for entry in read_index(source, split)]
+    return read_samples(source, *labels_of(dataset), dataset.reader, **to_dict(config.read))
+
+
+def _media(clip: Sample | Entry) -> tuple[bool, bool]:
+    """Whether a clip has frames, and sound; of raw ones, as far as it can be told."""
+    if isinstance(clip, Entry):
+        return clip.num_frames > 0, clip.mel_frames > 0
+    return bool(clip.video), bool(clip.audio or clip.video)

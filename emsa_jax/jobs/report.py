@@ -41,9 +41,10 @@ def report(run: Run, config: Config) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
-    for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"), ("curves", "tensorboard --logdir"),
+    for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"),
+                       ("curves (pip install tensorboard)", "tensorboard --logdir"),
                        ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
-        where = f"{path} {run.path('tensorboard')}" if what == "curves" else run.path(path)
+        where = f"{path} {run.path('tensorboard')}" if what.startswith("curves") else run.path(path)
         say(f"{what}: {where}")
 
 

@@ -137,7 +137,7 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
             if not ignored and old.get(name, "absent") != new.get(name, "absent"):
                 raise InputError(
                     f"{workdir} belongs to a run with config.{name} = {old.get(name, 'absent')!r}, not "
-                    f"{new.get(name, 'absent')!r}; set it back, or choose another --workdir")
+                    f"{new.get(name, 'absent')!r}; set it back, remove this directory, or choose another --workdir")
     if before != config:
         _write_json(path, config)
 

@@ -143,6 +143,22 @@ def test_too_many_broken_clips(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_what_was_begun_with_other_options_is_begun_anew(data, tmp_path):
+    def stopping(items, total):
+        for number, item in enumerate(items):
+            if isinstance(item, tuple) and number == 5:  # a clip that is decoded, not a file that is hashed
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, tmp_path / "out", OPTIONS, (-1.0, 1.0), "en", stopping)
+    assert (tmp_path / "out.partial").exists() and not (tmp_path / "out").exists()
+    other = dataclasses.replace(OPTIONS, num_frames=3)
+    run(data, tmp_path / "out", other)
+    run(data, tmp_path / "fresh", other)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
 def test_what_is_no_file_is_quarantined(data, tmp_path):
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop2.mp4")
     (tmp_path / "loop2.mp4").symlink_to(tmp_path / "loop.mp4")

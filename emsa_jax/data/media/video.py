@@ -26,7 +26,7 @@ from emsa_jax.data.resize import resize, smart_resize
 
 _MISSING_SHARE = 0.02  # of the frames or seconds that a container promises; edit lists and delays explain as much
 _MISSING_SECONDS = 0.25
-_HIDDEN_SHARE = 0.1  # of packets that show no frame, as VP8 and old AVI files have them; in mp4 each shows one
+_HIDDEN_SHARE = 0.1  # of packets that show no frame, as VP8 and old AVI files have them; elsewhere each shows one
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _promised(path: str | Path, span: Span, max_seconds: float) -> _Shown:
         if not ticks:
             raise Broken(f"{span} has no frames" if span.start or span.end else "it has no frames")
         still = 1 / stream.average_rate if stream.average_rate else Fraction(1)
-        return _Shown(sorted(ticks), stream.time_base, still, 0.0 if is_mp4 else _HIDDEN_SHARE)
+        may_hide = container.format.name == "avi" or stream.codec_context.name == "vp8"
+        return _Shown(sorted(ticks), stream.time_base, still, _HIDDEN_SHARE if may_hide else 0.0)
 
 
 def _much_is_missing(found: float, promised: float, tolerance: float) -> bool:

@@ -1,6 +1,9 @@
 """Writing one split's records into shards."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,10 @@ class ShardWriter:
 
     def add(self, record: bytes) -> dict[str, Any] | None:
         """Returns the shard that is finished with this record, if one is."""
-        if self._writer is None:
-            self._writer = ArrayRecordWriter(f"{self._path()}.tmp", "group_size:1")
-        self._writer.write(record)
+        with _disk_errors(f"{self._path()}.tmp") as temporary:
+            if self._writer is None:
+                self._writer = ArrayRecordWriter(temporary, "group_size:1")
+            self._writer.write(record)
         self._records += 1
         self._bytes += len(record)
         return self.finish() if self._bytes >= self._shard_bytes else None
@@ -40,11 +44,8 @@ class ShardWriter:
         if self._writer is None:
             return None
         path = self._path()
-        temporary = Path(f"{path}.tmp")
-        try:
+        with _disk_errors(f"{path}.tmp") as temporary:
             self._writer.close()
-        except RuntimeError as error:
-            raise OSError(f"{temporary} cannot be written: {str(error).splitlines()[0][:200]}") from error
         fsync(temporary)
         os.replace(temporary, path)
         fsync(path.parent)
@@ -62,3 +63,12 @@ class ShardWriter:
 
     def _path(self) -> Path:
         return self._directory / f"{self._split}-{self._first + len(self._shards):05d}.array_record"
+
+
+@contextmanager
+def _disk_errors(path: str) -> Iterator[str]:
+    """ArrayRecord's writer tells everything in a RuntimeError: "write() failed: No space left on device; ..."."""
+    try:
+        yield path
+    except RuntimeError as error:
+        raise OSError(errno.EIO, str(error).split(";")[0].strip()[:200], path) from error

@@ -1,12 +1,15 @@
 """Files that are cut, damaged or no media at all: a reason each, never half of a clip."""
 
+from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from emsa_jax.data.media import Broken, read_frames, read_sound, uniform
+from emsa_jax.data.media.container import decoded
 
 
 def read(path, num_frames=8):
@@ -17,9 +20,9 @@ def noise(frames=40, size=(56, 84)):
     return np.random.default_rng(0).integers(0, 256, (frames, *size, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_cut_mp4_with_its_index_in_front(clip, tmp_path, share):
-    """As web files have it: such a file opens, and frames then miss without an error."""
+@pytest.fixture
+def front(clip, tmp_path):
+    """An mp4 with its index in front, as web files have it: cut short, it opens, and frames miss without an error."""
     rng = np.random.default_rng(0)
     sound = rng.uniform(-0.5, 0.5, (1, 64000)).astype(np.float32)
     path = clip.write(tmp_path / "a.mp4", noise(), sound=sound)
@@ -31,11 +34,24 @@ def test_cut_mp4_with_its_index_in_front(clip, tmp_path, share):
                 packet.stream = streams[packet.stream.index]
                 sink.mux(packet)
     assert len(read(front).images) == 8
+    return front
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_cut_mp4_with_its_index_in_front(front, share):
     front.write_bytes(front.read_bytes()[: int(share * front.stat().st_size)])
     with pytest.raises(Broken, match="video: "):
         read(front)
     with pytest.raises(Broken, match="sound: "):
         read_sound(front)
+
+
+def test_two_frames_cut_off(front):
+    with av.open(str(front)) as container:
+        places = [p.pos for p in container.demux(video=0) if p.size]
+    front.write_bytes(front.read_bytes()[: places[-2]])
+    with pytest.raises(Broken, match="video: it is cut short, 38 of 40 frames are there"):
+        read(front)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
@@ -48,26 +64,37 @@ def test_cut_containers(clip, tmp_path, name, share):
 
 
 @pytest.mark.parametrize(
-    "name, codec, options",
+    "name, codec, options, part",
     [
-        ("a.mp4", "mpeg4", {}),
-        ("a.mp4", "libx264", {}),
-        ("a.mp4", "libx265", {"x265-params": "log-level=none"}),
-        ("a.mkv", "libx264", {}),
-        ("a.mov", "mjpeg", {}),
+        ("a.mp4", "mpeg4", {}, slice(8, None)),
+        ("a.mp4", "libx264", {}, slice(3000, None)),  # which decoders hide, unless told not to
+        ("a.mp4", "libx265", {"preset": "ultrafast", "x265-params": "log-level=none"}, slice(8, None)),
+        ("a.mkv", "libx264", {}, slice(0, None)),  # of which nothing comes, nor of what leans on it, without an error
+        ("a.mov", "mjpeg", {}, slice(3000, None)),
     ],
 )
 @pytest.mark.parametrize("filler", [0, 255])
-def test_a_corrupt_frame_in_the_middle(clip, tmp_path, name, codec, options, filler):
-    path = clip.write(tmp_path / name, noise(), codec=codec, gop=12, options=options)
+def test_a_corrupt_frame_in_the_middle(clip, tmp_path, name, codec, options, part, filler):
+    path = clip.write(tmp_path / name, noise(80), codec=codec, gop=12, options=options)
     assert len(read(path).images) == 8
     with av.open(str(path)) as container:
-        place, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][17]
-    content = bytearray(path.read_bytes())
-    content[place + 8 : place + size] = bytes([filler]) * (size - 8)
-    path.write_bytes(content)
+        frame = bytes([p for p in container.demux(video=0) if p.size][17])
+    damaged = bytearray(frame)
+    damaged[part] = bytes([filler]) * len(damaged[part])
+    path.write_bytes(path.read_bytes().replace(frame, damaged))
     with pytest.raises(Broken, match="video: "):
         read(path)
+
+
+def test_a_frame_that_the_decoder_calls_corrupt():
+    """Most raise an error instead."""
+    frames = [SimpleNamespace(pts=pts, is_corrupt=pts in (1, 4)) for pts in range(6)]
+    packets = [SimpleNamespace(pts=frame.pts, dts=frame.pts, size=1, decode=lambda f=frame: [f]) for frame in frames]
+    container = SimpleNamespace(demux=lambda stream: packets)
+    stream = SimpleNamespace(time_base=Fraction(1, 2), codec_context=SimpleNamespace(decode=lambda packet: []))
+    assert list(decoded(container, stream, 2, 4)) == frames[:4]  # the first is before the clip, the other behind it
+    with pytest.raises(Broken, match="its frame at 2.00 s is damaged"):
+        list(decoded(container, stream, 2, 5))
 
 
 @pytest.mark.parametrize(

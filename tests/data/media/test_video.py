@@ -6,6 +6,7 @@ import pytest
 from av.stream import Disposition
 
 from emsa_jax.data.media import Broken, per_second, read_frames, uniform
+from emsa_jax.data.media.container import decoded
 
 BOUNDS = (784, 100_352)
 IDENTITY = b"".join(n.to_bytes(4, "big") for n in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
@@ -129,10 +130,19 @@ def packets(path):
         return [(float(p.pts * p.time_base), p.pos, p.size) for p in container.demux(video=0) if p.size]
 
 
-def test_of_an_hour_only_the_clip_is_decoded(clip, tmp_path):
+def test_of_an_hour_only_the_clip_is_decoded(clip, tmp_path, monkeypatch):
     images = np.broadcast_to((np.arange(1800) % 32 * 8).astype(np.uint8)[:, None, None, None], (1800, 28, 28, 3))
     path = clip.write(tmp_path / "hour.mp4", images, fps=10, times=2.0 * np.arange(1800), gop=10)
+    frames = []
+
+    def counting(*arguments):
+        for frame in decoded(*arguments):
+            frames.append(frame)
+            yield frame
+
+    monkeypatch.setattr("emsa_jax.data.media.video.decoded", counting)
     whole = read(path, 5, start=3000.0, end=3010.0)
+    assert 5 <= len(frames) < 20
     assert greys(whole) == [n % 32 for n in range(1500, 1505)] and whole.rate == pytest.approx(0.5)
     content = bytearray(path.read_bytes())
     for seconds, place, size in packets(path):
