@@ -86,6 +86,25 @@ def test_a_corrupt_frame_in_the_middle(clip, tmp_path, name, codec, options, par
         read(path)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_bit_can_not_make_a_frame_vanish(clip, tmp_path, name):
+    """One in the head of an mpeg4 frame says that it is not coded: no frame comes, and no error."""
+    path = clip.write(tmp_path / name, noise(), gop=12)
+    with av.open(str(path)) as container:
+        frame = bytes([p for p in container.demux(video=0) if p.size][17])
+    content = path.read_bytes()
+    place, broken = content.index(frame), 0
+    for bit in range(64):
+        damaged = bytearray(content)
+        damaged[place + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert len(read(path, 99).images) == 40, bit
+        except Broken as error:
+            broken += "39 of 40 frames decode" in str(error)
+    assert broken
+
+
 def test_a_frame_that_the_decoder_calls_corrupt():
     """Most raise an error instead."""
     frames = [SimpleNamespace(pts=pts, is_corrupt=pts in (1, 4)) for pts in range(6)]
