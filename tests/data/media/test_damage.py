@@ -90,8 +90,8 @@ def test_a_corrupt_frame_in_the_middle(clip, tmp_path, name, codec, options, par
 def test_a_bit_can_not_make_a_frame_vanish(clip, tmp_path, name):
     """One in the head of an mpeg4 frame says that it is not coded: no frame comes, and no error."""
     path = clip.write(tmp_path / name, noise(), gop=12)
-    with av.open(str(path)) as container:
-        frame = bytes([p for p in container.demux(video=0) if p.size][17])
+    with av.open(str(path)) as container:  # which frames are key frames in noise is the encoder's whim
+        frame = next(bytes(p) for p in container.demux(video=0) if p.size and not p.is_keyframe)
     content = path.read_bytes()
     place, broken = content.index(frame), 0
     for bit in range(64):
