@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ def write_clip(path: Path, seconds: float, seed: int) -> None:
     times = np.arange(int(seconds * RATE)) / RATE
     sound = 0.2 * np.sin(2 * np.pi * (200 + 40 * times) * times) + 0.02 * rng.standard_normal(len(times))
     with av.open(str(path), "w") as file:
-        video = file.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=FPS)
+        video = file.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = file.add_stream("aac", rate=RATE, layout="mono")
         for i in range(int(seconds * FPS)):
@@ -209,11 +210,16 @@ def main() -> None:
         else:
             media = [folder / f"{i}.mp4" for i in range(clips)]
             lengths = np.random.default_rng(0).uniform(*((1, 2) if args.quick else (2, 8)), clips)
-            for i, path in enumerate(media):
-                write_clip(path, lengths[i], i)
-        found = {"prepare": prepare_speed(folder, media, few)}
-        found["pipeline"] = pipeline_speed(folder / "records", len(media) if args.quick else 10 * len(media))
-        found["memory"] = memory(folder, records)
+            with multiprocessing.get_context("spawn").Pool() as pool:
+                pool.starmap(write_clip, zip(media, lengths, range(clips), strict=True))
+        found = {}
+        for name, measure in (
+            ("prepare", lambda: prepare_speed(folder, media, few)),
+            ("pipeline", lambda: pipeline_speed(folder / "records", len(media) if args.quick else 10 * len(media))),
+            ("memory", lambda: memory(folder, records)),
+        ):
+            found[name] = measure()
+            print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
     found["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": platform.machine(),
                         "python": platform.python_version(), "quick": args.quick}
     rows = rows_of(found)

@@ -10,14 +10,15 @@ MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the 
 
 
 def linear(x: jax.Array, p: dict, lora: dict | None = None, scale: float = 0.0) -> jax.Array:
-    """x [..., in] -> [..., out]: W x + b, and where `lora` = {"a": [r, in], "b": [out, r]} is given + scale B A x."""
-    y = jnp.einsum("...i,oi->...o", x, p["weight"])
+    """x [..., in] -> [..., out]: W x + b, and where `lora` = {"a": [r, in], "b": [out, r]} is given + B scale A x."""
+    lead, x = x.shape[:-1], x.reshape(-1, x.shape[-1])  # over one axis, gradients of `lora` cost half as much on CPUs
+    y = jnp.einsum("ti,oi->to", x, p["weight"])
     if "bias" in p:
         y = y + p["bias"]
     if lora is not None:
-        low = jnp.einsum("...i,ri->...r", x, lora["a"].astype(x.dtype))
-        y = y + scale * jnp.einsum("...r,or->...o", low, lora["b"].astype(x.dtype))
-    return y
+        low = scale * jnp.einsum("ti,ri->tr", x, lora["a"].astype(x.dtype))
+        y = y + jnp.einsum("tr,or->to", low, lora["b"].astype(x.dtype))
+    return y.reshape(*lead, -1)
 
 
 def rms_norm(x: jax.Array, p: dict, eps: float) -> jax.Array:
