@@ -84,7 +84,8 @@ def measure(args) -> list[dict[str, float]]:
     from emsa_jax.policy.lora import LoraOptions, init_adapter
     from emsa_jax.policy.table import init_params
     from emsa_jax.policy.thinker import encode_prompts
-    from emsa_jax.rollout.sampler import SamplingOptions, prefill, sample
+    from emsa_jax.rollout.draw import SamplingOptions
+    from emsa_jax.rollout.sampler import prefill, sample
 
     config, rng = policy_config(), np.random.default_rng(0)
     dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32

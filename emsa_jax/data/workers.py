@@ -142,7 +142,9 @@ def _serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    options = PrepareOptions(**_read(tasks))
+    if (first := _read(tasks)) is None:
+        return  # the parent has been killed already
+    options = PrepareOptions(**first)
     _write(answers, {})
     while (task := _read(tasks)) is not None:
         signal.setitimer(signal.ITIMER_REAL, options.timeout_seconds)  # unhandled: it ends this process

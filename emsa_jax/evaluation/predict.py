@@ -16,8 +16,9 @@ from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.options import RewardOptions
 from emsa_jax.rewards.table import RewardTable, batch_rewards
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_text
-from emsa_jax.rollout.sampler import EVALUATION, Completions, SamplingOptions, prefill, sample
+from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
 
 
 def answer(base: dict, adapter, inputs, noise: jax.Array, prompt_ids: jax.Array, *, config: ThinkerConfig,

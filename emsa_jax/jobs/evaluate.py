@@ -19,7 +19,7 @@ from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
-from emsa_jax.rollout.sampler import SamplingOptions
+from emsa_jax.rollout.draw import SamplingOptions
 
 
 def evaluate(run: Run, config: Config) -> None:

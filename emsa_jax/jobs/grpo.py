@@ -1,9 +1,9 @@
 """Hint-GRPO: sample groups, hint at the hard ones, reward, learn."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import time
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,19 @@ from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import judge, texts_of
+from emsa_jax.jobs.ahead import ahead
 from emsa_jax.jobs.artifacts import cold_started, records_dir
+from emsa_jax.jobs.clock import Clock
 from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import Split, shown
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.grpo_log import Rollout, step_metrics, write_samples
 from emsa_jax.jobs.grpo_programs import compile_step
+from emsa_jax.jobs.grpo_speed import speed
+from emsa_jax.jobs.hardware import peak_flops
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.profile import profiled
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
@@ -36,7 +41,7 @@ from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.hints import choose_hinted, loss_mask, pad_to_bucket, splice
-from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT
+from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
 
 
 def grpo(run: Run, config: Config) -> None:
@@ -71,67 +76,81 @@ def grpo(run: Run, config: Config) -> None:
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
     judging = functools.partial(judge, train.prompter.format, options=config.reward,
                                 plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
-    stream = batches(train, plan, first, total, view=shown(config))
-    with progress(total, "grpo", first) as advance:
-        asked = time.monotonic()
-        for step, clips in stream:
-            begun = time.monotonic()
-            bucket = boundary_at(plan, step)
-            inputs = train.prompter.inputs(clips, budgets[bucket], len(clips))
-            prompts = programs[f"encode/{bucket}"](base, state.params, inputs)
-            cache = programs[f"prefill/{bucket}"](base, state.params, prompts)
+    peak, clock = peak_flops(), Clock()
+
+    def prepared(item):
+        step, clips = item
+        bucket = boundary_at(plan, step)
+        return step, clips, bucket, train.prompter.inputs(clips, budgets[bucket], len(clips))
+
+    stream = ahead(batches(train, plan, first, total, view=shown(config)), prepared)
+    with (progress(total, "grpo", first) as advance, contextlib.closing(stream), jax.transfer_guard("disallow"),
+          profiled(run, config, first) as trace):
+        while (item := clock.run("wait", next, stream, None)) is not None:
+            step, clips, bucket, inputs = item
+            trace(step)
+            prompts = clock.run("encode", programs[f"encode/{bucket}"], base, state.params, inputs)
+            cache = clock.run("prefill", programs[f"prefill/{bucket}"], base, state.params, prompts)
             rollout = sample_groups(config, step, base, state.params, cache, programs, bucket, hints, train, clips,
-                                    judging)
+                                    judging, clock)
             batch = learn_from(config, rollout, hints, clips)
-            batch = with_logprobs(config, programs, bucket, base, reference, state.params, inputs, prompts, batch)
+            batch = with_logprobs(config, programs, bucket, base, reference, state.params, inputs, prompts, batch,
+                                  clock)
             on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
-                state, logged = programs[f"update/{bucket}"](state, base, prompts, inputs, batch)
+                state, logged = clock.run("update", programs[f"update/{bucket}"], state, base, prompts, inputs, batch)
                 on_policy = on_policy or {name: logged[name] for name in logged if name.startswith("sampling/")}
             now = step + 1
             values = step_metrics(rollout, batch, jax.device_get(logged | on_policy), config)
-            log.write(now, values | {
-                "learning_rate": float(rates[now * options.num_iterations - 1]),
-                "epoch": now / plan.batches_per_epoch,
-                "step_time": time.monotonic() - begun, "data_time": begun - asked})  # seconds; the latter spent waiting
+            values |= speed(config, checkpoint.config, state.params, inputs, rollout, clock, peak)
+            log.write(now, values | {"learning_rate": float(rates[now * options.num_iterations - 1]),
+                                     "epoch": now / plan.batches_per_epoch})
             write_samples(run.path("grpo", "completions"), now, rollout, clips, options.samples)
             advance(note=f"reward {values['reward']:.2f}  hard {values['hint/trigger_rate']:.0%}  "
                          f"kl {values.get('kl', 0):.3f}")
             if now % options.save_every == 0 or now == total:
                 checkpoints.save(now, state, meta | identity)
-            asked = time.monotonic()
-    stream.close()
+            clock.restart()
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 
 
 def sample_groups(config: Config, step: int, base, adapter, cache, programs: Programs, bucket: int, hints: Hints,
-                  train: Split, clips, judging) -> Rollout:
+                  train: Split, clips, judging, clock: Clock) -> Rollout:
     """G answers to each prompt; where all of them fail, new ones after the true polarity from the same cache."""
     n, options = len(clips), config.hint
     ids = np.arange(n, dtype=np.int32)
     noise = functools.partial(np.array, dtype=np.int32)
     limit = np.full(n, hints.plain_limit, np.int32)
-    first = programs[f"sample/{bucket}"](base, adapter, cache, noise([config.seed, step, ROLLOUT]), ids, limit)
+    first = jax.device_get(clock.run("decode", programs[f"sample/{bucket}"], base, adapter, cache,
+                                     noise([config.seed, step, ROLLOUT]), ids, limit))
     forced, lengths = hints.forced(clips)
     prefix = programs[f"prefix/{bucket}"](base, adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
-    first = jax.device_get(first)
-    texts = texts_of(train.prompter.checkpoint, first, n)
-    table = judging(clips, texts, first.ended)
+    with clock.phase("reward"):  # while the device computes the prefixes
+        texts = texts_of(train.prompter.checkpoint, first, n)
+        table = judging(clips, texts, first.ended)
+    prefix = jax.device_get(clock.run("hint", jax.block_until_ready, prefix))
     metric = trigger_metric(table, ~first.ended, hints.trigger)
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     rows = choose_hinted(hard & (lengths > 0), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.where(lengths > 0, np.asarray(prefix).sum(-1), np.nan), 0.0)
+                      np.where(lengths > 0, prefix.sum(-1), np.nan))
     if not len(rows):
         return rollout
 
-    begun = time.monotonic()
     padded = pad_to_bucket(rows, hints.buckets)
     limits = lengths[padded] * (not options.count_in_budget) + hints.plain_limit
-    again = programs[f"hint {len(padded)}/{bucket}"](
-        base, adapter, cache, noise([config.seed, step, HINT]), padded, forced[padded], lengths[padded],
-        limits.astype(np.int32))
-    final = splice(first, jax.device_get(again), rows)
+    again = clock.run("hint", programs[f"hint {len(padded)}/{bucket}"], base, adapter, cache,
+                      noise([config.seed, step, HINT]), padded, forced[padded], lengths[padded],
+                      limits.astype(np.int32))
+    with clock.phase("reward"):
+        return hinted(config, jax.device_get(again), rows, rollout, hints, train, clips, judging)
+
+
+def hinted(config: Config, again: Completions, rows: np.ndarray, rollout: Rollout, hints: Hints, train: Split, clips,
+           judging) -> Rollout:
+    """The rollout with new answers to the prompts `rows` in place, judged."""
+    n, options, first, texts = len(clips), config.hint, rollout.first, rollout.first_texts
+    final = splice(first, again, rows)
     final_texts = list(texts)
     changed = texts_of(train.prompter.checkpoint, jax.tree.map(lambda t: t[rows], final), len(rows))
     for row, group in zip(rows, changed, strict=True):
@@ -142,10 +161,10 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     metric = trigger_metric(shown, ~final.ended, hints.trigger)
     failed = np.zeros(n, bool)
     failed[rows] = hard_groups(metric, hints.threshold, 1.0)[rows]
-    hinted = np.zeros(n, bool)
-    hinted[rows] = True
-    return dataclasses.replace(rollout, final=final, final_texts=final_texts, final_table=final_table, hinted=hinted,
-                               failed=failed, extra_time=time.monotonic() - begun).restored(options.on_fail)
+    asked_again = np.zeros(n, bool)
+    asked_again[rows] = True
+    return dataclasses.replace(rollout, final=final, final_texts=final_texts, final_table=final_table,
+                               hinted=asked_again, failed=failed).restored(options.on_fail)
 
 
 def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBatch:
@@ -174,18 +193,19 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBat
 
 
 def with_logprobs(config: Config, programs: Programs, bucket: int, base, reference, adapter, inputs, prompts,
-                  batch: GrpoBatch) -> GrpoBatch:
+                  batch: GrpoBatch, clock: Clock) -> GrpoBatch:
     """The batch with the log-probabilities of the reference, and of the sampling policy where they are needed."""
     if config.loss.beta > 0:
-        logps, _ = programs[f"reference/{bucket}"](base, reference, inputs, prompts, batch.tokens)
+        logps, _ = clock.run("reference", programs[f"reference/{bucket}"], base, reference, inputs, prompts,
+                             batch.tokens)
         batch = batch.replace(ref_logps=logps)
     if config.grpo.num_iterations > 1 or config.loss.top_entropy_quantile < 1:
-        logps, entropies = programs[f"old/{bucket}"](base, adapter, inputs, prompts, batch.tokens)
+        logps, entropies = clock.run("old", programs[f"old/{bucket}"], base, adapter, inputs, prompts, batch.tokens)
         if config.grpo.num_iterations > 1:
             batch = batch.replace(old_logps=logps)
         if config.loss.top_entropy_quantile < 1:
             valid = batch.mask & batch.counted[..., None]
-            values = np.asarray(entropies)[valid] if valid.any() else np.zeros(1)  # on the host: nothing compiles here
-            quantile = np.quantile(values, 1 - config.loss.top_entropy_quantile)
+            values = jax.device_get(entropies)[valid] if valid.any() else np.zeros(1)
+            quantile = np.quantile(values, 1 - config.loss.top_entropy_quantile)  # on the host: nothing compiles here
             batch = batch.replace(threshold=np.float32(quantile))
     return batch

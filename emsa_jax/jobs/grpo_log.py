@@ -20,7 +20,6 @@ class Rollout:
 
     hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
     prefix_logp: [N], log-probability of the true polarity's tokens, nan where the format has none.
-    extra_time: seconds that hints took.
     """
 
     first: Completions
@@ -33,7 +32,6 @@ class Rollout:
     hinted: np.ndarray
     failed: np.ndarray
     prefix_logp: np.ndarray
-    extra_time: float
 
     @property
     def replaced(self) -> np.ndarray:
@@ -82,7 +80,7 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
         "completions/max_terminated_length": int(length[ended].max()) if ended.any() else 0,
         "completions/well_formed": float(rollout.first_table.well_formed.mean()),
         "contradict_rate": float(rollout.first_table.contradict.mean()),
-        "hint/trigger_rate": float(rollout.hard.mean()), "hint/extra_gen_time": rollout.extra_time,
+        "hint/trigger_rate": float(rollout.hard.mean()),
     }
     told = rollout.hard & ~np.isnan(rollout.prefix_logp)
     if told.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?

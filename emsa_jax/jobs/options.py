@@ -14,9 +14,9 @@ from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.rewards.options import PARTS, RewardOptions
 from emsa_jax.rewards.trigger import TriggerOptions
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.hints import HintOptions
 from emsa_jax.rollout.prompts import PromptOptions
-from emsa_jax.rollout.sampler import SamplingOptions
 
 STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 
@@ -197,7 +197,7 @@ class Config:
 
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
-    never to be shown is switched off in `prompt`."""
+    never to be shown is switched off in `prompt`. profile: GRPO steps to trace for xprof."""
 
     stages: tuple[str, ...] = STAGES
     policy: str = "tiny"
@@ -216,6 +216,7 @@ class Config:
     format: Literal["dc", "label_only"] = "dc"
     dtype: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
+    profile: int = 0
     puppets: Puppets = Puppets()
     prepare: PrepareOptions = PrepareOptions()
     prompt: PromptOptions = PromptOptions()
@@ -240,6 +241,7 @@ class Config:
             self._check_hints()
             if self.sampling.greedy:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
+        _at_least(self, 0, "profile")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
         if bool(self.source) != bool(self.out):

@@ -10,7 +10,7 @@ from emsa_jax.jobs.options import Config, Dataset, GrpoOptions, SftOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.policy.lora import LoraOptions
-from emsa_jax.rollout.sampler import SamplingOptions
+from emsa_jax.rollout.draw import SamplingOptions
 
 
 def embedded() -> Config:

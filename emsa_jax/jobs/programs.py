@@ -54,12 +54,19 @@ class Programs:
         return jax.tree.map(_abstract, lowered.out_info)
 
     def __getitem__(self, name: str) -> Callable:
-        return self._compiled[name]
+        compiled = self._compiled[name]
+        return lambda *arguments: compiled(*_sent(arguments))
 
     def report(self) -> None:
         """Lists what was compiled and how long it took."""
         listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         say(f"compiled {len(self.seconds)} programs: {listed}")
+
+
+def _sent(arguments: Any) -> Any:
+    """The arguments with host arrays on the device: told to go there, as `jax.transfer_guard` wants it."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf,
+                        arguments)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

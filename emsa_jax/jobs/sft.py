@@ -32,8 +32,8 @@ from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_ids
-from emsa_jax.rollout.sampler import SamplingOptions
 
 
 def sft(run: Run, config: Config) -> None:

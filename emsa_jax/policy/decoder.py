@@ -97,6 +97,12 @@ def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache:
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
+def grown(cache: Cache, slots: int) -> Cache:
+    """The same cache with empty slots behind it."""
+    room = ((0, 0), (0, 0), (0, slots - cache.k.shape[2]), (0, 0), (0, 0))
+    return Cache(jnp.pad(cache.k, room), jnp.pad(cache.v, room))
+
+
 def decode_step(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Array, positions: jax.Array,
                 slot: jax.Array, prompt: Cache, prompt_mask: jax.Array, own: Cache) -> tuple[jax.Array, Cache]:
     """One token of each answer.

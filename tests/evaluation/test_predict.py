@@ -12,8 +12,9 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.table import init_params
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import Prompter, PromptOptions
-from emsa_jax.rollout.sampler import EVALUATION, Completions, SamplingOptions
+from emsa_jax.rollout.sampler import EVALUATION, Completions
 
 LETTERS = "\x00\x01abcdefghijklmnop"  # ids 0 to 17: padding, end, words
 CONFIG = ThinkerConfig(

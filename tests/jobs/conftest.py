@@ -55,7 +55,10 @@ def mark(what):
 def marked(function, what):
     """The function with a mark "<stage> <what>" before and its results awaited after."""
     def call(*arguments, **options):
-        stage = sys._getframe(1).f_globals["__name__"].rsplit(".", 1)[-1]
+        caller = sys._getframe(1)
+        while caller.f_globals["__name__"] == "emsa_jax.jobs.clock":
+            caller = caller.f_back
+        stage = caller.f_globals["__name__"].rsplit(".", 1)[-1]
         mark(f"{stage} {what}")
         return jax.block_until_ready(function(*arguments, **options))
     return call

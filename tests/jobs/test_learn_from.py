@@ -26,7 +26,7 @@ def rollout():
     table = batch_rewards(texts, [{"id": str(n), "score": 0.5} for n in range(N)], DC(), RewardOptions())
     hard = np.array([False, True, True])
     return Rollout(answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]),
-                   np.full(N, np.nan), 0.0)
+                   np.full(N, np.nan))
 
 
 def counted(rollout, hint=None, loss=None):

@@ -20,8 +20,9 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.thinker import logits
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import Prompter, PromptOptions
-from emsa_jax.rollout.sampler import EVALUATION, SamplingOptions
+from emsa_jax.rollout.sampler import EVALUATION
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -71,6 +72,21 @@ def test_metrics_have_the_usual_names(mini):
     assert 0 < sum(row["hint/trigger_rate"] for row in rows) < len(rows)
     assert rows[-1]["kl"] > 0
     assert all(row["step_time"] > row["data_time"] >= 0 for row in rows)
+
+
+def test_every_step_tells_where_its_time_went(mini):
+    rows = rows_of(mini, "grpo")
+    for row in rows:
+        spent = {name: value for name, value in row.items() if name.startswith("time/")}
+        assert {f"time/{name}" for name in ("encode", "prefill", "decode", "hint", "reward", "reference", "update",
+                                            "other")} == spent.keys()
+        assert all(value >= 0 for value in spent.values()) and abs(sum(spent.values()) - row["step_time"]) < 1e-6
+        assert {"mfu", "mfu/encode", "mfu/prefill", "mfu/decode", "mfu/reference", "mfu/update"} <= row.keys()
+        assert all(0 < row[name] < 1 for name in row if name.startswith("mfu"))
+        drawn = row["completions/mean_length"] * 16 * (1 if row["hint/trigger_rate"] == 0 else 0)
+        assert not drawn or abs(row["decode_tok_s"] * row["time/decode"] - drawn) < 1e-3
+        assert 0 <= row["padding/prompt"] < 1 and row["compilations"] == 0 and row["peak_gb"] > 0.1
+        assert abs(row["padding/completion"] - 1 + row["completions/mean_length"] / 80) < 1e-6
 
 
 def test_every_clip_has_a_prediction(mini):

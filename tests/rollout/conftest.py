@@ -15,7 +15,8 @@ from emsa_jax.policy.inputs import Row, build_inputs
 from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter
 from emsa_jax.policy.table import init_params
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.sampler import ROLLOUT, Completions, SamplingOptions, prefill, sample
+from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.sampler import ROLLOUT, Completions, prefill, sample
 
 PAD, END, VOCABULARY = 0, 1, 24
 QUICK = {"xla_backend_optimization_level": "0"}  # programs run but a few times here: compiling is the cost

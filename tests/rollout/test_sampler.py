@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from emsa_jax.errors import InputError
 from emsa_jax.policy import decoder
 from emsa_jax.rollout import sampler
+from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.hints import HintOptions, loss_mask
-from emsa_jax.rollout.sampler import EVALUATION, HINT, PREFIX, ROLLOUT, SamplingOptions, truncate
+from emsa_jax.rollout.sampler import EVALUATION, HINT, PREFIX, ROLLOUT
 
 FORCED = np.array([[5, 6, 7], [8, 9, 10], [11, 1, 12], [5, 6, 7]])  # the third row's hint holds the end token
 HINTED = np.array([3, 0, 3, 2])
@@ -69,7 +69,8 @@ def fits(counts, probabilities):
 
 
 @pytest.mark.parametrize("options", [
-    SamplingOptions(temperature=1.3), SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15)], ids=str)
+    SamplingOptions(temperature=1.3), SamplingOptions(top_k=5), SamplingOptions(top_p=0.8), SamplingOptions(min_p=0.2),
+    SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15)], ids=str)
 def test_frequencies_follow_the_distribution(world, options):
     draws = 3000
     done = world.sample(options, group_size=draws, slots=2, noise=(3, 5, ROLLOUT))
@@ -97,20 +98,6 @@ def expected_probabilities(logits, options):
         row[row < options.min_p * row.max()] = 0
         result.append(row / row.sum())
     return np.array(result)
-
-
-def test_truncation():
-    logits = jnp.log(jnp.array([0.1, 0.4, 0.05, 0.3, 0.15]))
-
-    def kept(**options):
-        return np.flatnonzero(np.isfinite(truncate(logits, SamplingOptions(**options)))).tolist()
-
-    assert kept() == [0, 1, 2, 3, 4]
-    assert kept(top_k=1) == [1] and kept(top_k=3) == [1, 3, 4] and kept(top_k=99) == [0, 1, 2, 3, 4]
-    assert kept(top_p=0.39) == [1] and kept(top_p=0.41) == [1, 3] and kept(top_p=0.84) == [1, 3, 4]
-    assert kept(min_p=0.3) == [1, 3, 4] and kept(min_p=0.99) == [1]
-    assert kept(top_k=2, top_p=0.5) == [1]  # 0.4 of the 0.7 left is more than half
-    assert kept(top_p=1e-6, min_p=0.5, top_k=4) == [1]
 
 
 @pytest.mark.parametrize("greedy", [False, True])
@@ -193,6 +180,16 @@ def test_the_loop_stops_when_all_have_ended(even, monkeypatch, end, cases):
         assert (done.tokens[:, :, steps:] == 2).all()
 
 
+@pytest.mark.parametrize("first, sizes", [(1, (1, 2, 3, 6, 12)), (5, (3, 6, 12)), (12, (12,))])
+def test_a_cache_that_grows_changes_nothing(world, warm, monkeypatch, first, sizes):
+    monkeypatch.setattr(sampler, "FIRST_CACHE", first)
+    assert sampler.cache_sizes(12) == sizes
+    grown = world.sample(WARM, group_size=4, forced=FORCED, forced_length=HINTED)
+    for name in ("tokens", "length", "ended"):
+        assert (getattr(grown, name) == getattr(warm, name)).all()
+    np.testing.assert_allclose(grown.logps, warm.logps, atol=1e-5)
+
+
 # ---- noise ----
 
 
@@ -248,12 +245,3 @@ def test_take_takes_all_of_a_prompt(world):
     assert (taken.cache.k == state.cache.k[:, rows]).all() and (taken.cache.v == state.cache.v[:, rows]).all()
     assert (taken.mask == state.mask[rows]).all() and (taken.last == state.last[rows]).all()
     assert (taken.next_position == state.next_position[:, rows]).all()
-
-
-@pytest.mark.parametrize("options, text", [
-    ({"temperature": 0.0}, "temperature"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
-    ({"top_p": 1.1}, "top_p"), ({"min_p": 1.0}, "min_p"), ({"top_k": -1}, "top_k"),
-    ({"max_completion_length": 0}, "max_completion_length")])
-def test_options_that_cannot_be(options, text):
-    with pytest.raises(InputError, match=text):
-        SamplingOptions(**options)

@@ -1,0 +1,99 @@
+"""One token from logits: what may be drawn, and the draw."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from emsa_jax.errors import InputError
+
+_BLOCK = 64  # tokens whose probabilities are summed first: two short searches in place of one over the vocabulary
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest.
+
+    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither
+    changes the log-probabilities that are reported."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    greedy: bool = False
+    max_completion_length: int = 512
+    min_new_tokens: int = 0
+    suppress_tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise InputError(f"sampling.temperature must be positive, not {self.temperature}; use greedy for 0")
+        if not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1 or self.top_k < 0:
+            raise InputError("sampling: top_p must be in (0, 1], min_p in [0, 1), top_k at least 0")
+        if self.max_completion_length < 1:
+            raise InputError("sampling.max_completion_length must be at least 1")
+        if not 0 <= self.min_new_tokens <= self.max_completion_length:
+            raise InputError(f"sampling.min_new_tokens must be between 0 and max_completion_length, not "
+                             f"{self.min_new_tokens}")
+        if any(token < 0 for token in self.suppress_tokens):
+            raise InputError("sampling.suppress_tokens must be token ids, none below 0")
+
+
+def draw(options: SamplingOptions, logits: jax.Array, uniform: jax.Array, slot: jax.Array, eos: int) -> jax.Array:
+    """One token for each row: logits [..., V] float32, uniform [...] in [0, 1) -> [...] int32.
+
+    The token at which the distribution function passes `uniform`: one random number a row, whatever V is. `slot`
+    (scalar) is the answer slot it is for, which decides whether the end token `eos` may be drawn.
+    """
+    logits = _allowed(options, logits, slot, eos)
+    if options.greedy:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    logits = truncate(logits / options.temperature, options)
+    weights = jnp.exp(logits - logits.max(-1, keepdims=True))
+    spare = -weights.shape[-1] % _BLOCK
+    weights = jnp.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, spare)])
+    weights = weights.reshape(*weights.shape[:-1], -1, _BLOCK)
+    blocks = jnp.cumsum(weights.sum(-1), axis=-1)
+    block, rest = _search(blocks, uniform * blocks[..., -1])
+    inside = jnp.take_along_axis(weights, block[..., None, None], axis=-2)[..., 0, :]
+    token, _ = _search(jnp.cumsum(inside, axis=-1), rest)
+    return block * _BLOCK + token
+
+
+def _search(totals: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The first place where rising totals [..., n] exceed target [...], and what of the target is left before it.
+
+    Rounding must not lead beyond the last total, where nothing has any weight: the target is kept below it."""
+    target = jnp.minimum(target, jnp.nextafter(totals[..., -1], jnp.float32(0)))
+    place = (totals <= target[..., None]).sum(-1).astype(jnp.int32)
+    before = jnp.take_along_axis(totals, jnp.maximum(place - 1, 0)[..., None], axis=-1)[..., 0]
+    return place, target - jnp.where(place > 0, before, 0.0)
+
+
+def _allowed(options: SamplingOptions, logits: jax.Array, t: jax.Array, eos: int) -> jax.Array:
+    """Logits [..., V] with -inf for tokens that may not be drawn in slot t."""
+    ids = jnp.arange(logits.shape[-1])
+    if options.suppress_tokens:
+        logits = jnp.where(jnp.isin(ids, jnp.array(options.suppress_tokens)), -jnp.inf, logits)
+    if options.min_new_tokens:
+        logits = jnp.where((ids == eos) & (t < options.min_new_tokens), -jnp.inf, logits)
+    return logits
+
+
+def truncate(logits: jax.Array, options: SamplingOptions) -> jax.Array:
+    """Sets what top-k, top-p or min-p rule out to -inf; the likeliest token always stays. logits: [..., V]."""
+    if options.top_k:
+        kth = jax.lax.top_k(logits, min(options.top_k, logits.shape[-1]))[0][..., -1:]
+        logits = jnp.where(logits < kth, -jnp.inf, logits)
+    if options.top_p < 1:
+        ordered = -jnp.sort(-logits, axis=-1)
+        probs = jax.nn.softmax(ordered, axis=-1)
+        kept = jnp.cumsum(probs, axis=-1) - probs < options.top_p  # the mass before it is still short of top_p
+        least = jnp.min(jnp.where(kept, ordered, jnp.inf), axis=-1, keepdims=True)
+        logits = jnp.where(logits < least, -jnp.inf, logits)
+    if options.min_p:
+        best = jnp.max(logits, axis=-1, keepdims=True)
+        logits = jnp.where(logits < best + jnp.log(options.min_p), -jnp.inf, logits)
+    return logits
