@@ -12,7 +12,15 @@ over all rounds; the peers' environment is made with
 
     python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements-peers.txt
 
-The first step of every process is not counted. The last line is one JSON object.
+On an accelerator, the released size with random weights:
+
+    python benchmarks/grpo_step.py --policy 7B --bfloat16 --prompts 8 --group 8 --prompt-tokens 1500 --new 512 \
+        --micro-batches 8 --remat full [--against transformers]
+
+The first step of every process is not counted. The last line is one JSON object. `utilisation` says how near we are to
+what the device can do: `update` and `reference` in FLOPs that the formulas of policy/flops.py call useful, `decode` in
+bytes that must be read for every token (weights once, keys and values of every prompt and answer). Peaks are the data
+sheet's, or measured where the device is unknown.
 """
 from __future__ import annotations
 
@@ -29,15 +37,18 @@ from importlib import metadata
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PEERS = {"trl": "trl_text.py", "transformers": "transformers_audio_video.py"}
+PEERS = {"trl": "trl_text.py", "transformers": "transformers_loop.py"}
 SHAPES = {"text": dict(prompts=8, group=4, prompt_tokens=64), "audio_video": dict(prompts=4, group=8, prompt_tokens=32)}
 SECONDS_OF_SOUND, FRAMES, PIXELS = 8, 16, 112
+BANDWIDTH = {"H200": 4.8e12, "H100": 3.35e12, "A100": 2.04e12}  # bytes a second, by a part of the device's name
 
 
-def policy_config():
-    """The peers' dimensions."""
-    from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+def policy_config(name: str = "small"):
+    """The small policy that the peers build too, or a released size."""
+    from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig, preset
 
+    if name != "small":
+        return preset(name)
     return ThinkerConfig(
         text=TextConfig(vocab_size=2048, hidden_size=256, intermediate_size=768, num_hidden_layers=4,
                         num_attention_heads=4, num_key_value_heads=2, mrope_section=(8, 12, 12)),
@@ -68,8 +79,8 @@ def prompt_rows(config, shape: str, prompts: int, prompt_tokens: int, rng):
     return rows
 
 
-def measure(args) -> list[dict[str, float]]:
-    """Seconds of each phase, step by step, the first (which compiles) included."""
+def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """(seconds of each phase, step by step, the first, which compiles, left out; how well the device was used)."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -87,20 +98,23 @@ def measure(args) -> list[dict[str, float]]:
     from emsa_jax.rollout.draw import SamplingOptions
     from emsa_jax.rollout.sampler import prefill, sample
 
-    config, rng = policy_config(), np.random.default_rng(0)
-    dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
-    base = jax.tree.map(lambda t: t.astype(dtype), init_params(config, jax.random.key(0)))
+    config, rng = policy_config(args.policy), np.random.default_rng(0)
+    base = init_params(config, jax.random.key(0), jnp.bfloat16 if args.bfloat16 else jnp.float32)
     optimizer = build_optimizer(OptimizerOptions(1e-4, schedule="constant"), args.steps + 1)
     state = create_state(init_adapter(config, LoraOptions(rank=16, alpha=32.0), jax.random.key(1)), optimizer)
     n, g, c = args.prompts, args.group, args.new
     sampling = SamplingOptions(max_completion_length=c, min_new_tokens=c, suppress_tokens=tuple(range(10, 17)))
 
     @jax.jit
-    def rollout(base, adapter, inputs, noise):
+    def begin(base, adapter, inputs):
         prompts = encode_prompts(base, adapter, config, inputs)
+        return prompts, prefill(base, adapter, config, prompts)
+
+    @jax.jit
+    def decode(base, adapter, cache, noise):
         ids, none = jnp.arange(n, dtype=jnp.int32), jnp.zeros((n, 1), jnp.int32)
-        return prompts, sample(base, adapter, config, sampling, c, g, prefill(base, adapter, config, prompts), noise,
-                               ids, none, jnp.zeros(n, jnp.int32), jnp.full(n, c, jnp.int32))
+        return sample(base, adapter, config, sampling, c, g, cache, noise, ids, none, jnp.zeros(n, jnp.int32),
+                      jnp.full(n, c, jnp.int32))
 
     reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
     update = jax.jit(functools.partial(grpo_update, config=config, options=LossOptions("grpo", beta=0.04),
@@ -119,7 +133,8 @@ def measure(args) -> list[dict[str, float]]:
 
         begun = time.perf_counter()
         inputs = build_inputs(config, rows)
-        prompts, answers = lap("rollout", rollout(base, state.params, inputs, np.array([0, step, 0], np.int32)))
+        prompts, cache = lap("prefill", begin(base, state.params, inputs))
+        answers = lap("decode", decode(base, state.params, cache, np.array([0, step, 0], np.int32)))
         rewards = (np.asarray(answers.tokens) % 7).mean(-1)
         adv = advantages(rewards, AdvOptions())
         judged = lap("reference", reference(base, prompts, answers.tokens))
@@ -127,8 +142,44 @@ def measure(args) -> list[dict[str, float]]:
                           per_answer > 0, np.zeros((n, g), bool))
         state, logged = lap("update", update(state, base, prompts, inputs, batch))
         assert (np.asarray(answers.length) == c).all() and np.isfinite(logged["loss"])
-        steps.append(times | {"step": sum(times.values())})
-    return steps
+        steps.append(times | {"rollout": times["prefill"] + times["decode"], "step": sum(times.values())})
+    counted = steps[1:]
+    return counted, utilisation(config, base, state.params, inputs, n, g, c, counted)
+
+
+def utilisation(config, base, adapter, inputs, n: int, g: int, c: int, steps) -> dict[str, float]:
+    """Shares of what the device can do, by the best step."""
+    import jax
+    import numpy as np
+
+    from emsa_jax.jobs.hardware import peak_flops
+    from emsa_jax.policy.flops import group_flops
+
+    best = {name: min(step[name] for step in steps) for name in steps[0]}
+    flops, peak, text = group_flops(config, adapter, inputs, np.full((n, g), c)), peak_flops(), config.text
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves([base["text"]["layers"], adapter]))
+    width = base["text"]["embed_tokens"].dtype.itemsize
+    weights += text.vocab_size * text.hidden_size * width
+    slot = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * width
+    read = c * (weights + slot * (inputs.mask.sum() + n * g * c / 2))
+    kind = jax.devices()[0].device_kind
+    bandwidth = next((value for name, value in BANDWIDTH.items() if name in kind), None) or copied_a_second()
+    return {"device": kind, "update": round(flops.update / best["update"] / peak, 3),
+            "reference": round(flops.reference / best["reference"] / peak, 3),
+            "decode": round(read / bandwidth / best["decode"], 3)}
+
+
+def copied_a_second(size: int = 2**26) -> float:
+    """Bytes a second that this device reads and writes when it negates a large array."""
+    import jax
+    import jax.numpy as jnp
+
+    negate, values, seconds = jax.jit(jnp.negative), jnp.ones(size, jnp.float32), []
+    for _ in range(4):
+        begun = time.perf_counter()
+        negate(values).block_until_ready()
+        seconds.append(time.perf_counter() - begun)
+    return 2 * values.nbytes / min(seconds)
 
 
 def summary(steps: list[dict[str, float]], tokens: int) -> dict:
@@ -144,29 +195,33 @@ def summary(steps: list[dict[str, float]], tokens: int) -> dict:
 def in_turns(args) -> dict:
     """Ours and the peer's, A B A B, each in a new process; all counted steps of all rounds together."""
     sizes = ["--prompts", args.prompts, "--group", args.group, "--new", args.new, "--prompt-tokens", args.prompt_tokens,
-             "--steps", args.steps]
-    ours = [sys.executable, __file__, "--shape", args.shape, "--micro-batches", args.micro_batches, "--remat",
-            args.remat, "--raw", *sizes]
-    peer = [args.peer_python, HERE / "peers" / PEERS[args.against], *sizes]
-    found, tokens = {"ours": [], "peer": []}, args.prompts * args.group * args.new
+             "--steps", args.steps, "--policy", args.policy, "--shape", args.shape, *["--bfloat16"] * args.bfloat16]
+    ours = [sys.executable, __file__, "--micro-batches", args.micro_batches, "--remat", args.remat, "--raw", *sizes]
+    peer = [args.peer_python, HERE / "peers" / PEERS[args.against], "--remat", args.remat, *sizes]
+    found, tokens, used = {"ours": [], "peer": []}, args.prompts * args.group * args.new, {}
     for turn in range(args.rounds):
         for name, command in (("ours", ours), ("peer", peer)):
             done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-            found[name] += json.loads(done.stdout.splitlines()[-1])
+            steps = json.loads(done.stdout.splitlines()[-1])
+            if name == "ours":
+                steps, used = steps
+            found[name] += steps
             print(f"round {turn + 1}, {name}: {json.dumps(summary(found[name], tokens)['best'])}", flush=True)
     result = {name: summary(steps, tokens) for name, steps in found.items()}
     for what, key, ours_first in (("ratio_rollout", "rollout_tok_s", True), ("ratio_step", "step_s", False)):
         pair = ("ours", "peer") if ours_first else ("peer", "ours")
         result[what] = {kind: round(result[pair[0]][kind][key] / result[pair[1]][kind][key], 2)
                         for kind in ("best", "median")}
-    return result
+    return result | {"samples_s": {name: round(args.prompts * args.group / result[name]["best"]["step_s"], 2)
+                                   for name in found}, "utilisation": used}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="text")
+    parser.add_argument("--policy", choices=("small", "3B", "7B"), default="small")
     parser.add_argument("--against", choices=PEERS)
     parser.add_argument("--steps", type=int, default=5, help="counted steps of a process")
     parser.add_argument("--rounds", type=int, default=3)
@@ -184,12 +239,15 @@ def main() -> None:
             setattr(args, name, value)
     load = os.getloadavg()[0]
     if args.raw:
-        print(json.dumps(measure(args)[1:]))
+        print(json.dumps(measure(args)))
         return
-    result = in_turns(args) if args.against else {
-        "ours": summary(measure(args)[1:], args.prompts * args.group * args.new)}
+    if args.against:
+        result = in_turns(args)
+    else:
+        steps, used = measure(args)
+        result = {"ours": summary(steps, args.prompts * args.group * args.new), "utilisation": used}
     print(json.dumps(result | {
-        "shape": args.shape, "prompts": args.prompts, "group": args.group, "new": args.new,
+        "policy": args.policy, "shape": args.shape, "prompts": args.prompts, "group": args.group, "new": args.new,
         "prompt_tokens": args.prompt_tokens, "load": load, "cpus": len(os.sched_getaffinity(0)),
         "versions": {"python": platform.python_version(), "jax": metadata.version("jax")}}))
 

@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
 
     clock = Clock()
     trainer = GRPOTrainer(
-        model=make_thinker(), reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer(),
+        model=make_thinker(args), reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer(),
         peft_config=LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=LORA_TARGETS),
         callbacks=[clock])
     clock.watch(trainer, "_generate", "rollout")

@@ -34,7 +34,7 @@ def evaluate(run: Run, config: Config) -> None:
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if checkpoint is None:
-                checkpoint = open_checkpoint(directory, config.dtype)
+                checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention)
                 adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
             out = run.path("evaluate", name, role)
             out.mkdir(parents=True, exist_ok=True)

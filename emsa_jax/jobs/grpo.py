@@ -34,6 +34,7 @@ from emsa_jax.learning.advantages import advantages
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.grpo import GrpoBatch
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
+from emsa_jax.learning.packing import pack_rows
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
@@ -48,7 +49,7 @@ def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
     options = config.grpo
     base_dir, adapter_dir = cold_started(run, config)
-    checkpoint = open_checkpoint(base_dir, config.dtype)
+    checkpoint = open_checkpoint(base_dir, config.dtype, attention=config.attention)
     base = checkpoint.params
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     fresh = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
@@ -98,11 +99,12 @@ def grpo(run: Run, config: Config) -> None:
                                   clock)
             on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
-                state, logged = clock.run("update", programs[f"update/{bucket}"], state, base, prompts, inputs, batch)
+                state, logged = clock.run("update", programs[f"update/{bucket}/{packed_in(batch)} rows"], state, base,
+                                          prompts, inputs, batch)
                 on_policy = on_policy or {name: logged[name] for name in logged if name.startswith("sampling/")}
             now = step + 1
             values = step_metrics(rollout, batch, jax.device_get(logged | on_policy), config)
-            values |= speed(config, checkpoint.config, state.params, inputs, rollout, clock, peak)
+            values |= speed(config, checkpoint.config, state.params, inputs, rollout, packed_in(batch), clock, peak)
             log.write(now, values | {"learning_rate": float(rates[now * options.num_iterations - 1]),
                                      "epoch": now / plan.batches_per_epoch})
             write_samples(run.path("grpo", "completions"), now, rollout, clips, options.samples)
@@ -189,18 +191,24 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips) -> GrpoBat
     return GrpoBatch(
         final.tokens, loss_mask(final, options), final.logps, None, None, adv.values.astype(np.float32),
         np.where(hinted, options.loss_weight, 1.0).astype(np.float32), counted,
-        np.array(per_answer(adv.zero_std[:, None])), nll_tokens, nll_mask, None)
+        np.array(per_answer(adv.zero_std[:, None])), nll_tokens, nll_mask, None,
+        pack_rows(final.length, final.tokens.shape[2], config.grpo.row_sizes) if config.grpo.answer_rows else None)
+
+
+def packed_in(batch: GrpoBatch) -> int:
+    """Rows that the answers of each prompt take."""
+    return batch.tokens.shape[1] if batch.packing is None else batch.packing.source.shape[1]
 
 
 def with_logprobs(config: Config, programs: Programs, bucket: int, base, reference, adapter, inputs, prompts,
                   batch: GrpoBatch, clock: Clock) -> GrpoBatch:
     """The batch with the log-probabilities of the reference, and of the sampling policy where they are needed."""
+    name, scored = f"{bucket}/{packed_in(batch)} rows", (inputs, prompts, batch.tokens, batch.packing)
     if config.loss.beta > 0:
-        logps, _ = clock.run("reference", programs[f"reference/{bucket}"], base, reference, inputs, prompts,
-                             batch.tokens)
+        logps, _ = clock.run("reference", programs[f"reference/{name}"], base, reference, *scored)
         batch = batch.replace(ref_logps=logps)
     if config.grpo.num_iterations > 1 or config.loss.top_entropy_quantile < 1:
-        logps, entropies = clock.run("old", programs[f"old/{bucket}"], base, adapter, inputs, prompts, batch.tokens)
+        logps, entropies = clock.run("old", programs[f"old/{name}"], base, adapter, *scored)
         if config.grpo.num_iterations > 1:
             batch = batch.replace(old_logps=logps)
         if config.loss.top_entropy_quantile < 1:

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.evaluation.predict import abstract_inputs
+from emsa_jax.jobs.console import say
 from emsa_jax.jobs.datasets import Split
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.programs import Programs
 from emsa_jax.learning.grpo import GrpoBatch, grpo_update
 from emsa_jax.learning.logprobs import group_logprobs
+from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout.sampler import prefill, sample
@@ -44,15 +46,15 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
         return sample(base, adapter, model, config.sampling, width, 1, cache, noise, ids, forced, lengths,
                       jnp.maximum(lengths, 1)).logps[:, 0]
 
-    def logprobs(base, adapter, inputs, prompts, tokens):
+    def logprobs(base, adapter, inputs, prompts, tokens, packing):
         if towers:
             prompts = encode_prompts(base, adapter, model, inputs)
-        return group_logprobs(base, adapter, model, prompts, tokens, temperature)
+        return group_logprobs(base, adapter, model, prompts, tokens, temperature, packing=packing)
 
     update = functools.partial(grpo_update, config=model, options=config.loss, optimizer=optimizer,
                                temperature=temperature, max_completion_length=config.sampling.max_completion_length,
-                               nll_weight=config.hint.polarity_nll, micro_batches=options.micro_batches,
-                               remat=options.remat)
+                               nll_weight=config.hint.polarity_nll, micro_batches=options.micro_batches)
+    remats = ("none", "dots", "full") if options.remat == "auto" else (options.remat,)
     noise, ids = np.zeros(3, np.int32), np.zeros(n, np.int32)
     adapter = state.params
     for bucket, budget in budgets.items():
@@ -68,18 +70,24 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
                 programs.add(f"hint {size}/{bucket}", redraw, base, adapter, cache, noise, lengths, forced, lengths,
                              lengths)
         needs_ref, needs_old = config.loss.beta > 0, options.num_iterations > 1 or config.loss.top_entropy_quantile < 1
-        if needs_ref:
-            programs.add(f"reference/{bucket}", logprobs, base, reference, inputs, prompts, drawn.tokens)
-        if needs_old:
-            programs.add(f"old/{bucket}", logprobs, base, adapter, inputs, prompts, drawn.tokens)
-        batch = abstract_batch(config, drawn, hints)
-        programs.add(f"update/{bucket}", update, state, base, prompts, inputs, batch, donate=(0,))
+        for rows in options.row_sizes:
+            batch = abstract_batch(config, drawn, hints, rows)
+            name = f"{bucket}/{rows} rows"
+            scored = (inputs, prompts, batch.tokens, batch.packing)
+            if needs_ref:
+                programs.add(f"reference/{name}", logprobs, base, reference, *scored)
+            if needs_old:
+                programs.add(f"old/{name}", logprobs, base, adapter, *scored)
+            updates = {remat: functools.partial(update, remat=remat) for remat in remats}
+            remat = programs.add_fitting(f"update/{name}", updates, state, base, prompts, inputs, batch, donate=(0,))
+            if options.remat == "auto":
+                say(f"update/{name}: remat {remat}")
     programs.report()
     return programs
 
 
-def abstract_batch(config: Config, drawn, hints: Hints) -> GrpoBatch:
-    """The shapes of `with_logprobs(learn_from(...))`."""
+def abstract_batch(config: Config, drawn, hints: Hints, rows: int) -> GrpoBatch:
+    """The shapes of `with_logprobs(learn_from(...))` where answers are packed into so many rows."""
     n, g, c = drawn.tokens.shape
     logps, per_answer = np.zeros((n, g, c), np.float32), np.zeros((n, g), np.float32)
     nll = hints.forced_like(n)[0] if config.hint.polarity_nll else None
@@ -87,4 +95,5 @@ def abstract_batch(config: Config, drawn, hints: Hints) -> GrpoBatch:
         np.zeros((n, g, c), np.int32), np.zeros((n, g, c), bool), logps,
         logps if config.grpo.num_iterations > 1 else None, logps if config.loss.beta > 0 else None,
         per_answer, per_answer, np.zeros((n, g), bool), np.zeros((n, g), bool), nll, None if nll is None else nll > 0,
-        np.float32(0) if config.loss.top_entropy_quantile < 1 else None)
+        np.float32(0) if config.loss.top_entropy_quantile < 1 else None,
+        Packing(np.zeros((n, rows, c), np.int32), np.zeros((n, g, c), np.int32)) if config.grpo.answer_rows else None)

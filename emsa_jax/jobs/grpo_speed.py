@@ -11,34 +11,31 @@ from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.rollout.sampler import Completions
 
 
 def speed(config: Config, policy: ThinkerConfig, adapter: Adapter, inputs: PromptInputs, rollout: Rollout,
-          clock: Clock, peak: float) -> dict[str, float]:
+          rows: int, clock: Clock, peak: float) -> dict[str, float]:
     """What metrics.jsonl says of a step's speed.
 
     time/PHASE: seconds; time/other: what no phase claims, on the host. step_time: all of them, without data_time, the
     wait for data. decode_tok_s: drawn tokens a second, hints aside. mfu, mfu/PHASE: model FLOPs by formula, as a share
     of what `peak` FLOPs a second would have done. padding/prompt, padding/completion: share of slots that hold no
-    token. compilations: since the last row.
+    token, those of the update where answers are packed into `rows`. compilations: since the last row.
     """
     seconds, total = dict(clock.seconds), clock.elapsed()
     wait = seconds.pop("wait", 0.0)
     values = {f"time/{name}": spent for name, spent in seconds.items()}
     values |= {"time/other": total - wait - sum(seconds.values()), "data_time": wait, "step_time": total - wait}
-    drawn = rollout.first.length
+    drawn, lengths = rollout.first.length, rollout.final.length
     flops = asdict(group_flops(policy, adapter, inputs, drawn))
     flops["reference"] *= config.loss.beta > 0
     flops["update"] *= config.grpo.num_iterations
     values |= {f"mfu/{name}": flops[name] / (spent * peak) for name, spent in seconds.items() if name in flops}
     values["mfu"] = sum(flops.values()) / (total * peak)
+    slots = len(lengths) * rows * rollout.final.tokens.shape[2]
     values |= {"decode_tok_s": drawn.sum() / seconds["decode"], "padding/prompt": 1 - inputs.mask.mean(),
-               "padding/completion": _padding(rollout.final), "peak_gb": peak_gigabytes(),
+               "padding/completion": 1 - lengths.sum() / slots, "peak_gb": peak_gigabytes(),
                "compilations": clock.compilations, "hint/extra_gen_time": seconds.get("hint", 0.0)}
     clock.compilations = 0
     return values
 
-
-def _padding(completions: Completions) -> float:
-    return 1 - completions.length.sum() / completions.tokens.size

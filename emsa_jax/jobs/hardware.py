@@ -1,6 +1,7 @@
 """What the machine could do at best, and how much memory was used at most."""
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -38,3 +39,9 @@ def peak_gigabytes() -> float:
         return stats["peak_bytes_in_use"] / 1e9
     lines = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []
     return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), float("nan"))
+
+
+def device_bytes() -> int:
+    """Memory of one device; where the device does not say, of the machine."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -11,6 +11,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.advantages import AdvOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
+from emsa_jax.policy.attention import Kernel
 from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.rewards.options import PARTS, RewardOptions
 from emsa_jax.rewards.trigger import TriggerOptions
@@ -138,6 +139,10 @@ class GrpoOptions:
 
     group_size: G, answers to a prompt. prompts_per_step: N. num_iterations: updates on each rollout.
     epochs, max_steps, balance: as in the cold start. samples: prompts of each step whose answers are written out.
+    remat: what the backward pass computes again: "none", "dots" (all but products), "full", or "auto", the first of
+    these that fits the device.
+    answer_rows: rows that the answers of a group are packed into for reference and update, as many as one of these
+    that suffices; () for a row each. Saves time where answers are much shorter than the longest may be.
     """
 
     group_size: int = 4
@@ -149,17 +154,25 @@ class GrpoOptions:
     save_every: int = 10
     samples: int = 2
     balance: bool = False
-    remat: Literal["none", "dots", "full"] = "full"
+    answer_rows: tuple[int, ...] = ()
+    remat: Literal["auto", "none", "dots", "full"] = "auto"
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
         _at_least(self, 0, "epochs", "max_steps", "samples")
+        if not all(1 <= rows <= self.group_size for rows in self.answer_rows):
+            raise InputError(f"answer_rows must be between 1 and group_size {self.group_size}, not {self.answer_rows}")
         _at_least(self, 1, "prompts_per_step", "num_iterations", "micro_batches", "save_every")
         if self.group_size < 2:
             raise InputError(f"group_size must be at least 2, not {self.group_size}: an advantage needs others")
         if not self.epochs and not self.max_steps:
             raise InputError("set epochs or max_steps: the schedule needs an end")
         _divides(self.prompts_per_step, self.micro_batches, "prompts_per_step")
+
+    @property
+    def row_sizes(self) -> tuple[int, ...]:
+        """The row counts that are compiled, rising; the last holds any answers."""
+        return tuple(sorted({*self.answer_rows, self.group_size}))
 
 
 @dataclass(frozen=True)
@@ -197,7 +210,8 @@ class Config:
 
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
-    never to be shown is switched off in `prompt`. profile: GRPO steps to trace for xprof."""
+    never to be shown is switched off in `prompt`. attention: the decoder's kernel.
+    profile: GRPO steps to trace for xprof."""
 
     stages: tuple[str, ...] = STAGES
     policy: str = "tiny"
@@ -215,6 +229,7 @@ class Config:
     cross: Dataset = Dataset()
     format: Literal["dc", "label_only"] = "dc"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Kernel = "auto"
     seed: int = 0
     profile: int = 0
     puppets: Puppets = Puppets()
@@ -242,6 +257,8 @@ class Config:
             if self.sampling.greedy:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         _at_least(self, 0, "profile")
+        if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
+            raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
         if not 0 <= self.seed < 2**31:
             raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
         if bool(self.source) != bool(self.out):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.jobs.console import say
+from emsa_jax.jobs.hardware import device_bytes
 
 
 def keep_compiled(directory: Path) -> None:
@@ -36,6 +37,8 @@ def tabulate(schedule: Callable, steps: int) -> np.ndarray:
     """[steps] float32: schedule(0), schedule(1) ... in one program, so that to log one compiles nothing."""
     return np.asarray(jax.jit(lambda step: jnp.broadcast_to(schedule(step), step.shape))(jnp.arange(steps)))
 
+_SHARE = 0.8  # of a device's memory that one program may take; caches and the next batch are there too
+
 
 class Programs:
     """Compiled programs by name; calling one with other shapes is an error, never a silent compilation."""
@@ -53,6 +56,25 @@ class Programs:
         self.seconds[name] = time.monotonic() - begun
         return jax.tree.map(_abstract, lowered.out_info)
 
+    def add_fitting(self, name: str, choices: dict[str, Callable], *arguments: Any,
+                    donate: tuple[int, ...] = ()) -> str:
+        """Adds the first of several forms of a function that fits the device's memory, else the last; returns which.
+
+        Form k is asked only if no form before it fits: by what its compilation says it will use, or by its failure.
+        """
+        *others, last = choices
+        for choice in others:
+            try:
+                self.add(name, choices[choice], *arguments, donate=donate)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                continue
+            if used_bytes(self._compiled[name]) <= _SHARE * device_bytes():
+                return choice
+        self.add(name, choices[last], *arguments, donate=donate)
+        return last
+
     def __getitem__(self, name: str) -> Callable:
         compiled = self._compiled[name]
         return lambda *arguments: compiled(*_sent(arguments))
@@ -61,6 +83,13 @@ class Programs:
         """Lists what was compiled and how long it took."""
         listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         say(f"compiled {len(self.seconds)} programs: {listed}")
+
+
+def used_bytes(compiled: Any) -> int:
+    """What a compiled program needs at once: arguments, results that are not written over them, all between."""
+    sizes = compiled.memory_analysis()
+    return (sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+            + sizes.temp_size_in_bytes)
 
 
 def _sent(arguments: Any) -> Any:

@@ -39,7 +39,7 @@ from emsa_jax.rollout.prompts import answer_ids
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
     options = config.sft
-    checkpoint = open_checkpoint(policy_dir(run, config), config.dtype)
+    checkpoint = open_checkpoint(policy_dir(run, config), config.dtype, attention=config.attention)
     records = records_dir(run, config, "train")
     traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_train(config, records, checkpoint, set(traces))

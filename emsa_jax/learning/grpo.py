@@ -8,6 +8,7 @@ from flax import struct
 
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.losses import LossOptions, denominators, loss_sums, metrics, polarity_nll
+from emsa_jax.learning.packing import Packing
 from emsa_jax.learning.state import TrainState, apply_gradients
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import PromptInputs
@@ -29,6 +30,7 @@ class GrpoBatch:
       zero_std: [N, G] bool, answers of groups without spread.
       nll_tokens, nll_mask: [N, K], the true polarity's tokens and whether they are supervised; None without.
       threshold: scalar of `losses.entropy_threshold`, or None.
+      packing: how the answers share rows, or None.
     """
 
     tokens: jax.Array
@@ -43,6 +45,7 @@ class GrpoBatch:
     nll_tokens: jax.Array | None = None
     nll_mask: jax.Array | None = None
     threshold: jax.Array | None = None
+    packing: Packing | None = None
 
 
 def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptInputs, batch: GrpoBatch, *,
@@ -67,11 +70,13 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
     def loss_fn(adapter, members, prompts, batch, mask):
         if adapter.touches_towers:  # media are packed across prompts, so all are encoded in each micro-batch
             prompts = jax.tree.map(lambda t: t[members], encode_prompts(base, adapter, config, inputs))
-        rows, tokens, slots = mask.shape[0], batch.tokens, mask.shape[2]
+        rows, tokens, slots, packing = mask.shape[0], batch.tokens, mask.shape[2], batch.packing
         if nll_weight:  # the true polarity rides along as one more answer of its prompt
+            packing = packing and packing.with_one_more()
             extra = jnp.pad(batch.nll_tokens, ((0, 0), (0, slots - batch.nll_tokens.shape[1])))
             tokens = jnp.concatenate([tokens, extra[:, None]], axis=1)
-        logps, entropies = group_logprobs(base, adapter, config, prompts, tokens, temperature, remat)
+        logps, entropies = group_logprobs(base, adapter, config, prompts, tokens, temperature, remat,
+                                         packing=packing)
         told, logps, entropies = logps[:, g:], logps[:, :g], entropies[:, :g]
 
         def flat(t):

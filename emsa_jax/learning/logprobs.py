@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 
+from emsa_jax.learning.packing import Packing
 from emsa_jax.policy import decoder
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.lora import Adapter
@@ -70,17 +71,23 @@ def group_logprobs(
     temperature: float | jax.Array = 1.0,
     remat: str = "none",
     chunk: int = 128,
+    packing: Packing | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities and entropies, float32 [N, G, C] both, of G answers to each of N prompts.
 
-    tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it.
+    tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it. packing:
+    how answers share rows; values behind an answer's end then mean nothing.
     """
     text = params["text"]
     positions = jnp.moveaxis(prompts.positions, 1, 0)
-    answer_positions = jnp.moveaxis(prompts.next_position, 1, 0)[:, :, None] + jnp.arange(tokens.shape[-1])
+    rows = tokens if packing is None else packing.pack(tokens)
+    slot = jnp.broadcast_to(jnp.arange(tokens.shape[-1]), rows.shape) if packing is None else packing.slot
+    answer_positions = jnp.moveaxis(prompts.next_position, 1, 0)[:, :, None, None] + slot
     prompt, answer = decoder.forward_groups(text, adapter, config.text, prompts.x, positions, prompts.mask,
-                                            text["embed_tokens"][tokens], answer_positions, remat)
+                                            text["embed_tokens"][rows], answer_positions, remat,
+                                            None if packing is None else packing.segment)
     first = decoder.last_valid(prompt, prompts.mask)[:, None, None]
-    first = jnp.broadcast_to(first, (*answer.shape[:2], 1, answer.shape[-1]))
-    hidden = jnp.concatenate([first, answer[:, :, :-1]], axis=2)
-    return token_logprobs(hidden, decoder.head(text), tokens, temperature, chunk)
+    before = jnp.pad(answer[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    hidden = jnp.where(slot[..., None] == 0, first, before)
+    logps, entropies = token_logprobs(hidden, decoder.head(text), rows, temperature, chunk)
+    return (logps, entropies) if packing is None else (packing.unpack(logps), packing.unpack(entropies))

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.policy.attention import attention
 from emsa_jax.policy.config import AudioConfig
-from emsa_jax.policy.layers import attention, layer_norm, linear, stack_of
+from emsa_jax.policy.layers import layer_norm, linear, stack_of
 from emsa_jax.policy.lora import Adapter
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ class Checkpoint:
     preprocessor: Preprocessor
 
 
-def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True) -> Checkpoint:
-    """Opens a policy directory; without `weights` their headers alone are checked.
+def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto") -> Checkpoint:
+    """Opens a policy directory; without `weights` their headers alone are checked. attention: the decoder's kernel.
 
     Raises: InputError naming the file that is missing or wrong."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"policy {directory}: no such directory")
     config, params = hf.load(directory, dtype) if weights else (hf.read_checked_config(directory), None)
+    config = replace(config, text=replace(config.text, attention=attention))
     return Checkpoint(directory, config, params, read_tokenizer(directory, config),
                       read_preprocessor(directory, config))
 

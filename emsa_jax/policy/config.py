@@ -14,7 +14,10 @@ from emsa_jax.errors import InputError
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The decoder: grouped-query attention with TMRoPE, SwiGLU, RMSNorm."""
+    """The decoder: grouped-query attention with TMRoPE, SwiGLU, RMSNorm.
+
+    attention: the kernel (policy/attention.py), which is the machine's affair: no policy directory holds it.
+    """
 
     vocab_size: int = 152064
     hidden_size: int = 3584
@@ -26,6 +29,7 @@ class TextConfig:
     rope_theta: float = 1e6
     mrope_section: tuple[int, ...] = (16, 24, 24)
     max_position_embeddings: int = 32768
+    attention: str = "auto"
 
     @property
     def head_dim(self) -> int:
@@ -170,6 +174,7 @@ def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
     """The thinker-only config.json (released spelling, which old and new `transformers` read)."""
     text = asdict(config.text)
     section = list(text.pop("mrope_section"))
+    text.pop("attention")
     text.update(model_type="qwen2_5_omni_text", hidden_act="silu", tie_word_embeddings=config.tie_word_embeddings,
                 rope_scaling={"mrope_section": section, "rope_type": "default", "type": "default"})
     vision = asdict(config.vision)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from emsa_jax.policy.attention import cached_part, causal_attention, combine, group_attention
 from emsa_jax.policy.config import TextConfig
-from emsa_jax.policy.layers import attention, attention_part, combine, linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
 
 REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoint_policies.dots_saveable}
@@ -19,7 +20,10 @@ REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoin
 
 @struct.dataclass
 class Cache:
-    """Keys and values of all layers, [layers, rows, slots, kv_heads, head_dim] (answers: rows = N * G)."""
+    """Keys and values of all layers, [layers, rows, kv_heads, slots, head_dim] (answers: rows = N * G).
+
+    Heads stand before slots, as the products want them: else all of the cache would be moved at every token.
+    """
 
     k: jax.Array
     v: jax.Array
@@ -41,14 +45,12 @@ def forward(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Ar
     """
     scale = adapter.scale if adapter else 0.0
     cos, sin = _rope(config, positions, x.dtype)
-    order = jnp.arange(x.shape[1])
-    allowed = (order[None, :, None] >= order[None, None, :]) & mask[:, None, :]
 
     def layer(x, stacked):
         p, ab = stacked
         q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
-        x = _close(p, ab, scale, config, x, attention(q, k, v, allowed))
-        return x, Cache(k, v)
+        x = _close(p, ab, scale, config, x, causal_attention(q, k, v, mask, config.attention))
+        return x, Cache(k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
 
     x, cache = jax.lax.scan(_remat(layer, remat), x, (params["layers"], stack_of(adapter, "text")))
     return rms_norm(x, params["norm"], config.rms_norm_eps), cache
@@ -56,12 +58,14 @@ def forward(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Ar
 
 def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, prompt: jax.Array,
                    prompt_positions: jax.Array, prompt_mask: jax.Array, answer: jax.Array,
-                   answer_positions: jax.Array, remat: str = "none") -> tuple[jax.Array, jax.Array]:
+                   answer_positions: jax.Array, remat: str = "none",
+                   segments: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Runs each prompt once together with its G answers; the result equals running every pair on its own.
 
     Args:
       prompt: [N, P, D] embeddings; prompt_positions [3, N, P]; prompt_mask [N, P] bool.
-      answer: [N, G, C, D] embeddings; answer_positions [3, N, C], the same for all answers of a group.
+      answer: [N, G, C, D] embeddings; answer_positions [3, N, G, C], or [3, N, C] where a group's answers share them.
+      segments: int32 [N, G, C] where the G rows hold several answers each: tokens see their own segment only.
 
     Returns:
       (prompt hidden [N, P, D], answer hidden [N, G, C, D]), both after the final norm.
@@ -69,21 +73,16 @@ def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, pr
     scale = adapter.scale if adapter else 0.0
     n, g, c, d = answer.shape
     p_cos, p_sin = _rope(config, prompt_positions, prompt.dtype)
-    a_cos, a_sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, answer_positions, answer.dtype))
-    order, slots = jnp.arange(prompt.shape[1]), jnp.arange(c)
-    causal = (order[None, :, None] >= order[None, None, :]) & prompt_mask[:, None, :]
-    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g * c, prompt.shape[1]))
-    to_answer = jnp.broadcast_to(slots[:, None] >= slots[None, :], (n * g, c, c))
+    if answer_positions.ndim == 3:
+        answer_positions = jnp.repeat(answer_positions[:, :, None], g, axis=2)
+    a_cos, a_sin = _rope(config, answer_positions.reshape(3, n * g, c), answer.dtype)
 
     def layer(carry, stacked):
         (px, ax), (p, ab) = carry, stacked
         pq, pk, pv = _qkv(p, ab, scale, config, px, p_cos, p_sin)
         aq, ak, av = _qkv(p, ab, scale, config, ax, a_cos, a_sin)
-        px = _close(p, ab, scale, config, px, attention(pq, pk, pv, causal))
-        parts = attention_part(aq.reshape(n, g * c, *aq.shape[2:]), pk, pv, to_prompt)
-        parts = [t.reshape(n * g, c, *t.shape[2:]) for t in parts]
-        mixed = combine([parts, attention_part(aq, ak, av, to_answer)]).astype(ax.dtype)
-        return (px, _close(p, ab, scale, config, ax, mixed)), None
+        p_mixed, a_mixed = group_attention(pq, pk, pv, aq, ak, av, prompt_mask, segments, config.attention)
+        return (_close(p, ab, scale, config, px, p_mixed), _close(p, ab, scale, config, ax, a_mixed)), None
 
     carry = (prompt, answer.reshape(n * g, c, d))
     (px, ax), _ = jax.lax.scan(_remat(layer, remat), carry, (params["layers"], stack_of(adapter, "text")))
@@ -93,13 +92,13 @@ def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, pr
 
 def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache:
     """A cache for `rows` answers of at most `slots` tokens."""
-    shape = (config.num_hidden_layers, rows, slots, config.num_key_value_heads, config.head_dim)
+    shape = (config.num_hidden_layers, rows, config.num_key_value_heads, slots, config.head_dim)
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
 def grown(cache: Cache, slots: int) -> Cache:
     """The same cache with empty slots behind it."""
-    room = ((0, 0), (0, 0), (0, slots - cache.k.shape[2]), (0, 0), (0, 0))
+    room = ((0, 0), (0, 0), (0, 0), (0, slots - cache.k.shape[3]), (0, 0))
     return Cache(jnp.pad(cache.k, room), jnp.pad(cache.v, room))
 
 
@@ -120,18 +119,19 @@ def decode_step(params: dict, adapter: Adapter | None, config: TextConfig, x: ja
     scale = adapter.scale if adapter else 0.0
     n, g, d = x.shape
     cos, sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, positions[:, :, None], x.dtype))
-    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt.k.shape[2]))
-    to_own = jnp.broadcast_to(jnp.arange(own.k.shape[2]) <= slot, (n * g, 1, own.k.shape[2]))
+    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt.k.shape[3]))
+    to_own = jnp.broadcast_to(jnp.arange(own.k.shape[3]) <= slot, (n * g, 1, own.k.shape[3]))
 
     def layer(carry, stacked):
         x, own = carry
         i, p, ab, prompt_k, prompt_v = stacked
         q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
-        at = (i, 0, slot, 0, 0)  # written in place: a cache that went through the scan would be copied at every token
-        own = Cache(jax.lax.dynamic_update_slice(own.k, k[None], at), jax.lax.dynamic_update_slice(own.v, v[None], at))
-        parts = attention_part(q.reshape(n, g, *q.shape[2:]), prompt_k, prompt_v, to_prompt)
+        at = (i, 0, 0, slot, 0)  # written in place: a cache that went through the scan would be copied at every token
+        k, v = (t.transpose(0, 2, 1, 3)[None] for t in (k, v))
+        own = Cache(jax.lax.dynamic_update_slice(own.k, k, at), jax.lax.dynamic_update_slice(own.v, v, at))
+        parts = cached_part(q.reshape(n, g, *q.shape[2:]), prompt_k, prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
-        mixed = combine([parts, attention_part(q, own.k[i], own.v[i], to_own)]).astype(x.dtype)
+        mixed = combine([parts, cached_part(q, own.k[i], own.v[i], to_own)]).astype(x.dtype)
         return (_close(p, ab, scale, config, x, mixed), own), None
 
     layers = jnp.arange(config.num_hidden_layers)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.policy.attention import attention
 from emsa_jax.policy.config import VisionConfig
-from emsa_jax.policy.layers import attention, linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
 
 EPS = 1e-6

@@ -21,7 +21,7 @@ SIZES = {
     "prepare.workers": 1, "sampling.max_completion_length": 80,
     "sft.max_steps": 4, "sft.batch_size": 8, "sft.eval_every": 2, "sft.save_every": 1,
     "grpo.max_steps": 3, "grpo.prompts_per_step": 4, "grpo.group_size": 4, "grpo.micro_batches": 2,
-    "grpo.save_every": 1,
+    "grpo.save_every": 1, "grpo.answer_rows": "(3,)",
     "evaluate.batch_size": 8, "evaluate.samples": 1,
     # a policy that has learned next to nothing gets rewards that differ, and some of its groups are hard
     "reward.plugins": "('mini_reward:letters',)", "hint.threshold": 0.75, "hint.truncated_as_fail": False,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emsa_jax.jobs.programs import Programs, tabulate
+from emsa_jax.jobs import programs
+from emsa_jax.jobs.programs import Programs, tabulate, used_bytes
 
 USER = """
     import pathlib, sys, jax, jax.numpy as jnp
@@ -43,14 +44,42 @@ def test_entries_torn_by_a_kill_are_replaced(tmp_path):
 
 
 def test_other_shapes_are_refused(capsys):
-    programs = Programs()
-    made = programs.add("double/4", lambda x: 2 * x, np.zeros(4, np.float32))
+    compiled = Programs()
+    made = compiled.add("double/4", lambda x: 2 * x, np.zeros(4, np.float32))
     assert made.shape == (4,) and made.dtype == np.float32
-    assert np.array_equal(programs["double/4"](jnp.ones(4)), np.full(4, 2))
+    assert np.array_equal(compiled["double/4"](jnp.ones(4)), np.full(4, 2))
     with pytest.raises(TypeError):
-        programs["double/4"](jnp.ones(5))
-    programs.report()
+        compiled["double/4"](jnp.ones(5))
+    compiled.report()
     assert "compiled 1 programs: double/4 " in capsys.readouterr().out
+
+
+def test_the_first_form_that_fits_is_taken(monkeypatch):
+    def roomy(x):
+        return jnp.sin(x[:, None] * jnp.arange(50_000.0)).cumsum(1).sum(1)
+
+    x = np.zeros(100, np.float32)
+    needed = used_bytes(jax.jit(roomy).lower(x).compile())
+    assert needed > 100 * 50_000 * 4
+
+    def chosen(room, **forms):
+        monkeypatch.setattr(programs, "device_bytes", lambda: room)
+        return Programs().add_fitting("sum", forms, x)
+
+    assert chosen(2 * needed, none=roomy, full=jnp.sin) == "none"
+    assert chosen(needed, none=roomy, full=jnp.sin) == "full"
+    assert chosen(needed, none=roomy, dots=jnp.cos, full=jnp.sin) == "dots"
+    assert chosen(1, none=roomy, full=roomy) == "full"  # nothing is left to try
+
+    def exhausted(x):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: ran out of memory")
+
+    def broken(x):
+        raise jax.errors.JaxRuntimeError("INTERNAL: no")
+
+    assert chosen(2 * needed, none=exhausted, full=jnp.sin) == "full"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        chosen(2 * needed, none=broken, full=jnp.sin)
 
 
 def test_tabulate():

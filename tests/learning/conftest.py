@@ -86,7 +86,7 @@ def pair_logprobs(params, adapter, config, prompts, tokens, temperature):
     return chosen, jax.lax.stop_gradient(-(jnp.exp(logps) * logps).sum(-1))
 
 
-def toy_logprobs(params, adapter, config, prompts, tokens, temperature=1.0, remat="none"):
+def toy_logprobs(params, adapter, config, prompts, tokens, temperature=1.0, remat="none", packing=None):
     """Stands for the decoder where only what is done with log-probabilities is looked at: it compiles at once. What
     comes next depends on the prompt's embeddings, on the token before and on the adapter."""
     text, lora = params["text"], None if adapter is None else adapter.weights["text"]["q_proj"]

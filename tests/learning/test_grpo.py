@@ -11,6 +11,7 @@ import pytest
 from emsa_jax.learning import grpo
 from emsa_jax.learning.grpo import GrpoBatch
 from emsa_jax.learning.losses import LossOptions, entropy_threshold, policy_loss
+from emsa_jax.learning.packing import pack_rows
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout.hints import HintOptions, loss_mask
@@ -166,6 +167,17 @@ def check_equal(learner, case, same_trees):
 def test_equals_every_pair_on_its_own(learner, same_trees):
     """Loss, metrics and gradients of the policy, with hints and weights, in micro-batches."""
     check_equal(learner, GRPO, same_trees)
+
+
+@pytest.mark.parametrize("case", [GRPO, NLL], ids=["grpo", "nll"])
+def test_packed_answers_teach_the_same(learner, same_trees, case):
+    packing = pack_rows(learner.done.length, C, (2, 3))
+    batch = learner.batch(case)
+    (grads, logged), (packed, told) = learner.update(case, batch), learner.update(case, batch.replace(packing=packing))
+    assert packing.source.shape == (N, 3, C) and (np.asarray(packing.segment[:, 2]) < 0).any()
+    same_trees(packed, grads)
+    for name, value in logged.items():
+        np.testing.assert_allclose(told[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.options.kind}-{c.options.beta}-{c.micro_batches}-{c.old}")
