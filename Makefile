@@ -1,5 +1,5 @@
 # make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
-# make test | test-kill | lint | clean
+# make test | test-kill | test-browser | test-aot | lint | clean
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: train test test-kill lint clean
+.PHONY: train test test-kill test-browser test-aot lint clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
@@ -19,6 +19,12 @@ test: $(VENV)/.dev
 
 test-kill: $(VENV)/.dev
 	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)
+
+test-browser: $(VENV)/.browser
+	$(PY) -m pytest -m browser $(ARGS)
+
+test-aot: $(VENV)/.aot
+	$(PY) -m pytest -m aot $(ARGS)
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -39,4 +45,14 @@ $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
 $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
 	$(PIP) install -r requirements-dev.txt -e .
+	@touch $@
+
+$(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(PIP) install -r requirements-browser.txt
+	@touch $@
+
+$(VENV)/.aot: requirements-aot.txt $(VENV)/.dev
+	@echo "installing the compilers for TPU and GPU into $(VENV)"
+	$(PIP) install -r requirements-aot.txt
 	@touch $@

@@ -114,13 +114,14 @@ def greedy_case(name, config, params, adapter, inputs, case) -> list[Result]:
     hidden, prompt = decoder.forward(text, adapter, config.text, encode(params, adapter, config, inputs),
                                      inputs.positions, inputs.mask)
     own = decoder.empty_cache(config.text, len(inputs.tokens), steps, hidden.dtype)
-    step = jax.jit(functools.partial(decoder.decode_step, config=config.text))
+    layers, scale = decoder.decode_layers(text, adapter, prompt), adapter.scale if adapter else 0.0
+    step = jax.jit(functools.partial(decoder.decode_step, scale=scale, config=config.text))
     last = inputs.mask.shape[1] - 1 - np.argmax(inputs.mask[:, ::-1], axis=1)
     h, ours = hidden[np.arange(len(last)), last], []
     for t in range(steps):
         ours.append(np.asarray(h @ decoder.head(text).T, np.float32))
         x = text["embed_tokens"][case["gen/new_tokens"][:, t]][:, None]
-        h, own = step(text, adapter, x=x, positions=inputs.next_position + t, slot=jnp.int32(t), prompt=prompt,
+        h, own = step(text, layers, x=x, positions=inputs.next_position + t, slot=jnp.int32(t),
                       prompt_mask=inputs.mask, own=own)
         h = h[:, 0]
     ours, theirs = np.stack(ours, 1), case["gen/logits"]

@@ -90,7 +90,7 @@ def measure(slots: int, numbers: list[int], repeats: int) -> Costs:
 def copy_seconds(config, prompts: int, copies: int = 20) -> float:
     """Of one prompt's cache into one of so many, in place: the best of five rounds."""
     place = jax.jit(lambda cache, one, at: jax.tree.map(
-        lambda t, o: jax.lax.dynamic_update_slice(t, o, (0, at, 0, 0, 0)), cache, one), donate_argnums=0)
+        lambda t, o: jax.lax.dynamic_update_slice(t, o, (at, 0, 0, 0)), cache, one), donate_argnums=0)
     one, cache = (empty_cache(config.text, n, PROMPT, jnp.float32) for n in (1, prompts))
     cache, times = jax.block_until_ready(place(cache, one, 0)), []
     for _ in range(5):

@@ -20,7 +20,7 @@ REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoin
 
 @struct.dataclass
 class Cache:
-    """Keys and values of all layers, [layers, rows, kv_heads, slots, head_dim] (answers: rows = N * G).
+    """Keys and values of all layers, [layers, rows, kv_heads, slots, head_dim], or of one, without the first axis.
 
     Heads stand before slots, as the products want them: else all of the cache would be moved at every token.
     """
@@ -90,54 +90,65 @@ def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, pr
     return px, ax.reshape(n, g, c, d)
 
 
-def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache:
-    """A cache for `rows` answers of at most `slots` tokens."""
-    shape = (config.num_hidden_layers, rows, config.num_key_value_heads, slots, config.head_dim)
-    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+@struct.dataclass
+class DecodeLayer:
+    """What a layer reads to decode: its weights, its adapter, and the prompts' keys and values [N, kv_heads, P, d]."""
+
+    params: dict
+    adapter: dict
+    prompt_k: jax.Array
+    prompt_v: jax.Array
 
 
-def grown(cache: Cache, slots: int) -> Cache:
-    """The same cache with empty slots behind it."""
-    room = ((0, 0), (0, 0), (0, 0), (0, slots - cache.k.shape[3]), (0, 0))
-    return Cache(jnp.pad(cache.k, room), jnp.pad(cache.v, room))
+def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> list[DecodeLayer]:
+    """The layers one by one, for all tokens to come: a loop over stacked ones would copy each at every token."""
+    stacked = DecodeLayer(params["layers"], stack_of(adapter, "text"), prompt.k, prompt.v)
+    return [jax.tree.map(lambda t, i=i: t[i], stacked) for i in range(len(prompt.k))]
 
 
-def decode_step(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Array, positions: jax.Array,
-                slot: jax.Array, prompt: Cache, prompt_mask: jax.Array, own: Cache) -> tuple[jax.Array, Cache]:
+def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> list[Cache]:
+    """A cache for `rows` answers of at most `slots` tokens: each layer's [rows, kv_heads, slots, head_dim]."""
+    shape = (rows, config.num_key_value_heads, slots, config.head_dim)
+    return [Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_hidden_layers)]
+
+
+def grown(caches: list[Cache], slots: int) -> list[Cache]:
+    """The same caches with empty slots behind them."""
+    return jax.tree.map(lambda t: jnp.pad(t, ((0, 0), (0, 0), (0, slots - t.shape[2]), (0, 0))), caches)
+
+
+def decode_step(params: dict, layers: list[DecodeLayer], scale: float, config: TextConfig, x: jax.Array,
+                positions: jax.Array, slot: jax.Array, prompt_mask: jax.Array,
+                own: list[Cache]) -> tuple[jax.Array, list[Cache]]:
     """One token of each answer.
 
     Args:
+      layers: of `decode_layers`; the prompts' keys and values are shared by each group's G answers.
+      scale: the adapter's.
       x: [N, G, D] embeddings of the token at `slot`; positions [3, N].
       slot: int32 scalar, the answer slot that is written.
-      prompt: the prompts' cache (N rows), read only and shared by each group's G answers.
       prompt_mask: [N, P] bool.
-      own: the answers' cache (N * G rows), carried from step to step.
+      own: the answers' caches (N * G rows), carried from step to step and written in place.
 
     Returns:
-      (hidden [N, G, D] after the final norm, the cache with this token in it).
+      (hidden [N, G, D] after the final norm, the caches with this token in them).
     """
-    scale = adapter.scale if adapter else 0.0
     n, g, d = x.shape
     cos, sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, positions[:, :, None], x.dtype))
-    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt.k.shape[3]))
-    to_own = jnp.broadcast_to(jnp.arange(own.k.shape[3]) <= slot, (n * g, 1, own.k.shape[3]))
-
-    def layer(carry, stacked):
-        x, own = carry
-        i, p, ab, prompt_k, prompt_v = stacked
-        q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
-        at = (i, 0, 0, slot, 0)  # written in place: a cache that went through the scan would be copied at every token
-        k, v = (t.transpose(0, 2, 1, 3)[None] for t in (k, v))
-        own = Cache(jax.lax.dynamic_update_slice(own.k, k, at), jax.lax.dynamic_update_slice(own.v, v, at))
-        parts = cached_part(q.reshape(n, g, *q.shape[2:]), prompt_k, prompt_v, to_prompt)
+    to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt_mask.shape[1]))
+    slots = own[0].k.shape[2]
+    to_own = jnp.broadcast_to(jnp.arange(slots) <= slot, (n * g, 1, slots))
+    x, written = x.reshape(n * g, 1, d), []
+    for layer, cache in zip(layers, own, strict=True):
+        q, k, v = _qkv(layer.params, layer.adapter, scale, config, x, cos, sin)
+        k, v = (jax.lax.dynamic_update_slice(t, new.transpose(0, 2, 1, 3), (0, 0, slot, 0))
+                for t, new in ((cache.k, k), (cache.v, v)))
+        written.append(Cache(k, v))
+        parts = cached_part(q.reshape(n, g, *q.shape[2:]), layer.prompt_k, layer.prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
-        mixed = combine([parts, cached_part(q, own.k[i], own.v[i], to_own)]).astype(x.dtype)
-        return (_close(p, ab, scale, config, x, mixed), own), None
-
-    layers = jnp.arange(config.num_hidden_layers)
-    (x, own), _ = jax.lax.scan(layer, (x.reshape(n * g, 1, d), own),
-                               (layers, params["layers"], stack_of(adapter, "text"), prompt.k, prompt.v))
-    return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), own
+        mixed = combine([parts, cached_part(q, k, v, to_own)]).astype(x.dtype)
+        x = _close(layer.params, layer.adapter, scale, config, x, mixed)
+    return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), written
 
 
 def head(params: dict) -> jax.Array:

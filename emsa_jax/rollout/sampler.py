@@ -92,7 +92,8 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
       limit: [N] int32, tokens after which an answer is cut off, at most `slots`.
       logp_temperature: of the distribution whose log-probabilities are reported (default: the one drawn from).
     """
-    text, rows = params["text"], prompts.mask.shape[0]
+    text, rows, scale = params["text"], prompts.mask.shape[0], adapter.scale if adapter else 0.0
+    layers = decoder.decode_layers(text, adapter, prompts.cache)
     key = jax.random.key(noise[0])
     key = jax.random.fold_in(jax.random.fold_in(key, noise[1]), noise[2])
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
@@ -112,8 +113,8 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))
         done = done | ((token == config.eos_token_id) & ~is_forced[:, None]) | (t + 1 >= limit)[:, None]
-        hidden, own = decoder.decode_step(text, adapter, config.text, text["embed_tokens"][token],
-                                          prompts.next_position + t, t, prompts.cache, prompts.mask, own)
+        hidden, own = decoder.decode_step(text, layers, scale, config.text, text["embed_tokens"][token],
+                                          prompts.next_position + t, t, prompts.mask, own)
         return t + 1, hidden, own, tokens, logps, done
 
     sizes = cache_sizes(slots)

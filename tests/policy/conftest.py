@@ -197,7 +197,8 @@ class World:
     @cached_property
     def step(self):
         """decode_step without an adapter, compiled once."""
-        return jax.jit(lambda *a: decoder.decode_step(a[0], None, self.config.text, *a[1:]))
+        return jax.jit(lambda text, x, positions, slot, cache, mask, own: decoder.decode_step(
+            text, decoder.decode_layers(text, None, cache), 0.0, self.config.text, x, positions, slot, mask, own))
 
     @cached_property
     def audio_tokens(self):
