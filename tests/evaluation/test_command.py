@@ -15,7 +15,9 @@ from emsa_jax.evaluation.command import main
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ARRAYS = dict(np.load(FIXTURES / "metrics.npz"))
 EXPECTED = json.loads((FIXTURES / "metrics.json").read_text())
-SCORES = ("has0_acc2 has0_f1 non0_acc2 non0_f1 acc2 f1 acc3 acc5 acc7 acc2_weak f1_macro mae corr r2 parse_rate n").split()
+SCORES = (
+    "has0_acc2 has0_f1 non0_acc2 non0_f1 acc2 f1 acc3 acc5 acc7 acc2_weak f1_macro mae corr r2 parse_rate n"
+).split()
 LABELS = "ACC WF1 WP F1 R P UAR WAR confusion parse_rate n".split()
 NAMES = {"Has0_acc_2": "has0_acc2", "Has0_F1_score": "has0_f1", "Non0_acc_2": "non0_acc2", "Non0_F1_score": "non0_f1",
          "Mult_acc_2": "acc2", "F1_score": "f1", "Mult_acc_3": "acc3", "Mult_acc_5": "acc5", "Mult_acc_7": "acc7",
