@@ -37,7 +37,7 @@ def compare(measure: Callable, first: Sequence, second: Sequence, true: np.ndarr
     answers to a clip at random (Noreen 1989), with the add-one correction; never below 1 / (resamples + 1).
     """
     rng = np.random.default_rng(seed)
-    a, b = np.array(first, object), np.array(second, object)
+    a, b = _objects(first), _objects(second)
     whole = _difference(measure(list(a), true), measure(list(b), true))
     booted, swapped = [], []
     for _ in range(resamples):
@@ -111,6 +111,14 @@ def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 
 def _draws(measure: Callable, n: int, resamples: int, seed: int) -> list[Metrics]:
     rng = np.random.default_rng(seed)
     return [measure(rng.integers(n, size=n)) for _ in range(resamples)]
+
+
+def _objects(values: Sequence) -> np.ndarray:
+    """[n] of whatever they are, pairs included."""
+    found = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        found[i] = value
+    return found
 
 
 def _difference(first: Metrics, second: Metrics) -> dict[str, float | None]:
