@@ -37,7 +37,7 @@ def write_page(run: Run, config: Config, live: bool = False) -> Path:
         title=f"{config.data}: {Path(run.workdir).name}", lead=lead(found, rows), rows={run.workdir.name: rows},
         results=[Result(POLICIES.get(policy, policy), place(config, role), result) for policy, role, result in found],
         cases=cases, media=media, hints={} if live else {run.workdir.name: hints_ignored(run.workdir, config)},
-        made=made(run.workdir), notes=[PUPPETS_SAID] if config.data in PUPPETS else [],
+        made=made(run.workdir), tiles=tiles(found, cases, rows), notes=[PUPPETS_SAID] if config.data in PUPPETS else [],
         live=LIVE_SECONDS if live else 0)
     write_atomic(run.path(PAGE), run_page(content))
     return run.path(PAGE)
@@ -95,6 +95,30 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
     floor = (last.get("floor") or {}).get("Polarity_acc")
     others += [f"always the mean of the training scores {floor:.1%}"] if floor is not None else []
     return text + (f"; {', '.join(others)}." if others else ".")
+
+
+def tiles(found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows: Sequence[Mapping]
+          ) -> list[tuple[str, str, str]]:
+    """(name, value, note) of the numbers that come first: in domain, after the last stage, beside the one before."""
+    own = [(name, result) for name, role, result in found if role == "train" and name in POLICIES
+           and result.get("metrics")]
+    shown = []
+    for title, read, form in (("Polarity accuracy", lambda r: r["metrics"]["Polarity_acc"], "{:.1%}"),
+                              ("MAE", lambda r: r["metrics"]["MAE"], "{:.3f}"),
+                              ("Reward, sampled", lambda r: r.get("mean_sampled_reward"), "{:.3f}")):
+        values = [(name, read(result)) for name, result in own if read(result) is not None]
+        if values:
+            before = [f"{POLICIES[name]} {form.format(value)}" for name, value in values[:-1]]
+            shown.append((title, form.format(values[-1][1]), ", ".join(before) or POLICIES[values[-1][0]]))
+    hard = [case for case in cases if "hard" in case["kinds"]]
+    if hard and len(own) > 1:
+        rescued = sum("rescued" in case["kinds"] for case in hard)
+        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", "hard: every sampled answer failed before RL"))
+    steps = [row for row in rows if row.get("stage") == "grpo"]
+    if steps:
+        spent = sum((row.get("step_time") or 0) + (row.get("data_time") or 0) for row in steps)
+        shown.append(("GRPO", f"{len(steps)} steps", f"{spent / 60:.1f} minutes"))
+    return shown
 
 
 def cases_of(run: Run, config: Config, most: int = 200) -> tuple[list[dict], dict[int, dict]]:

@@ -142,7 +142,8 @@ def heat_map(
     digits: int = 0,
 ) -> Markup:
     """Numbers in boxes, the darker the larger their shade (0 to 1). down, across: what rows and columns are."""
-    left, top, size, high = 128, 66, max(52, min(84, 270 // max(len(columns), 1))), 34
+    size = max(52, min(84, 270 // max(len(columns), 1)), 12 + 6.6 * max(map(len, columns), default=0))
+    left, top, high = max(100, 40 + 6.6 * max(map(len, rows), default=0)), 66, 34
     width, height = left + size * len(columns) + 12, top + high * len(rows) + 34
     parts = [
         text(width / 2, 16, title, "middle", "title"),

@@ -54,8 +54,8 @@ class Content:
 
     lead: one sentence. rows: run -> its rows of metrics.jsonl. results: in order. cases: `cases.numbered`. media:
     number of a case -> `cases.media_of`. paired: comparisons of two runs, (name, `resampling.compare`). hints: run ->
-    share of hinted answers that ignore the hint. made: (caption, (name, value) pairs). live: seconds until the page is
-    read anew, 0 for a page that is done.
+    share of hinted answers that ignore the hint. made: (caption, (name, value) pairs). tiles: (name, value, note) of
+    the numbers that come first. live: seconds until the page is read anew, 0 for a page that is done.
     """
 
     title: str
@@ -68,6 +68,7 @@ class Content:
     hints: Mapping[str, float | None] = field(default_factory=dict)
     made: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     notes: Sequence[str] = ()
+    tiles: Sequence[tuple[str, str, str]] = ()
     live: int = 0
 
 
@@ -111,6 +112,7 @@ def run_page(content: Content) -> bytes:
         STYLE,
         SCRIPT,
         lead=content.lead,
+        tiles=content.tiles,
         live=content.live,
         sections=sections,
         total_cases=len(content.cases),

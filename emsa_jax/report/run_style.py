@@ -1,7 +1,7 @@
 """The style of a run's page, beside what all pages share."""
 
 STYLE = """
-:root { --c1: #1f6feb; --c2: #b45309; --c3: #0f766e; --c4: #a21caf; --c5: #4d7c0f; --c6: #be123c; --c7: #6b7280;
+:root { --c1: #1a5fd0; --c2: #a34a06; --c3: #0f766e; --c4: #a21caf; --c5: #4d7c0f; --c6: #be123c; --c7: #6b7280;
   --c8: #6d28d9; --good: #11683a; --bad: #b42318; --tint: #eaf1fd; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --c1: #6cb0ff; --c2: #f5b95f; --c3: #5fd4c4; --c4: #f0a3f5; --c5: #b5dd6a; --c6: #ff9aa8; --c7: #aab4c0;
@@ -16,8 +16,15 @@ button, select, input { font: inherit; color: var(--ink); background: var(--page
 button { cursor: pointer; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: .8rem; }
 .plots figure { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .5rem; }
-.plots.few { grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
+.plots.few { grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+@media (min-width: 60rem) { .plots.few:has(figure:nth-child(4):last-child) { grid-template-columns: 1fr 1fr; } }
 .few figure svg { max-width: 30rem; margin-inline: auto; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; margin: 1rem 0; }
+.tiles div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .6rem .9rem; }
+.tiles dt { font-size: .85rem; }
+.tiles dd { font-size: 1.5rem; font-weight: 600; line-height: 1.3; }
+.tiles dd small { display: block; font-size: .85rem; font-weight: 400; color: var(--soft); }
+main tbody th { white-space: nowrap; }
 svg text.name, svg text.value { fill: var(--ink); font-size: 12px; }
 svg .curve, svg .thin, svg .whisker { fill: none; stroke: currentColor; stroke-linejoin: round; }
 svg .curve { stroke-width: 2; }

@@ -27,6 +27,12 @@ BODY = """
 <header>
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
+{% if tiles %}
+<dl class="tiles">
+{% for name, value, note in tiles %}<div><dt>{{ name }}</dt><dd>{{ value }}<small>{{ note }}</small></dd></div>
+{% endfor %}
+</dl>
+{% endif %}
 {% if live %}
 <div class="live" id="live" data-seconds="{{ live }}"><span>This run is still at work; the page is read anew every
 {{ live }} seconds.</span><button type="button" id="pause" aria-pressed="false">Pause refreshing</button></div>

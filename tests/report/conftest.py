@@ -168,6 +168,6 @@ def run_content():
         return Content("A run", "After RL it is right.", rows, results, cases, media,
                        hints={"mine": 0.01},
                        made=[("What was asked", [("seed", "0")]), ("grpo", [("group_size", "8")])],
-                       notes=["A note."], live=live)  # fmt: skip
+                       notes=["A note."], tiles=[("MAE", "0.5", "cold start 0.9")], live=live)  # fmt: skip
 
     return build
