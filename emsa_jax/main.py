@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     check_inputs(config)
-    with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention")) as run:
+    with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
 

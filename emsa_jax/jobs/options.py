@@ -11,6 +11,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.advantages import AdvOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
+from emsa_jax.parallel.mesh import MeshOptions
 from emsa_jax.policy.attention import Kernel
 from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.rewards.options import PARTS, RewardOptions
@@ -211,7 +212,7 @@ class Config:
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
     never to be shown is switched off in `prompt`. attention: the decoder's kernel.
-    profile: GRPO steps to trace for xprof."""
+    profile: GRPO steps to trace for xprof. mesh: how devices share the work."""
 
     stages: tuple[str, ...] = STAGES
     policy: str = "tiny"
@@ -232,6 +233,7 @@ class Config:
     attention: Kernel = "auto"
     seed: int = 0
     profile: int = 0
+    mesh: MeshOptions = MeshOptions()
     puppets: Puppets = Puppets()
     prepare: PrepareOptions = PrepareOptions()
     prompt: PromptOptions = PromptOptions()
