@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -40,13 +41,16 @@ def main(argv: list[str]) -> None:
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
+    from emsa_jax.jobs.processes import join
     from emsa_jax.jobs.programs import keep_compiled
     from emsa_jax.jobs.run import open_run
+    from emsa_jax.parallel import peers
 
     config = from_config_dict(Config, _CONFIG.value)
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
-    check_inputs(config)
+    join(config)
+    peers.told(lambda: check_inputs(config), "inputs")
     with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
@@ -80,7 +84,27 @@ def _run(argv: list[str]) -> None:
         main(_parse(argv))
     except InputError as error:
         print(f"error: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, str(error))
+    except Exception as error:
+        _end(1, f"{type(error).__name__}: {error}", error)
+
+
+def _end(code: int, reason: str, error: Exception | None = None) -> None:
+    """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
+    from emsa_jax.parallel import peers, stop
+
+    if isinstance(error, peers.PeerError):
+        print(f"error: another process failed: {error}", file=sys.stderr)
+        code = stop.EXIT  # a launcher may start all of them again
+    elif error is not None and peers.count() == 1:
+        raise error
+    elif error is not None:
+        traceback.print_exception(error)
+    if peers.count() > 1:
+        peers.fail(reason)
+        sys.stderr.flush()
+        peers.leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

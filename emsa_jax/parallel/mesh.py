@@ -33,13 +33,15 @@ _ROOM = 0.4  # share of a device's memory that weights and trained state may tak
 class MeshOptions:
     """Sizes of the mesh's axes. preset: "auto" chooses by device, memory and policy and says why. data, fsdp, tensor:
     0 as the preset has it; where one is given, the others are 1, and `data` takes all devices that are left.
-    slices: groups that divide `data`; 0: as the devices say."""
+    slices: groups that divide `data`; 0: as the devices say. timeout: seconds that processes wait for each other at the
+    start."""
 
     preset: Literal["auto", "v5e-16", "v5p-8", "v5p-64", "h100-1", "h100-8", "h200-1", "h200-8"] = "auto"
     data: int = 0
     fsdp: int = 0
     tensor: int = 0
     slices: int = 0
+    timeout: int = 300
 
     def __post_init__(self) -> None:
         for name in (*AXES, "slices"):

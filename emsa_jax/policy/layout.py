@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from emsa_jax.parallel.mesh import BATCH_AXES, batch_shards
@@ -85,5 +86,37 @@ class Layout:
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """The tree's arrays (whole on every process) laid out on the mesh; a no-op for those that lie so already."""
-    return jax.tree.map(jax.device_put, tree, shardings)
+    """Arrays that are whole on every process, laid out on the mesh; those that lie so already are left as they are.
+
+    shardings: a tree like `tree`, or one sharding for all.
+    """
+    if isinstance(shardings, NamedSharding):
+        return jax.tree.map(lambda leaf: _put(leaf, shardings), tree)
+    return jax.tree.map(_put, tree, shardings)
+
+
+def on_host(stack: jax.Array, layer: int | None = None) -> np.ndarray:
+    """An array, or one layer of it, whole on the host. Where it lies on devices of several processes, all of them have
+    to ask."""
+    if not isinstance(stack, jax.Array) or stack.is_fully_addressable:
+        return np.asarray(stack if layer is None else stack[layer])
+    whole = NamedSharding(stack.sharding.mesh, PartitionSpec())
+    take = jax.jit(_layer_of if layer is not None else _same, out_shardings=whole)
+    return np.asarray(take(stack, *(() if layer is None else (layer,))).addressable_data(0))
+
+
+def _layer_of(stack: jax.Array, layer: jax.Array) -> jax.Array:
+    return stack[layer]
+
+
+def _same(stack: jax.Array) -> jax.Array:
+    return stack
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
