@@ -49,7 +49,7 @@ from emsa_jax.policy.table import init_params
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
 from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.hints import HintOptions, bucket_sizes, pad_to_bucket
+from emsa_jax.rollout.hints import HintOptions, bucket_sizes, compact
 
 GIVEN = 8  # tokens of a hint
 USUAL_SHARE = 0.25  # of hinted groups, where another axis grows
@@ -190,7 +190,7 @@ class Finished:
 
 def compiled_size(groups: int, prompts: int) -> int:
     """What so many hinted groups are filled up to."""
-    return len(pad_to_bucket(np.arange(groups), bucket_sizes(HintOptions(), prompts))) if groups else 0
+    return compact(np.arange(groups), prompts, 1, bucket_sizes(HintOptions(), prompts)).size if groups else 0
 
 
 def measure(axes: list[str], base: Work, values: dict, finished: Finished, memory: float,

@@ -8,14 +8,19 @@
 """
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
+import traceback
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from emsa_jax.errors import InputError
+
+# jobs that need no run: emsa_jax/jobs/NAME.py has the function NAME and NameOptions
+ALONE = ("inspect", "compare")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",
@@ -34,19 +39,18 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
     from emsa_jax.config import from_config_dict
 
-    if _CONFIG.value.get("job") == "inspect":  # which looks at records, and needs no run
-        from emsa_jax.jobs.inspect import InspectOptions, inspect
-
-        return inspect(from_config_dict(InspectOptions, _CONFIG.value))
-    if _CONFIG.value.get("job") == "compare":
-        from emsa_jax.jobs.compare import CompareOptions, compare
-
-        return compare(from_config_dict(CompareOptions, _CONFIG.value))
+    if job := _CONFIG.value.get("job"):
+        if job not in ALONE:
+            raise InputError(f"config.job: {job!r} is none of {', '.join(ALONE)}")
+        module = importlib.import_module(f"emsa_jax.jobs.{job}")
+        return getattr(module, job)(from_config_dict(getattr(module, f"{job.capitalize()}Options"), _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
+    from emsa_jax.jobs.processes import join
     from emsa_jax.jobs.programs import keep_compiled
     from emsa_jax.jobs.run import open_run
+    from emsa_jax.parallel import peers
 
     config = from_config_dict(Config, _CONFIG.value)
     if config.predictions:  # of someone else: there is no policy to ask
@@ -55,8 +59,9 @@ def main(argv: list[str]) -> None:
         return score_predictions(config, Path(_WORKDIR.value).expanduser().absolute())
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
-    check_inputs(config)
-    with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention")) as run:
+    join(config)
+    peers.told(lambda: check_inputs(config), "inputs")
+    with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
 
@@ -89,7 +94,27 @@ def _run(argv: list[str]) -> None:
         main(_parse(argv))
     except InputError as error:
         print(f"error: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, str(error))
+    except Exception as error:
+        _end(1, f"{type(error).__name__}: {error}", error)
+
+
+def _end(code: int, reason: str, error: Exception | None = None) -> None:
+    """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
+    from emsa_jax.parallel import peers, stop
+
+    if isinstance(error, peers.PeerError):
+        print(f"error: another process failed: {error}", file=sys.stderr)
+        code = stop.EXIT  # a launcher may start all of them again
+    elif error is not None and peers.count() == 1:
+        raise error
+    elif error is not None:
+        traceback.print_exception(error)
+    if peers.count() > 1:
+        peers.fail(reason)
+        sys.stderr.flush()
+        peers.leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
@@ -29,14 +30,14 @@ def answer(base: dict, adapter, inputs, noise: jax.Array, prompt_ids: jax.Array,
                   jnp.zeros(rows, jnp.int32), jnp.full(rows, slots, jnp.int32))
 
 
-def compile_answers(programs, name: str, base, adapter, checkpoint, prompter, budgets: Mapping[int, Budget],
-                    batch_size: int, sampling: SamplingOptions, group_size: int) -> None:
-    """Adds "<name>/<bucket>" for each prompt length to `programs` (see jobs.programs)."""
+def compile_answers(programs, name: str, base, adapter, checkpoint, inputs: Mapping[int, Any],
+                    sampling: SamplingOptions, group_size: int) -> None:
+    """Adds "<name>/<bucket>" to `programs` (see jobs.programs) for each prompt length and its inputs' shapes."""
     function = functools.partial(answer, config=checkpoint.config, sampling=sampling, group_size=group_size)
-    for bucket, budget in budgets.items():
-        inputs = abstract_inputs(prompter, budget, batch_size)
-        programs.add(f"{name}/{bucket}", function, base, adapter, inputs, np.zeros(3, np.int32),
-                     np.zeros(batch_size, np.int32))
+    for bucket, shapes in inputs.items():
+        rows = getattr(shapes.tokens, "sharding", None)
+        ids = jax.ShapeDtypeStruct(shapes.tokens.shape[:1], np.int32, sharding=rows)
+        programs.add(f"{name}/{bucket}", function, base, adapter, shapes, np.zeros(3, np.int32), ids, out=rows)
 
 
 def abstract_inputs(prompter, budget: Budget, batch_size: int):
@@ -47,8 +48,10 @@ def abstract_inputs(prompter, budget: Budget, batch_size: int):
 
 
 def predict(split, run: Callable[[int, Any, np.ndarray, np.ndarray], Completions], batch_size: int, seed: int,
-            members: Sequence[int] | None = None) -> Iterator[tuple[list[int], list[list[str]], np.ndarray]]:
-    """Asks about clips of a split. What is answered does not depend on the batches: noise follows the clip's index.
+            share: Share = SOLE, members: Sequence[int] | None = None
+            ) -> Iterator[tuple[list[int], list[list[str]], np.ndarray]]:
+    """Asks about clips of a split, or about a process's share of every batch. What is answered does not depend on the
+    batches: noise follows the clip's index.
 
     Args:
       split: jobs.datasets.Split (entries, lengths, budgets, clips by index).
@@ -56,9 +59,11 @@ def predict(split, run: Callable[[int, Any, np.ndarray, np.ndarray], Completions
       members: indices of the clips to ask about (default: all).
 
     Yields:
-      (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once.
+      (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
+      process; the last of a bucket may have no clip of this one's.
     """
-    budgets, checkpoint = split.budgets(batch_size), split.prompter.checkpoint
+    budgets, checkpoint = split.budgets(batch_size // share.shards), split.prompter.checkpoint
+    own = share.rows(batch_size)
     edges = np.array(split.buckets())
     bucket_of = edges[np.searchsorted(edges, split.lengths)]
     asked = np.zeros(len(split), bool)
@@ -66,10 +71,10 @@ def predict(split, run: Callable[[int, Any, np.ndarray, np.ndarray], Completions
     for bucket in split.buckets():
         rows = np.flatnonzero((bucket_of == bucket) & asked)
         for start in range(0, len(rows), batch_size):
-            indices = rows[start:start + batch_size].tolist()
-            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], batch_size)
-            ids = np.array(indices + [0] * (batch_size - len(indices)), np.int32)
-            done = jax.device_get(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
+            indices = rows[start:start + batch_size][own.start:own.stop].tolist()
+            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), share)
+            ids = np.array(indices + [0] * (len(own) - len(indices)), np.int32)
+            done = share.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
             yield indices, texts_of(checkpoint, done, len(indices)), done.ended[: len(indices)]
 
 

@@ -15,6 +15,12 @@ from rich.progress import (
 )
 
 Advance = Callable[..., None]
+_state = {"quiet": False}
+
+
+def be_quiet() -> None:
+    """From now on this process shows nothing: process 0 of the run does."""
+    _state["quiet"] = True
 
 
 def printable(text: str) -> str:
@@ -25,7 +31,8 @@ def printable(text: str) -> str:
 
 def say(text: str) -> None:
     """One plain line on the standard output."""
-    print(printable(text), flush=True)
+    if not _state["quiet"]:
+        print(printable(text), flush=True)
 
 
 @contextlib.contextmanager
@@ -36,6 +43,9 @@ def progress(total: int, description: str, start: int = 0, every: float = 10.0) 
     start: steps made by an earlier run; the time left is judged by this run's pace alone.
     Yields advance(steps=1, note=""), to be called after each step; the note stands beside the count.
     """
+    if _state["quiet"]:
+        yield lambda steps=1, note="": None
+        return
     shown = _bar if sys.stderr.isatty() else _lines
     with shown(total, printable(description), start, every) as advance:
         yield advance

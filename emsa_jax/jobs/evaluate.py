@@ -13,14 +13,17 @@ from emsa_jax.evaluation.journal import Answered
 from emsa_jax.evaluation.predict import judge
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
-from emsa_jax.jobs.console import say
 from emsa_jax.jobs.datasets import Split, open_split
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.predict import answers_of
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
+from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.layout import place
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.table import RewardTable
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
@@ -29,8 +32,9 @@ from emsa_jax.rewards.trigger import TriggerOptions, threshold
 def evaluate(run: Run, config: Config) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     for name, (directory, adapter_dir) in policies(run, config).items():
-        checkpoint = None
-        policy_print = {"policy": fingerprint(directory), "adapter": adapter_print(adapter_dir)}
+        asked = None
+        policy_print = peers.told(lambda d=directory, a=adapter_dir: {
+            "policy": fingerprint(d), "adapter": adapter_print(a)}, "which policy is evaluated")
         for role in datasets(config):
             manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
             inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
@@ -38,15 +42,18 @@ def evaluate(run: Run, config: Config) -> None:
                              taught and taught.digest, *policy_print.values(), to_dict(config.hint.threshold)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
-            if checkpoint is None:
-                checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention)
+            if asked is None:
+                placement = Placement.of(config, read_checked_config(directory), trained="")
+                placement.share.check(config.evaluate.batch_size, "evaluate.batch_size")
+                checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention,
+                                             layout=placement.decode)
                 adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
+                adapter = adapter and place(adapter, placement.decode.adapter(adapter))
+                asked = (checkpoint, adapter, placement)
+            checkpoint, adapter, placement = asked
             split = open_split(config, records_dir(run, config, role), checkpoint, config.evaluate.split,
                                config.evaluate.max_clips, taught=taught)
-            answers = answers_of(run, config, split, adapter, policy_print, f"{name} on {role}")
-            if answers is None:
-                say(f"{name} on {role}: answers of other processes are missing; the same command goes on from there")
-                continue
+            answers = answers_of(run, config, split, adapter, placement, policy_print, f"{name} on {role}")
             out = run.path("evaluate", name, role)
             result, rows = measured(run, config, role, split, answers)
             write_result(out, result, rows)
@@ -89,7 +96,9 @@ def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
 
 
 def write_result(out: Path, result: dict, rows: list[dict]) -> None:
-    """Leaves both files in a directory."""
+    """Leaves both files in a directory, from process 0."""
+    if not peers.first():
+        return
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_atomic(out / "predictions.jsonl", lines.encode("utf-8", "surrogatepass"))

@@ -6,25 +6,32 @@ import shutil
 from emsa_jax.jobs.artifacts import policies, weights_print
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.run import Run
+from emsa_jax.parallel import peers
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import merge
 
 
 def export(run: Run, config: Config) -> None:
     """export/merged and export/{base, adapter} of the last policy of the run."""
     name, (directory, adapter_dir) = list(policies(run, config).items())[-1]
-    checkpoint = open_checkpoint(directory)
+    placement = Placement.of(config, read_checked_config(directory), trained="")
+    checkpoint = open_checkpoint(directory, layout=placement.update)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
-    shutil.rmtree(run.path("export"), ignore_errors=True)  # what a killed export left
-    origin = {"stage": name, "base": weights_print(directory)}
+    adapter = adapter and place(adapter, placement.update.adapter(adapter))
+    if peers.first():
+        shutil.rmtree(run.path("export"), ignore_errors=True)  # what a killed export left
+    origin = {"stage": name, "base": peers.told(lambda: weights_print(directory), "hashes of the base")}
     save = dict(source=directory, shard_bytes=config.export.shard_bytes)
     if config.export.merged or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)
     if config.export.adapter and adapter is not None:
         hf.save(run.path("export", "base"), checkpoint.config, checkpoint.params, extra=origin, **save)
-        base = {"base": weights_print(run.path("export", "base"))}
+        base = {"base": peers.told(lambda: weights_print(run.path("export", "base")), "hashes of the export")}
         peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin | base)
     say(f"exported {name} to {run.path('export')}")

@@ -17,8 +17,8 @@ from emsa_jax.rollout.prompts import hint_ids
 
 @dataclass(frozen=True)
 class Hints:
-    """What is forced and when. ids [3, K] and lengths [3] int32 by polarity; slots: C, answer slots; limits: tokens
-    after which a plain and a hinted answer of each polarity are cut off."""
+    """What is forced and when. ids [3, K] and lengths [3] int32 by polarity; slots: C, answer slots; plain_limit:
+    tokens after which an answer without a hint is cut off; buckets: sizes of each part of a batch."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -30,7 +30,7 @@ class Hints:
     neutral_eps: float
 
     @classmethod
-    def of(cls, config: Config, checkpoint: Checkpoint, train: Split) -> Hints:
+    def of(cls, config: Config, checkpoint: Checkpoint, train: Split, shards: int = 1) -> Hints:
         options, budget = config.hint, config.sampling.max_completion_length
         used = options.mode == "hint" or options.polarity_nll > 0
         format = train.prompter.format
@@ -44,8 +44,8 @@ class Hints:
         lengths = np.array([len(known.get(p, ())) for p in POLARITIES], np.int32)
         trigger = TriggerOptions(options.metric, options.threshold, options.trigger_fraction, options.truncated_as_fail)
         return cls(ids, lengths, budget + (0 if options.count_in_budget else width), budget,
-                   bucket_sizes(options, config.grpo.prompts_per_step), trigger, threshold(trigger, config.reward),
-                   config.labels.neutral_eps)
+                   bucket_sizes(options, config.grpo.prompts_per_step, shards), trigger,
+                   threshold(trigger, config.reward), config.labels.neutral_eps)
 
     def forced_like(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Arrays of the shapes that `forced` gives."""

@@ -7,24 +7,35 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.evaluation.predict import abstract_inputs
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.datasets import Split
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.programs import Programs
 from emsa_jax.learning.grpo import GrpoBatch, grpo_update
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.decoder import Cache
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.sampler import prefill, sample
+from emsa_jax.rollout.sampler import PromptState, prefill, sample
 
 
-def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, base, reference, state, optimizer,
-                 hints: Hints) -> Programs:
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """The frozen parameters as the update reads them, and as decoding does: the same arrays where nothing is gathered
+    along fsdp."""
+
+    update: dict
+    decode: dict
+
+
+def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, base: Base, reference, state, optimizer,
+                 hints: Hints, placement: Placement) -> Programs:
     """Every program of a step, for every prompt bucket and hint bucket, compiled before the first one."""
-    programs, model, options = Programs(), checkpoint.config, config.grpo
+    programs, model, options = Programs(placement.decode), checkpoint.config, config.grpo
+    shards, rows, whole = placement.share.shards, placement.decode.batch(), placement.decode.whole
     n, g, c = options.prompts_per_step, options.group_size, hints.slots
     temperature = config.sampling.temperature
     # the prompts at hand were encoded by the policy: where media depend on an adapter, each encodes its own
@@ -37,7 +48,11 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
                       jnp.zeros_like(ids), limit)
 
     def redraw(base, adapter, cache, noise, rows, forced, lengths, limit):
-        return sample(base, adapter, model, hot, c, config.hint.num_hinted(g), cache.take(rows), noise, rows, forced,
+        ids = rows
+        if shards > 1:  # rows count from the first of their shard
+            rows = rows.reshape(shards, -1)
+            ids = (rows + n // shards * jnp.arange(shards, dtype=jnp.int32)[:, None]).reshape(-1)
+        return sample(base, adapter, model, hot, c, config.hint.num_hinted(g), cache.take(rows), noise, ids, forced,
                       lengths, limit, temperature)
 
     def prefix(base, adapter, cache, noise, forced, lengths):
@@ -53,33 +68,42 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
 
     update = functools.partial(grpo_update, config=model, options=config.loss, optimizer=optimizer,
                                temperature=temperature, max_completion_length=config.sampling.max_completion_length,
-                               nll_weight=config.hint.polarity_nll, micro_batches=options.micro_batches)
+                               nll_weight=config.hint.polarity_nll, micro_batches=options.micro_batches,
+                               shards=shards)
     remats = ("none", "dots", "full") if options.remat == "auto" else (options.remat,)
-    noise, ids = np.zeros(3, np.int32), np.zeros(n, np.int32)
-    adapter = state.params
+    noise, ids = np.zeros(3, np.int32), placement.rows(np.zeros(n, np.int32))
+    trained, adapter = state.params, state.params
+    if placement.apart:
+        adapter = programs.add("layout", lambda a: a, trained, out=placement.decode.adapter(trained))
+    kept = PromptState(Cache(*[placement.decode.cache()] * 2), rows, rows, placement.decode.batch(1))
+    updated = (placement.update.state(state), whole)
     for bucket, budget in budgets.items():
-        inputs = abstract_inputs(train.prompter, budget, n)
+        inputs = placement.inputs(train.prompter, budget, n)
         encode = functools.partial(encode_prompts, config=model)
-        prompts = programs.add(f"encode/{bucket}", lambda b, a, i, f=encode: f(b, a, inputs=i), base, adapter, inputs)
-        cache = programs.add(f"prefill/{bucket}", lambda b, a, p: prefill(b, a, model, p), base, adapter, prompts)
-        drawn = programs.add(f"sample/{bucket}", draw, base, adapter, cache, noise, ids, ids)
-        programs.add(f"prefix/{bucket}", prefix, base, adapter, cache, noise, *hints.forced_like(n))
+        prompts = programs.add(f"encode/{bucket}", lambda b, a, i, f=encode: f(b, a, inputs=i), base.decode, adapter,
+                               inputs, out=rows)
+        cache = programs.add(f"prefill/{bucket}", lambda b, a, p: prefill(b, a, model, p), base.decode, adapter,
+                             prompts, out=kept)
+        drawn = programs.add(f"sample/{bucket}", draw, base.decode, adapter, cache, noise, ids, ids, out=rows)
+        programs.add(f"prefix/{bucket}", prefix, base.decode, adapter, cache, noise,
+                     *placement.rows(hints.forced_like(n)), out=rows)
         if config.hint.mode == "hint":
             for size in hints.buckets:
-                forced, lengths = hints.forced_like(size)
-                programs.add(f"hint {size}/{bucket}", redraw, base, adapter, cache, noise, lengths, forced, lengths,
-                             lengths)
+                forced, lengths = placement.rows(hints.forced_like(size * shards))
+                programs.add(f"hint {size}/{bucket}", redraw, base.decode, adapter, cache, noise, lengths, forced,
+                             lengths, lengths, out=rows)
         needs_ref, needs_old = config.loss.beta > 0, options.num_iterations > 1 or config.loss.top_entropy_quantile < 1
-        for rows in options.row_sizes:
-            batch = abstract_batch(config, drawn, hints, rows)
-            name = f"{bucket}/{rows} rows"
+        for size in options.row_sizes:
+            batch = placement.rows(abstract_batch(config, drawn, hints, size))
+            name, learning = f"{bucket}/{size} rows", {"layout": placement.update}
             scored = (inputs, prompts, batch.tokens, batch.packing)
             if needs_ref:
-                programs.add(f"reference/{name}", logprobs, base, reference, *scored)
+                programs.add(f"reference/{name}", logprobs, base.update, reference, *scored, out=rows, **learning)
             if needs_old:
-                programs.add(f"old/{name}", logprobs, base, adapter, *scored)
+                programs.add(f"old/{name}", logprobs, base.update, trained, *scored, out=rows, **learning)
             updates = {remat: functools.partial(update, remat=remat) for remat in remats}
-            remat = programs.add_fitting(f"update/{name}", updates, state, base, prompts, inputs, batch, donate=(0,))
+            remat = programs.add_fitting(f"update/{name}", updates, state, base.update, prompts, inputs, batch,
+                                         donate=(0,), out=updated, **learning)
             if options.remat == "auto":
                 say(f"update/{name}: remat {remat}")
     programs.report()

@@ -4,17 +4,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from emsa_jax.jobs.clock import Clock
-from emsa_jax.jobs.grpo_log import Rollout
+from emsa_jax.jobs.grpo_log import Counted
 from emsa_jax.jobs.hardware import peak_gigabytes
 from emsa_jax.jobs.options import Config
-from emsa_jax.policy.config import ThinkerConfig
-from emsa_jax.policy.flops import group_flops
-from emsa_jax.policy.inputs import PromptInputs
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.flops import GroupFlops
 
 
-def speed(config: Config, policy: ThinkerConfig, adapter: Adapter, inputs: PromptInputs, rollout: Rollout,
-          rows: int, clock: Clock, peak: float) -> dict[str, float]:
+def speed(config: Config, rollout: Counted, rows: int, clock: Clock, peak: float) -> dict[str, float]:
     """What metrics.jsonl says of a step's speed.
 
     time/PHASE: seconds; time/other: what no phase claims, on the host. step_time: all of them, without data_time, the
@@ -26,14 +22,15 @@ def speed(config: Config, policy: ThinkerConfig, adapter: Adapter, inputs: Promp
     wait = seconds.pop("wait", 0.0)
     values = {f"time/{name}": spent for name, spent in seconds.items()}
     values |= {"time/other": total - wait - sum(seconds.values()), "data_time": wait, "step_time": total - wait}
-    drawn, lengths = rollout.first.length, rollout.final.length
-    flops = asdict(group_flops(policy, adapter, inputs, drawn))
+    drawn, lengths = rollout.first["length"], rollout.final["length"]
+    flops = asdict(GroupFlops(*rollout.flops.sum(0)))
     flops["reference"] *= config.loss.beta > 0
     flops["update"] *= config.grpo.num_iterations
     values |= {f"mfu/{name}": flops[name] / (spent * peak) for name, spent in seconds.items() if name in flops}
     values["mfu"] = sum(flops.values()) / (total * peak)
-    slots = len(lengths) * rows * rollout.final.tokens.shape[2]
-    values |= {"decode_tok_s": drawn.sum() / seconds["decode"], "padding/prompt": 1 - inputs.mask.mean(),
+    prompt, slots = len(lengths) * rollout.slots[0], len(lengths) * rows * rollout.slots[1]
+    values |= {"decode_tok_s": drawn.sum() / seconds["decode"],
+               "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
                "padding/completion": 1 - lengths.sum() / slots, "peak_gb": peak_gigabytes(),
                "compilations": clock.compilations, "hint/extra_gen_time": seconds.get("hint", 0.0)}
     clock.compilations = 0

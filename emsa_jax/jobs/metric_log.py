@@ -88,6 +88,16 @@ class MetricLog:
                 self._writer.add_scalar(name, value, row["step"], walltime=row.get("time"))
 
 
+class NoLog:
+    """The log of a process that writes none."""
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def truncate_after(self, step: int) -> None:
+        """Nothing."""
+
+
 def _number(value: Any) -> float | int:
     value = value.item() if hasattr(value, "item") else value
     return value if isinstance(value, int) and not isinstance(value, bool) else float(value)

@@ -11,6 +11,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.advantages import AdvOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
+from emsa_jax.parallel.mesh import MeshOptions
 from emsa_jax.policy.attention import Kernel
 from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.rewards.options import PARTS, RewardOptions
@@ -180,8 +181,7 @@ class EvaluateOptions:
     """split: which clips. batch_size: clips at a time. max_clips: at most so many (0: all). samples: sampled answers
     a clip for the mean reward, beside the greedy one (0: none). decode: what the metrics use: the greedy answer, the
     majority of the sampled ones, or their mean. resamples: of the bootstrap (0: no intervals).
-    answers: a directory to keep answers in, which runs and processes may share (default: the run's own). process,
-    processes: of several that share it, each in a workdir of its own, this one asks about its share."""
+    answers: a directory to keep answers in, which runs may share (default: the run's own)."""
 
     split: Literal["train", "valid", "test"] = "test"
     batch_size: int = 64
@@ -191,18 +191,12 @@ class EvaluateOptions:
     fallback: Literal["neutral", "drop", "worst"] = "neutral"
     resamples: int = 500
     answers: str = ""
-    process: int = 0
-    processes: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "batch_size", "processes")
-        _at_least(self, 0, "max_clips", "samples", "resamples", "process")
+        _at_least(self, 1, "batch_size")
+        _at_least(self, 0, "max_clips", "samples", "resamples")
         if self.decode != "greedy" and not self.samples:
             raise InputError(f"decode={self.decode} needs samples; set how many")
-        if self.process >= self.processes:
-            raise InputError(f"process must be below processes {self.processes}, not {self.process}")
-        if self.processes > 1 and not self.answers:
-            raise InputError("processes: name the directory that they share as answers")
 
 
 @dataclass(frozen=True)
@@ -226,7 +220,7 @@ class Config:
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
     never to be shown is switched off in `prompt`. attention: the decoder's kernel. predictions: a csv of id and pred
     to score in place of a policy, for configs/evaluate.py.
-    profile: GRPO steps to trace for xprof."""
+    profile: GRPO steps to trace for xprof. mesh: how devices share the work."""
 
     stages: tuple[str, ...] = STAGES
     policy: str = "tiny"
@@ -248,6 +242,7 @@ class Config:
     attention: Kernel = "auto"
     seed: int = 0
     profile: int = 0
+    mesh: MeshOptions = MeshOptions()
     puppets: Puppets = Puppets()
     prepare: PrepareOptions = PrepareOptions()
     prompt: PromptOptions = PromptOptions()

@@ -31,6 +31,7 @@ from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import sft
 from emsa_jax.manifest import sha256_file
+from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
@@ -95,17 +96,20 @@ def _check_prompts(run: Run, config: Config) -> None:
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
     if config.prompt.buckets and "prepare" not in config.stages:
-        _check_prompts(run, config)
+        peers.told(lambda: _check_prompts(run, config), "prompts")
     for stage in config.stages:
         work, outputs = _STAGES[stage]
-        if config.policy == "tiny" and config.adapter and stage not in ("prepare", "report"):
-            check_base(Path(config.adapter), policy_dir(run, config))  # which was not there before
+        if stage in ("prepare", "report"):  # no work for devices: process 0 alone
+            peers.told(lambda work=work: work(run, config), stage)
+            if stage == "prepare" and config.prompt.buckets:
+                peers.told(lambda: _check_prompts(run, config), "prompts")
+            continue
+        if config.policy == "tiny" and config.adapter:  # whose base was not there before
+            peers.told(lambda: check_base(Path(config.adapter), policy_dir(run, config)), "the adapter's base")
         if stage not in _READS:
             work(run, config)
-            if stage == "prepare" and config.prompt.buckets:
-                _check_prompts(run, config)
             continue
-        inputs = _inputs(run, config, stage)
+        inputs = peers.told(lambda stage=stage: _inputs(run, config, stage), f"what {stage} reads")
         if run.stage_done(stage, inputs):
             say(f"{stage}: done already")
             continue

@@ -1,6 +1,8 @@
 """Programs compiled before the first step: a run that has begun never waits for the compiler again."""
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
 import zlib
 from collections.abc import Callable
@@ -13,6 +15,8 @@ import numpy as np
 
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
+from emsa_jax.parallel.rules import using
+from emsa_jax.policy.layout import Layout
 
 
 def keep_compiled(directory: Path) -> None:
@@ -41,23 +45,41 @@ _SHARE = 0.8  # of a device's memory that one program may take; caches and the n
 
 
 class Programs:
-    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation."""
+    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
 
-    def __init__(self) -> None:
+    layout: of arguments that do not say where they lie; None: on one device."""
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        self.layout = layout
         self._compiled: dict[str, Callable] = {}
+        self._arguments: dict[str, list[jax.ShapeDtypeStruct]] = {}
         self.seconds: dict[str, float] = {}
 
-    def add(self, name: str, function: Callable, *arguments: Any, donate: tuple[int, ...] = ()) -> Any:
-        """Compiles `function` for arguments (arrays or ShapeDtypeStructs) and returns its abstract result."""
+    def add(self, name: str, function: Callable, *arguments: Any, donate: tuple[int, ...] = (), out: Any = None,
+            layout: Layout | None = None) -> Any:
+        """Compiles `function` and returns its abstract result.
+
+        Args:
+          arguments: arrays or ShapeDtypeStructs; those without a sharding are whole on every device.
+          out: shardings of the result, a prefix of its tree; None: as XLA likes it.
+          layout: whose rules are followed inside (default: that of all programs).
+        """
         begun = time.monotonic()
-        abstract = jax.tree.map(_abstract, arguments)
-        lowered = jax.jit(function, donate_argnums=donate).lower(*abstract)
-        self._compiled[name] = lowered.compile()
+        layout = layout or self.layout
+        abstract = jax.tree.map(functools.partial(_abstract, whole=layout and layout.whole), arguments)
+        options = {"out_shardings": out} if layout else {}
+        with using(layout.mesh, layout.rules) if layout else contextlib.nullcontext():
+            lowered = jax.jit(function, donate_argnums=donate, **options).lower(*abstract)
+        compiled = self._compiled[name] = lowered.compile()
+        self._arguments[name] = jax.tree.leaves(abstract)
         self.seconds[name] = time.monotonic() - begun
-        return jax.tree.map(_abstract, lowered.out_info)
+        if not layout:
+            return jax.tree.map(_abstract, lowered.out_info)
+        return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+                            lowered.out_info, compiled.output_shardings)
 
     def add_fitting(self, name: str, choices: dict[str, Callable], *arguments: Any,
-                    donate: tuple[int, ...] = ()) -> str:
+                    donate: tuple[int, ...] = (), out: Any = None, layout: Layout | None = None) -> str:
         """Adds the first of several forms of a function that fits the device's memory, else the last; returns which.
 
         Form k is asked only if no form before it fits: by what its compilation says it will use, or by its failure.
@@ -65,19 +87,19 @@ class Programs:
         *others, last = choices
         for choice in others:
             try:
-                self.add(name, choices[choice], *arguments, donate=donate)
+                self.add(name, choices[choice], *arguments, donate=donate, out=out, layout=layout)
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 continue
             if used_bytes(self._compiled[name]) <= _SHARE * device_bytes():
                 return choice
-        self.add(name, choices[last], *arguments, donate=donate)
+        self.add(name, choices[last], *arguments, donate=donate, out=out, layout=layout)
         return last
 
     def __getitem__(self, name: str) -> Callable:
-        compiled = self._compiled[name]
-        return lambda *arguments: compiled(*_sent(arguments))
+        compiled, places = self._compiled[name], self._arguments[name]
+        return lambda *arguments: compiled(*_sent(arguments, places))
 
     def report(self) -> None:
         """Lists what was compiled and how long it took."""
@@ -92,11 +114,23 @@ def used_bytes(compiled: Any) -> int:
             + sizes.temp_size_in_bytes)
 
 
-def _sent(arguments: Any) -> Any:
-    """The arguments with host arrays on the device: told to go there, as `jax.transfer_guard` wants it."""
-    return jax.tree.map(lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf,
-                        arguments)
+def _sent(arguments: Any, places: list[jax.ShapeDtypeStruct]) -> Any:
+    """The arguments with host arrays on the devices: told to go there, as `jax.transfer_guard` wants it. Of a batch,
+    each process has its own rows."""
+    leaves, structure = jax.tree.flatten(arguments)
+    if len(leaves) != len(places):
+        raise TypeError(f"{len(leaves)} arrays are given, but the program was compiled for {len(places)}")
+    return jax.tree.unflatten(structure, [_send(leaf, place) if isinstance(leaf, np.ndarray | np.generic) else leaf
+                                          for leaf, place in zip(leaves, places, strict=True)])
 
 
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+def _send(leaf: Any, place: jax.ShapeDtypeStruct) -> jax.Array:
+    if place.sharding is None or place.sharding.is_fully_addressable:
+        return jax.device_put(leaf, place.sharding)
+    return jax.make_array_from_process_local_data(place.sharding, np.asarray(leaf), place.shape)
+
+
+def _abstract(leaf: Any, whole: jax.sharding.Sharding | None = None) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    known = isinstance(sharding, jax.sharding.NamedSharding)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding if known and whole else whole)

@@ -10,7 +10,9 @@ import fcntl
 import json
 import os
 import platform
+import secrets
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,8 +22,9 @@ from typing import Any, TextIO
 from emsa_jax.config import to_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import progress, say
-from emsa_jax.jobs.metric_log import MetricLog
+from emsa_jax.jobs.metric_log import MetricLog, NoLog
 from emsa_jax.manifest import sha256_file, write_atomic
+from emsa_jax.parallel import peers
 
 __all__ = ["MetricLog", "Run", "open_run", "progress", "say", "versions"]
 
@@ -32,25 +35,37 @@ LIBRARIES = (
 
 @dataclass
 class Run:
-    """An open work directory, held by this process alone until `close` (or its death)."""
+    """An open work directory, held by this run alone until `close` (or its death). Process 0 writes it; the others
+    read, and learn from process 0 what is done."""
 
     workdir: Path
     config: dict[str, Any]
-    _lock: TextIO = field(repr=False)
+    _lock: TextIO | None = field(repr=False)
     _logs: list[MetricLog] = field(default_factory=list, repr=False)
 
     def path(self, *parts: str) -> Path:
         """A path inside the work directory."""
         return self.workdir.joinpath(*parts)
 
-    def metrics(self, stage: str) -> MetricLog:
+    def write(self, name: str, data: bytes) -> None:
+        """A file of the work directory, whole or not at all."""
+        if peers.first():
+            self.path(name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path(name), data)
+
+    def metrics(self, stage: str) -> MetricLog | NoLog:
         """The metric rows of a stage; see MetricLog."""
+        if not peers.first():
+            return NoLog()
         self._logs.append(MetricLog(self.path("metrics.jsonl"), stage, self.path("tensorboard", stage)))
         return self._logs[-1]
 
     def stage_done(self, name: str, inputs_digest: str) -> bool:
         """Whether a stage was finished with these inputs and all its outputs are still, to the bit, as it
         left them."""
+        return peers.told(lambda: self._is_done(name, inputs_digest), f"whether {name} is done")
+
+    def _is_done(self, name: str, inputs_digest: str) -> bool:
         done = self._stages().get(name)
         if done is None or done["inputs"] != inputs_digest:
             return False
@@ -64,6 +79,9 @@ class Run:
     def mark_done(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
         """Notes a stage as finished. outputs: files, or directories meaning all files below, absolute or in
         the workdir."""
+        peers.told(lambda: self._mark(name, inputs_digest, outputs), f"{name} is done")
+
+    def _mark(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
         files = sorted(file for output in outputs for file in _files(self.workdir / output))
         hashes = {os.path.relpath(file, self.workdir): sha256_file(file) for file in files}
         _write_json(self.path("stages.json"),
@@ -73,7 +91,8 @@ class Run:
         """Flushes the logs and gives the directory free."""
         for log in self._logs:
             log.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> "Run":
         return self
@@ -94,6 +113,13 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
     then differ in the last bits.
     """
     workdir = Path(workdir).expanduser().absolute()
+    opened: list[Run] = []
+    peers.told(lambda: opened.append(_open(workdir, config, ignore)), f"opening {workdir}")
+    _check_shared(workdir)
+    return opened[0] if opened else Run(workdir, to_dict(config), None)
+
+
+def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = open(workdir / ".lock", "a")  # noqa: SIM115 (held as long as the run)
@@ -115,6 +141,26 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
         lock.close()
         raise
     return Run(workdir, to_dict(config), lock)
+
+
+def _check_shared(workdir: Path) -> None:
+    """Raises InputError unless all processes see one directory."""
+    if peers.count() == 1:
+        return
+    mark = workdir / ".shared"
+    token = secrets.token_hex()
+    token = peers.told(lambda: write_atomic(mark, token.encode()) or token, "work directory")
+    for _ in range(20):  # network file systems may take a while to show a new file
+        seen = mark.exists() and mark.read_text() == token
+        if seen:
+            break
+        time.sleep(0.5)
+    blind = [process for process, value in enumerate(peers.exchange(b"1" if seen else b"", "work directory seen"))
+             if not value]
+    if blind:
+        raise InputError(f"{workdir} is not shared: process {blind[0]} does not see what process 0 writes there; name "
+                         "a --workdir on storage that all hosts share")
+    peers.told(mark.unlink, "work directory is shared")
 
 
 def versions() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from emsa_jax.jobs.evaluate import read_rows
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
+from emsa_jax.parallel import peers
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
 from emsa_jax.report.run_page import Content, Result, run_page
 
@@ -50,8 +51,8 @@ class LivePage:
         self._run, self._config, self._written = run, config, -float(LIVE_SECONDS)
 
     def refresh(self) -> None:
-        """Writes the page if it is old enough."""
-        if time.monotonic() - self._written >= LIVE_SECONDS:
+        """Writes the page if it is old enough, on process 0."""
+        if peers.first() and time.monotonic() - self._written >= LIVE_SECONDS:
             write_page(self._run, self._config, live=True)
             self._written = time.monotonic()
 
@@ -113,7 +114,8 @@ def tiles(found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows
     hard = [case for case in cases if "hard" in case["kinds"]]
     if hard and len(own) > 1:
         rescued = sum("rescued" in case["kinds"] for case in hard)
-        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", "hard: every sampled answer failed before RL"))
+        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}",
+                      "hard: every sampled answer failed before RL"))
     steps = [row for row in rows if row.get("stage") == "grpo"]
     if steps:
         spent = sum((row.get("step_time") or 0) + (row.get("data_time") or 0) for row in steps)

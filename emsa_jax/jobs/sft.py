@@ -1,6 +1,7 @@
 """The cold start: supervised fine-tuning on a teacher's traces that passed the filter."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -15,12 +16,13 @@ from emsa_jax.config import digest
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import abstract_inputs, compile_answers, judge, predict
+from emsa_jax.evaluation.predict import compile_answers, judge, predict
 from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weights_print
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.datasets import Split, open_split, shown
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
@@ -28,8 +30,12 @@ from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
 from emsa_jax.learning.state import create_state
+from emsa_jax.parallel import peers, stop
+from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.draw import SamplingOptions
@@ -39,7 +45,12 @@ from emsa_jax.rollout.prompts import answer_ids
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
     options = config.sft
-    checkpoint = open_checkpoint(policy_dir(run, config), config.dtype, attention=config.attention)
+    directory = policy_dir(run, config)
+    placement = Placement.of(config, read_checked_config(directory), options.trainable)
+    share = placement.share
+    share.check(options.batch_size, "sft.batch_size", options.micro_batches)
+    share.check(config.evaluate.batch_size, "evaluate.batch_size")
+    checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention, layout=placement.update)
     records = records_dir(run, config, "train")
     traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_train(config, records, checkpoint, set(traces))
@@ -53,28 +64,37 @@ def sft(run: Run, config: Config) -> None:
         raise InputError(f"sft.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total)
     trained, base = start(config, checkpoint, options.trainable)
-    state = create_state(trained, optimizer)
+    state = placement.state(create_state(place(trained, placement.update.trained(trained)), optimizer))
+    trained = state.params
     best = {"params": jax.tree.map(jnp.copy, trained), "reward": np.float32(-np.inf)}
 
-    programs = Programs()
+    programs = Programs(placement.update)
     update = functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
     micro = options.batch_size // options.micro_batches
-    budgets = train.budgets(micro)
+    budgets = train.budgets(micro // share.shards)
+    rows = placement.update.batch(1)
     for bucket, budget in budgets.items():
-        empty = _stack([abstract_inputs(train.prompter, budget, micro)] * options.micro_batches)
         shape = (options.micro_batches, micro, answers.shape[1])
-        batch = SftBatch(empty, np.zeros(shape, np.int32), np.zeros(shape, bool))
-        programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,))
+        batch = SftBatch(placement.inputs(train.prompter, budget, micro, options.micro_batches),
+                         *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)))
+        programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,),
+                     out=(placement.update.state(state), placement.update.whole))
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
-    compile_answers(programs, "answer", *split_trained(trained, base), checkpoint, valid.prompter,
-                    valid.budgets(config.evaluate.batch_size), config.evaluate.batch_size, greedy, 1)
+    asking, decoding = config.evaluate.batch_size, (trained, base)
+    if placement.apart:
+        decoding = (programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
+                    placement.for_decoding(base) if base else base)
+    compile_answers(programs, "answer", *split_trained(*decoding), checkpoint,
+                    {bucket: placement.inputs(valid.prompter, budget, asking)
+                     for bucket, budget in valid.budgets(asking // share.shards).items()}, greedy, 1)
     programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))
-    identity = {"plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist()),
-                "policy": fingerprint(checkpoint.directory),
-                "adapter": adapter_print(Path(config.adapter) if config.adapter else None)}
-    fresh = {"state": state, "best": best["params"], "best_reward": jnp.float32(-jnp.inf)}
+    identity = peers.told(lambda: {
+        "plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist()),
+        "policy": fingerprint(checkpoint.directory),
+        "adapter": adapter_print(Path(config.adapter) if config.adapter else None)}, "what sft starts from")
+    fresh = {"state": state, "best": best["params"], "best_reward": place(np.float32(-np.inf), placement.update.whole)}
     saved, meta, first = resume(checkpoints, fresh, identity, {"misses": 0, "stopped": False})
     state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]
     log = run.metrics("sft")
@@ -83,21 +103,24 @@ def sft(run: Run, config: Config) -> None:
     plugins = load_plugins(config.reward.plugins)
 
     def evaluate() -> float:
-        params, adapter = split_trained(state.params, base)
+        now = programs["layout"](state.params) if placement.apart else state.params
+        params, adapter = split_trained(now, decoding[1])
         done = predict(valid, lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
-                       config.evaluate.batch_size, config.seed)
+                       asking, config.seed, share)
         totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, ended, config.reward,
                         plugins, config.labels.neutral_eps).total for indices, texts, ended in done]
-        return float(np.float32(np.mean(np.concatenate(totals))))  # as a checkpoint keeps the best: ties stay ties
+        every = share.gather(np.concatenate(totals), "validation rewards")
+        return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
 
     def save(step: int) -> None:
-        checkpoints.save(step, {"state": state, "best": best, "best_reward": jnp.float32(best_reward)},
+        checkpoints.save(step, {"state": state, "best": best,
+                                "best_reward": place(np.float32(best_reward), placement.update.whole)},
                          meta | identity | {"misses": misses})
 
-    stream = batches(train, plan, first, total, view=shown(config))
-    with progress(total, "cold start", first) as advance:
+    stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
+    with progress(total, "cold start", first) as advance, contextlib.closing(stream), stop.deferred():
         for step, clips in () if meta["stopped"] else stream:
-            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches)
+            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, share)
             state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
             now = step + 1
             logged = jax.device_get(logged) | {"learning_rate": rates[step], "epoch": now / plan.batches_per_epoch}
@@ -111,12 +134,17 @@ def sft(run: Run, config: Config) -> None:
                 meta["stopped"] = misses >= options.patience
             log.write(now, logged)
             advance(note=f"loss {logged['loss']:.3f}  best validation reward {best_reward:.2f}")
-            if evaluated or now % options.save_every == 0:
+            due = evaluated or now % options.save_every == 0
+            if due:
                 save(now)
+            peers.exchange(b"", "an update of sft")  # tells who was told to stop
+            if stop.agreed(peers.count()):
+                if not due:
+                    save(now)
+                stop.end(now, "sft")
             if meta["stopped"]:
                 say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
                 break
-    stream.close()
     write_trained(run.path("sft"), checkpoint, best, {"stage": "sft", "reward": best_reward})
 
 
@@ -147,12 +175,12 @@ def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace],
     return table
 
 
-def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: int) -> SftBatch:
-    """Host arrays of one update."""
+def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: int, share: Share = SOLE) -> SftBatch:
+    """Host arrays of one update: this process's rows of each micro-batch."""
     position = {entry.id: i for i, entry in enumerate(train.entries)}
     rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
     size = len(clips) // micro_batches
-    inputs = [train.prompter.inputs(clips[i * size:(i + 1) * size], budget, size) for i in range(micro_batches)]
+    inputs = [train.prompter.inputs(clips[i * size:(i + 1) * size], budget, size, share) for i in range(micro_batches)]
     return SftBatch(_stack(inputs), np.maximum(rows, 0), rows >= 0)
 
 
@@ -171,11 +199,12 @@ def write_trained(directory: Path, checkpoint: Checkpoint, trained, extra: dict)
     """directory/policy or directory/adapter: whichever was trained. A stage that is not marked as done owns its
     outputs, so what a killed one left is replaced."""
     params, adapter = split_trained(trained, checkpoint.params)
-    shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
+    if peers.first():
+        shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
     if adapter is None:
         hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
     else:
-        extra = extra | {"base": weights_print(checkpoint.directory)}
+        extra = extra | {"base": peers.told(lambda: weights_print(checkpoint.directory), "hashes of the base")}
         base = checkpoint.directory.absolute()
         if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
             base = os.path.relpath(base, directory / "adapter")

@@ -51,13 +51,14 @@ class GrpoBatch:
 def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptInputs, batch: GrpoBatch, *,
                 config: ThinkerConfig, options: LossOptions, optimizer: optax.GradientTransformation,
                 temperature: float, max_completion_length: int, nll_weight: float = 0.0, micro_batches: int = 1,
-                remat: str = "none") -> tuple[TrainState, dict]:
+                remat: str = "none", shards: int = 1) -> tuple[TrainState, dict]:
     """One update of the adapter in `state`.
 
     Args:
       base: the frozen parameters.
       prompts: encoded once for rollout, reference and update.
       inputs: encoded again, within the gradient, only if the adapter reaches into the towers.
+      shards: parts of the batch on the mesh; each micro-batch takes its share of every one.
 
     Returns:
       (state, metrics under TRL's names, with the gap between the sampler's and the learner's log-probabilities).
@@ -101,7 +102,16 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
         return jax.tree.map(jnp.add, (grads, sums), (grad, more)), shares
 
     def cut(t):
-        return t.reshape(micro_batches, n // micro_batches, *t.shape[1:])
+        if shards == 1:
+            return t.reshape(micro_batches, n // micro_batches, *t.shape[1:])
+        parts = t.reshape(shards, micro_batches, -1, *t.shape[1:])
+        return jnp.swapaxes(parts, 0, 1).reshape(micro_batches, -1, *t.shape[1:])
+
+    def join(t):  # [micro_batches, rows of answers], the answers of a prompt being neighbours
+        if shards == 1:
+            return t.reshape(-1, *t.shape[2:])
+        parts = t.reshape(micro_batches, shards, -1, *t.shape[2:])
+        return jnp.swapaxes(parts, 0, 1).reshape(-1, *t.shape[2:])
 
     threshold = batch.threshold
     members, prompts, batch, mask = jax.tree.map(cut, (jnp.arange(n), prompts, batch.replace(threshold=None), mask))
@@ -111,7 +121,7 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
     shapes = jax.eval_shape(lambda: loss_fn(state.params, *jax.tree.map(lambda t: t[0], pieces)))[1][0]
     zero = (jax.tree.map(jnp.zeros_like, state.params), jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     (grads, sums), shares = jax.lax.scan(micro, zero, pieces)
-    shares = jax.tree.map(lambda t: t.reshape(-1, *t.shape[2:]), shares)
+    shares = jax.tree.map(join, shares)
     nll = sums.pop("nll", None)
     logged = metrics(sums, shares, divisors)
     if nll is not None:

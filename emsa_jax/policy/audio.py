@@ -7,12 +7,12 @@ import numpy as np
 
 from emsa_jax.policy.attention import attention
 from emsa_jax.policy.config import AudioConfig
-from emsa_jax.policy.layers import layer_norm, linear, stack_of
+from emsa_jax.policy.layers import layer_norm, linear, stack_of, take_in_shards
 from emsa_jax.policy.lora import Adapter
 
 
 def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel: jax.Array, mel_length: jax.Array,
-                 pairs: jax.Array) -> jax.Array:
+                 pairs: jax.Array, shards: int = 1) -> jax.Array:
     """Log-mel chunks -> audio token embeddings.
 
     Args:
@@ -21,6 +21,7 @@ def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel
       mel: [K, 2 * n_window, num_mel_bins] float; frames at or beyond the length may hold anything.
       mel_length: [K] int32, valid frames of each chunk (0: an unused chunk).
       pairs: [A, 2] int32, indices into the flattened [K * n_window] positions that each token averages.
+      shards: equal parts of chunks and pairs; indices count from the beginning of their own part.
 
     Returns:
       [A, output_dim].
@@ -48,8 +49,9 @@ def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel
         return x + linear(h, p["fc2"], ab.get("fc2"), scale), None
 
     x, _ = jax.lax.scan(layer, x, (params["layers"], lora))
-    flat = x.reshape(-1, x.shape[-1])
-    pooled = (flat[pairs[:, 0]] + flat[pairs[:, 1]]) / 2
+    flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
+    pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
+    pooled = pooled.reshape(-1, x.shape[-1])
     return linear(layer_norm(pooled, params["ln_post"]), params["proj"])
 
 

@@ -12,6 +12,7 @@ from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
 from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 
 
@@ -26,14 +27,16 @@ class Checkpoint:
     preprocessor: Preprocessor
 
 
-def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto") -> Checkpoint:
+def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto",
+                    layout: Layout | None = None) -> Checkpoint:
     """Opens a policy directory; without `weights` their headers alone are checked. attention: the decoder's kernel.
+    layout: where the parameters lie (default: on one device).
 
     Raises: InputError naming the file that is missing or wrong."""
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"policy {directory}: no such directory")
-    config, params = hf.load(directory, dtype) if weights else (hf.read_checked_config(directory), None)
+    config, params = hf.load(directory, dtype, layout) if weights else (hf.read_checked_config(directory), None)
     config = replace(config, text=replace(config.text, attention=attention))
     return Checkpoint(directory, config, params, read_tokenizer(directory, config),
                       read_preprocessor(directory, config))

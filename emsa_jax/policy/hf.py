@@ -19,12 +19,14 @@ from safetensors.numpy import save_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
+from emsa_jax.parallel import peers
+from emsa_jax.policy.boxes import Box, read_boxes
 from emsa_jax.policy.config import ThinkerConfig, read_config, to_hf
+from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.table import ParamSpec, get, nest, param_table
 
 SHARD_BYTES = 5 * 10**9
 PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
-PIECE = 10**6  # values
 FLOATS = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
 
@@ -50,22 +52,24 @@ def has_weights(directory: str | Path) -> bool:
     return any((Path(directory) / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
 
 
-def load(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
+def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tuple[ThinkerConfig, dict]:
     """Reads a policy directory.
 
-    Layer after layer is read from its file straight into its place in a preallocated stack, which on a CPU is the
-    parameter itself, so that host memory stays at the parameters.
+    Layer after layer is read from its file straight into its place in preallocated stacks, which on CPUs are the
+    parameters themselves, so that host memory stays at the parameters. Each process reads what its devices hold.
 
     Args:
       directory: with config.json and safetensors; a hash manifest is verified first where there is one.
       dtype: of the parameters (default: as on disk, float32, float16 or bfloat16).
+      layout: where they lie (default: on one device).
 
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
     """
-    manifest.require_sound(directory)
-    config, prefix, files, layouts = _survey(Path(directory))
-    return config, nest((spec.path, _load_stack(spec, prefix, files, layouts, dtype)) for spec in param_table(config))
+    peers.told(lambda: manifest.require_sound(directory), f"hashes of {directory}")
+    config, prefix, files, headers = _survey(Path(directory))
+    return config, nest((spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
+                        for spec in param_table(config))
 
 
 def read_checked_config(directory: str | Path) -> ThinkerConfig:
@@ -114,32 +118,33 @@ def _layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
     return {name: (x["dtype"], tuple(x["shape"]), 8 + size + x["data_offsets"][0]) for name, x in header.items()}
 
 
-def _load_stack(spec: ParamSpec, prefix: str, files: dict[str, Path], layouts: dict, dtype) -> jax.Array:
-    stack = None
+def _load_stack(spec: ParamSpec, prefix: str, files: dict[str, Path], headers: dict, dtype,
+                sharding: jax.sharding.Sharding | None) -> jax.Array:
+    boxes, stacks = _boxes(spec, sharding), []
     for i, name in enumerate(prefix + name for name in _disk_names(spec)):
         path = files[name]
-        stored = _stored_dtype(layouts[path], path, name, spec.shape)
-        if stack is None:
-            stack = _aligned(spec.stacked_shape, dtype or stored)
-        if dtype is None and stored != stack.dtype:
-            raise InputError(f"{path}: {name} is {stored}, but the layers before it are {stack.dtype}")
+        stored = _stored_dtype(headers[path], path, name, spec.shape)
+        stacks = stacks or [_aligned((spec.layers,) * bool(spec.layers) + box.shape, dtype or stored) for box in boxes]
+        if dtype is None and stored != stacks[0].dtype:
+            raise InputError(f"{path}: {name} is {stored}, but the layers before it are {stacks[0].dtype}")
+        places = [stack[i] if spec.layers else stack for stack in stacks]
         with open(path, "rb") as file:
-            file.seek(layouts[path][name][2])
-            _fill(stack[i] if spec.layers else stack, file, stored, f"{path}: {name}")
-    return jax.block_until_ready(jax.device_put(stack))
+            read_boxes(file, headers[path][name][2], spec.shape, stored, boxes, places, f"{path}: {name}")
+    if sharding is None:
+        return jax.block_until_ready(jax.device_put(stacks[0]))
+    parts = [jax.device_put(stack, device) for box, stack in zip(boxes, stacks, strict=True) for device in box.devices]
+    return jax.block_until_ready(jax.make_array_from_single_device_arrays(spec.stacked_shape, sharding, parts))
 
 
-def _fill(place: np.ndarray, file, stored: np.dtype, what: str) -> None:
-    """Reads an array's values from a file that holds them as `stored`; where the type changes, in small pieces."""
-    flat = place.reshape(-1)
-    step = flat.size if stored == flat.dtype else PIECE
-    for start in range(0, flat.size, step):
-        piece = flat[start:start + step]
-        values = piece if stored == flat.dtype else np.empty(piece.shape, stored)
-        if file.readinto(values.view(np.uint8)) != values.nbytes:
-            raise InputError(f"{what} cannot be read: the file ends in it")
-        if values is not piece:
-            piece[...] = values
+def _boxes(spec: ParamSpec, sharding: jax.sharding.Sharding | None) -> list[Box]:
+    """The parts of one layer's tensor that devices of this process hold, each once."""
+    if sharding is None:
+        return [Box.of((slice(None),) * len(spec.shape), spec.shape, ())]
+    devices: dict[tuple, list] = {}
+    for device, index in sharding.addressable_devices_indices_map(spec.stacked_shape).items():
+        box = Box.of(index[1:] if spec.layers else index, spec.shape, ())
+        devices.setdefault((box.rows, box.columns), []).append(device)
+    return [Box(rows, columns, spec.shape, tuple(found)) for (rows, columns), found in devices.items()]
 
 
 def _stored_dtype(layout: dict, path: Path, name: str, shape: tuple[int, ...]) -> np.dtype:
@@ -173,12 +178,20 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
          extra: dict | None = None, shard_bytes: int = SHARD_BYTES) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
 
+    Process 0 writes; all take part, since parameters on a mesh are gathered one tensor at a time.
+
     Args:
       directory: must not exist yet.
       source: the directory the policy came from: its tokenizer, template and preprocessor files are copied, and if
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
     """
+    tensors = ((name, get(params, spec.path), i if spec.layers else None)
+               for spec in param_table(config) for i, name in enumerate(_disk_names(spec)))
+    if not peers.first():
+        for _, stack, layer in tensors:
+            on_host(stack, layer)
+        return peers.told(lambda: None, f"saved {directory}")
     with manifest.staged(directory, extra) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
@@ -189,9 +202,8 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
                 if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ours:
                     shutil.copyfile(file, part / file.name)
         _write_config(part, config, params, source)
-        tensors = ((prefix + name, get(params, spec.path), i if spec.layers else None)
-                   for spec in param_table(config) for i, name in enumerate(_disk_names(spec)))
-        _write_shards(part, tensors, kept, shard_bytes)
+        _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
+    peers.told(lambda: None, f"saved {directory}")
 
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:
@@ -223,7 +235,7 @@ def _write_shards(part: Path, tensors, kept: dict[str, Path], shard_bytes: int) 
 
     sizes = 0
     for name, stack, layer in tensors:
-        array = np.ascontiguousarray(np.asarray(stack if layer is None else stack[layer]))
+        array = np.ascontiguousarray(on_host(stack, layer))
         sizes += array.nbytes
         add(name, array)
     for name, path in kept.items():

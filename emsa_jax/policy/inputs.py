@@ -6,7 +6,8 @@ first, then visual ones) whose embedding stands in their place.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from flax import struct
@@ -60,6 +61,8 @@ class PromptInputs:
       media_index: [B, S] int32 into the media table, -1 for text.
       mel: [K, 2 * n_window, bins] float32; mel_length: [K] int32; audio_pairs: [A, 2] int32.
       patches: [R, L, patch_dim] float32; patch_hw: [R, L, 2] int32; frame, window: [R, L] int32.
+      shards: equal parts, one after the other, that prompts, chunks, pairs and rows of patches consist of; indices
+        count from the beginning of their own part, so that no part needs what another holds.
     """
 
     tokens: np.ndarray
@@ -74,6 +77,23 @@ class PromptInputs:
     patch_hw: np.ndarray
     frame: np.ndarray
     window: np.ndarray
+    shards: int = struct.field(pytree_node=False, default=1)
+
+    @staticmethod
+    def batch_axis(name: str) -> int:
+        """Which dimension of a field is the batch, or that of the media."""
+        return 1 if name in ("positions", "next_position") else 0
+
+
+def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
+    """The parts of a batch, each packed for itself, one after the other. shards: of the whole batch, where these are
+    not all of its parts."""
+    names = [field.name for field in fields(PromptInputs) if field.name != "shards"]
+    if len(parts) == 1:
+        return parts[0].replace(shards=shards or 1)
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=PromptInputs.batch_axis(name))
+              for name in names}
+    return PromptInputs(**joined, shards=shards or len(parts))
 
 
 def patchify(config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True,

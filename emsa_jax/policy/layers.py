@@ -40,6 +40,11 @@ def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     return x * cos + jnp.concatenate([-x[..., half:], x[..., :half]], axis=-1) * sin
 
 
+def take_in_shards(table: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of tables: table [shards, T, D], index [shards, A] -> [shards, A, D]; no shard looks into another."""
+    return table[0][index[0]][None] if table.shape[0] == 1 else jax.vmap(lambda t, i: t[i])(table, index)
+
+
 def stack_of(adapter: Adapter | None, tower: str) -> dict:
     """The adapter's stacked weights of one tower's layers ({} when it has none), ready to be scanned."""
     return {} if adapter is None else adapter.weights.get(tower, {})

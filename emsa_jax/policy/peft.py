@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
@@ -17,7 +18,9 @@ from safetensors.numpy import load_file, save_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
+from emsa_jax.parallel import peers
 from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_shapes
 
 _KEY = re.compile(r"base_model\.model\.(?:thinker\.)?(?:model\.)?"
@@ -109,15 +112,19 @@ def _stack(tensors: dict, shapes: dict, rank: int, directory: Path) -> dict:
 
 
 def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra: dict | None = None) -> None:
-    """Writes an adapter directory that PEFT loads, with a hash manifest, all or nothing.
+    """Writes an adapter directory that PEFT loads, with a hash manifest, all or nothing. Process 0 writes; all take
+    part, as in `hf.save`.
 
     Args:
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
     """
+    weights = jax.tree.map(on_host, adapter.weights)
+    if not peers.first():
+        return peers.told(lambda: None, f"saved {directory}")
     with manifest.staged(directory, extra) as part:
         tensors, rank = {}, 0
-        for tower, linears in adapter.weights.items():
+        for tower, linears in weights.items():
             for name, ab in linears.items():
                 rank = ab["a"].shape[1]
                 for layer in range(ab["a"].shape[0]):
@@ -129,6 +136,7 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
                "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
                "fan_in_fan_out": False, "target_modules": _target_pattern(adapter)}
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
+    peers.told(lambda: None, f"saved {directory}")
 
 
 def _module(tower: str, name: str) -> str:

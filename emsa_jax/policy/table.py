@@ -98,7 +98,7 @@ def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
     yield from _linear((*at, "fc1"), f"{disk}.fc1", (ffn, d), ("audio_mlp", "audio_embed"), n)
     yield from _linear((*at, "fc2"), f"{disk}.fc2", (d, ffn), ("audio_embed", "audio_mlp"), n)
     yield from _norm(("audio", "ln_post"), "audio_tower.ln_post", d, bias=True)
-    yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("embed", "audio_embed"))
+    yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
 
 
 def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
@@ -120,7 +120,7 @@ def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
     yield from _linear(("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged),
                        ("vision_mlp", "vision_merged"))
     yield from _linear(("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged),
-                       ("embed", "vision_merged"))
+                       ("embed", "vision_mlp"))
 
 
 def nest(pairs) -> dict:

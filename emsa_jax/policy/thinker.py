@@ -9,6 +9,7 @@ from emsa_jax.policy.audio import encode_audio
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.decoder import forward, head
 from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.layers import take_in_shards
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.vision import encode_vision
 
@@ -42,15 +43,16 @@ def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs:
     media = []
     if inputs.mel.shape[0]:
         media.append(encode_audio(params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length,
-                                  inputs.audio_pairs))
+                                  inputs.audio_pairs, inputs.shards))
     if inputs.patches.shape[0]:
         media.append(encode_vision(params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw,
                                    inputs.frame, inputs.window))
     if not media:
         return x
-    table = jnp.concatenate(media).astype(x.dtype)
     index = inputs.media_index
-    return jnp.where((index >= 0)[..., None], table[jnp.maximum(index, 0)], x)
+    table = jnp.concatenate([t.reshape(inputs.shards, -1, t.shape[-1]) for t in media], axis=1).astype(x.dtype)
+    found = take_in_shards(table, jnp.maximum(index, 0).reshape(inputs.shards, -1)).reshape(x.shape)
+    return jnp.where((index >= 0)[..., None], found, x)
 
 
 def logits(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:

@@ -86,10 +86,11 @@ class HintOptions:
         return group_size if self.replace == "all" else self.replace
 
 
-def bucket_sizes(options: HintOptions, prompts: int) -> tuple[int, ...]:
-    """The compiled sizes, rising; the last holds every prompt of a step."""
-    sizes = options.buckets or (max(prompts // 4, 1), prompts)
-    return tuple(sorted({min(size, prompts) for size in sizes} | {prompts}))
+def bucket_sizes(options: HintOptions, prompts: int, shards: int = 1) -> tuple[int, ...]:
+    """The compiled sizes, rising, of each of the equal shards of a step's prompts; the last holds them all."""
+    each = prompts // shards
+    sizes = [-(-size // shards) for size in options.buckets] or (max(each // 4, 1), each)
+    return tuple(sorted({min(size, each) for size in sizes} | {each}))
 
 
 def choose_hinted(hard: np.ndarray, options: HintOptions, seed: int, step: int) -> np.ndarray:
@@ -102,19 +103,30 @@ def choose_hinted(hard: np.ndarray, options: HintOptions, seed: int, step: int) 
     return rows[: int(options.max_fraction * len(hard) + 1e-9)]
 
 
-def pad_to_bucket(rows: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Rows filled up (with the first) to the smallest bucket that holds them."""
-    size = next(s for s in sizes if s >= len(rows))
-    return np.concatenate([rows, np.full(size - len(rows), rows[0])]).astype(np.int32)
+def compact(rows: np.ndarray, prompts: int, shards: int, sizes: tuple[int, ...]) -> np.ndarray:
+    """[shards, size] int32: each shard's rows, counted from its own first, in the smallest bucket that holds the rows
+    of every shard; a shard without any shows row 0, and each fills up with the first of its own.
+
+    rows: of a whole batch of `prompts`, rising. The size is the same for all shards, and on every process: prompts stay
+    where their cache is.
+    """
+    each = prompts // shards
+    own = [rows[rows // each == shard] - shard * each for shard in range(shards)]
+    size = next(s for s in sizes if s >= max(map(len, own)))
+    return np.stack([np.concatenate([r, np.full(size - len(r), r[0] if len(r) else 0)]) for r in own]).astype(np.int32)
 
 
-def splice(original: Completions, hinted: Completions, rows: np.ndarray) -> Completions:
-    """The completions with hinted answers in place of the last ones of `rows`. Host arrays in and out."""
+def splice(original: Completions, hinted: Completions, rows: np.ndarray, source: np.ndarray | None = None
+           ) -> Completions:
+    """The completions with hinted answers in place of the last ones of `rows`. Host arrays in and out.
+
+    source: which rows of `hinted` they are (default: its first ones)."""
     count = hinted.tokens.shape[1]
+    source = np.arange(len(rows)) if source is None else source
     fields = {}
     for name in ("tokens", "logps", "length", "ended", "forced"):
         value = np.array(getattr(original, name))
-        value[rows, -count:] = np.asarray(getattr(hinted, name))[: len(rows)]
+        value[rows, -count:] = np.asarray(getattr(hinted, name))[source]
         fields[name] = value
     return Completions(**fields)
 

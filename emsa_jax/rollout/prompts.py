@@ -9,8 +9,9 @@ import numpy as np
 from emsa_jax.answers.prompts import messages
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, patchify
+from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, join_inputs, patchify
 from emsa_jax.policy.positions import Grid, num_audio_tokens
 
 
@@ -71,12 +72,15 @@ class Prompter:
         chunks = max((-(-m // (2 * config.audio.n_window)) for m in mels), default=0)
         return Budget(prompt, batch_size * chunks, batch_size * rows, patch_row)
 
-    def inputs(self, clips: Sequence[Clip], budget: Budget, batch_size: int) -> PromptInputs:
-        """A batch; where there are fewer clips than `batch_size`, the first one's text alone fills it up."""
+    def inputs(self, clips: Sequence[Clip], budget: Budget, batch_size: int, share: Share = SOLE) -> PromptInputs:
+        """A batch, or a process's share of it; where there are fewer clips than `batch_size`, a prompt without any
+        fills it up. Each of the share's parts is packed for itself, into a `budget` of its own."""
         rows = [self.row(clip) for clip in clips]
-        filler = Row(self._tokens("", clips[0].language, False, False, False))
+        filler = Row(self._tokens("", clips[0].language if clips else "en", False, False, False))
         rows += [filler] * (batch_size - len(rows))
-        return build_inputs(self.checkpoint.config, rows, budget)
+        size = batch_size // share.own
+        return join_inputs([build_inputs(self.checkpoint.config, rows[i * size:(i + 1) * size], budget)
+                            for i in range(share.own)], share.shards)
 
     def _shown(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
         return (self.options.video and frames > 0), (self.options.audio and num_audio_tokens(mel_frames) > 0)

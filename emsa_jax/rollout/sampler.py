@@ -37,9 +37,18 @@ class PromptState:
     next_position: jax.Array
 
     def take(self, rows: jax.Array) -> PromptState:
-        """The states of some prompts: rows [B] int32."""
-        cache = decoder.Cache(self.cache.k[:, rows], self.cache.v[:, rows])
-        return PromptState(cache, self.mask[rows], self.last[rows], self.next_position[:, rows])
+        """The states of some prompts: rows [B] int32, or [shards, B] counted from the first prompt of each equal part
+        of them, which gives shards * B states; no shard needs what another holds."""
+
+        def at(array: jax.Array, axis: int) -> jax.Array:
+            if rows.ndim == 1:
+                return array[(slice(None),) * axis + (rows,)]
+            cut = jnp.moveaxis(array, axis, 0)
+            cut = cut.reshape(len(rows), -1, *cut.shape[1:])
+            return jnp.moveaxis(jax.vmap(lambda t, r: t[r])(cut, rows).reshape(-1, *cut.shape[2:]), 0, axis)
+
+        return PromptState(decoder.Cache(at(self.cache.k, 1), at(self.cache.v, 1)), at(self.mask, 0), at(self.last, 0),
+                           at(self.next_position, 1))
 
 
 @struct.dataclass

@@ -147,12 +147,12 @@ def test_programs_are_named_after_prompt_lengths(split):
     added = {}
 
     class Programs:
-        def add(self, name, function, *arguments):
+        def add(self, name, function, *arguments, out):
             added[name] = arguments
 
     checkpoint = split.prompter.checkpoint
-    compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, split.prompter, split.budgets(4), 4,
-                    GREEDY, 1)
+    budgets = {bucket: abstract_inputs(split.prompter, budget, 4) for bucket, budget in split.budgets(4).items()}
+    compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, budgets, GREEDY, 1)
     assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
     for bucket in split.buckets():
         _, _, inputs, noise, ids = added[f"greedy/{bucket}"]

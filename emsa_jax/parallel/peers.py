@@ -1,0 +1,177 @@
+"""What the processes of a run tell each other outside of device programs: small host values, by the key-value store of
+JAX's coordination service. With one process everything here returns at once.
+
+Every process must come to the same exchanges in the same order. One that fails says so, and the others stop instead of
+waiting for it.
+"""
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src import distributed  # the coordination service's client has no public name
+
+from emsa_jax.errors import InputError
+from emsa_jax.parallel import stop
+
+_PIECE = 2**20  # bytes of a value; larger ones go in pieces
+_POLL = 2.0  # seconds between looks at whether another process has failed
+_FAILED = "emsa_jax/failed"
+_state = {"number": 0}
+
+
+class PeerError(Exception):
+    """Another process of the run has failed, was stopped, or does not answer."""
+
+
+def joined() -> bool:
+    """Whether this process has joined a coordination service."""
+    return distributed.global_state.client is not None
+
+
+def forget() -> None:
+    """Drops a service that could not be joined."""
+    distributed.global_state.client = distributed.global_state.service = None
+
+
+def count() -> int:
+    """How many processes the run has."""
+    return distributed.global_state.num_processes if joined() else 1
+
+
+def index() -> int:
+    """The number of this process."""
+    return distributed.global_state.process_id if joined() else 0
+
+
+def first() -> bool:
+    """Whether this process writes logs, manifests and exports."""
+    return index() == 0
+
+
+def exchange(value: bytes, what: str, timeout: float | None = None) -> list[bytes]:
+    """The values of all processes, in their order; `what` names the exchange.
+
+    Carries along whether a process was told to stop: see `stop.agreed`. timeout: seconds (None: wait as long as the
+    others live). Raises PeerError naming the process that failed, or does not answer, or is at another exchange.
+    """
+    if count() == 1:
+        return [value]
+    number = _state["number"] = _state["number"] + 1
+    header = json.dumps([what, stop.asked(), len(value)]).encode()
+    _set(number, index(), 0, header)
+    for piece, at in enumerate(range(0, len(value), _PIECE), 1):
+        _set(number, index(), piece, value[at:at + _PIECE])
+    values, stopping = [], False
+    for process in range(count()):
+        name, asked, size = json.loads(_wait(number, process, 0, what, timeout))
+        if name != what:
+            raise PeerError(f"process {process} is at {name!r} while process {index()} is at {what!r}")
+        stopping |= asked
+        pieces = range(1, 1 - (-size // _PIECE))
+        values.append(b"".join(_wait(number, process, piece, what, timeout) for piece in pieces))
+    stop.agree(stopping)
+    if number > 1:  # all have begun this exchange, so all have read the one before
+        _client().key_value_delete(f"emsa_jax/{number - 1}/{index()}/")
+    return values
+
+
+def told(function: Callable[[], Any], what: str) -> Any:
+    """What `function` returns (JSON-able) on process 0, on every process; it is called there alone. An InputError is
+    raised everywhere."""
+    if count() == 1:
+        return function()
+    answer: dict[str, Any] = {}
+    if first():
+        try:
+            answer = {"value": function()}
+        except InputError as error:
+            answer = {"error": str(error)}
+    answer = json.loads(exchange(json.dumps(answer).encode(), what)[0])
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer["value"]
+
+
+def gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
+    """A tree of host arrays [rows, ...] with the rows of the processes `leaders` one after the other."""
+    if count() == 1:
+        return tree
+    leaves, structure = jax.tree.flatten(tree)
+    every = exchange(_pack([np.asarray(leaf) for leaf in leaves]), what)
+    parts = [_unpack(every[process]) for process in leaders]
+    return jax.tree.unflatten(structure, [np.concatenate(rows) for rows in zip(*parts, strict=True)])
+
+
+def agree(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> None:
+    """Raises InputError naming the first of the facts that is not the same on every process."""
+    every = [json.loads(value) for value in exchange(json.dumps(dict(facts)).encode(), what, timeout)]
+    for process, other in enumerate(every):
+        for name in {**every[0], **other}:
+            if other.get(name) != every[0].get(name):
+                raise InputError(f"process {process} has {name} {other.get(name)!r}, but process 0 "
+                                 f"{every[0].get(name)!r}; {advice}")
+
+
+def fail(reason: str) -> None:
+    """Tells the other processes that this one fails."""
+    if count() > 1:
+        try:
+            _client().key_value_set(_FAILED, f"process {index()}: {reason}", allow_overwrite=True)
+        except Exception:  # noqa: BLE001 (the service itself may be gone: nobody is left to be told)
+            return
+        if first():  # the service ends with process 0: let the others hear of it
+            time.sleep(2 * _POLL)
+
+
+def leave(code: int) -> None:
+    """Ends this process without waiting for the others."""
+    os._exit(code)
+
+
+def _wait(number: int, process: int, piece: int, what: str, timeout: float | None) -> bytes:
+    begun = time.monotonic()
+    while True:
+        try:
+            return _client().blocking_key_value_get_bytes(_key(number, process, piece), int(_POLL * 1000))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise PeerError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
+        try:
+            raise PeerError(_client().key_value_try_get(_FAILED))
+        except jax.errors.JaxRuntimeError:
+            pass
+        if timeout is not None and time.monotonic() - begun > timeout:
+            raise PeerError(f"process {process} has not come to {what!r} within {timeout:g} seconds")
+
+
+def _set(number: int, process: int, piece: int, value: bytes) -> None:
+    _client().key_value_set_bytes(_key(number, process, piece), value)
+
+
+def _key(number: int, process: int, piece: int) -> str:
+    return f"emsa_jax/{number}/{process}/{piece}"
+
+
+def _client():
+    return distributed.global_state.client
+
+
+def _pack(arrays: list[np.ndarray]) -> bytes:
+    header = json.dumps([[array.dtype.str, array.shape] for array in arrays]).encode()
+    return len(header).to_bytes(8, "little") + header + b"".join(array.tobytes() for array in arrays)
+
+
+def _unpack(data: bytes) -> list[np.ndarray]:
+    at = 8 + int.from_bytes(data[:8], "little")
+    arrays = []
+    for dtype, shape in json.loads(data[8:at]):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        arrays.append(np.frombuffer(data[at:at + size], dtype).reshape(shape))
+        at += size
+    return arrays

@@ -1,0 +1,73 @@
+"""What of every batch is this process's, and how its host arrays and those of the others come together."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from emsa_jax.errors import InputError
+from emsa_jax.parallel import peers
+from emsa_jax.parallel.mesh import batch_shards, rows_held
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's share.
+
+    Attributes:
+      shards: equal parts of a batch on the whole mesh, one for each device or group of devices that share rows.
+      group, groups: this process holds part `group` of `groups`; more processes may hold it too.
+      leaders: for each of the groups, the process that speaks for it.
+    """
+
+    shards: int = 1
+    group: int = 0
+    groups: int = 1
+    leaders: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Share:
+        """This process's share on a mesh."""
+        found = [rows_held(mesh, process) for process in range(peers.count())]
+        group, groups = found[peers.index()]
+        leaders = tuple(next(p for p, (g, _) in enumerate(found) if g == part) for part in range(groups))
+        return cls(batch_shards(mesh), group, groups, leaders)
+
+    @property
+    def own(self) -> int:
+        """Shards of this process."""
+        return self.shards // self.groups
+
+    def rows(self, batch: int) -> range:
+        """This process's rows of a batch."""
+        size = batch // self.groups
+        return range(self.group * size, (self.group + 1) * size)
+
+    def check(self, batch: int, name: str, micro_batches: int = 1) -> None:
+        """Raises InputError unless a batch can be cut into equal parts of equal micro-batches."""
+        if batch % (self.shards * micro_batches):
+            cut = f" times {micro_batches} micro-batches" if micro_batches > 1 else ""
+            raise InputError(f"{name} {batch} must be a multiple of the {self.shards} parts that the mesh cuts a batch "
+                             f"into{cut}; change it, or mesh.tensor")
+
+    def gather(self, tree: Any, what: str) -> Any:
+        """Host arrays [rows, ...] of this process -> those of the whole batch."""
+        return peers.gather(tree, what, self.leaders)
+
+    def fetch(self, tree: Any) -> Any:
+        """Device arrays with the batch first -> this process's rows of them, on the host. Arrays that all devices
+        hold come whole."""
+        return jax.tree.map(_local, tree) if peers.count() > 1 else jax.device_get(tree)
+
+
+def _local(array: jax.Array) -> np.ndarray:
+    if array.is_fully_replicated or array.is_fully_addressable:
+        return jax.device_get(array)
+    parts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([jax.device_get(parts[start]) for start in sorted(parts)])
+
+
+SOLE = Share()  # of the only process, on one device

@@ -1,0 +1,124 @@
+"""Joining the processes of a run. Every run does, one process on a laptop too: there is one path.
+
+On TPU VMs, GKE, Slurm and Open MPI, JAX finds the others by itself. Elsewhere the environment says where they are:
+JAX_COORDINATOR_ADDRESS (host:port of process 0; the port may stand in JAX_COORDINATOR_PORT), NNODES and NODE_RANK.
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import jax
+
+from emsa_jax.errors import InputError
+from emsa_jax.parallel import peers, stop
+
+log = logging.getLogger(__name__)
+
+_FOREVER = 10**8  # seconds: a laptop that slept has missed all heartbeats of its one process
+
+
+def start(timeout: int = 300) -> None:
+    """Joins all processes; to be called before any computation.
+
+    timeout: seconds to wait for the others; if they do not come, the process ends with one line and exit code 42.
+    Raises InputError if the environment contradicts itself.
+    """
+    jax.config.update("jax_enable_preemption_service", False)  # see stop.py
+    if peers.joined():
+        return
+    named = _named()
+    if named and named[1] == 1:
+        named = None
+    options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
+    with _at_most(timeout, f"{named[1]} processes" if named else "processes"):
+        try:
+            if named:
+                jax.distributed.initialize(*named, cluster_detection_method="deactivate", **options)
+            else:
+                jax.distributed.initialize(**options)
+        except ValueError as error:
+            if "should be defined" not in str(error) and "must be defined" not in str(error):
+                raise
+            _alone()
+
+
+def _named() -> tuple[str, int, int] | None:
+    """(address, processes, number of this one) as the environment names them."""
+    env = os.environ
+    count = env.get("NNODES") or env.get("JAX_NUM_PROCESSES")
+    if not count:
+        return None
+    address, rank = env.get("JAX_COORDINATOR_ADDRESS", ""), env.get("NODE_RANK") or env.get("JAX_PROCESS_ID")
+    if address and ":" not in address and env.get("JAX_COORDINATOR_PORT"):
+        address = f"{address}:{env['JAX_COORDINATOR_PORT']}"
+    try:
+        processes, number = int(count), int(rank or 0)
+    except ValueError as error:
+        raise InputError(f"NNODES and NODE_RANK must be numbers, not {count!r} and {rank!r}") from error
+    if processes > 1 and (not address or rank is None):
+        raise InputError(f"NNODES is {processes}: set JAX_COORDINATOR_ADDRESS (host:port of process 0) and NODE_RANK "
+                         "(the number of this process) too")
+    if not 0 <= number < processes:
+        raise InputError(f"NODE_RANK is {number}, but must be at least 0 and below NNODES, {processes}")
+    return address, processes, number
+
+
+def _alone() -> None:
+    """A service for this process alone, on a port of this machine that nobody else sees."""
+    reachable = "127.0.0.1"
+    for name in ("no_proxy", "NO_PROXY"):  # else a proxy would be asked for the way to ourselves
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), reachable]))
+    failure: Exception | None = None
+    for _ in range(3):  # between choosing a port and taking it, another process may have it
+        try:
+            address = f"{reachable}:{_free_port()}"
+            with _no_proxy_warning():
+                return jax.distributed.initialize(address, 1, 0, coordinator_bind_address=address,
+                                                  cluster_detection_method="deactivate", initialization_timeout=10,
+                                                  heartbeat_timeout_seconds=_FOREVER, shutdown_timeout_seconds=10)
+        except (OSError, RuntimeError) as error:
+            failure = error
+            peers.forget()
+    log.warning("no port of this machine is free for JAX's coordination service (%s); going on without",
+                str(failure).splitlines()[0])
+
+
+@contextlib.contextmanager
+def _at_most(timeout: int, whom: str) -> Iterator[None]:
+    """Ends the process with one line if what is inside takes longer: JAX would abort with a page of its own."""
+
+    def give_up() -> None:
+        print(f"error: not all {whom} came within {timeout} seconds; start the same command on every host, and see "
+              "that process 0 can be reached", file=sys.stderr, flush=True)
+        peers.leave(stop.EXIT)
+
+    timer = threading.Timer(timeout, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _no_proxy_warning() -> Iterator[None]:
+    logger = logging.getLogger("jax._src.distributed")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,78 @@
+"""Parts of a tensor straight from its place in a file."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from emsa_jax.errors import InputError
+
+PIECE = 10**6  # values that are held beside the tensor at a time
+
+
+@dataclass(frozen=True)
+class Box:
+    """Rows and columns, (first, end), of a tensor's first two dimensions, and who wants them."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    tensor: tuple[int, ...]
+    devices: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, index: Sequence[slice], tensor: tuple[int, ...], devices: tuple[Any, ...]) -> Box:
+        """From an index into the tensor, which leaves all dimensions but the first two whole."""
+        bounds = [s.indices(size)[:2] for s, size in zip(index, tensor, strict=True)]
+        if any(bound != (0, size) for bound, size in zip(bounds[2:], tensor[2:], strict=True)):
+            raise ValueError(f"a tensor of shape {tensor} is cut in a dimension behind the second: {tuple(index)}")
+        return cls(bounds[0], bounds[1] if len(bounds) > 1 else (0, 1), tensor, devices)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        sizes = (self.rows[1] - self.rows[0], self.columns[1] - self.columns[0])
+        return sizes[:min(len(self.tensor), 2)] + self.tensor[2:]
+
+
+def read_boxes(file: BinaryIO, offset: int, shape: tuple[int, ...], stored: np.dtype, boxes: Sequence[Box],
+               places: Sequence[np.ndarray], what: str) -> None:
+    """Reads boxes of a tensor of `shape`, which a file holds from byte `offset` on as `stored`, into `places`.
+
+    Boxes with the same rows are read together: whole rows where their columns are all there are, else the columns from
+    the first to the last of them, row by row. Raises InputError, naming `what`, if the file ends too soon.
+    """
+    width, rest = math.prod(shape[1:2]), math.prod(shape[2:])
+    for rows in dict.fromkeys(box.rows for box in boxes):
+        found = [(box, place.reshape(box.rows[1] - box.rows[0], -1, rest)) for box, place
+                 in zip(boxes, places, strict=True) if box.rows == rows]
+        low, high = min(box.columns[0] for box, _ in found), max(box.columns[1] for box, _ in found)
+        if len(found) == 1 and stored == found[0][1].dtype and (low, high) == (0, width):
+            file.seek(offset + rows[0] * width * rest * stored.itemsize)
+            _fill(file, found[0][1], what)
+            continue
+        for first, block in _blocks(file, offset, rows, (low, high), (width, rest), stored, what):
+            for box, place in found:
+                columns = slice(box.columns[0] - low, box.columns[1] - low)
+                place[first - rows[0]:first - rows[0] + len(block)] = block[:, columns]
+
+
+def _blocks(file: BinaryIO, offset: int, rows: tuple[int, int], columns: tuple[int, int], sizes: tuple[int, int],
+            stored: np.dtype, what: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, [rows, columns, rest]) block by block."""
+    (low, high), (width, rest) = columns, sizes
+    many = max(PIECE // ((high - low) * rest), 1)
+    for first in range(*rows, many):
+        block = np.empty((min(many, rows[1] - first), high - low, rest), stored)
+        places = [block] if (low, high) == (0, width) else list(block)
+        for i, place in enumerate(places):
+            file.seek(offset + ((first + i) * width + low) * rest * stored.itemsize)
+            _fill(file, place, what)
+        yield first, block
+
+
+def _fill(file: BinaryIO, place: np.ndarray, what: str) -> None:
+    values = place.reshape(-1).view(np.uint8)
+    if file.readinto(values) != values.nbytes:
+        raise InputError(f"{what} cannot be read: the file ends in it")
