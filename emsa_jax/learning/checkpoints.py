@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
+from emsa_jax.parallel import peers
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ RUBBISH = ".unfinished-"
 
 
 class Checkpoints:
-    """The steps kept in one directory by one process. Saving is synchronous."""
+    """The steps kept in one directory by one run. Saving is synchronous. Of several processes all save and restore what
+    their devices hold, and process 0 does the rest: every method is to be called on all of them."""
 
     def __init__(self, directory: str | os.PathLike, keep: int = 2) -> None:
         """keep: how many of the newest steps stay, at least 1."""
@@ -38,6 +40,9 @@ class Checkpoints:
             raise InputError(f"keep must be at least 1, not {keep}")
         self.directory = Path(directory).absolute()
         self.keep = keep
+        peers.told(lambda: self._open(directory), f"opening {directory}")
+
+    def _open(self, directory: str | os.PathLike) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,27 +63,33 @@ class Checkpoints:
         leaves = _named(state)
         record = {"meta": dict(meta), "arrays": _describe(leaves)}
         encoded = json.dumps(record, sort_keys=True, indent=1).encode() + b"\n"
+        working = self.directory / f"{RUBBISH}{step}-saving"
+        peers.told(lambda: self._begin(step, working), f"saving step {step}")
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+                checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
+            peers.told(lambda: self._finish(step, working, encoded), f"step {step} is saved")
+        except BaseException:
+            shutil.rmtree(working, ignore_errors=True)
+            raise
+        return self.directory / str(step)
+
+    def _begin(self, step: int, working: Path) -> None:
         final = self.directory / str(step)
         if final.exists():
             if not verify(final):
                 raise ValueError(f"step {step} is already in {self.directory}")
             self._discard(step)
-        working = self.directory / f"{RUBBISH}{step}-saving"
         shutil.rmtree(working, ignore_errors=True)
-        try:
-            working.mkdir()
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-                checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
-            write_atomic(working / "meta.json", encoded)
-            write_manifest(working, {"step": step})
-            os.rename(working, final)
-        except BaseException:
-            shutil.rmtree(working, ignore_errors=True)
-            raise
+        working.mkdir()
+
+    def _finish(self, step: int, working: Path, record: bytes) -> None:
+        write_atomic(working / "meta.json", record)
+        write_manifest(working, {"step": step})
+        os.rename(working, self.directory / str(step))
         fsync(self.directory)
         for old in [old for old in self.steps() if old < step][: 1 - self.keep or None]:
             self._discard(old)
-        return final
 
     def restore_newest(self, abstract: Any) -> tuple[Any, dict[str, Any], int] | None:
         """(state, meta, step) of the newest step whose hashes all hold; None if no step was ever finished.
@@ -88,12 +99,15 @@ class Checkpoints:
         there are steps and none is sound (never a silent fresh start), or if the sound one holds other
         arrays than `abstract`.
         """
+        step = peers.told(self._newest_sound, f"checkpoints in {self.directory}")
+        return None if step is None else (*self._restore(step, abstract), step)
+
+    def _newest_sound(self) -> int | None:
         damaged = []
         for step in reversed(self.steps()):
             problems = verify(self.directory / str(step))
             if not problems:
-                state, meta = self._restore(step, abstract)
-                return state, meta, step
+                return step
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
             damaged.append(f"step {step} ({problems[0]}{more})")
             log.warning("checkpoint %s is damaged and left aside: %s%s",

@@ -10,7 +10,6 @@ import json
 import re
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
@@ -119,7 +118,8 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
     """
-    weights = jax.tree.map(on_host, adapter.weights)
+    weights = {tower: {name: {half: on_host(array) for half, array in ab.items()} for name, ab in linears.items()}
+               for tower, linears in adapter.weights.items()}
     if not peers.first():
         return peers.told(lambda: None, f"saved {directory}")
     with manifest.staged(directory, extra) as part:
