@@ -33,10 +33,16 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
     from emsa_jax.config import from_config_dict
 
-    if _CONFIG.value.get("job") == "inspect":  # which looks at records, and needs no run
+    job = _CONFIG.value.get("job")
+    if job == "inspect":  # which looks at records, and needs no run
         from emsa_jax.jobs.inspect import InspectOptions, inspect
 
         return inspect(from_config_dict(InspectOptions, _CONFIG.value))
+    if job == "distill":  # which keeps its own record
+        from emsa_jax.jobs.distill import distill
+        from emsa_jax.jobs.distill_options import DistillOptions
+
+        return distill(from_config_dict(DistillOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
