@@ -60,4 +60,4 @@ def test_every_job_that_needs_no_run_is_found(name):
 
 def test_an_unknown_job():
     done = start("--config=configs/inspect.py", "--config.job=inspekt")
-    assert (done.returncode, done.stderr) == (2, "error: config.job: 'inspekt' is none of inspect, compare\n")
+    assert (done.returncode, done.stderr) == (2, f"error: config.job: 'inspekt' is none of {', '.join(ALONE)}\n")
