@@ -37,9 +37,9 @@ from emsa_jax.rewards.plugins import load_plugins
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
-    "sft": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "sft",
+    "sft": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "sft",
             "evaluate", "adapter"),
-    "grpo": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "hint", "adv",
+    "grpo": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "hint", "adv",
              "loss", "grpo"),
     "export": ("export", "adapter"),
 }
@@ -60,7 +60,7 @@ def check_inputs(config: Config) -> None:
         if config.adapter:
             peft.load_adapter(config.adapter, policy.config)
             check_base(Path(config.adapter), policy.directory)
-    if "sft" in stages and config.data not in PUPPETS:
+    if "sft" in stages and config.data not in PUPPETS and config.sft.targets == "traces":
         read_traces(traces_file(None, config))
 
 
