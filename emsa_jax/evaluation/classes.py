@@ -8,7 +8,7 @@ import numpy as np
 from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
 from emsa_jax.evaluation.metrics import label_metrics
-from emsa_jax.rewards.table import truth_of
+from emsa_jax.rewards.table import sample_of, truth_of
 
 GROUPS = ("scenario", "interaction")  # that results are broken down by
 
@@ -18,8 +18,7 @@ def class_fields(format, entry, parsed) -> dict:
     answers that name a score."""
     if getattr(format, "name", None) not in CLASS_FORMATS:
         return {}
-    sample = {"id": entry.id, "score": entry.score, "concepts": entry.concepts, "language": entry.language}
-    truth, given = truth_of(format, sample), dict(entry.concepts)
+    truth, given = truth_of(format, sample_of(entry)), dict(entry.concepts)
     return {
         "sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
         "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {},

@@ -16,7 +16,7 @@ from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import RewardTable, batch_rewards
+from emsa_jax.rewards.table import RewardTable, batch_rewards, sample_of
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_text
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
@@ -86,11 +86,6 @@ def judge(format, clips, texts: Sequence[Sequence[str]], ended: np.ndarray, opti
     samples = [sample_of(clip) for clip in clips]
     return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended, told,
                          balance)
-
-
-def sample_of(clip) -> dict:
-    """What rewards may know of a Clip or Entry."""
-    return {name: getattr(clip, name) for name in ("id", "score", "text", "concepts", "language")}
 
 
 def prediction_rows(split, indices: Sequence[int], texts: Sequence[Sequence[str]], table: RewardTable,

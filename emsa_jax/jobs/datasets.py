@@ -17,11 +17,10 @@ from emsa_jax.data.plan import Plan
 from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
 from emsa_jax.data.views import MODALITIES, view
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import sample_of
 from emsa_jax.jobs.options import Config
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import Budget
-from emsa_jax.rewards.table import truth_of
+from emsa_jax.rewards.table import sample_of, truth_of
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
 
 
@@ -80,8 +79,10 @@ def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str
     format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps, config.concepts)
     language = ""
     if taught:
-        by_class = config.format in CLASS_FORMATS  # whose answers have no range
-        format = replace(format, score_range=manifest.score_range) if by_class else Rescaled(format, manifest.score_range)
+        if config.format in CLASS_FORMATS:  # whose answers have no range
+            format = replace(format, score_range=manifest.score_range)
+        else:
+            format = Rescaled(format, manifest.score_range)
         language = taught.languages[0] if len(taught.languages) == 1 else ""
     prompter = Prompter(checkpoint, format, config.prompt, language)
     entries = read_index(records, split)

@@ -30,8 +30,9 @@ def evaluate(run: Run, config: Config) -> None:
         for role in datasets(config):
             manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
             inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
-                             to_dict(config.prompt), config.format, to_dict(config.concepts), config.dtype, config.seed, manifest.digest,
-                             taught and taught.digest, fingerprint(directory), adapter_print(adapter_dir)])
+                             to_dict(config.prompt), config.format, to_dict(config.concepts), config.dtype,
+                             config.seed, manifest.digest, taught and taught.digest,
+                             fingerprint(directory), adapter_print(adapter_dir)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if checkpoint is None:

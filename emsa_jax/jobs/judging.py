@@ -5,11 +5,11 @@ import functools
 from collections.abc import Callable, Iterable
 
 from emsa_jax.answers.formats import CLASS_FORMATS
-from emsa_jax.evaluation.predict import judge, sample_of
+from emsa_jax.evaluation.predict import judge
 from emsa_jax.jobs.options import Config
 from emsa_jax.rewards.class_parts import class_balance
 from emsa_jax.rewards.plugins import load_plugins
-from emsa_jax.rewards.table import RewardTable, truth_of
+from emsa_jax.rewards.table import RewardTable, sample_of, truth_of
 
 
 def judge_of(config: Config, format, train: Iterable) -> Callable[..., RewardTable]:

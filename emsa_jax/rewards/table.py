@@ -92,3 +92,8 @@ def truth_of(format, sample: Mapping):
         return format.truth(sample["score"], sample.get("concepts", ()), sample.get("language", "en"))
     except InputError as error:
         raise InputError(f"clip {sample['id']!r}: {error}") from error
+
+
+def sample_of(clip) -> dict:
+    """What rewards may know of a Clip or Entry."""
+    return {name: getattr(clip, name) for name in ("id", "score", "text", "concepts", "language")}
