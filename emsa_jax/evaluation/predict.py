@@ -14,7 +14,7 @@ from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import RewardTable, batch_rewards
+from emsa_jax.rewards.table import RewardTable, batch_rewards, sample_of
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_text
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
@@ -85,7 +85,9 @@ def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
 
 
 def judge(format, clips, texts: Sequence[Sequence[str]], ended: np.ndarray, options: RewardOptions, plugins,
-          neutral_eps: float, uncounted_polarity: np.ndarray | None = None) -> RewardTable:
-    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry: whatever has id, text and score)."""
-    samples = [{"id": clip.id, "score": clip.score, "text": clip.text} for clip in clips]
-    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended)
+          neutral_eps: float, uncounted_polarity: np.ndarray | None = None, told: Sequence[str] = ("polarity",),
+          balance: Mapping[str, float] | None = None) -> RewardTable:
+    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry); the rest as `batch_rewards`."""
+    samples = [sample_of(clip) for clip in clips]
+    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended, told,
+                         balance)

@@ -8,6 +8,7 @@ from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.evaluation.breakdowns import about, breakdowns
+from emsa_jax.evaluation.classes import class_fields
 from emsa_jax.evaluation.controls import score_controls
 from emsa_jax.evaluation.metrics import family_of, floors, label_row, regression_metrics, score_row
 from emsa_jax.evaluation.reasoning import reasoning_checks
@@ -19,12 +20,13 @@ SIGNS = tuple(reversed(POLARITIES))  # from negative to positive, as classes 0, 
 
 
 def prediction_rows(entries: Sequence[Entry], texts: Sequence[Sequence[str]], greedy: RewardTable,
-                    sampled: RewardTable | None, way: str, neutral_eps: float, shown: Sequence[str]) -> list[dict]:
+                    sampled: RewardTable | None, way: str, neutral_eps: float, shown: Sequence[str],
+                    format=None) -> list[dict]:
     """One row a clip for the file of predictions.
 
     texts[n][g]: the answers that the verdict is made of, judged in `greedy` or, where `way` is not "greedy", in
-    `sampled`. shown: the modalities that the policy was given, where a clip has them. Rows of formats with concepts
-    hold "concepts" too, and "target_concepts".
+    `sampled`. shown: the modalities that the policy was given, where a clip has them. format: rows of answers that name
+    a class hold `classes.class_fields` too.
     """
     rows, table = [], greedy if way == "greedy" else sampled
     for n, entry in enumerate(entries):
@@ -42,13 +44,9 @@ def prediction_rows(entries: Sequence[Entry], texts: Sequence[Sequence[str]], gr
             "shown": [name for name in modalities(entry) if name in shown]}
         if sampled is not None:
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
-        if getattr(parsed, "concepts", None) is not None:
-            truth = dict(entry.concepts)
-            row["concepts"] = dict(parsed.concepts)
-            row["target_concepts"] = {name: truth[name] for name in row["concepts"] if truth.get(name)}
         if entry.label:
             row["target_label"] = entry.label
-        rows.append(row)
+        rows.append(row | class_fields(format, entry, parsed))
     return rows
 
 

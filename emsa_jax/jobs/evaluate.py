@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.evaluation.breakdowns import hardness
+from emsa_jax.evaluation.classes import summarize_classes
 from emsa_jax.evaluation.journal import Answered
-from emsa_jax.evaluation.predict import judge
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
 from emsa_jax.jobs.datasets import Split, open_split
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.predict import answers_of
@@ -24,7 +26,6 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.table import RewardTable
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
 
@@ -38,8 +39,9 @@ def evaluate(run: Run, config: Config) -> None:
         for role in datasets(config):
             manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
             inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
-                             to_dict(config.prompt), config.format, config.dtype, config.seed, manifest.digest,
-                             taught and taught.digest, *policy_print.values(), to_dict(config.hint.threshold)])
+                             to_dict(config.prompt), config.format, to_dict(config.concepts), config.dtype,
+                             config.seed, manifest.digest, taught and taught.digest, *policy_print.values(),
+                             to_dict(config.hint.threshold)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if asked is None:
@@ -63,20 +65,23 @@ def evaluate(run: Run, config: Config) -> None:
 def measured(run: Run, config: Config, role: str, split: Split, answers: dict[str, list[Answered]]
              ) -> tuple[dict, list[dict]]:
     """(metrics, one row a clip) of a policy's answers to a data set."""
-    options, plugins, records = config.evaluate, load_plugins(config.reward.plugins), records_dir(run, config, role)
+    options, records, format = config.evaluate, records_dir(run, config, role), split.prompter.format
+    judging = judge_of(config, format, read_index(records_dir(run, config, "train"), "train"))
     tables: dict[str, RewardTable] = {}
     for kind, given in answers.items():
         texts, ended = [one.texts for one in given], np.array([one.ended for one in given])
-        tables[kind] = judge(split.prompter.format, split.entries, texts, ended, config.reward, plugins,
-                             config.labels.neutral_eps)
+        tables[kind] = judging(split.entries, texts, ended)
     kind = "greedy" if options.decode == "greedy" else "sampled"
     shown = [name for name in ("text", "audio", "video") if getattr(config.prompt, name)]
     rows = prediction_rows(split.entries, [one.texts for one in answers[kind]], tables["greedy"],
-                           tables.get("sampled"), options.decode, config.labels.neutral_eps, shown)
+                           tables.get("sampled"), options.decode, config.labels.neutral_eps, shown, format)
     _grade(run, config, role, rows)
-    train_scores = [entry.score for entry in read_index(records, "train") if entry.score is not None]
-    result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps, train_scores,
-                       options.resamples)
+    learned = [entry for entry in read_index(records, "train") if entry.score is not None]
+    if config.format in CLASS_FORMATS:
+        result = summarize_classes(rows, format, learned)
+    else:
+        result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps,
+                           [entry.score for entry in learned], options.resamples)
     known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
     rewards = [reward for row in known for reward in row["sampled_rewards"]]
     result |= {"decode": options.decode, "mean_sampled_reward": float(np.mean(rewards)) if rewards else None}

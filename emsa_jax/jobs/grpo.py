@@ -12,7 +12,7 @@ import numpy as np
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import judge, texts_of
+from emsa_jax.evaluation.predict import texts_of
 from emsa_jax.jobs.ahead import ahead
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.clock import Clock
@@ -23,6 +23,7 @@ from emsa_jax.jobs.grpo_log import Rollout, sample_lines, step_metrics
 from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -46,7 +47,6 @@ from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.hints import choose_hinted, compact, loss_mask, splice
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
@@ -87,8 +87,7 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = functools.partial(judge, train.prompter.format, options=config.reward,
-                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
+    judging = judge_of(config, train.prompter.format, train.entries)
     peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
