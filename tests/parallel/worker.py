@@ -1,0 +1,52 @@
+"""One process of a run, as `main` is one, for several work directories in turn.
+
+    python worker.py jobs.json     a list of {"workdir": ..., "fields": {dotted field of the config: value}}
+"""
+import json
+import sys
+from pathlib import Path
+
+from emsa_jax import main
+from emsa_jax.config import from_config_dict, to_config_dict
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.pipeline import check_inputs, run_stages
+from emsa_jax.jobs.presets import embedded
+from emsa_jax.jobs.processes import join
+from emsa_jax.jobs.programs import keep_compiled
+from emsa_jax.jobs.run import open_run
+from emsa_jax.parallel import peers
+
+
+def config_of(fields: dict) -> Config:
+    config = to_config_dict(embedded())
+    for name, value in fields.items():
+        *groups, last = name.split(".")
+        group = config
+        for part in groups:
+            group = group[part]
+        with group.ignore_type():
+            group[last] = tuple(value) if isinstance(value, list) else value
+    return from_config_dict(Config, config)
+
+
+def work(jobs: list[dict]) -> None:
+    for i, job in enumerate(jobs):
+        config = config_of(job["fields"])
+        if i == 0:
+            join(config)
+            keep_compiled(Path(job["cache"]))
+        peers.told(lambda config=config: check_inputs(config), "inputs")
+        with open_run(job["workdir"], config, ignore=("stages", "mesh")) as run:
+            run_stages(run, config)
+
+
+if __name__ == "__main__":
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            work(json.load(file))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        main._end(2, str(error))
+    except Exception as error:
+        main._end(1, f"{type(error).__name__}: {error}", error)
