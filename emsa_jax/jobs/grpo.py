@@ -76,7 +76,7 @@ def grpo(run: Run, config: Config) -> None:
     state = placement.state(create_state(adapter, optimizer))
     hints = Hints.of(config, checkpoint, train, share.shards)
     budgets = train.budgets(options.prompts_per_step // share.shards)
-    programs = compile_step(config, checkpoint, train, budgets, base, reference, state, optimizer, hints, placement)
+    programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
     identity = peers.told(lambda: {"plan": plan.hash, "data": train.manifest.digest, "policy": fingerprint(base_dir),

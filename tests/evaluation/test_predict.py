@@ -146,7 +146,7 @@ def test_programs_are_named_after_prompt_lengths(split):
         _, _, inputs, noise, ids = added[f"greedy/{bucket}"]
         real = split.prompter.inputs([split[0]], split.budgets(4)[bucket], 4)
         shapes = [jax.tree.map(lambda t: (t.shape, t.dtype), x) for x in (
-            inputs, abstract_inputs(split.prompter, split.budgets(4)[bucket], 4), real)]
+            inputs, abstract_inputs(split.prompter.checkpoint.config, split.budgets(4)[bucket], 4), real)]
         assert shapes[0] == shapes[1] == shapes[2]
         assert noise.shape == (3,) and ids.shape == (4,)
 
