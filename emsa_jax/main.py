@@ -20,7 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from emsa_jax.errors import InputError
 
 # jobs that need no run: emsa_jax/jobs/NAME.py has the function NAME and NameOptions
-ALONE = ("annotate", "compare", "distill", "inspect")
+ALONE = ("annotate", "compare", "distill", "inspect", "plan")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",
@@ -42,6 +42,10 @@ def main(argv: list[str]) -> None:
     if job := _CONFIG.value.get("job"):
         if job not in ALONE:
             raise InputError(f"config.job: {job!r} is none of {', '.join(ALONE)}")
+        if job == "plan":  # which compiles for devices that are not here: to be said before JAX looks for any
+            from emsa_jax.parallel.topologies import compile_without_devices
+
+            compile_without_devices()
         module = importlib.import_module(f"emsa_jax.jobs.{job}")
         return getattr(module, job)(from_config_dict(getattr(module, f"{job.capitalize()}Options"), _CONFIG.value))
     from emsa_jax.jobs.options import Config

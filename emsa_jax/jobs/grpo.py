@@ -24,6 +24,7 @@ from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
 from emsa_jax.jobs.judging import judge_of
+from emsa_jax.jobs.memory import announce
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -44,7 +45,6 @@ from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.flops import group_flops
-from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
@@ -56,9 +56,15 @@ def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
     options = config.grpo
     base_dir, adapter_dir = cold_started(run, config)
-    placement = Placement.of(config, read_checked_config(base_dir))
+    bare = open_checkpoint(base_dir, weights=False, attention=config.attention)
+    placement = Placement.of(config, bare.config)
     share = placement.share
     share.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
+    train = open_train(config, records_dir(run, config, "train"), bare)
+    train = train.balanced(config.labels.neutral_eps) if options.balance else train
+    budgets = train.budgets(options.prompts_per_step // share.shards)
+    announce(config, bare.config, placement, budgets, adapter_dir is not None)
+
     checkpoint = open_checkpoint(base_dir, config.dtype, attention=config.attention, layout=placement.update)
     base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
@@ -67,8 +73,6 @@ def grpo(run: Run, config: Config) -> None:
         reference = place(reference, placement.update.adapter(reference))
         adapter = jax.tree.map(jnp.copy, reference)
 
-    train = open_train(config, records_dir(run, config, "train"), checkpoint)
-    train = train.balanced(config.labels.neutral_eps) if options.balance else train
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
     if not total:
@@ -76,8 +80,7 @@ def grpo(run: Run, config: Config) -> None:
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
     hints = Hints.of(config, checkpoint, train, share.shards)
-    budgets = train.budgets(options.prompts_per_step // share.shards)
-    programs = compile_step(config, checkpoint, train, budgets, base, reference, state, optimizer, hints, placement)
+    programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
     identity = peers.told(lambda: {"plan": plan.hash, "data": train.manifest.digest, "policy": fingerprint(base_dir),
@@ -116,6 +119,7 @@ def grpo(run: Run, config: Config) -> None:
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
             rollout = sample_groups(config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips,
                                     judging, clock, share)
+            del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
             batch = learn_from(config, rollout, hints, clips, share)
             batch = with_logprobs(config, programs, bucket, base.update, reference, state.params, inputs, prompts,

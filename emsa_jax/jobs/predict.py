@@ -38,7 +38,7 @@ def answers_of(run: Run, config: Config, split: Split, adapter, placement: Place
         missing[kind] = [i for i, entry in enumerate(split.entries) if entry.id not in known]
         if missing[kind]:
             checkpoint = split.prompter.checkpoint
-            inputs = {bucket: placement.inputs(split.prompter, budget, options.batch_size)
+            inputs = {bucket: placement.inputs(budget, options.batch_size)
                       for bucket, budget in split.budgets(options.batch_size // share.shards).items()}
             compile_answers(programs, kind, checkpoint.params, adapter, checkpoint, inputs, sampling, group_size)
     total = sum(map(len, missing.values()))
