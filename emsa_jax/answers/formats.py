@@ -2,9 +2,10 @@
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
+from emsa_jax.answers.think_first import ThinkFirst
 from emsa_jax.errors import InputError
 
-FORMATS = {format.name: format for format in (DC, LabelOnly)}
+FORMATS = {format.name: format for format in (DC, ThinkFirst, LabelOnly)}
 
 
 def make_format(name: str, score_range: tuple[float, float], neutral_eps: float = 0.0) -> DC | LabelOnly:

@@ -243,7 +243,7 @@ class Config:
     traces: str = ""
     predictions: str = ""
     cross: Dataset = Dataset()
-    format: Literal["dc", "label_only"] = "dc"
+    format: Literal["dc", "think_first", "label_only"] = "dc"
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Kernel = "auto"
     seed: int = 0
@@ -293,8 +293,8 @@ class Config:
                  *(spec.rpartition(":")[2] for spec in self.reward.plugins))
         if hint.metric not in parts:
             raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
-        if self.format == "label_only" and (hint.mode == "hint" or hint.polarity_nll):
-            raise InputError("format: label_only answers have nothing to hint at; use hint.mode=off and no "
+        if self.format in ("label_only", "think_first") and (hint.mode == "hint" or hint.polarity_nll):
+            raise InputError(f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no "
                              "hint.polarity_nll")
 
     @property

@@ -113,7 +113,8 @@ def tiles(found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows
     hard = [case for case in cases if "hard" in case["kinds"]]
     if hard and len(own) > 1:
         rescued = sum("rescued" in case["kinds"] for case in hard)
-        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", "hard: every sampled answer failed before RL"))
+        note = "hard: every sampled answer failed before RL"
+        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", note))
     steps = [row for row in rows if row.get("stage") == "grpo"]
     if steps:
         spent = sum((row.get("step_time") or 0) + (row.get("data_time") or 0) for row in steps)
