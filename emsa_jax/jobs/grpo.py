@@ -169,7 +169,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     chosen = choose_hinted(share.gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.where(lengths > 0, prefix.sum(-1), np.nan))
+                      hints.label_logp(clips, prefix))
     if not len(chosen):  # on no process
         return rollout
 
