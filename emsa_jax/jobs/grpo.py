@@ -23,6 +23,7 @@ from emsa_jax.jobs.grpo_log import Rollout, sample_lines, step_metrics
 from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
+from emsa_jax.jobs.memory import plan_memory, tell_memory
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -40,9 +41,8 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import peers, stop
 from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_print, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.flops import group_flops
-from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.plugins import load_plugins
@@ -55,26 +55,29 @@ def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
     options = config.grpo
     base_dir, adapter_dir = cold_started(run, config)
-    placement = Placement.of(config, read_checked_config(base_dir))
+    checkpoint = open_checkpoint(base_dir, weights=False, attention=config.attention)
+    placement = Placement.of(config, checkpoint.config)
     share = placement.share
     share.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
-    checkpoint = open_checkpoint(base_dir, config.dtype, attention=config.attention, layout=placement.update)
-    base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
+    train = open_train(config, records_dir(run, config, "train"), checkpoint)
+    train = train.balanced(config.labels.neutral_eps) if options.balance else train
+    hints = Hints.of(config, checkpoint, train, share.shards)
+
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
         adapter = jax.tree.map(jnp.copy, reference)
+    tell_memory(plan_memory(config, placement, adapter, max(train.buckets()), hints.slots))
+    checkpoint = load_weights(checkpoint, config.dtype, placement.update)
+    base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
 
-    train = open_train(config, records_dir(run, config, "train"), checkpoint)
-    train = train.balanced(config.labels.neutral_eps) if options.balance else train
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
     if not total:
         raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
-    hints = Hints.of(config, checkpoint, train, share.shards)
     budgets = train.budgets(options.prompts_per_step // share.shards)
     programs = compile_step(config, checkpoint, train, budgets, base, reference, state, optimizer, hints, placement)
 
