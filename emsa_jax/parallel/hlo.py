@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
-_BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4,
-          "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4,
+          "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^{}]*\})?")
 _FREE = ("parameter", "get-tuple-element", "tuple", "bitcast", "constant", "iota", "while", "after-all", "partition-id")
 
@@ -112,7 +112,8 @@ def _instruction(line: str) -> Instruction:
     end = _closing(rest)
     arrays = tuple((dtype, tuple(map(int, filter(None, dims.split(",")))), layout)
                    for dtype, dims, layout in _ARRAY.findall(shape))
-    return Instruction(name.lstrip("%"), op, arrays, tuple(re.findall(r"%([\w.-]+)", rest[:end])), rest[end + 1:], is_root)
+    operands = tuple(re.findall(r"%([\w.-]+)", rest[:end]))
+    return Instruction(name.lstrip("%"), op, arrays, operands, rest[end + 1:], is_root)
 
 
 def _closing(text: str) -> int:

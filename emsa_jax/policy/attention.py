@@ -1,10 +1,12 @@
 """Attention with the kernel that suits the place: XLA's, cuDNN's on GPUs, splash attention on TPUs.
 
-`causal_attention` and `group_attention` take a kernel by name; "auto" is `choose_kernel` on the default backend.
+`causal_attention` and `group_attention` take a kernel by name; "auto" is `choose_kernel` for the platform that the
+program is traced for.
 Whatever the kernel, the result is that of the plain one, rows of padding excepted.
 """
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as splash_mask
+
+from emsa_jax.parallel.rules import on_each, platform
 
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
 
@@ -145,9 +149,9 @@ def combine(parts) -> jax.Array:
 
 
 def _named(kernel: str, q: jax.Array, length: int) -> Kernel:
-    """The kernel asked for, else the one for the default backend."""
+    """The kernel asked for, else the one for the platform."""
     if kernel == "auto":
-        return choose_kernel(jax.default_backend(), q.dtype, q.shape[-1], length)
+        return choose_kernel(platform(), q.dtype, q.shape[-1], length)
     if kernel not in get_args(Kernel):
         raise ValueError(f"unknown attention kernel {kernel!r}, must be one of {', '.join(get_args(Kernel))}")
     return kernel
@@ -197,8 +201,15 @@ def _splash(q, k, v, mask, prompt: int, answer: int) -> jax.Array:
     """Splash attention over [prompt, answer 1, ..]: `prompt` slots, then `answer` for each; empty blocks are skipped.
 
     Shapes as in `causal_attention`. Padding is another segment than valid tokens: the two never see each other, and
-    every slot sees itself, so every row is finite.
+    every slot sees itself, so every row is finite. On a mesh queries are cut where keys and values are.
     """
+    heads = ("batch", None, "kv_heads", None)
+    run = on_each(functools.partial(_splash_part, prompt=prompt, answer=answer), heads, heads, heads, ("batch", None),
+                  out=heads, units={"kv_heads": k.shape[2]})
+    return run(q, k, v, mask)
+
+
+def _splash_part(q, k, v, mask, *, prompt: int, answer: int) -> jax.Array:
     slots = q.shape[1]
     # larger blocks are faster, unless what fills them up is too much
     block = next(b for b in (4 * LANES, 2 * LANES, LANES) if -slots % b <= slots // 8 or b == LANES)
