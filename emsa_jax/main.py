@@ -38,6 +38,14 @@ def main(argv: list[str]) -> None:
         from emsa_jax.jobs.inspect import InspectOptions, inspect
 
         return inspect(from_config_dict(InspectOptions, _CONFIG.value))
+    if _CONFIG.value.get("job") == "plan":  # which compiles for devices that are not here
+        from emsa_jax.parallel.topologies import compile_without_devices
+
+        compile_without_devices()
+        from emsa_jax.jobs.plan import PlanOptions, plan
+
+        plan(from_config_dict(PlanOptions, _CONFIG.value))
+        return
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records

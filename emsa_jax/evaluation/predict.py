@@ -42,11 +42,11 @@ def compile_answers(programs, name: str, base, adapter, checkpoint, inputs: Mapp
         programs.add(f"{name}/{bucket}", function, base, adapter, shapes, np.zeros(3, np.int32), ids, out=rows)
 
 
-def abstract_inputs(prompter, budget: Budget, batch_size: int):
+def abstract_inputs(config: ThinkerConfig, budget: Budget, batch_size: int):
     """A batch of empty prompts of a budget's size: for compiling."""
     from emsa_jax.policy.inputs import Row, build_inputs
 
-    return build_inputs(prompter.checkpoint.config, [Row([0])] * batch_size, budget)
+    return build_inputs(config, [Row([0])] * batch_size, budget)
 
 
 def predict(split, run: Callable[[int, Any, np.ndarray, np.ndarray], Completions], batch_size: int, seed: int,

@@ -62,7 +62,7 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, place
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
     kinds = {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
     programs = Programs(placement.decode)
-    inputs = {bucket: placement.inputs(split.prompter, budget, options.batch_size)
+    inputs = {bucket: placement.inputs(budget, options.batch_size)
               for bucket, budget in split.budgets(options.batch_size // share.shards).items()}
     for kind, (sampling, group_size) in kinds.items():
         compile_answers(programs, kind, checkpoint.params, adapter, checkpoint, inputs, sampling, group_size)

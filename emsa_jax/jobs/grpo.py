@@ -79,7 +79,7 @@ def grpo(run: Run, config: Config) -> None:
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
     budgets = train.budgets(options.prompts_per_step // share.shards)
-    programs = compile_step(config, checkpoint, train, budgets, base, reference, state, optimizer, hints, placement)
+    programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
     identity = peers.told(lambda: {"plan": plan.hash, "data": train.manifest.digest, "policy": fingerprint(base_dir),

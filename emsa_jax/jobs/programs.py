@@ -47,10 +47,11 @@ _SHARE = 0.8  # of a device's memory that one program may take; caches and the n
 class Programs:
     """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
 
-    layout: of arguments that do not say where they lie; None: on one device."""
+    layout: of arguments that do not say where they lie; None: on one device. memory: bytes of a device; 0: of the one
+    that is here."""
 
-    def __init__(self, layout: Layout | None = None) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout | None = None, memory: int = 0) -> None:
+        self.layout, self.memory = layout, memory
         self._compiled: dict[str, Callable] = {}
         self._arguments: dict[str, list[jax.ShapeDtypeStruct]] = {}
         self.seconds: dict[str, float] = {}
@@ -92,7 +93,7 @@ class Programs:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 continue
-            if used_bytes(self._compiled[name]) <= _SHARE * device_bytes():
+            if used_bytes(self._compiled[name]) <= _SHARE * (self.memory or device_bytes()):
                 return choice
         self.add(name, choices[last], *arguments, donate=donate, out=out, layout=layout)
         return last

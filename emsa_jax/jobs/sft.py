@@ -75,7 +75,7 @@ def sft(run: Run, config: Config) -> None:
     rows = placement.update.batch(1)
     for bucket, budget in budgets.items():
         shape = (options.micro_batches, micro, answers.shape[1])
-        batch = SftBatch(placement.inputs(train.prompter, budget, micro, options.micro_batches),
+        batch = SftBatch(placement.inputs(budget, micro, options.micro_batches),
                          *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)))
         programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,),
                      out=(placement.update.state(state), placement.update.whole))
@@ -85,7 +85,7 @@ def sft(run: Run, config: Config) -> None:
         decoding = (programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
                     placement.for_decoding(base) if base else base)
     compile_answers(programs, "answer", *split_trained(*decoding), checkpoint,
-                    {bucket: placement.inputs(valid.prompter, budget, asking)
+                    {bucket: placement.inputs(budget, asking)
                      for bucket, budget in valid.budgets(asking // share.shards).items()}, greedy, 1)
     programs.report()
 

@@ -47,13 +47,13 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Moved:
-    """What a loop sends or writes again and again: the operation, the arrays' text, bytes at a turn of its loop.
+    """What a loop sends or writes again and again: the operation, shapes of its arrays, bytes at a turn of its loop.
 
     unchanged: made of nothing that the loop changes. depth: of the loop, 1 for an outermost one.
     """
 
     op: str
-    arrays: str
+    shapes: tuple[tuple[int, ...], ...]
     bytes: int
     unchanged: bool
     depth: int
@@ -77,20 +77,11 @@ def parse(text: str) -> Module:
 
 
 def moved_in_loops(module: Module, least: int = 1 << 20) -> list[Moved]:
-    """Collectives in loops, and arrays of at least `least` bytes that loops make of what they do not change.
+    """Collectives in loops; and, of at least `least` bytes, copies, and whatever loops make of what they do not change.
 
     On TPUs, what goes to the chip's own memory (S(1)) is a weight on its way into a product: not counted.
     """
     return list(_walk(module, "ENTRY", frozenset(), 0, least))
-
-
-def updates_in_place(module: Module, shape: tuple[int, ...]) -> bool:
-    """Whether no loop copies a whole array of `shape` that it carries: then caches are written where they lie."""
-    for name, depth in _executed(module, "ENTRY", 0):
-        for i in module[name].values():
-            if depth and i.kind == "copy" and any(s == shape and "S(1)" not in layout for _, s, layout in i.arrays):
-                return False
-    return True
 
 
 def aliased_parameters(text: str) -> frozenset[int]:
@@ -161,12 +152,11 @@ def _walk(module: Module, name: str, fixed: frozenset[int], depth: int, least: i
             continue
         if not depth or i.op.endswith("-done"):
             continue
-        given = i.arrays[:1] if i.op == "copy-start" else i.arrays  # behind it stands where it comes from
-        on_chip = all("S(1)" in layout for _, shape, layout in given if shape)
-        again = i.name in unchanged and i.op not in _FREE and i.bytes >= least and not on_chip
-        if i.kind in COLLECTIVES or again:
-            shown = ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for dtype, shape, _ in i.arrays)
-            yield Moved(i.kind, shown, i.bytes, i.name in unchanged, depth)
+        near = [("S(1)" in layout) for _, shape, layout in i.arrays if shape]
+        on_chip = any(near) if i.op.endswith("-start") else all(near)  # which also gives where it comes from
+        again = i.kind == "copy" or (i.name in unchanged and i.op not in _FREE)
+        if i.kind in COLLECTIVES or (again and i.bytes >= least and not on_chip):
+            yield Moved(i.kind, tuple(shape for _, shape, _ in i.arrays), i.bytes, i.name in unchanged, depth)
 
 
 def _loop(module: Module, outside: dict[str, Instruction], loop: Instruction, unchanged: set[str], depth: int,
