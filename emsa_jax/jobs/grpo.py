@@ -23,7 +23,7 @@ from emsa_jax.jobs.grpo_log import Rollout, sample_lines, step_metrics
 from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
-from emsa_jax.jobs.memory import plan_memory, tell_memory
+from emsa_jax.jobs.memory import announce
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -62,13 +62,14 @@ def grpo(run: Run, config: Config) -> None:
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     hints = Hints.of(config, checkpoint, train, share.shards)
+    budgets = train.budgets(options.prompts_per_step // share.shards)
+    announce(config, checkpoint.config, placement, budgets, hints.slots, adapter_dir is not None)
 
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
         adapter = jax.tree.map(jnp.copy, reference)
-    tell_memory(plan_memory(config, placement, adapter, max(train.buckets()), hints.slots))
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
     base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
 
@@ -78,7 +79,6 @@ def grpo(run: Run, config: Config) -> None:
         raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
-    budgets = train.budgets(options.prompts_per_step // share.shards)
     programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
@@ -119,6 +119,7 @@ def grpo(run: Run, config: Config) -> None:
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
             rollout = sample_groups(config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips,
                                     judging, clock, share)
+            del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
             batch = learn_from(config, rollout, hints, clips, share)
             batch = with_logprobs(config, programs, bucket, base.update, reference, state.params, inputs, prompts,

@@ -5,13 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.hardware import device_bytes
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import WIDTH, Placement, split_bytes
+from emsa_jax.learning.optimizer import build_optimizer
+from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.rules import using
 from emsa_jax.policy import decoder
 from emsa_jax.policy.attention import choose_kernel
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
 PHASES = ("encode", "prefill", "decode", "update")
@@ -91,6 +98,19 @@ def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, sta
         "decode": decode,
         "update": {"prompts": prompts, "gradients": 2 * adapter, "activations": _update(
             policy, config, each // config.grpo.micro_batches, budget.prompt, cut, width, fused)}}, there)
+
+
+def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget],
+             reference: bool) -> None:
+    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much."""
+    adapter = abstract_adapter(policy, config.lora)
+    state = jax.eval_shape(lambda a: create_state(a, build_optimizer(config.grpo.optimizer, 1)), adapter)
+    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)],
+                       device_bytes())
+    for line in plan.lines():
+        say(line)
+    if not plan.fits:
+        say(f"memory: {plan.worst} may need more than there is; {advice(plan, config, placement)}")
 
 
 def advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:

@@ -15,7 +15,7 @@ from emsa_jax.jobs.grpo_programs import compile_step
 from emsa_jax.jobs.memory import MemoryPlan, advice, gb, memory_plan
 from emsa_jax.jobs.options import Config, GrpoOptions
 from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
-from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_adapter, abstract_hints, abstract_step
+from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
 from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
@@ -26,7 +26,7 @@ from emsa_jax.policy.attention import Kernel
 from emsa_jax.policy.config import ThinkerConfig, preset, read_config
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget, patchify
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.policy.lora import LoraOptions, abstract_adapter
 from emsa_jax.policy.positions import num_audio_tokens
 from emsa_jax.policy.table import num_params
 from emsa_jax.rollout.draw import SamplingOptions
@@ -93,7 +93,7 @@ def plan(options: PlanOptions) -> dict:
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
-    step = Step(policy, abstract_adapter(config, policy), one, config.grpo.prompts_per_step, config.grpo.group_size,
+    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step, config.grpo.group_size,
                 config.sampling.max_completion_length, config.grpo.micro_batches, config.grpo.remat,
                 config.loss.beta > 0, WIDTH[config.dtype])
     seconds = step_seconds(step, where.chip, sizes, where.slices)

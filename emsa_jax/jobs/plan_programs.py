@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import hlo
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.lora import Adapter, linear_shapes
+from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 from emsa_jax.rewards.trigger import TriggerOptions
 from emsa_jax.rollout.hints import bucket_sizes
@@ -48,13 +49,22 @@ class Cost:
 
     @property
     def gathered(self) -> int:
-        """Bytes that loops gather again at every turn of things that they do not change: weights."""
-        return sum(m.bytes for m in self.in_loops if m.unchanged and m.op == "all-gather")
+        """Bytes that a loop gathers again at every turn of things that it does not change: weights."""
+        return self._most(m for m in self.in_loops if m.unchanged and m.op == "all-gather")
 
     @property
     def copied(self) -> int:
-        """Bytes that loops copy at every turn of things that they do not change."""
-        return sum(m.bytes for m in self.in_loops if m.unchanged and m.op not in hlo.COLLECTIVES)
+        """Bytes that a loop copies at every turn of things that it does not change; the layers of a loop inside count
+        once."""
+        return self._most(m for m in self.in_loops if m.unchanged and m.op not in hlo.COLLECTIVES)
+
+    @staticmethod
+    def _most(found: Iterable[hlo.Moved]) -> int:
+        """Bytes of the outermost loop that has most."""
+        sizes: dict[str, int] = {}
+        for m in found:
+            sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
+        return max(sizes.values(), default=0)
 
     def in_place(self, head_dim: int) -> bool:
         """Whether no loop copies a cache that it writes to, [.., slots, head_dim]."""
@@ -109,23 +119,11 @@ def abstract_step(config: Config, policy: ThinkerConfig, placement: Placement) -
     """(base, reference adapter, train state, optimizer) of a run, as ShapeDtypeStructs that lie on the mesh."""
     params = abstract_params(policy, jnp.dtype(config.dtype))
     base = Base(_laid(params, placement.update.params()), _laid(params, placement.decode.params()))
-    adapter = abstract_adapter(config, policy)
+    adapter = abstract_adapter(policy, config.lora)
     optimizer = build_optimizer(config.grpo.optimizer, 1)
     state = jax.eval_shape(lambda a: create_state(a, optimizer), adapter)
     state = _laid(state, placement.update.state(state))
     return base, state.params if config.loss.beta > 0 else None, state, optimizer
-
-
-def abstract_adapter(config: Config, policy: ThinkerConfig) -> Adapter:
-    """The shapes of `lora.init_adapter`."""
-    shapes, rank, weights = linear_shapes(policy), config.lora.rank, {}
-    for target in config.lora.targets:
-        tower, _, name = target.rpartition(".")
-        layers, out, into = shapes[tower or "text", name]
-        weights.setdefault(tower or "text", {})[name] = {
-            "a": jax.ShapeDtypeStruct((layers, rank, into), jnp.float32),
-            "b": jax.ShapeDtypeStruct((layers, out, rank), jnp.float32)}
-    return Adapter(weights, config.lora.alpha / rank)
 
 
 def abstract_hints(config: Config, shards: int) -> Hints:

@@ -40,7 +40,7 @@ class Instruction:
         return self.op.removesuffix("-start").removesuffix("-done")
 
     def called(self, attribute: str) -> str | None:
-        """The computation that an attribute such as `body` names."""
+        """What an attribute such as `body` or `index` names."""
         found = re.search(rf"\b{attribute}=%?([\w.-]+)", self.attributes)
         return found and found.group(1)
 
@@ -49,13 +49,14 @@ class Instruction:
 class Moved:
     """What a loop sends or writes again and again: the operation, shapes of its arrays, bytes at a turn of its loop.
 
-    unchanged: made of nothing that the loop changes. depth: of the loop, 1 for an outermost one.
+    unchanged: made of nothing that the loop changes. loop: the outermost one that it is in; depth: 1 if just in that.
     """
 
     op: str
     shapes: tuple[tuple[int, ...], ...]
     bytes: int
     unchanged: bool
+    loop: str
     depth: int
 
 
@@ -81,7 +82,7 @@ def moved_in_loops(module: Module, least: int = 1 << 20) -> list[Moved]:
 
     On TPUs, what goes to the chip's own memory (S(1)) is a weight on its way into a product: not counted.
     """
-    return list(_walk(module, "ENTRY", frozenset(), 0, least))
+    return list(_walk(module, "ENTRY", frozenset(), frozenset(), "", 0, least))
 
 
 def aliased_parameters(text: str) -> frozenset[int]:
@@ -104,7 +105,8 @@ def _instruction(line: str) -> Instruction:
     arrays = tuple((dtype, tuple(map(int, filter(None, dims.split(",")))), layout)
                    for dtype, dims, layout in _ARRAY.findall(shape))
     operands = tuple(re.findall(r"%([\w.-]+)", rest[:end]))
-    return Instruction(name.lstrip("%"), op, arrays, operands, rest[end + 1:], is_root)
+    attributes = f"number={rest[1:end]}" if op == "parameter" else rest[end + 1:]
+    return Instruction(name.lstrip("%"), op, arrays, operands, attributes, is_root)
 
 
 def _closing(text: str) -> int:
@@ -117,22 +119,10 @@ def _closing(text: str) -> int:
     raise ValueError(f"unbalanced: {text[:80]}")
 
 
-def _executed(module: Module, name: str, depth: int) -> Iterator[tuple[str, int]]:
-    """Computations that run as such, with the depth of their loop: not the insides of fusions and reductions."""
-    yield name, depth
-    for i in module.get(name, {}).values():
-        if i.op == "while":
-            yield from _executed(module, i.called("body"), depth + 1)
-        elif i.op == "call" or i.op.endswith("-start"):
-            for inner in filter(None, (i.called("to_apply"), i.called("calls"))):
-                yield from _executed(module, inner, depth)
-        elif i.op == "conditional":
-            for inner in re.findall(r"%([\w.-]+)", i.attributes.split("branch_computations=", 1)[-1].split("}", 1)[0]):
-                yield from _executed(module, inner, depth)
-
-
-def _walk(module: Module, name: str, fixed: frozenset[int], depth: int, least: int) -> Iterator[Moved]:
-    """`fixed`: elements of the computation's tuple parameter that do not change as long as the outermost loop runs."""
+def _walk(module: Module, name: str, fixed: frozenset[int], given: frozenset[int], loop: str, depth: int, least: int
+          ) -> Iterator[Moved]:
+    """What does not change as long as the outermost loop runs: elements `fixed` of the computation's tuple parameter,
+    and its parameters `given`."""
     computation, unchanged = module[name], set()
 
     def is_fixed(operand: str) -> bool:
@@ -142,13 +132,21 @@ def _walk(module: Module, name: str, fixed: frozenset[int], depth: int, least: i
     for i in computation.values():
         if i.op == "get-tuple-element":
             source = computation[i.operands[0]]
-            index = int(re.search(r"index=(\d+)", i.attributes).group(1))
-            if (index in fixed if source.op == "parameter" else i.operands[0] in unchanged):
+            is_element = source.op == "parameter" and int(i.called("index")) in fixed
+            if is_element or i.operands[0] in unchanged:
                 unchanged.add(i.name)
+        elif i.op == "parameter" and int(i.called("number")) in given:
+            unchanged.add(i.name)
         elif i.op not in ("parameter", "while") and i.operands and all(map(is_fixed, i.operands)) and depth:
             unchanged.add(i.name)
         if i.op == "while":
-            yield from _loop(module, computation, i, unchanged, depth, least)
+            fixed_inside = _fixed_inside(module, computation, i, unchanged, depth)
+            yield from _walk(module, i.called("body"), fixed_inside, frozenset(), loop or i.name, depth + 1, least)
+            continue
+        if i.op in ("call", "async-start"):  # GPUs: kernels that are launched together
+            arguments = frozenset(n for n, operand in enumerate(i.operands) if is_fixed(operand))
+            inner = i.called("to_apply") or i.called("calls")
+            yield from _walk(module, inner, frozenset(), arguments, loop, depth, least)
             continue
         if not depth or i.op.endswith("-done"):
             continue
@@ -156,23 +154,25 @@ def _walk(module: Module, name: str, fixed: frozenset[int], depth: int, least: i
         on_chip = any(near) if i.op.endswith("-start") else all(near)  # which also gives where it comes from
         again = i.kind == "copy" or (i.name in unchanged and i.op not in _FREE)
         if i.kind in COLLECTIVES or (again and i.bytes >= least and not on_chip):
-            yield Moved(i.kind, tuple(shape for _, shape, _ in i.arrays), i.bytes, i.name in unchanged, depth)
+            yield Moved(i.kind, tuple(shape for _, shape, _ in i.arrays), i.bytes, i.name in unchanged, loop,
+                        depth)
 
 
-def _loop(module: Module, outside: dict[str, Instruction], loop: Instruction, unchanged: set[str], depth: int,
-          least: int) -> Iterator[Moved]:
+def _fixed_inside(module: Module, outside: dict[str, Instruction], loop: Instruction, unchanged: set[str], depth: int
+                  ) -> frozenset[int]:
+    """Elements that a loop hands on as they are; where it is in a loop itself, those that this one does not change."""
     body = module[loop.called("body")]
     root = next(i for i in body.values() if i.is_root)
     passed = frozenset(n for n, operand in enumerate(root.operands) if _element(body, operand) == n)
-    if depth:  # and fixed outside too
-        given = outside[loop.operands[0]].operands
-        passed = frozenset(n for n in passed if n < len(given) and given[n] in unchanged)
-    yield from _walk(module, loop.called("body"), passed, depth + 1, least)
+    if not depth:
+        return passed
+    given = outside[loop.operands[0]].operands
+    return frozenset(n for n in passed if n < len(given) and given[n] in unchanged)
 
 
 def _element(body: dict[str, Instruction], name: str) -> int | None:
     """Which element of the parameter an instruction hands on as it is."""
     i = body[name]
     if i.op == "get-tuple-element" and body[i.operands[0]].op == "parameter":
-        return int(re.search(r"index=(\d+)", i.attributes).group(1))
+        return int(i.called("index"))
     return None

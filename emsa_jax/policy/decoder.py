@@ -111,8 +111,10 @@ def apart() -> bool:
 
 
 def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> DecodeLayer | list[DecodeLayer]:
-    """The layers for all tokens to come: one by one where they are taken `apart`, else stacked."""
-    stacked = DecodeLayer(params["layers"], stack_of(adapter, "text"), prompt.k, prompt.v)
+    """The layers for all tokens to come: one by one where they are taken `apart`, else stacked. The adapter is cast
+    here, once."""
+    adapter = jax.tree.map(lambda t: t.astype(prompt.k.dtype), stack_of(adapter, "text"))
+    stacked = DecodeLayer(params["layers"], adapter, prompt.k, prompt.v)
     if not apart():
         return stacked
     return [jax.tree.map(lambda t, i=i: t[i], stacked) for i in range(len(prompt.k))]

@@ -3,12 +3,11 @@ import dataclasses
 
 import pytest
 
-from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.plan import PromptShape, longest
-from emsa_jax.jobs.plan_programs import abstract_adapter
 from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.parallel.topologies import CHIPS
 from emsa_jax.policy.config import preset
+from emsa_jax.policy.lora import LoraOptions, abstract_adapter
 
 POLICY = preset("7B")
 PERFECT = Assumptions(1, 1, 1, 1, 1, 0, 0)
@@ -16,7 +15,7 @@ PERFECT = Assumptions(1, 1, 1, 1, 1, 0, 0)
 
 @pytest.fixture(scope="module")
 def step():
-    adapter, (_, one) = abstract_adapter(Config(policy="x"), POLICY), longest(PromptShape(), POLICY, 1)
+    adapter, (_, one) = abstract_adapter(POLICY, LoraOptions()), longest(PromptShape(), POLICY, 1)
     return Step(POLICY, adapter, one, 64, 8, 512, 4, "full", True)
 
 

@@ -17,6 +17,13 @@ LOOP = """HloModule m, input_output_alias={{ {{0}}: (1, {{}}, may-alias) }}, ent
   ROOT %out = (s32[], bf16[8,1024], bf16[1024,1024]{{1,0}}, bf16[8,4,512,128]{{3,2,1,0}}) tuple(%t, %y, %w, %next)
 }}
 
+%launched (p: bf16[1024,1024], q: bf16[8,1024]) -> bf16[512,1024] {{
+  %p = bf16[1024,1024]{{1,0}} parameter(0)
+  %q = bf16[8,1024]{{1,0}} parameter(1)
+  %again = bf16[512,1024]{{1,0}} fusion(%p), kind=kLoop, calls=%more
+  ROOT %mixed = bf16[512,1024]{{1,0}} fusion(%p, %q), kind=kLoop, calls=%more
+}}
+
 %more (state: (s32[], bf16[8,1024])) -> pred[] {{
   %state.1 = (s32[], bf16[8,1024]{{1,0}}) parameter(0)
   %t.1 = s32[] get-tuple-element(%state.1), index=0
@@ -64,6 +71,13 @@ def test_a_weight_copied_at_every_turn_is_found_unless_it_goes_to_the_chip():
     assert not moved("%near = (bf16[1024,1024]{1,0:T(8,128)S(1)}, bf16[1024,1024]{1,0}, u32[]) copy-start(%w)",
                      "%there = bf16[1024,1024]{1,0:T(8,128)S(1)} copy-done(%near)")
     assert not moved("%small = bf16[8,1024]{1,0} fusion(%w), kind=kLoop, calls=%more")
+
+
+def test_kernels_that_are_launched_together_are_looked_into():
+    found, = moved("%both = bf16[512,1024]{1,0} call(%w, %x), to_apply=%launched")
+    assert found.unchanged and found.loop == "loop"
+    assert not moved("%new = bf16[1024,1024]{1,0} fusion(%x, %w), kind=kLoop, calls=%more",
+                     "%both = bf16[512,1024]{1,0} call(%new, %x), to_apply=%launched")
 
 
 def test_a_cache_that_is_copied_is_found():
