@@ -22,8 +22,10 @@ from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
 PHASES = ("encode", "prefill", "decode", "update")
-# live copies of a layer's arrays, fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
-_WIDE, _NARROW, _LOGITS, _BACK = 3, 6, 2, 2
+# how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
+# Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
+_WIDE, _NARROW = 2, 6
+_WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,17 @@ def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, sta
     cache = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * width // heads  # of one token
     caches = each * budget.prompt * cache
     with using(placement.decode.mesh, placement.decode.rules):
-        fused = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt) != "plain" \
-            if config.attention == "auto" else config.attention != "plain"
+        kernel = c.attention
+        if kernel == "auto":
+            kernel = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt)
+        fused = kernel != "plain"
         taken_apart = decoder.apart()
     layers = split_bytes(base["text"]["layers"], placement.decode.params()["text"]["layers"])
     answers, slots = each * config.grpo.group_size, config.sampling.max_completion_length
     decode = {"prompts": prompts, "prompt cache": caches, "answer cache": answers * slots * cache * 3 // 2,
               "logits": 4 * 4 * answers * c.vocab_size // cut}
     if taken_apart:
-        decode["layers taken apart"] = layers + adapter + caches
+        decode["layers taken apart"] = layers + adapter * width // 4 + caches
     return MemoryPlan(held, {
         "encode": {"prompts": prompts, "activations": _towers(policy, budget, cut, width)},
         "prefill": {"prompts": prompts, "prompt cache": caches, "activations": _prefill(
@@ -137,13 +141,13 @@ def _towers(policy: ThinkerConfig, budget: Budget, cut: int, width: int) -> int:
     """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
     c, patches = policy.vision, budget.patch_rows * budget.patch_row
     heads = c.num_heads // cut if c.num_heads % cut == 0 else c.num_heads
-    logits = 4 * patches * budget.patch_row * heads * _LOGITS
+    logits = 4 * patches * budget.patch_row * heads
     return logits + patches * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 
 def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
     c = policy.text
-    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2 * _LOGITS
+    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2
     return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 
@@ -156,11 +160,11 @@ def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, cut: 
     wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
     kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
     saved = c.num_hidden_layers * tokens * width * (c.hidden_size + kept[config.grpo.remat])
-    work = tokens * width * (_NARROW * c.hidden_size + _BACK * _WIDE * c.intermediate_size // cut)
+    work = tokens * width * (_NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut)
     if config.grpo.remat in ("none", "dots"):
         saved += c.num_hidden_layers * pairs
-    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _BACK
-    return saved + max(work + _BACK * _LOGITS * pairs, chunk)
+    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _LOGITS_BACK
+    return saved + max(work + _LOGITS_BACK * pairs, chunk)
 
 
 def _listed(parts: Mapping[str, int]) -> str:

@@ -93,9 +93,9 @@ def plan(options: PlanOptions) -> dict:
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
-    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step, config.grpo.group_size,
-                config.sampling.max_completion_length, config.grpo.micro_batches, config.grpo.remat,
-                config.loss.beta > 0, WIDTH[config.dtype])
+    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step,
+                config.grpo.group_size, config.sampling.max_completion_length, config.grpo.micro_batches,
+                config.grpo.remat, config.loss.beta > 0, WIDTH[config.dtype])
     seconds = step_seconds(step, where.chip, sizes, where.slices)
     _say_costs(costs, policy.text.head_dim)
     say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
