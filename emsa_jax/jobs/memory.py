@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
 from emsa_jax.jobs.options import Config
@@ -59,12 +60,13 @@ class MemoryPlan:
 
 
 def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, state: Any, reference: Any, budget: Budget,
-                there: int) -> MemoryPlan:
+                slots: int, there: int) -> MemoryPlan:
     """By arithmetic.
 
     Args:
       state: the train state's shapes. reference: the reference adapter's, or None.
-      budget: of one part of a step's prompts (the longest bucket). there: bytes that a device has for programs.
+      budget: of one part of a step's prompts (the longest bucket). slots: of an answer.
+      there: bytes that a device has for programs.
     """
     each = config.grpo.prompts_per_step // placement.share.shards
     width, base = WIDTH[config.dtype], abstract_params(policy, config.dtype)
@@ -90,7 +92,7 @@ def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, sta
         fused = kernel != "plain"
         taken_apart = decoder.apart()
     layers = split_bytes(base["text"]["layers"], placement.decode.params()["text"]["layers"])
-    answers, slots = each * config.grpo.group_size, config.sampling.max_completion_length
+    answers = each * config.grpo.group_size
     decode = {"prompts": prompts, "prompt cache": caches, "answer cache": answers * slots * cache * 3 // 2,
               "logits": 4 * 4 * answers * c.vocab_size // cut}
     if taken_apart:
@@ -101,18 +103,24 @@ def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, sta
             policy, each, budget.prompt, cut, width, fused)},
         "decode": decode,
         "update": {"prompts": prompts, "gradients": 2 * adapter, "activations": _update(
-            policy, config, each // config.grpo.micro_batches, budget.prompt, cut, width, fused)}}, there)
+            policy, config, each // config.grpo.micro_batches, budget.prompt, slots, cut, width, fused)}}, there)
 
 
-def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget],
+def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget], slots: int,
              reference: bool) -> None:
-    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much."""
+    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much.
+
+    slots: of an answer. Raises InputError if what is held through a step is too much already: that part is exact.
+    """
     adapter = abstract_adapter(policy, config.lora)
     state = jax.eval_shape(lambda a: create_state(a, build_optimizer(config.grpo.optimizer, 1)), adapter)
-    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)],
+    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)], slots,
                        device_bytes())
     for line in plan.lines():
         say(line)
+    if (held := sum(plan.held.values())) > plan.there:
+        raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; "
+                         f"{advice(plan, config, placement)}")
     if not plan.fits:
         say(f"memory: {plan.worst} may need more than there is; {advice(plan, config, placement)}")
 
@@ -151,9 +159,10 @@ def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int
     return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 
-def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
+def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, slots: int, cut: int, width: int,
+            fused: bool) -> int:
     """Of one micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's."""
-    c, slots = policy.text, config.sampling.max_completion_length
+    c = policy.text
     answers = config.grpo.row_sizes[-1] * slots  # of a prompt
     tokens = rows * (prompt + answers)
     pairs = 0 if fused else 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * (prompt + slots))

@@ -139,7 +139,7 @@ def test_programs_are_named_after_prompt_lengths(split):
             added[name] = arguments
 
     checkpoint = split.prompter.checkpoint
-    shapes = {bucket: abstract_inputs(split.prompter.checkpoint.config, budget, 4) for bucket, budget in split.budgets(4).items()}
+    shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.budgets(4).items()}
     compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, shapes, GREEDY, 1)
     assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
     for bucket in split.buckets():

@@ -31,7 +31,8 @@ def plan_of(config=CONFIG, policy=POLICY, there=78 * 10**9, reference=True):
     state = state_of(policy, config.lora)
     each = config.grpo.prompts_per_step
     budget = Budget(1536, 5 * each, 4 * each, 1024)
-    plan = memory_plan(config, policy, placement, state, state.params if reference else None, budget, there)
+    plan = memory_plan(config, policy, placement, state, state.params if reference else None, budget,
+                       config.sampling.max_completion_length, there)
     return plan, placement
 
 
