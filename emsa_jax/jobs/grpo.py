@@ -43,7 +43,7 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import peers, stop
 from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_print, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
@@ -56,22 +56,23 @@ def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
     options = config.grpo
     base_dir, adapter_dir = cold_started(run, config)
-    bare = open_checkpoint(base_dir, weights=False, attention=config.attention)
-    placement = Placement.of(config, bare.config)
+    checkpoint = open_checkpoint(base_dir, weights=False, attention=config.attention)
+    placement = Placement.of(config, checkpoint.config)
     share = placement.share
     share.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
-    train = open_train(config, records_dir(run, config, "train"), bare)
+    train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
+    hints = Hints.of(config, checkpoint, train, share.shards)
     budgets = train.budgets(options.prompts_per_step // share.shards)
-    announce(config, bare.config, placement, budgets, adapter_dir is not None)
+    announce(config, checkpoint.config, placement, budgets, hints.slots, adapter_dir is not None)
 
-    checkpoint = open_checkpoint(base_dir, config.dtype, attention=config.attention, layout=placement.update)
-    base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
         adapter = jax.tree.map(jnp.copy, reference)
+    checkpoint = load_weights(checkpoint, config.dtype, placement.update)
+    base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
 
     plan = train.plan(options.prompts_per_step, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
@@ -79,7 +80,6 @@ def grpo(run: Run, config: Config) -> None:
         raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
-    hints = Hints.of(config, checkpoint, train, share.shards)
     programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))

@@ -42,6 +42,7 @@ def peak_gigabytes() -> float:
 
 
 def device_bytes() -> int:
-    """Memory of one device; where the device does not say, of the machine."""
+    """Memory of one device; where the device does not say, its part of the machine's."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return stats.get("bytes_limit") or (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+                                        // jax.local_device_count())

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
 from emsa_jax.jobs.options import Config
@@ -22,8 +23,10 @@ from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
 PHASES = ("encode", "prefill", "decode", "update")
-# live copies of a layer's arrays, fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
-_WIDE, _NARROW, _LOGITS, _BACK = 3, 6, 2, 2
+# how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
+# Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
+_WIDE, _NARROW = 2, 6
+_WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,13 @@ class MemoryPlan:
 
 
 def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, state: Any, reference: Any, budget: Budget,
-                there: int) -> MemoryPlan:
+                slots: int, there: int) -> MemoryPlan:
     """By arithmetic.
 
     Args:
       state: the train state's shapes. reference: the reference adapter's, or None.
-      budget: of one part of a step's prompts (the longest bucket). there: bytes that a device has for programs.
+      budget: of one part of a step's prompts (the longest bucket). slots: of an answer.
+      there: bytes that a device has for programs.
     """
     each = config.grpo.prompts_per_step // placement.share.shards
     width, base = WIDTH[config.dtype], abstract_params(policy, config.dtype)
@@ -82,33 +86,41 @@ def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, sta
     cache = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * width // heads  # of one token
     caches = each * budget.prompt * cache
     with using(placement.decode.mesh, placement.decode.rules):
-        fused = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt) != "plain" \
-            if config.attention == "auto" else config.attention != "plain"
+        kernel = c.attention
+        if kernel == "auto":
+            kernel = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt)
+        fused = kernel != "plain"
         taken_apart = decoder.apart()
     layers = split_bytes(base["text"]["layers"], placement.decode.params()["text"]["layers"])
-    answers, slots = each * config.grpo.group_size, config.sampling.max_completion_length
+    answers = each * config.grpo.group_size
     decode = {"prompts": prompts, "prompt cache": caches, "answer cache": answers * slots * cache * 3 // 2,
               "logits": 4 * 4 * answers * c.vocab_size // cut}
     if taken_apart:
-        decode["layers taken apart"] = layers + adapter + caches
+        decode["layers taken apart"] = layers + adapter * width // 4 + caches
     return MemoryPlan(held, {
         "encode": {"prompts": prompts, "activations": _towers(policy, budget, cut, width)},
         "prefill": {"prompts": prompts, "prompt cache": caches, "activations": _prefill(
             policy, each, budget.prompt, cut, width, fused)},
         "decode": decode,
         "update": {"prompts": prompts, "gradients": 2 * adapter, "activations": _update(
-            policy, config, each // config.grpo.micro_batches, budget.prompt, cut, width, fused)}}, there)
+            policy, config, each // config.grpo.micro_batches, budget.prompt, slots, cut, width, fused)}}, there)
 
 
-def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget],
+def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget], slots: int,
              reference: bool) -> None:
-    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much."""
+    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much.
+
+    slots: of an answer. Raises InputError if what is held through a step is too much already: that part is exact.
+    """
     adapter = abstract_adapter(policy, config.lora)
     state = jax.eval_shape(lambda a: create_state(a, build_optimizer(config.grpo.optimizer, 1)), adapter)
-    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)],
+    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)], slots,
                        device_bytes())
     for line in plan.lines():
         say(line)
+    if (held := sum(plan.held.values())) > plan.there:
+        raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; "
+                         f"{advice(plan, config, placement)}")
     if not plan.fits:
         say(f"memory: {plan.worst} may need more than there is; {advice(plan, config, placement)}")
 
@@ -137,30 +149,31 @@ def _towers(policy: ThinkerConfig, budget: Budget, cut: int, width: int) -> int:
     """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
     c, patches = policy.vision, budget.patch_rows * budget.patch_row
     heads = c.num_heads // cut if c.num_heads % cut == 0 else c.num_heads
-    logits = 4 * patches * budget.patch_row * heads * _LOGITS
+    logits = 4 * patches * budget.patch_row * heads
     return logits + patches * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 
 def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
     c = policy.text
-    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2 * _LOGITS
+    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2
     return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 
-def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
+def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, slots: int, cut: int, width: int,
+            fused: bool) -> int:
     """Of one micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's."""
-    c, slots = policy.text, config.sampling.max_completion_length
+    c = policy.text
     answers = config.grpo.row_sizes[-1] * slots  # of a prompt
     tokens = rows * (prompt + answers)
     pairs = 0 if fused else 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * (prompt + slots))
     wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
     kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
     saved = c.num_hidden_layers * tokens * width * (c.hidden_size + kept[config.grpo.remat])
-    work = tokens * width * (_NARROW * c.hidden_size + _BACK * _WIDE * c.intermediate_size // cut)
+    work = tokens * width * (_NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut)
     if config.grpo.remat in ("none", "dots"):
         saved += c.num_hidden_layers * pairs
-    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _BACK
-    return saved + max(work + _BACK * _LOGITS * pairs, chunk)
+    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _LOGITS_BACK
+    return saved + max(work + _LOGITS_BACK * pairs, chunk)
 
 
 def _listed(parts: Mapping[str, int]) -> str:

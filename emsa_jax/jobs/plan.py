@@ -34,6 +34,7 @@ from emsa_jax.rollout.hints import HintOptions
 
 NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
+KINDS = {"phases": (*PROGRAMS, "layout"), "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,20 @@ def plan(options: PlanOptions) -> dict:
     say(f"{options.policy} ({num_params(policy) / 1e9:.2f} billion parameters, {options.dtype}) on {where.name}: "
         f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})")
     base, reference, state, optimizer = abstract_step(config, policy, placement)
-    by_formula = memory_plan(config, policy, placement, state, reference, budget, where.chip.memory)
+    hints = abstract_hints(config, shards)
+    by_formula = memory_plan(config, policy, placement, state, reference, budget, hints.slots, where.chip.memory)
     memory, costs = by_formula, {}
     if options.compile != "no":
-        costs = _compiled(options, config, policy, placement, where, budget, base, reference, state, optimizer)
+        programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
+        compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement,
+                     programs)
+        costs = programs.costs
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
-    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step, config.grpo.group_size,
-                config.sampling.max_completion_length, config.grpo.micro_batches, config.grpo.remat,
-                config.loss.beta > 0, WIDTH[config.dtype])
+    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step,
+                config.grpo.group_size, config.sampling.max_completion_length, config.grpo.micro_batches,
+                config.grpo.remat, config.loss.beta > 0, WIDTH[config.dtype])
     seconds = step_seconds(step, where.chip, sizes, where.slices)
     _say_costs(costs, policy.text.head_dim)
     say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
@@ -147,16 +152,6 @@ def _policy(options: PlanOptions) -> ThinkerConfig:
     if attention == "auto" and topology(options.topology).chip.platform == "gpu":
         attention = "plain"  # cuDNN's kernels want a GPU to be compiled; XLA's need more memory, never less
     return replace(policy, text=replace(policy.text, attention=attention))
-
-
-def _compiled(options: PlanOptions, config: Config, policy: ThinkerConfig, placement: Placement, where: Topology,
-              budget: Budget, base, reference, state, optimizer) -> dict[str, Cost]:
-    kinds = (*PROGRAMS, "layout") if options.compile == "phases" else (
-        *PROGRAMS, "layout", "prefix", "hint", "reference", "old")
-    programs = Planned(placement.decode, where.chip.memory, kinds)
-    compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer,
-                 abstract_hints(config, placement.share.shards), placement, programs)
-    return programs.costs
 
 
 def _as_compiled(by_formula: MemoryPlan, costs: dict[str, Cost]) -> MemoryPlan:

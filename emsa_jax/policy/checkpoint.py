@@ -42,6 +42,11 @@ def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, att
                       read_preprocessor(directory, config))
 
 
+def load_weights(checkpoint: Checkpoint, dtype=None, layout: Layout | None = None) -> Checkpoint:
+    """A checkpoint that was opened without weights, with them."""
+    return replace(checkpoint, params=hf.load(checkpoint.directory, dtype, layout)[1])
+
+
 def read_tokenizer(directory: str | Path, config: ThinkerConfig):
     """The directory's tokenizer, with a chat template. Raises InputError."""
     from transformers import AutoTokenizer

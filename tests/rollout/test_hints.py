@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.rollout.hints import HintOptions, bucket_sizes, choose_hinted, loss_mask, pad_to_bucket, splice
+from emsa_jax.rollout.hints import HintOptions, bucket_sizes, choose_hinted, compact, loss_mask, splice
 from emsa_jax.rollout.sampler import Completions
 
 HARD = np.array([True, False, True, True, False, False, True, True])  # rows 0, 2, 3, 6, 7
@@ -65,13 +65,28 @@ def test_buckets_rise_and_hold_every_prompt(buckets, prompts, sizes):
     assert bucket_sizes(HintOptions(buckets=buckets), prompts) == sizes
 
 
+def test_buckets_are_those_of_one_shard():
+    assert bucket_sizes(HintOptions(), 64, 4) == (4, 16)
+    assert bucket_sizes(HintOptions(buckets=(6, 32)), 64, 4) == (2, 8, 16)
+    assert bucket_sizes(HintOptions(), 4, 4) == (1,)
+
+
 def test_rows_fill_the_smallest_bucket_that_holds_them():
     for count in range(1, 9):
-        rows = np.arange(10, 10 + count)
-        padded = pad_to_bucket(rows, (2, 4, 8))
+        rows = np.arange(8 - count, 8)
+        (padded,) = compact(rows, 8, 1, (2, 4, 8))
         assert len(padded) == min(size for size in (2, 4, 8) if size >= count)
         assert padded.dtype == np.int32
-        assert padded[:count].tolist() == rows.tolist() and (padded[count:] == 10).all()
+        assert padded[:count].tolist() == rows.tolist() and (padded[count:] == rows[0]).all()
+
+
+@pytest.mark.parametrize("rows, packed", [
+    ([12, 13, 15], [[0, 0, 0, 0]] * 3 + [[0, 1, 3, 0]]),  # all on one shard
+    (list(range(16)), [[0, 1, 2, 3]] * 4),  # all there are
+    ([1, 6, 9], [[1], [2], [1], [0]])])  # one on some
+def test_prompts_stay_in_their_shard(rows, packed):
+    """As large a bucket on all shards as the fullest needs; rows count from the shard's own first."""
+    assert compact(np.array(rows), 16, 4, (1, 2, 4)).tolist() == packed
 
 
 # ---- what takes whose place ----
