@@ -199,7 +199,9 @@ def _results(content: Content) -> dict | None:
 
 
 def _metrics_table(data: str, results: Sequence[Result]) -> dict:
-    columns = {name: key for name, key in SHOWN.items() if any(r.found["metrics"][key] is not None for r in results)}
+    known = {key for r in results for key, value in r.found["metrics"].items() if value is not None}
+    other = {"Mult_acc_2"} if "Mult_acc_7" in known else {"Has0_acc_2"}  # the other family's convention for 0
+    columns = {name: key for name, key in SHOWN.items() if key in known - other}
     rows = []
     for r in results:
         rewards = [_cell(r.found.get("mean_sampled_reward")), _cell((r.found.get("rewards") or {}).get("total"))]
