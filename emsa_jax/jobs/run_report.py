@@ -20,7 +20,8 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
-from emsa_jax.report.run_page import Content, Result, run_page
+from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_page import run_page
 
 PAGE = "report.html"
 POLICIES = {"zero_shot": "zero-shot", "sft": "cold start", "grpo": "after RL"}
