@@ -86,8 +86,10 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
     scored = {name: result for name, role, result in found if role == "train" and result.get("metrics")}
     own = [name for name in POLICIES if name in scored]
     if not own:
-        steps = [row["step"] for row in rows if row.get("stage") == "grpo"]
-        return f"GRPO is at step {steps[-1]}; nothing is evaluated yet." if steps else "Nothing is evaluated yet."
+        at = rows[-1] if rows else None
+        named = {"sft": "The cold start", "grpo": "GRPO"}
+        where = f"{named.get(at['stage'], at['stage'])} is at step {at['step']}; n" if at else "N"
+        return f"{where}othing is evaluated yet."
     last = scored[own[-1]]
     m, interval = last["metrics"], (last.get("intervals") or {}).get("Polarity_acc")
     name = POLICIES[own[-1]]
