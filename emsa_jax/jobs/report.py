@@ -6,7 +6,7 @@ import sys
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from emsa_jax.jobs.artifacts import datasets, policies
 from emsa_jax.jobs.console import say
@@ -14,6 +14,7 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.run_report import PAGE, write_page
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.run_results import CONTROLS
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
 COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
@@ -25,18 +26,19 @@ def report(run: Run, config: Config) -> None:
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     lines = ["# Results", "", "| policy | data | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 2)]
-    table = Table("policy", "data", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(Column("policy", no_wrap=True), "data", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
             cells = [_cell(value) for value in _values(result)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
-        floors = next((result["floor"] for result in found.values() if result["floor"]), None)
-        if floors:
-            floor = [_cell(value) for value in _values({"metrics": floors})]
-            table.add_row("mean of train", where, *floor, style="dim")
-            lines.append("| " + " | ".join(["mean of train", where, *floor]) + " |")
+        controls = next((result["controls"] for result in reversed(found.values()) if result.get("controls")), {})
+        for control, told in CONTROLS.items():
+            if control in controls:
+                floor = [_cell(value) for value in _values({"metrics": controls[control]})]
+                table.add_row(told, where, *floor, style="dim")
+                lines.append("| " + " | ".join([told, where, *floor]) + " |")
     if config.data.startswith("puppets"):
         lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -21,7 +21,8 @@ from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.parallel import peers
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
-from emsa_jax.report.run_page import Content, Result, run_page
+from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_page import run_page
 
 PAGE = "report.html"
 POLICIES = {"zero_shot": "zero-shot", "sft": "cold start", "grpo": "after RL"}
@@ -86,8 +87,10 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
     scored = {name: result for name, role, result in found if role == "train" and result.get("metrics")}
     own = [name for name in POLICIES if name in scored]
     if not own:
-        steps = [row["step"] for row in rows if row.get("stage") == "grpo"]
-        return f"GRPO is at step {steps[-1]}; nothing is evaluated yet." if steps else "Nothing is evaluated yet."
+        at = rows[-1] if rows else None
+        named = {"sft": "The cold start", "grpo": "GRPO"}
+        where = f"{named.get(at['stage'], at['stage'])} is at step {at['step']}; n" if at else "N"
+        return f"{where}othing is evaluated yet."
     last = scored[own[-1]]
     m, interval = last["metrics"], (last.get("intervals") or {}).get("Polarity_acc")
     name = POLICIES[own[-1]]

@@ -29,6 +29,7 @@ from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
@@ -122,6 +123,7 @@ def sft(run: Run, config: Config) -> None:
                          meta | identity | {"misses": misses})
 
     stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
+    page = LivePage(run, config)
     with progress(total, "cold start", first) as advance, contextlib.closing(stream), stop.deferred():
         for step, clips in () if meta["stopped"] else stream:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, share)
@@ -141,6 +143,7 @@ def sft(run: Run, config: Config) -> None:
             due = evaluated or now % options.save_every == 0
             if due:
                 save(now)
+            page.refresh()
             peers.exchange(b"", "an update of sft")  # tells who was told to stop
             if stop.agreed(peers.count()):
                 if not due:

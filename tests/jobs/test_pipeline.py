@@ -176,6 +176,20 @@ def test_what_was_deleted_is_made_again(mini, tmp_path):
     assert copy.files(*kept) == mini.files(*kept)
 
 
+def test_evaluation_asks_only_what_it_has_not_asked(mini, tmp_path):
+    """As after a kill: some answers are there, the last one torn."""
+    copy = mini.copy(tmp_path / "run")
+    for path in copy.workdir.glob("evaluate/answers/*/*.jsonl"):
+        path.write_bytes(path.read_bytes()[: len(b"\n".join(path.read_bytes().split(b"\n")[:5])) + 9])
+    (copy.workdir / "evaluate/grpo/train/metrics.json").unlink()
+    assert copy.run() == 0, copy.output
+    assert "evaluating grpo on train 6/6" in copy.output  # 3 of 8, greedy and sampled
+    assert copy.files("evaluate/grpo") == mini.files("evaluate/grpo")
+    whole = [path for path in copy.workdir.glob("evaluate/answers/*/*.jsonl") if path.read_bytes().count(b"\n") == 8]
+    assert len(whole) == 2 and all(
+        path.read_bytes() == (mini.workdir / path.relative_to(copy.workdir)).read_bytes() for path in whole)
+
+
 @pytest.fixture(scope="module")
 def question(mini):
     """(our checkpoint of export/merged, the first test clip's prompt as ours and as transformers takes it)."""
