@@ -43,6 +43,10 @@ def main(argv: list[str]) -> None:
         from emsa_jax.jobs.distill_options import DistillOptions
 
         return distill(from_config_dict(DistillOptions, _CONFIG.value))
+    if job == "review":
+        from emsa_jax.jobs.review import ReviewOptions, review
+
+        return review(from_config_dict(ReviewOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
