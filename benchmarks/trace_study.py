@@ -2,11 +2,11 @@
 
     python benchmarks/trace_study.py --filter                     precision and recall for each fault; seconds
     python benchmarks/trace_study.py [--seeds 0,1,2]              and SFT on filtered against unfiltered traces
-        [--workdir runs/trace_study] [--out benchmarks/results/trace_study.md]
+        [--updates 120] [--arms unfiltered,filtered,clean] [--workdir runs/trace_study] [--out FILE.md]
 
 The template teacher judges by face and voice and makes no mistake of its own; 30% of its answers get one fault each
 (benchmarks/trace_faults.py). "Filtered" learns from the record as configs/sft.py does; "unfiltered" from every answer
-as it was written, "clean" from the same clips' answers without faults. Finished parts are kept.
+as it was written, "clean" from the same clips' answers without faults; all for as many updates. Finished parts are kept.
 """
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ from emsa_jax.teaching.record import NAME, Record
 
 FORMAT = DC((-3.0, 3.0))
 SHARE = 0.3
+LONGEST = 96  # tokens; what is longer is cut: repeated texts, and those in a script that tiny spells by bytes
 ARMS = ("unfiltered", "filtered", "clean")
 COLUMNS = {"reward, sampled": lambda r: r["mean_sampled_reward"], "reward, greedy": lambda r: r["rewards"]["total"],
            "parsed": lambda r: r["format_rate"], "polarity acc": lambda r: r["metrics"]["Polarity_acc"],
@@ -138,16 +139,16 @@ def as_written(made: list[tuple[Clip, Written]]):
     return mock.patch.multiple(sft_job, kept_traces=lambda *_: traces, answer_table=table)
 
 
-def study(seed: int, root: Path) -> dict[str, dict]:
+def study(seed: int, root: Path, arms: list[str], updates: int) -> dict[str, dict]:
     """What each arm came to on one seed's test split."""
     base = root / f"seed{seed}"
     config = replace(embedded(), seed=seed, cross=Dataset())
-    # answers that are repeated or in another language are long
-    config = replace(config, sampling=replace(config.sampling, max_completion_length=160),
-                     puppets=replace(config.puppets, noise=0.0), evaluate=replace(config.evaluate, samples=2))
+    sft = replace(config.sft, max_steps=updates, eval_every=updates // 2, patience=99, eval_clips=64)
+    config = replace(config, sampling=replace(config.sampling, max_completion_length=LONGEST), sft=sft,
+                     puppets=replace(config.puppets, noise=0.0), evaluate=replace(config.evaluate, samples=1))
     _run(base, replace(config, stages=("prepare",)), root)
     results = {}
-    for arm in ARMS:
+    for arm in arms:
         workdir = root / f"seed{seed}_{arm}"
         made = planted(seed, 0.0 if arm == "clean" else SHARE, 0.25)
         write_record(root / f"traces{seed}_{arm}", made)
@@ -173,7 +174,7 @@ def _run(workdir: Path, config: Config, root: Path) -> None:
 def study_table(found: dict[int, dict]) -> str:
     lines = [f"Seeds {', '.join(map(str, found))}; mean (standard deviation over seeds); test split, 256 clips.", "",
              "| learned from | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 1)]
-    for arm in ARMS:
+    for arm in next(iter(found.values())):
         cells = []
         for column in COLUMNS.values():
             values = [value for value in (column(results[arm]) for results in found.values()) if value is not None]
@@ -191,6 +192,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--filter", action="store_true", help="the filter alone; nothing is learned")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--updates", type=int, default=120)
     parser.add_argument("--workdir", type=Path, default=Path("runs/trace_study"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -198,9 +201,11 @@ def main() -> None:
     text = filter_table(seeds)
     print(text, flush=True)
     if not args.filter:
-        found = {seed: study(seed, args.workdir.absolute()) for seed in seeds}
-        text += "\n\n" + study_table(found)
-        print(study_table(found))
+        found = {}
+        for seed in seeds:
+            found[seed] = study(seed, args.workdir.absolute(), args.arms.split(","), args.updates)
+            print(f"\n{study_table(found)}", flush=True)
+        text += f"\n\nSFT, {args.updates} updates of 16 answers. {study_table(found)}"
     if args.out:
         args.out.write_text(text + "\n")
 

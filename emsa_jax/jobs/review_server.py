@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/api/next":
             self._item(desk.next(by, query.get("after", "")))
         elif parts.path == "/api/item" and query.get("id") in desk.ids():
-            self._item(query["id"])
+            self._item(desk.view(query["id"]))
         else:
             self._json(404, {"notes": ["there is no such thing"]})
 
@@ -90,8 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(403, {"notes": ["open the address that the command printed, with its token"]})
         return False
 
-    def _item(self, id: str | None) -> None:
-        item = None if id is None else self.server.desk.view(id) | self.server.media(id)
+    def _item(self, seen: dict[str, Any] | None) -> None:
+        item = seen and seen | self.server.media(seen["id"])
         self._json(200, {"item": item, "counts": self.server.desk.counts()})
 
     def _json(self, status: int, body: dict[str, Any]) -> None:

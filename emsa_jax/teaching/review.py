@@ -65,36 +65,43 @@ class Desk:
                          neutral_eps=s["neutral_eps"])
         self._entries = {entry.id: entry for entry in self.entries}
 
-    def next(self, by: str, after: str = "") -> str | None:
+    def next(self, by: str, after: str = "") -> Row | None:
         """The trace that `by` should look at now: the one they have, or else the first undecided one behind `after`, in
-        a circle, that nobody else has. None: there is none."""
+        a circle, that nobody else has; as `view` has it. None: there is none."""
         with self._mutex:
             self.record.refresh()
-            ids = [entry.id for entry in self.entries if self._open(entry.id)]
-            mine = [id for id in ids if self._leases.get(id, ("",))[0] == by]
-            if not after and mine:
-                return self._lease(mine[0], by)
-            start = list(self._entries).index(after) + 1 if after in self._entries else 0
-            order = {entry.id: (i - start) % len(self.entries) for i, entry in enumerate(self.entries)}
-            free = [id for id in ids if id != after and not self._taken(id, by)]
-            return self._lease(min(free, key=order.__getitem__), by) if free else None
+            id = self._next(by, after)
+            return self._view(id) if id else None
+
+    def _next(self, by: str, after: str) -> str | None:
+        ids = [entry.id for entry in self.entries if self._open(entry.id)]
+        mine = [id for id in ids if self._leases.get(id, ("",))[0] == by]
+        if not after and mine:
+            return self._lease(mine[0], by)
+        start = list(self._entries).index(after) + 1 if after in self._entries else 0
+        order = {entry.id: (i - start) % len(self.entries) for i, entry in enumerate(self.entries)}
+        free = [id for id in ids if id != after and not self._taken(id, by)]
+        return self._lease(min(free, key=order.__getitem__), by) if free else None
 
     def view(self, id: str) -> Row:
         """What is to be shown of a sample's trace, as JSON values."""
         with self._mutex:
             self.record.refresh()
-            entry, sample = self._entries[id], self.progress.samples[id]
-            row = self._shown(sample)
-            truth = self.plan.truth(entry)
-            answer = row.get("answer") or ""
-            checks = self._check(answer, row.get("finish") or "", entry)
-            return {
-                "id": id, "text": entry.text.strip(), "language": entry.language,
-                "facts": [polarity_of(truth.score, self.plan.neutral_eps), f"score {truth.score:g}",
-                          *([entry.label] if entry.label else []), *(f"{n}: {v}" for n, v in entry.concepts)],
-                "answer": answer, "problems": [f"{name}: {why}" for name, why in checks.items() if why],
-                "told": self._told(row, sample), "version": sample.version, "decision": sample.decision,
-            }  # fmt: skip
+            return self._view(id)
+
+    def _view(self, id: str) -> Row:
+        entry, sample = self._entries[id], self.progress.samples[id]
+        row = self._shown(sample)
+        truth = self.plan.truth(entry)
+        answer = row.get("answer") or ""
+        checks = self._check(answer, row.get("finish") or "", entry)
+        return {
+            "id": id, "text": entry.text.strip(), "language": entry.language,
+            "facts": [polarity_of(truth.score, self.plan.neutral_eps), f"score {truth.score:g}",
+                      *([entry.label] if entry.label else []), *(f"{n}: {v}" for n, v in entry.concepts)],
+            "answer": answer, "problems": [f"{name}: {why}" for name, why in checks.items() if why],
+            "told": self._told(row, sample), "version": sample.version, "decision": sample.decision,
+        }  # fmt: skip
 
     def decide(self, id: str, by: str, verdict: str, version: int, answer: str = "", reason: str = "") -> Result:
         """Adds a decision to the record, unless somebody decided since `version` was shown.

@@ -64,7 +64,8 @@ def read_csv(desk: Desk, path: str | Path, by: str = "") -> tuple[Counter, list[
         answer = row.get("answer", "").replace("\r\n", "\n")
         changed = verdict != "rejected" and answer.strip() and answer.strip() != seen["answer"].strip()
         verdict = "edited" if changed else verdict
-        if verdict == seen["decision"] and not changed:
+        stands = ("accepted", "edited") if verdict != "rejected" else ("rejected",)
+        if seen["decision"] in stands and not changed:
             counts["unchanged"] += 1
             continue
         if not row["version"].strip().isdecimal():
