@@ -6,7 +6,8 @@
 
 The template teacher judges by face and voice and makes no mistake of its own; 30% of its answers get one fault each
 (benchmarks/trace_faults.py). "Filtered" learns from the record as configs/sft.py does; "unfiltered" from every answer
-as it was written, "clean" from the same clips' answers without faults; all for as many updates. Finished parts are kept.
+as it was written, "clean" from the same clips' answers without faults; all for as many updates. What is finished is
+kept.
 """
 from __future__ import annotations
 
