@@ -11,6 +11,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config, Dataset
 from emsa_jax.jobs.run import Run
 from emsa_jax.policy.hf import tensor_files
+from emsa_jax.teaching.record import NAME as RECORD
 
 PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
            "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
@@ -39,9 +40,10 @@ def taught_by(run: Run, config: Config, name: str) -> Manifest | None:
 
 
 def traces_file(run: Run, config: Config) -> Path:
-    """The teacher's traces: as named, or traces.jsonl beside the data."""
+    """The teacher's traces: as named (of a directory, its record), or traces.jsonl beside the data."""
     if config.traces:
-        return Path(config.traces)
+        path = Path(config.traces)
+        return path / RECORD if path.is_dir() else path
     if config.data in PUPPETS:
         return puppet_dir(run, config.data) / "traces.jsonl"
     path = Path(config.data)

@@ -112,7 +112,8 @@ class SftOptions:
     epochs: passes over the kept traces at most. max_steps: updates at most, in place of epochs (0: epochs count).
     eval_every: updates between evaluations on the validation split, at most eval_clips of it.
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
-    balance: repeat the clips of rarer polarities in each pass until all are equally frequent.
+    balance: repeat the clips of rarer polarities in each pass until all are equally frequent. max_per_class: learn from
+    at most so many traces of each class (0: all); which ones hangs on the seed and their ids alone.
     targets: "traces", or "labels" for formats without reasoning: every labelled clip, and no traces.
     """
 
@@ -127,11 +128,12 @@ class SftOptions:
     patience: int = 3
     save_every: int = 50
     balance: bool = False
+    max_per_class: int = 0
     remat: Literal["none", "dots", "full"] = "full"
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "epochs", "max_steps")
+        _at_least(self, 0, "epochs", "max_steps", "max_per_class")
         _at_least(self, 1, "batch_size", "micro_batches", "eval_every", "eval_clips", "patience", "save_every")
         if not self.epochs and not self.max_steps:
             raise InputError("set epochs or max_steps: the schedule needs an end")
@@ -218,7 +220,8 @@ class ExportOptions:
 @dataclass(frozen=True)
 class Config:
     """A run. policy: a checkpoint directory or "tiny". adapter: a PEFT directory to start from. traces: a teacher's
-    traces (default: traces.jsonl beside the data). cross: a second domain, for evaluation alone.
+    traces, a jsonl or what `distill` recorded (default: traces.jsonl beside the data). cross: a second domain, for
+    evaluation alone.
 
     format: of the answers; concepts: the classes and concepts of those that name a class ("concepts", "class_only").
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emsa_jax.answers.traces import read_traces
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
@@ -35,6 +34,7 @@ from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.teaching.traces import any_traces
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
@@ -62,7 +62,7 @@ def check_inputs(config: Config) -> None:
             peft.load_adapter(config.adapter, policy.config)
             check_base(Path(config.adapter), policy.directory)
     if "sft" in stages and config.data not in PUPPETS and config.sft.targets == "traces":
-        read_traces(traces_file(None, config))
+        any_traces(traces_file(None, config))
 
 
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:

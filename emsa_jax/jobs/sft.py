@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.answers.traces import Trace, filter_traces, read_traces
+from emsa_jax.answers.traces import Trace, filter_traces
 from emsa_jax.config import digest
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
@@ -43,6 +43,7 @@ from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.teaching.traces import any_traces, capped
 
 
 def sft(run: Run, config: Config) -> None:
@@ -159,14 +160,16 @@ def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoin
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
     train = open_train(config, records, checkpoint)
     scores = {entry.id: entry.score for entry in train.entries}
-    kept, rejected = filter_traces(read_traces(path), scores, train.prompter.format, config.labels.neutral_eps,
+    kept, rejected = filter_traces(any_traces(path), scores, train.prompter.format, config.labels.neutral_eps,
                                    {entry.id: entry.concepts for entry in train.entries})
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
     say(f"traces: {len(kept)} kept, {len(rejected)} dropped"
         + "".join(f"; {count}: {why}" for why, count in reasons.items()))
     if not kept:
         raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
-    return {trace.id: trace for trace in kept}
+    if len(chosen := capped(kept, config.sft.max_per_class, config.seed)) < len(kept):
+        say(f"traces: {len(chosen)} of them taken, at most {config.sft.max_per_class} of a class")
+    return {trace.id: trace for trace in chosen}
 
 
 def label_targets(config: Config, records: Path, checkpoint: Checkpoint) -> dict[str, Trace]:

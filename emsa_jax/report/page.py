@@ -82,16 +82,17 @@ _LAYOUT = """<!doctype html>
 """
 
 
-def render(body: str, title: str, style: str = "", script: str = "", **values) -> bytes:
+def render(body: str, title: str, style: str = "", script: str = "", connect: bool = False, **values) -> bytes:
     """A page as UTF-8.
 
     body: a Jinja template of what the body holds; every value in it is escaped but `Markup`, which our own
-    code made. style, script: ours alone, beside `STYLE`; never a text from data.
+    code made. style, script: ours alone, beside `STYLE`; never a text from data. connect: whether the script may ask
+    the server that the page came from, and no other.
     """
     style = STYLE + style
     policy = (
         f"default-src 'none'; img-src data:; media-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        "base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if connect else "")
     )
     ours = {"title": title, "style": style, "script": script, "policy": policy}
     page = _ENVIRONMENT.from_string(_LAYOUT).render(ours, body=_ENVIRONMENT.from_string(body), **values)

@@ -1,6 +1,7 @@
 """From a record to the texts that a policy learns from."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def accepted_traces(path: str | Path) -> Iterator[Trace]:
     for place, row in enumerate(read_record(path)):
         if place in places:
             yield _trace(row, path)
+
+
+def capped(traces: list[Trace], most: int, seed: int) -> list[Trace]:
+    """At most `most` traces of each polarity (0: all), in their order. Which ones hangs on seed and ids alone, so that
+    a trace more or less changes one of them at most."""
+    taken: dict[str, int] = {}
+    chosen = set()
+    for trace in sorted(traces, key=lambda trace: hashlib.sha256(f"{seed} {trace.id}".encode()).digest()):
+        taken[trace.polarity] = taken.get(trace.polarity, 0) + 1
+        if not most or taken[trace.polarity] <= most:
+            chosen.add(trace.id)
+    return [trace for trace in traces if trace.id in chosen]
 
 
 def _trace(row: Row, path: Path) -> Trace:

@@ -1,6 +1,7 @@
-"""A distillation that is killed loses nothing, asks nothing twice that it has the answer of, ends with the same record.
+r"""A distillation that is killed loses nothing, asks nothing again that it has answers to, ends with the same record.
 
-DISTILL_SAMPLES=2000 DISTILL_KILLS=20 DISTILL_SLOTS=64 python -m pytest -s tests/teaching/test_distill_kill.py
+DISTILL_SAMPLES=2000 DISTILL_KILLS=20 DISTILL_SLOTS=64 DISTILL_TIMEOUT=10 \
+    python -m pytest -s tests/teaching/test_distill_kill.py
 """
 import os
 import random
@@ -10,6 +11,7 @@ from collections import Counter
 SAMPLES = int(os.environ.get("DISTILL_SAMPLES", 200))
 KILLS = int(os.environ.get("DISTILL_KILLS", 3))
 SLOTS = int(os.environ.get("DISTILL_SLOTS", 16))
+SECONDS = float(os.environ.get("DISTILL_TIMEOUT", 3))  # more on a busy machine: a late answer would be one more request
 
 
 def keyed(rows):
@@ -28,7 +30,7 @@ def number(row):
 
 def fields(served):
     return {"teacher.url": served.url, "teacher.model": "m", "teacher.concurrency": SLOTS, "teacher.retries": 3,
-            "teacher.timeout_seconds": 3, "teacher.backoff_seconds": 0.02, "refine": True,
+            "teacher.timeout_seconds": SECONDS, "teacher.backoff_seconds": 0.02, "refine": True,
             "filter.judge": True}  # fmt: skip
 
 
@@ -74,6 +76,7 @@ def test_killed_at_random_moments(world, tmp_path):
     ours, theirs = keyed(rows), keyed(whole)
     varying = {row["sample"] for row in served.requests() if row["fault"] == "varying"}
     faults = Counter(row["fault"] for row in served.requests() if row["retry"] == 0)
+    assert len(faults) == 1 + 20  # every kind, and none
     # what differs each time is checked for loss and doubles alone: later steps hang on what the answer was
     by_number = {row["id"]: number(row) for row in whole}
     same = {key for key in ours.keys() | theirs.keys() if by_number[key[0]] not in varying}
@@ -83,8 +86,8 @@ def test_killed_at_random_moments(world, tmp_path):
     kept = Counter((number(row), row["step"], row["parameters"]["seed"]) for row in rows)
     repeated = sum((sent - kept).values())
     assert not kept - sent and repeated <= SLOTS * killed
-    assert killed >= KILLS - late and killed > 0
-    print(f"\n{SAMPLES} samples, {SLOTS} slots, {killed} kills ({late} came too late): {len(rows)} answers, {len(same)} "
-          f"of them compared, equal to an undisturbed run's apart from times; {repeated} requests repeated, at most "
+    assert killed == KILLS - late and late <= KILLS // 4
+    print(f"\n{SAMPLES} samples, {SLOTS} slots, {killed} kills ({late} came too late): {len(rows)} answers, {len(same)}"
+          f" of them compared, equal to an undisturbed run's apart from times; {repeated} requests repeated, at most "
           f"{SLOTS} a kill allowed")
     print("faults:", ", ".join(f"{fault or 'none'} {n}" for fault, n in sorted(faults.items())))
