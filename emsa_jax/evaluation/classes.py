@@ -14,15 +14,16 @@ GROUPS = ("scenario", "interaction")  # that results are broken down by
 
 
 def class_fields(format, entry, parsed) -> dict:
-    """Further fields of a prediction's row: what was named, what is true, and the groups that a clip is of; {} for
-    answers that name a score."""
+    """Further fields of a prediction's row: the groups that a clip is of; for answers that name a class, what they
+    name and what is true."""
+    given = dict(entry.concepts)
+    groups = {name: given[name] for name in GROUPS if name in given}
     if getattr(format, "name", None) not in CLASS_FORMATS:
-        return {}
-    truth, given = truth_of(format, sample_of(entry)), dict(entry.concepts)
-    return {
+        return groups
+    truth = truth_of(format, sample_of(entry))
+    return groups | {
         "sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
         "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {},
-        **{name: given[name] for name in GROUPS if name in given},
     }  # fmt: skip
 
 
