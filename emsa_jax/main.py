@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -45,6 +46,10 @@ def main(argv: list[str]) -> None:
         from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
 
         return benchmark(from_config_dict(BenchmarkOptions, _CONFIG.value))
+    if _CONFIG.value.get("job") == "compare":
+        from emsa_jax.jobs.compare import CompareOptions, compare
+
+        return compare(from_config_dict(CompareOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
@@ -52,6 +57,10 @@ def main(argv: list[str]) -> None:
     from emsa_jax.jobs.run import open_run
 
     config = from_config_dict(Config, _CONFIG.value)
+    if config.predictions:  # of someone else: there is no policy to ask
+        from emsa_jax.jobs.score import score_predictions
+
+        return score_predictions(config, Path(_WORKDIR.value).expanduser().absolute())
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     check_inputs(config)

@@ -1,10 +1,13 @@
 """How the field scores sentiment: the MOSI/MOSEI family and the SIMS family, and plain classification.
 
+    python -m emsa_jax.evaluation.metrics --family={mosi,sims,labels3,labels5} FILE.csv [--help]
+
 Two conventions for two classes live side by side: MOSI's Has0 counts a score of 0 as positive, SIMS counts it
 as negative, MOSI's Non0 leaves true zeros out (and counts a predicted 0 as negative). All comparisons are in
 float32, as in the field's own code: in float64 the float32 values of 0.1 and -0.7 fall into the next class.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -118,11 +121,15 @@ def label_metrics(pred: Sequence[int], true: Sequence[int], classes: int) -> dic
     """Classification: ACC; WF1, WP, WR weighted by true support; F1, P, R as means over the classes.
 
     Labels are 0 .. classes - 1; a prediction of -1 (unread) is always wrong: it lowers recall, not precision.
-    Classes that neither side holds are left out of the means; a ratio 0 / 0 counts as 0.
+    Classes that neither side holds are left out of the means; a ratio 0 / 0 counts as 0. All None without a sample.
     """
     pred, true = np.asarray(pred, int), np.asarray(true, int)
     if not len(true):
         return dict.fromkeys(("ACC", "WF1", "WP", "WR", "F1", "R", "P"))
+    for name, values, lowest in (("prediction", pred, -1), ("true class", true, 0)):
+        if not ((lowest <= values) & (values < classes)).all():
+            bad = values[(values < lowest) | (values >= classes)][0]
+            raise InputError(f"{name} {bad}: classes are 0 to {classes - 1}")
     f1, precision, recall, support, predicted = _per_class(pred, true, classes)
     present = support + predicted > 0
     weights = support / support.sum()
@@ -134,6 +141,59 @@ def label_metrics(pred: Sequence[int], true: Sequence[int], classes: int) -> dic
         "F1": float(f1[present].mean()),
         "R": float(recall[present].mean()),
         "P": float(precision[present].mean()),
+    }
+
+
+def confusion(pred: Sequence[int], true: Sequence[int], classes: int) -> list[list[int]]:
+    """Counts [true class][predicted class]; where there are unread answers (-1), they are the last column, and the
+    last row, which holds none, keeps the matrix square, as scikit-learn has it."""
+    pred, true = np.asarray(pred, int), np.asarray(true, int)
+    size = classes + bool((pred < 0).any())
+    counts = np.zeros((size, size), int)
+    np.add.at(counts, (true, pred), 1)  # -1 is the last column
+    return counts.tolist()
+
+
+def score_row(
+    pred: Sequence[float | None], true: Sequence[float], family: str, **options
+) -> dict[str, float | int | None]:
+    """What the command prints of scores: short names, and a family's own convention where the two differ.
+
+    mosi: acc2, f1 and acc2_weak are None, f1_macro is over the two classes of non0. sims: has0 is acc2 (0 is
+    negative), acc7 is None. options: as of `regression_metrics`.
+    """
+    m = regression_metrics(pred, true, family, **options)
+    sims = family == "sims"
+    two = {"acc2": m["Mult_acc_2"], "f1": m["F1_score"]} if sims else {"acc2": None, "f1": None}
+    return {
+        "has0_acc2": two["acc2"] if sims else m["Has0_acc_2"],
+        "has0_f1": two["f1"] if sims else m["Has0_F1_score"],
+        "non0_acc2": m["Non0_acc_2"],
+        "non0_f1": m["Non0_F1_score"],
+        **two,
+        "acc3": m["Mult_acc_3"],
+        "acc5": m["Mult_acc_5"],
+        "acc7": m["Mult_acc_7"],
+        "acc2_weak": m["Mult_acc_2_weak"],
+        "f1_macro": m["F1_macro"] if sims else m["Non0_F1_macro"],
+        "mae": m["MAE"],
+        "corr": m["Corr"],
+        "r2": m["R2"],
+        "parse_rate": m["parse_rate"],
+        "n": m["n"],
+    }
+
+
+def label_row(pred: Sequence[int], true: Sequence[int], classes: int) -> dict[str, float | int | list | None]:
+    """What the command prints of classes. UAR: recall as a mean over classes, R again. WAR: ACC again."""
+    m = label_metrics(pred, true, classes)
+    return {
+        **{name: m[name] for name in ("ACC", "WF1", "WP", "F1", "R", "P")},
+        "UAR": m["R"],
+        "WAR": m["ACC"],
+        "confusion": confusion(pred, true, classes),
+        "parse_rate": _mean(np.asarray(pred, int) >= 0),
+        "n": len(true),
     }
 
 
@@ -200,3 +260,9 @@ def _mean(values: np.ndarray) -> float | None:
 def _check(field: str, value: str, allowed) -> None:
     if value not in allowed:
         raise InputError(f"metrics: {field} {value!r} is none of {', '.join(allowed)}")
+
+
+if __name__ == "__main__":
+    from emsa_jax.evaluation.command import main
+
+    sys.exit(main(sys.argv[1:]))

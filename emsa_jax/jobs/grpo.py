@@ -30,6 +30,7 @@ from emsa_jax.jobs.profile import profiled
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.jobs.sft import write_trained
 from emsa_jax.learning.advantages import advantages
 from emsa_jax.learning.checkpoints import Checkpoints
@@ -76,7 +77,7 @@ def grpo(run: Run, config: Config) -> None:
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
     judging = judge_of(config, train.prompter.format, train.entries)
-    peak, clock = peak_flops(), Clock()
+    peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
         step, clips = item
@@ -111,6 +112,7 @@ def grpo(run: Run, config: Config) -> None:
                          f"kl {values.get('kl', 0):.3f}")
             if now % options.save_every == 0 or now == total:
                 checkpoints.save(now, state, meta | identity)
+            page.refresh()
             clock.restart()
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 

@@ -69,6 +69,7 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
     values = {name: float(value) for name, value in learned.items()}
     values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table.parts.items()
                for what, function in (("mean", np.nanmean), ("std", _sample_std))}
+    values |= {f"rewards_train/{name}/mean": _nan(np.nanmean, part) for name, part in rollout.final_table.parts.items()}
     values |= {
         "reward": _nan(np.nanmean, first), "reward_std": _nan(_sample_std, first),
         "reward_train": _nan(np.nanmean, final),

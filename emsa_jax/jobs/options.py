@@ -183,17 +183,31 @@ class GrpoOptions:
 @dataclass(frozen=True)
 class EvaluateOptions:
     """split: which clips. batch_size: clips at a time. max_clips: at most so many (0: all). samples: sampled answers
-    a clip for the mean reward, beside the greedy one that the metrics use (0: none)."""
+    a clip for the mean reward, beside the greedy one (0: none). decode: what the metrics use: the greedy answer, the
+    majority of the sampled ones, or their mean. resamples: of the bootstrap (0: no intervals).
+    answers: a directory to keep answers in, which runs and processes may share (default: the run's own). process,
+    processes: of several that share it, each in a workdir of its own, this one asks about its share."""
 
     split: Literal["train", "valid", "test"] = "test"
     batch_size: int = 64
     max_clips: int = 0
     samples: int = 4
+    decode: Literal["greedy", "majority", "mean"] = "greedy"
     fallback: Literal["neutral", "drop", "worst"] = "neutral"
+    resamples: int = 500
+    answers: str = ""
+    process: int = 0
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "batch_size")
-        _at_least(self, 0, "max_clips", "samples")
+        _at_least(self, 1, "batch_size", "processes")
+        _at_least(self, 0, "max_clips", "samples", "resamples", "process")
+        if self.decode != "greedy" and not self.samples:
+            raise InputError(f"decode={self.decode} needs samples; set how many")
+        if self.process >= self.processes:
+            raise InputError(f"process must be below processes {self.processes}, not {self.process}")
+        if self.processes > 1 and not self.answers:
+            raise InputError("processes: name the directory that they share as answers")
 
 
 @dataclass(frozen=True)
@@ -217,7 +231,8 @@ class Config:
 
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
-    never to be shown is switched off in `prompt`. attention: the decoder's kernel.
+    never to be shown is switched off in `prompt`. attention: the decoder's kernel. predictions: a csv of id and pred
+    to score in place of a policy, for configs/evaluate.py.
     profile: GRPO steps to trace for xprof."""
 
     stages: tuple[str, ...] = STAGES
@@ -233,6 +248,7 @@ class Config:
     score_range: tuple[float, ...] = ()
     language: str = ""
     traces: str = ""
+    predictions: str = ""
     cross: Dataset = Dataset()
     format: Literal["dc", "label_only", "concepts", "class_only"] = "dc"
     concepts: ConceptOptions = ConceptOptions()

@@ -1,4 +1,4 @@
-"""The end of a run: one short table, and where to look next."""
+"""The end of a run: one short table, the page, and where to look next."""
 from __future__ import annotations
 
 import json
@@ -13,6 +13,7 @@ from emsa_jax.jobs.artifacts import datasets, policies
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import PAGE, write_page
 from emsa_jax.manifest import write_atomic
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
@@ -23,7 +24,7 @@ CLASS_COLUMNS = ("reward (sampled)", "reward (greedy)", "sentiment acc", "WF1", 
 
 
 def report(run: Run, config: Config) -> None:
-    """Prints the table and leaves it as summary.json and summary.md."""
+    """Prints the table, leaves it as summary.json and summary.md, and writes report.html."""
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     columns = CLASS_COLUMNS if config.format in CLASS_FORMATS else COLUMNS
@@ -46,7 +47,8 @@ def report(run: Run, config: Config) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
-    for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"),
+    write_page(run, config)
+    for what, path in (("the whole run on one page", PAGE), ("answers in full", "evaluate/*/*/predictions.jsonl"),
                        ("curves (pip install tensorboard)", "tensorboard --logdir"),
                        ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
         where = f"{path} {run.path('tensorboard')}" if what.startswith("curves") else run.path(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emsa_jax.answers.labels import sentiment_of
-from emsa_jax.evaluation.classes import GROUPS, class_metrics
+from emsa_jax.evaluation.classes import class_metrics
 from emsa_jax.evaluation.metrics import regression_metrics
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
 
@@ -71,13 +71,14 @@ def published_classes(classes: int) -> list[Row]:
 def group_accuracies(seeds: Sequence[Sequence[Mapping]], group: str, classes: int) -> dict[str, list[float]]:
     """Value of the group -> accuracy in percent of each seed (figures 7 and 8); {} where predictions are too coarse, or
     say nothing of the group."""
-    if group not in GROUPS or any(_too_coarse(rows, classes) for rows in seeds):
+    if any(_too_coarse(rows, classes) for rows in seeds):
         return {}
     found: dict[str, list[float]] = {}
-    values = dict.fromkeys(row[group] for rows in seeds for row in _known(rows) if row.get(group))
+    every = [row.get("about", {}).get(group) for rows in seeds for row in _known(rows)]
+    values = dict.fromkeys(value for value in every if value)
     for value in values:
         for rows in seeds:
-            of = [row for row in _known(rows) if row.get(group) == value]
+            of = [row for row in _known(rows) if row.get("about", {}).get(group) == value]
             if of:
                 right = [_said(row, classes) == sentiment_of(row["target"], classes) for row in of]
                 found.setdefault(value, []).append(100 * float(np.mean(right)))

@@ -106,11 +106,11 @@ def jpeg_uri(image: np.ndarray, max_height: int) -> str:
     return _uri("image/jpeg", buffer.getvalue())
 
 
-def sound_uri(pcm: np.ndarray, rate: int) -> str:
-    """int16 [n], mono -> a FLAC, the same samples to the bit, as a data URI."""
+def sound_uri(pcm: np.ndarray, rate: int, format: str = "FLAC") -> str:
+    """int16 [n], mono -> a data URI: a FLAC, the same samples to the bit, or an "MP3", a tenth of its size."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, pcm, rate, format="FLAC", subtype="PCM_16")
-    return _uri("audio/flac", buffer.getvalue())
+    soundfile.write(buffer, pcm, rate, format=format, subtype={"FLAC": "PCM_16", "MP3": "MPEG_LAYER_III"}[format])
+    return _uri({"FLAC": "audio/flac", "MP3": "audio/mpeg"}[format], buffer.getvalue())
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -54,7 +54,7 @@ def test_the_split_is_the_annotation_jobs(world):
         assert (row["target"], row["target_sentiment"]) == (float(label["score"]), label["class5"])
         assert row["target_concepts"] == {name: label[name] for name in ("tone", "expression", "speaking_style")
                                           if label[name]}
-        assert {"accuracy", "concept", "format", "total"} == set(row["rewards"]) and row["scenario"]
+        assert {"accuracy", "concept", "format", "total"} == set(row["rewards"]) and row["about"]["scenario"]
 
 
 def test_steps_tell_of_concepts_and_hints(world):

@@ -23,7 +23,7 @@ def predictions(seed, named=True, n=200):
     rows = []
     for i, true in enumerate(np.random.default_rng(9).integers(-5, 6, n)):
         said = int(np.clip(true + rng.integers(-3, 4), -5, 5))
-        row = {"id": str(i), "target": true / 5, "score": said / 5, "scenario": SCENARIOS[i % 2]}
+        row = {"id": str(i), "target": true / 5, "score": said / 5, "about": {"scenario": SCENARIOS[i % 2]}}
         if named:
             five = [2 + int(np.sign(x)) * (1 + (abs(x) > 3)) if x else 2 for x in (said, true)]
             row |= {"score": None, "sentiment": NAMES[five[0]], "target_sentiment": NAMES[five[1]]}
