@@ -20,7 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from emsa_jax.errors import InputError
 
 # jobs that need no run: emsa_jax/jobs/NAME.py has the function NAME and NameOptions
-ALONE = ("ablation", "annotate", "compare", "distill", "inspect", "plan", "review")
+ALONE = ("ablation", "annotate", "benchmark", "compare", "distill", "inspect", "plan", "review")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",

@@ -81,12 +81,6 @@ class ConceptOptions:
     table: str = ""
 
 
-_ZH = {
-    "tone": ("随意", "高兴", "悲伤", "惆怅", "中性", "惊讶", "厌恶", "愤怒", "激动", "亲密", "紧张",
-             "好奇", "权威", "自信", "礼貌", "劝说", "质问", "失望", "冷漠", "期待", "讽刺"),
-    "expression": ("高兴", "悲伤", "惊讶", "中性", "厌恶", "愤怒"),
-    "speaking_style": ("信息交流", "一般叙述"),
-}  # fmt: skip
 SENTIMENT_LABELS = {
     3: Labels({"en": SENTIMENTS[3], "zh": ("消极", "中性", "积极")}),
     5: Labels({"en": SENTIMENTS[5], "zh": ("消极", "弱消极", "中性", "弱积极", "积极")}),
@@ -94,7 +88,8 @@ SENTIMENT_LABELS = {
 
 
 def _ch_cems(name: str, tag: str, *aliases: str) -> Concept:
-    return Concept(name, tag, Labels({"en": FACTS["ch_cems"].concepts[name], "zh": _ZH[name]}), aliases)
+    known = FACTS["ch_cems"]
+    return Concept(name, tag, Labels({"en": known.concepts[name], "zh": known.chinese[name]}), aliases)
 
 
 # section 4.2 of the paper calls the tags Style, Tone and Expression, its listings as here

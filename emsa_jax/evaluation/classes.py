@@ -5,25 +5,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
-from emsa_jax.evaluation.metrics import label_metrics
+from emsa_jax.evaluation.breakdowns import OTHERS
+from emsa_jax.evaluation.metrics import label_metrics, label_row
+from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.rewards.table import sample_of, truth_of
-
-GROUPS = ("scenario", "interaction")  # that results are broken down by
 
 
 def class_fields(format, entry, parsed) -> dict:
-    """Further fields of a prediction's row: what was named, what is true, and the groups that a clip is of; {} for
-    answers that name a score."""
-    if getattr(format, "name", None) not in CLASS_FORMATS:
-        return {}
-    truth, given = truth_of(format, sample_of(entry)), dict(entry.concepts)
-    return {
-        "sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
-        "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {},
-        **{name: given[name] for name in GROUPS if name in given},
-    }  # fmt: skip
+    """Fields of a prediction's row for answers that name a class: what they name, and what is true."""
+    truth = truth_of(format, sample_of(entry))
+    return {"sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
+            "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {}}
 
 
 def class_metrics(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dict[str, float | int | None]:
@@ -51,25 +44,41 @@ def concept_metrics(rows: Sequence[Mapping], table) -> dict[str, dict[str, float
     return found | {"mean": {"ACC": float(np.mean(values)) if values else None}}
 
 
-def summarize_classes(rows: Sequence[Mapping], format, learned: Sequence) -> dict:
-    """The counterpart of `predict.summarize`. learned: labelled entries of the training set, for the floor: always
-    naming their commonest class."""
+def summarize_classes(base: Mapping, rows: Sequence[Mapping], format, learned: Sequence, resamples: int = 0) -> dict:
+    """`base`, which is what `predictions.summarize` says of the rows, for answers that name a class.
+
+    All that is measured on scores is None. `metrics` hold the classes' and the polarity's, `intervals` theirs; `labels`
+    their confusion; `concepts` those of `concept_metrics`; `floor` is always naming the commonest class of `learned`,
+    the labelled entries of the training set; `breakdowns` have the class's accuracy beside the polarity's.
+    """
     known = [row for row in rows if row["target_sentiment"] is not None]
-    result = {"clips": len(rows), "format_rate": float(np.mean([row["well_formed"] for row in rows])),
-              "metrics": None, "rewards": None, "floor": None, "concepts": None}
+    result = dict(base) | {"controls": None, "row": None, "concepts": None}
     if not known:
         return result
-    true = [row["target_sentiment"] for row in known]
-    result["metrics"] = _named([row["sentiment"] for row in known], true, format.classes)
-    rewards = {name: [row["rewards"][name] for row in known] for name in known[0]["rewards"]}
-    result["rewards"] = {name: _mean(values) for name, values in rewards.items()}
+    nothing = dict.fromkeys(base["metrics"])
+    pred, true = [row["sentiment"] for row in known], [row["target_sentiment"] for row in known]
+    result["metrics"] = nothing | _named(pred, true, format.classes)
+    names = SENTIMENTS[format.classes]
+    indices = [[names.index(name) if name in names else -1 for name in side] for side in (pred, true)]
+    result["labels"] = label_row(*indices, len(names)) | {"classes": list(names)}
+    if resamples:
+        result["intervals"] = intervals(lambda at: _named([pred[i] for i in at], [true[i] for i in at], format.classes),
+                                        len(known), resamples)
     if format.name == "concepts":
         result["concepts"] = concept_metrics(known, format.table)
     if learned:
         counts = Counter(format.truth(entry.score, ()).sentiment for entry in learned)
-        commonest = max(SENTIMENTS[format.classes], key=lambda name: counts[name])
-        result["floor"] = _named([commonest] * len(true), true, format.classes)
+        commonest = max(names, key=lambda name: counts[name])
+        result["floor"] = nothing | _named([commonest] * len(true), true, format.classes)
+    result["breakdowns"] = {kind: {group: found | _of_group(known, kind, group) for group, found in groups.items()
+                                   if group != OTHERS} for kind, groups in (base.get("breakdowns") or {}).items()}
     return result
+
+
+def _of_group(rows: Sequence[Mapping], kind: str, group: str) -> dict:
+    of = [row for row in rows if row["about"].get(kind) == group]
+    return {"acc2": None, "mae": None, "corr": None, "parse_rate": _share([row["sentiment"] is not None for row in of]),
+            "accuracy": _share([row["sentiment"] == row["target_sentiment"] for row in of])}
 
 
 def _named(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dict:
@@ -77,6 +86,7 @@ def _named(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dic
     polarity = _indexed([p and polarity_of_sentiment(p) for p in pred], [polarity_of_sentiment(t) for t in true],
                         POLARITIES)
     return class_metrics(pred, true, classes) | {"Polarity_acc": polarity["ACC"], "Polarity_UAR": polarity["R"],
+                                                 "Polarity_F1_macro": polarity["F1"],
                                                  "Polarity_F1_weighted": polarity["WF1"]}
 
 
@@ -85,6 +95,5 @@ def _indexed(pred: Sequence[str | None], true: Sequence[str], names: Sequence[st
     return label_metrics([index.get(p, -1) for p in pred], [index[t] for t in true], len(names))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else None
+def _share(values: Sequence[bool]) -> float | None:
+    return float(np.mean(values)) if values else None

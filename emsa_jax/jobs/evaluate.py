@@ -77,11 +77,11 @@ def measured(run: Run, config: Config, role: str, split: Split, answers: dict[st
                            tables.get("sampled"), options.decode, config.labels.neutral_eps, shown, format)
     _grade(run, config, role, rows)
     learned = [entry for entry in read_index(records, "train") if entry.score is not None]
-    if config.format in CLASS_FORMATS:
-        result = summarize_classes(rows, format, learned)
-    else:
-        result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps,
-                           [entry.score for entry in learned], options.resamples)
+    by_class = config.format in CLASS_FORMATS
+    result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps,
+                       [entry.score for entry in learned], 0 if by_class else options.resamples)
+    if by_class:
+        result = summarize_classes(result, rows, format, learned, options.resamples)
     known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
     rewards = [reward for row in known for reward in row["sampled_rewards"]]
     result |= {"decode": options.decode, "mean_sampled_reward": float(np.mean(rewards)) if rewards else None}
@@ -91,7 +91,7 @@ def measured(run: Run, config: Config, role: str, split: Split, answers: dict[st
 def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
     """Notes how hard each clip is, by what the cold start's sampled answers earned; without one, the policy's own."""
     limit = threshold(TriggerOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
-                      config.reward)
+                      config.reward, "accuracy" if config.format in CLASS_FORMATS else "polarity")
     started = run.path("evaluate", "sft", role, "predictions.jsonl")
     judges = {row["id"]: row for row in read_rows(started)} if started.exists() else {row["id"]: row for row in rows}
     for row in rows:

@@ -28,9 +28,10 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 @dataclass(frozen=True)
 class Dataset:
     """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
-    ("puppets:en", "puppets:zh"); "" for none. reader: a name of docs/data_sets.md, "" to go by the layout.
-    score_range, language: (), "" for the set's own. asked_as: in its own language and score range, or in those of the
-    training set, scores carried over into its own."""
+    ("puppets:en", "puppets:zh"; annotated as CH-CEMS is: "puppets:concepts_en", "puppets:concepts_zh"); "" for none.
+    reader: a name of docs/data_sets.md, "" to go by the layout. score_range, language: (), "" for the set's own.
+    asked_as: in its own language and score range, or in those of the training set, scores carried over into its
+    own."""
 
     data: str = ""
     score_range: tuple[float, ...] = ()

@@ -167,7 +167,8 @@ def hints_ignored(workdir: Path, config: Config) -> float | None:
     directory = records if is_prepared(records) else Path(config.data)
     if not is_prepared(directory):
         return None
-    format = make_format(config.format, read_manifest(directory).score_range, config.labels.neutral_eps)
+    format = make_format(config.format, read_manifest(directory).score_range, config.labels.neutral_eps,
+                         config.concepts)
     return ignored_hints(_hinted(workdir, format, config.labels.neutral_eps), config.labels.neutral_eps)
 
 
