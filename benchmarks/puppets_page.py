@@ -28,7 +28,9 @@ def page(workdir: Path) -> str:
     """The part between the marks."""
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     trained = [cell["seconds"]["arm"] for cell in cells if cell["values"].get("tokens")]
+    used = [cell["seconds"]["cpu"] for cell in cells if cell["values"].get("tokens") and "cpu" in cell["seconds"]]
     starts = [cell["seconds"]["start"] for cell in cells if cell["seconds"]["start"] > 5]
+    spent = sum(cell["seconds"]["start"] + cell["seconds"]["arm"] for cell in cells)
     options = options_for("bench")
     wanted = {(arm.name, seed) for name in options.tables for arm in TABLES[name].arms
               for seed in range(options.seeds_of(arm))}
@@ -42,8 +44,11 @@ def page(workdir: Path) -> str:
                 else ".")
              + (f" An arm with GRPO took {statistics.median(trained):.0f} s in the median and {max(trained):.0f} s at "
                 "most, training and evaluation, compilation of what was new included" if trained else "")
+             + (f" ({statistics.median(used):.0f} s of one core in the median)" if used else "")
              + (f"; a cold start {statistics.median(starts):.0f} s" if starts else "")
-             + f". All of them together: {sum(sum(cell['seconds'].values()) for cell in cells) / 60:.0f} minutes."]
+             + f". All of them together: {spent / 60:.0f} minutes."]
+    absent = sorted({arm for arm, _ in wanted} - {arm for arm, _ in made})
+    lines += ["", f"Nothing yet of: {', '.join(absent)}."] if absent else []
     hard = [cell["values"]["hard_clips"] for cell in cells if cell["arm"] == "cold"]
     if hard:
         lines += ["", f"The hard set has {min(hard):.0f} to {max(hard):.0f} of 256 clips, by seed."]
