@@ -12,8 +12,10 @@ import json
 import statistics
 from pathlib import Path
 
-from emsa_jax.jobs.ablation import options_for
+from emsa_jax.config import from_config_dict, to_config_dict
+from emsa_jax.jobs.ablation import AblationOptions, options_for, write_tables
 from emsa_jax.jobs.arms import TABLES
+from emsa_jax.jobs.cells import Cells
 from emsa_jax.manifest import write_atomic
 
 BEGIN, END = "<!-- ablation tables: begin -->", "<!-- ablation tables: end -->"
@@ -26,10 +28,13 @@ Puppets are a test bench: no number here compares with one from a paper.
 
 def page(workdir: Path) -> str:
     """The part between the marks."""
+    options = from_config_dict(AblationOptions, to_config_dict(options_for("bench")))  # as the command reads it
+    write_tables(options, Cells(workdir, options.base))
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     trained = [cell["seconds"]["arm"] for cell in cells if cell["values"].get("tokens")]
+    used = [cell["seconds"]["cpu"] for cell in cells if cell["values"].get("tokens") and "cpu" in cell["seconds"]]
     starts = [cell["seconds"]["start"] for cell in cells if cell["seconds"]["start"] > 5]
-    options = options_for("bench")
+    spent = sum(cell["seconds"]["start"] + cell["seconds"]["arm"] for cell in cells)
     wanted = {(arm.name, seed) for name in options.tables for arm in TABLES[name].arms
               for seed in range(options.seeds_of(arm))}
     made = {(cell["arm"], cell["seed"]) for cell in cells}
@@ -42,11 +47,14 @@ def page(workdir: Path) -> str:
                 else ".")
              + (f" An arm with GRPO took {statistics.median(trained):.0f} s in the median and {max(trained):.0f} s at "
                 "most, training and evaluation, compilation of what was new included" if trained else "")
+             + (f" ({statistics.median(used):.0f} s of one core in the median)" if used else "")
              + (f"; a cold start {statistics.median(starts):.0f} s" if starts else "")
-             + f". All of them together: {sum(sum(cell['seconds'].values()) for cell in cells) / 60:.0f} minutes."]
+             + f". All of them together: {spent / 60:.0f} minutes."]
+    absent = sorted({arm for arm, _ in wanted} - {arm for arm, _ in made})
+    lines += ["", f"Nothing yet of: {', '.join(absent)}."] if absent else []
     hard = [cell["values"]["hard_clips"] for cell in cells if cell["arm"] == "cold"]
     if hard:
-        lines += ["", f"The hard set has {min(hard):.0f} to {max(hard):.0f} of 256 clips, by seed."]
+        lines += ["", f"Clips of the hard set, of 256, by seed: {', '.join(f'{n:.0f}' for n in hard)}."]
     for name, table in TABLES.items():
         source = workdir / "tables" / f"{name}.md"
         begun = any((arm.name, seed) in made for arm in table.arms for seed in range(options.hint_seeds))
@@ -77,6 +85,7 @@ def _undecided(workdir: Path, name: str) -> list[str]:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/bench"))
     parser.add_argument("--out", type=Path, default=Path("docs/puppets.md"))

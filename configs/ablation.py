@@ -5,7 +5,7 @@
     --config=configs/ablation.py:cross_domain    train set x test set
     --config=configs/ablation.py:format          DC, reasoning first, score alone
     --config=configs/ablation.py:modality        text, audio, video and their pairs
-    --config=configs/ablation.py:bench           all of them on small puppets, less than a minute an arm
+    --config=configs/ablation.py:bench           all of them, on small puppets and few steps
 
 What all arms share is set as --config.base.FIELD=VALUE, fields as in configs/grpo.py.
 """

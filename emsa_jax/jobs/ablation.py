@@ -49,7 +49,7 @@ class AblationOptions:
 
 
 def bench() -> Config:
-    """Puppets in the smallest form that still learns: an arm takes less than a minute on two CPU cores."""
+    """Puppets and steps as few as still let a policy learn."""
     config = embedded()
     return replace(
         config, puppets=Puppets(num_train=512, num_valid=64, num_test=256, trace_share=0.25),

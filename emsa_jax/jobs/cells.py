@@ -56,7 +56,7 @@ class Cells:
         """Trains and judges what the cell needs; what is there already is kept."""
         begun = time.monotonic()
         start = self._start(arm, seed)
-        started = time.monotonic()
+        started, used = time.monotonic(), time.process_time()
         if arm.stage != "grpo":
             where, config, policy = start, self._start_config(arm, seed), arm.stage
         elif arm.judges:
@@ -71,7 +71,8 @@ class Cells:
             values["moved"] = _moved(where, self.root / f"seed{seed}" / arm.judges)
         ended = time.monotonic()
         cell = {"arm": arm.name, "seed": seed, "inputs": self._inputs(arm, seed), "values": values,
-                "seconds": {"start": round(started - begun, 1), "arm": round(ended - started, 1)}}
+                "seconds": {"start": round(started - begun, 1), "arm": round(ended - started, 1),
+                            "cpu": round(time.process_time() - used, 1)}}
         self.path(arm, seed).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path(arm, seed), json.dumps(cell, indent=1).encode() + b"\n")
         return cell

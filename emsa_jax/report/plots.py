@@ -10,7 +10,7 @@ from markupsafe import Markup
 from emsa_jax.report.svg import line, round_step, svg, text
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, BOTTOM = 50, 12, 40
+LEFT, RIGHT, BOTTOM = 56, 12, 40
 TOP, LEGEND = 28, 16  # of the title; of a line of the legend
 MOST_POINTS = 160  # of a curve; more are averaged
 COLOURS = 8  # classes c1 to c8 of the page's style
@@ -244,4 +244,7 @@ def _dot(x: float, y: float, kind: str) -> Markup:
 
 def _number(value: float, tick: float) -> str:
     digits = max(0, -math.floor(math.log10(tick) + 1e-9))
-    return f"{value + 0.0:,.{digits}f}" if digits <= 4 else f"{value:.1e}"
+    if digits <= 4 or not value:
+        return f"{value + 0.0:,.{digits if value or digits <= 4 else 0}f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

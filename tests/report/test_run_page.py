@@ -104,10 +104,12 @@ def test_curves_are_where_their_numbers_say():
     drawing = str(curves("t", "u", [Series("s", [0, 10], [1.0, 3.0])], smooth=False))
     (*_, drawn) = re.findall(r'class="curve c1 d0" points="([^"]+)"', drawing)
     (x0, y0), (x1, y1) = (tuple(map(float, point.split(","))) for point in drawn.split())
-    assert x0 == 50 and x1 == 420 - 12 and y0 > y1 == pytest.approx(28 + 4 + 16, abs=0.1) and y0 == 250 - 40
+    assert x0 == 56 and x1 == 420 - 12 and y0 > y1 == pytest.approx(28 + 4 + 16, abs=0.1) and y0 == 250 - 40
     assert "1 at first, 3 at last" in drawing
     assert curves("t", "u", [Series("s", [1], [None])]) is None
     assert "nan" not in str(curves("t", "u", [Series("s", [1, 2, 3], [5.0, None, 5.0])]))
+    small = str(curves("t", "u", [Series("s", [0, 1], [0.0, 1.5e-5])]))
+    assert ">1.5e-5<" in small and ">5e-6<" in small and ">0<" in small
     long = curves("t", "u", [Series("s", range(5000), np.sin(np.arange(5000)).tolist())])
     assert len(str(long)) < 12000
 
