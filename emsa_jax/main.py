@@ -47,6 +47,14 @@ def main(argv: list[str]) -> None:
         from emsa_jax.jobs.review import ReviewOptions, review
 
         return review(from_config_dict(ReviewOptions, _CONFIG.value))
+    if job == "annotate":  # votes alone
+        from emsa_jax.jobs.annotate import AnnotateOptions, annotate
+
+        return annotate(from_config_dict(AnnotateOptions, _CONFIG.value))
+    if job == "benchmark":  # predictions alone
+        from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
+
+        return benchmark(from_config_dict(BenchmarkOptions, _CONFIG.value))
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records

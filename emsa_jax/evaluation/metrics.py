@@ -9,14 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emsa_jax.answers.labels import POLARITIES, polarity_of
+from emsa_jax.answers.labels import FIVE_EDGES, POLARITIES, THREE_EDGES, polarity_of
 from emsa_jax.errors import InputError
 
 FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
 FALLBACKS = ("neutral", "drop", "worst")
 F1_AVERAGES = ("weighted", "macro", "weighted_pred")
-THREE_EDGES = np.array([-0.1, 0.1], np.float32)  # right-closed: -0.1 is negative, +0.1 is neutral
-FIVE_EDGES = np.array([-0.7, -0.1, 0.1, 0.7], np.float32)
 WEAK = np.float32(0.4)
 
 

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.answers.labels import polarity_of
+from emsa_jax.evaluation.classes import class_fields
 from emsa_jax.evaluation.metrics import family_of, floors, regression_metrics
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import RewardTable, batch_rewards
+from emsa_jax.rewards.table import RewardTable, batch_rewards, sample_of
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_text
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
@@ -79,10 +80,12 @@ def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
 
 
 def judge(format, clips, texts: Sequence[Sequence[str]], ended: np.ndarray, options: RewardOptions, plugins,
-          neutral_eps: float, uncounted_polarity: np.ndarray | None = None) -> RewardTable:
-    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry: whatever has id, text and score)."""
-    samples = [{"id": clip.id, "score": clip.score, "text": clip.text} for clip in clips]
-    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended)
+          neutral_eps: float, uncounted_polarity: np.ndarray | None = None, told: Sequence[str] = ("polarity",),
+          balance: Mapping[str, float] | None = None) -> RewardTable:
+    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry); the rest as `batch_rewards`."""
+    samples = [sample_of(clip) for clip in clips]
+    return batch_rewards(texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended, told,
+                         balance)
 
 
 def prediction_rows(split, indices: Sequence[int], texts: Sequence[Sequence[str]], table: RewardTable,
@@ -96,6 +99,7 @@ def prediction_rows(split, indices: Sequence[int], texts: Sequence[Sequence[str]
             "target_polarity": None if entry.score is None else polarity_of(entry.score, neutral_eps),
             "polarity": parsed.polarity, "score": parsed.score, "think": parsed.think,
             "well_formed": parsed.well_formed, "notes": list(parsed.notes), "answer": texts[n][0],
+            **class_fields(split.prompter.format, entry, parsed),
             "rewards": {name: _number(part[n, 0]) for name, part in table.parts.items()} | {
                 "total": _number(table.total[n, 0])}})
     return rows

@@ -14,7 +14,9 @@ from emsa_jax.policy.hf import tensor_files
 from emsa_jax.teaching.record import NAME as RECORD
 
 PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
-           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
+           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh"),
+           "puppets:concepts_en": Dataset("puppets:concepts_en", (-1.0, 1.0), "en", reader="ch_cems"),
+           "puppets:concepts_zh": Dataset("puppets:concepts_zh", (-1.0, 1.0), "zh", reader="ch_cems")}
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
@@ -70,6 +72,11 @@ def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
     known = PUPPETS.get(dataset.data, dataset)
     facts = FACTS[dataset.reader or "plain"]
     return tuple(known.score_range or facts.score_range), known.language or facts.language
+
+
+def reader_of(dataset: Dataset) -> str:
+    """How a data set is read: as named, or as its puppets want it."""
+    return PUPPETS.get(dataset.data, dataset).reader
 
 
 def puppet_dir(run: Run, name: str) -> Path:

@@ -1,24 +1,25 @@
 """Evaluation: every policy of the run on every data set, greedy for the metrics and sampled for the mean reward."""
 from __future__ import annotations
 
-import functools
 import json
 
 import numpy as np
 
+from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
-from emsa_jax.evaluation.predict import compile_answers, judge, predict, prediction_rows, summarize
+from emsa_jax.evaluation.classes import summarize_classes
+from emsa_jax.evaluation.predict import compile_answers, predict, prediction_rows, summarize
 from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
 from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import open_split
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.programs import Programs
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.draw import SamplingOptions
 
 
@@ -29,8 +30,9 @@ def evaluate(run: Run, config: Config) -> None:
         for role in datasets(config):
             manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
             inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
-                             to_dict(config.prompt), config.format, config.dtype, config.seed, manifest.digest,
-                             taught and taught.digest, fingerprint(directory), adapter_print(adapter_dir)])
+                             to_dict(config.prompt), config.format, to_dict(config.concepts), config.dtype,
+                             config.seed, manifest.digest, taught and taught.digest,
+                             fingerprint(directory), adapter_print(adapter_dir)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if checkpoint is None:
@@ -57,8 +59,7 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
     for kind, (sampling, group_size) in kinds.items():
         compile_answers(programs, kind, checkpoint.params, adapter, checkpoint, split.prompter,
                         split.budgets(options.batch_size), options.batch_size, sampling, group_size)
-    judging = functools.partial(judge, split.prompter.format, options=config.reward,
-                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
+    judging = judge_of(config, split.prompter.format, read_index(records_dir(run, config, "train"), "train"))
     rows: list[dict | None] = [None] * len(split)
     sampled: list[np.ndarray] = []
     with progress(len(split) * len(kinds), f"evaluating {label}") as advance:
@@ -76,8 +77,12 @@ def evaluate_one(run: Run, config: Config, role: str, checkpoint, adapter, label
                     known = [split.entries[i].score is not None for i in indices]
                     sampled.append(table.total[known])
                 advance(len(indices))
-    train_scores = [entry.score for entry in read_index(records, "train") if entry.score is not None]
-    result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps, train_scores)
+    learned = [entry for entry in read_index(records, "train") if entry.score is not None]
+    if config.format in CLASS_FORMATS:
+        result = summarize_classes(rows, split.prompter.format, learned)
+    else:
+        result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps,
+                           [entry.score for entry in learned])
     totals = np.concatenate(sampled) if sampled else np.zeros(0)
     result["mean_sampled_reward"] = float(totals.mean()) if totals.size else None
     return result, rows

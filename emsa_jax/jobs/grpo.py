@@ -12,7 +12,7 @@ import numpy as np
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import judge, texts_of
+from emsa_jax.evaluation.predict import texts_of
 from emsa_jax.jobs.ahead import ahead
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.clock import Clock
@@ -23,6 +23,7 @@ from emsa_jax.jobs.grpo_log import Rollout, step_metrics, write_samples
 from emsa_jax.jobs.grpo_programs import compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.profile import profiled
@@ -39,7 +40,6 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.hints import choose_hinted, loss_mask, pad_to_bucket, splice
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
@@ -75,8 +75,7 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = functools.partial(judge, train.prompter.format, options=config.reward,
-                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
+    judging = judge_of(config, train.prompter.format, train.entries)
     peak, clock = peak_flops(), Clock()
 
     def prepared(item):

@@ -4,6 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.formats import CLASS_FORMATS, FORMATS
 from emsa_jax.data.readers import READERS
 from emsa_jax.data.records import PrepareOptions
 from emsa_jax.data.views import ViewOptions
@@ -25,9 +27,10 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 @dataclass(frozen=True)
 class Dataset:
     """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
-    ("puppets:en", "puppets:zh"); "" for none. reader: a name of docs/data_sets.md, "" to go by the layout.
-    score_range, language: (), "" for the set's own. asked_as: in its own language and score range, or in those of the
-    training set, scores carried over into its own."""
+    ("puppets:en", "puppets:zh"; annotated as CH-CEMS is: "puppets:concepts_en", "puppets:concepts_zh"); "" for none.
+    reader: a name of docs/data_sets.md, "" to go by the layout. score_range, language: (), "" for the set's own.
+    asked_as: in its own language and score range, or in those of the training set, scores carried over into its
+    own."""
 
     data: str = ""
     score_range: tuple[float, ...] = ()
@@ -111,9 +114,11 @@ class SftOptions:
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
     balance: repeat the clips of rarer polarities in each pass until all are equally frequent. max_per_class: learn from
     at most so many traces of each class (0: all); which ones hangs on the seed and their ids alone.
+    targets: "traces", or "labels" for formats without reasoning: every labelled clip, and no traces.
     """
 
     trainable: Literal["lora", "all"] = "lora"
+    targets: Literal["traces", "labels"] = "traces"
     epochs: float = 3.0
     max_steps: int = 0
     batch_size: int = 32
@@ -211,6 +216,8 @@ class Config:
     traces, a jsonl or what `distill` recorded (default: traces.jsonl beside the data). cross: a second domain, for
     evaluation alone.
 
+    format: of the answers; concepts: the classes and concepts of those that name a class ("concepts", "class_only").
+
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
     never to be shown is switched off in `prompt`. attention: the decoder's kernel.
@@ -230,7 +237,8 @@ class Config:
     language: str = ""
     traces: str = ""
     cross: Dataset = Dataset()
-    format: Literal["dc", "label_only"] = "dc"
+    format: Literal["dc", "label_only", "concepts", "class_only"] = "dc"
+    concepts: ConceptOptions = ConceptOptions()
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Kernel = "auto"
     seed: int = 0
@@ -260,6 +268,9 @@ class Config:
             if self.sampling.greedy:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         _at_least(self, 0, "profile")
+        if self.sft.targets == "labels" and self.format not in ("label_only", "class_only"):
+            raise InputError(f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
+                             "format=label_only or class_only, or traces")
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
         if not 0 <= self.seed < 2**31:
@@ -280,9 +291,23 @@ class Config:
                  *(spec.rpartition(":")[2] for spec in self.reward.plugins))
         if hint.metric not in parts:
             raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
-        if self.format == "label_only" and (hint.mode == "hint" or hint.polarity_nll):
-            raise InputError("format: label_only answers have nothing to hint at; use hint.mode=off and no "
+        levels = FORMATS[self.format].levels
+        if not levels and (hint.mode == "hint" or hint.polarity_nll):
+            raise InputError(f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no "
                              "hint.polarity_nll")
+        if hint.mode == "hint" and hint.levels[0] not in levels:
+            raise InputError(f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not "
+                             f"{hint.levels[0]!r}")
+        if self.format in CLASS_FORMATS:
+            self._check_class_hints()
+
+    def _check_class_hints(self) -> None:
+        hint = self.hint
+        if hint.template is not None or hint.polarity_nll:
+            raise InputError("hint.template and hint.polarity_nll are for answers that begin with their polarity; "
+                             f"format={self.format} does not")
+        if self.reward.class_balance != "off" and (hint.metric, hint.threshold) == ("total", "auto"):
+            raise InputError("hint.threshold: 'auto' cannot tell with reward.class_balance; use hint.metric=accuracy")
 
     @property
     def train_set(self) -> Dataset:

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.jobs.artifacts import datasets, policies
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config
@@ -17,25 +18,29 @@ from emsa_jax.manifest import write_atomic
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
 COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
            "parsed")
+CLASS_COLUMNS = ("reward (sampled)", "reward (greedy)", "sentiment acc", "WF1", "polarity acc", "concepts acc",
+                 "parsed")
 
 
 def report(run: Run, config: Config) -> None:
     """Prints the table and leaves it as summary.json and summary.md."""
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
-    lines = ["# Results", "", "| policy | data | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 2)]
-    table = Table("policy", "data", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = CLASS_COLUMNS if config.format in CLASS_FORMATS else COLUMNS
+    lines = ["# Results", "", "| policy | data | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
+    table = Table("policy", "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
-            cells = [_cell(value) for value in _values(result)]
+            cells = [_cell(value) for value in _values(result, config)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
         floors = next((result["floor"] for result in found.values() if result["floor"]), None)
         if floors:
-            floor = [_cell(value) for value in _values({"metrics": floors})]
-            table.add_row("mean of train", where, *floor, style="dim")
-            lines.append("| " + " | ".join(["mean of train", where, *floor]) + " |")
+            floor = [_cell(value) for value in _values({"metrics": floors}, config)]
+            always = "commonest class" if config.format in CLASS_FORMATS else "mean of train"
+            table.add_row(always, where, *floor, style="dim")
+            lines.append("| " + " | ".join([always, where, *floor]) + " |")
     if config.data.startswith("puppets"):
         lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
     Console(width=None if sys.stdout.isatty() else 120).print(table)
@@ -53,8 +58,12 @@ def _read(run: Run, name: str, role: str) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _values(result: dict) -> list[float | None]:
+def _values(result: dict, config: Config) -> list[float | None]:
     m, rewards = result["metrics"] or {}, result.get("rewards") or {}
+    if config.format in CLASS_FORMATS:
+        concepts = (result.get("concepts") or {}).get("mean", {})
+        return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("ACC"), m.get("WF1"),
+                m.get("Polarity_acc"), concepts.get("ACC"), m.get("parse_rate")]
     return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("Polarity_acc"), m.get("Has0_acc_2"),
             m.get("Non0_acc_2"), m.get("Polarity_F1_weighted"), m.get("MAE"), m.get("Corr"), m.get("parse_rate")]
 

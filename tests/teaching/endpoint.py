@@ -43,6 +43,9 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
     """What the teacher writes about a sample whose true polarity is given. asked: the prompt, which a judge goes by."""
     if step == "judge":
         return "unsound: the smile cannot be seen" if draw(seed, "judge", asked) < 0.3 else "sound"
+    if "<sentiment>" in asked:
+        given = re.search(r"The speaker's sentiment: (.+)|true of the speaker: sentiment (.+?)[;.]", asked)
+        return concepts(asked, given[1] or given[2], what)
     pick = [("bright", "plain", "harsh"), ("a smile", "a still face", "a frown"), ("rising", "even", "falling")]
     words, face, voice = (kinds[list(_BASE).index(polarity)] for kinds in pick)
     detail = int(draw(seed, "detail", sample, step, attempt) * 1000)
@@ -67,6 +70,20 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
         think += f" Seen for the time {next(_nonces)}."
     text = f"<polarity>{polarity}</polarity>\n<think>{think}</think>\n<score>{score}</score>"
     return {"wrong_format": think, "cut_off": text[:60]}.get(what, text)
+
+
+def concepts(asked, sentiment, what) -> str:
+    """Reasons of what the prompt says is true, each concept marked as it is there."""
+    marks = dict(re.findall(r"<(tone|facial_expression|speaking_style)>([\w ]+)</", asked.split("The explanation:")[0]))
+    if what == "wrong_polarity":
+        sentiment = "Negative" if sentiment != "Negative" else "Positive"
+    if what == "wrong_sign":
+        marks["tone"] = "happy" if marks["tone"] != "happy" else "sad"
+    told = {name: f"<{name}>{label}</{name}>" for name, label in marks.items()}
+    leak = " The label says so." if what == "leak" else ""
+    return (f"<think>The face shows {told['facial_expression']}, the voice is {told['tone']} in tone, and the words "
+            f"are {told['speaking_style']}, with <concept>a pause</concept> before the end.{leak}</think>\n"
+            f"<sentiment>{sentiment}</sentiment>")
 
 
 class Endpoint:
