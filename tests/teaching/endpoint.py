@@ -93,7 +93,7 @@ class Endpoint:
         self.options, self.truths = options, truths
         self.log = open(options.log, "a", buffering=1) if options.log else None
         self.open = self.most = self.kept = 0
-        self.busy, self.since = 0.0, None
+        self.busy, self.since, self.first, self.last, self.answers = 0.0, None, None, 0.0, 0
 
     def note(self, **what):
         if self.log:
@@ -105,6 +105,9 @@ class Endpoint:
         if self.since is not None:
             self.busy += self.open * (now - self.since)
         self.since, self.open = now, self.open + change
+        if change:
+            self.first, self.last = now if self.first is None else self.first, now
+            self.answers += change < 0
         self.most = max(self.most, self.open)
 
     async def serve(self, reader, writer):
@@ -123,7 +126,9 @@ class Endpoint:
         path = head.split(" ", 2)[1]
         if path == "/busy":
             self.count(0)
-            await self.send(writer, 200, json.dumps({"busy": self.busy, "most": self.most}))
+            span = self.last - self.first if self.first is not None else 0.0
+            await self.send(writer, 200, json.dumps({"busy": self.busy, "most": self.most, "span": span,
+                                                     "answers": self.answers}))  # fmt: skip
             return True
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         if not path.endswith("/chat/completions") or self.options.key not in headers.get("authorization", ""):
