@@ -152,6 +152,6 @@ def _finish(plan: Plan, options: DistillOptions, out: Path, total: int, stopped:
     say(f"{kept} of {total} samples have a trace, {aside} were kept aside; why: {out / 'yield.html'}")
     if stopped:
         say(f"stopped early ({stopped}): the same command goes on where this one ended")
-    else:
+    elif kept:
         say(f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out}")
     print(json.dumps(counts), flush=True)
