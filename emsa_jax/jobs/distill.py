@@ -41,7 +41,8 @@ def distill(options: DistillOptions) -> None:
     manifest = read_manifest(options.data)
     entries = read_index(options.data, options.split)
     entries = entries[: options.max_clips] if options.max_clips else entries
-    plan = Plan(options.format, make_format(options.format, manifest.score_range, options.neutral_eps),
+    plan = Plan(options.format, make_format(options.format, manifest.score_range, options.neutral_eps,
+                                            options.concepts),
                 read_prompts((options.format, "refine", "judge"), options.templates), options.teacher, options.filter,
                 options.attempts, options.refine, options.seed, options.neutral_eps)
     if options.teacher.kind == "policy":
@@ -49,6 +50,7 @@ def distill(options: DistillOptions) -> None:
 
         plan = named(plan, options.local)
     samples = [(index, entry, truth) for index, entry in enumerate(entries) if (truth := plan.truth(entry))]
+    _check_labels(plan, samples)
     if not samples:
         raise InputError(f"{options.data}: no sample of {options.split} has a score; a trace is checked against it")
     with _hold(Path(options.out)) as out:
@@ -64,13 +66,23 @@ def distill(options: DistillOptions) -> None:
             if options.teacher.kind == "chat":
                 stopped = asyncio.run(_ask(plan, options, record, progress, left, len(samples)))
             else:
-                distill_locally(plan, options.local, options.data, options.split, record, progress, left)
+                distill_locally(plan, options.local, options.concepts, options.data, options.split, record, progress,
+                                left)
                 stopped = ""
         except OSError as error:
             raise InputError(f"{out}: cannot be written: {error.strerror}") from error
         finally:
             record.close()
         _finish(plan, options, out, len(samples), stopped)
+
+
+def _check_labels(plan: Plan, samples: list[tuple[int, Entry, Truth]]) -> None:
+    """Raises InputError naming a sample with a concept that the answer format has no label for."""
+    for _, entry, truth in samples if hasattr(plan.format, "truth") else ():
+        try:
+            plan.format.truth(truth.score, truth.concepts, truth.language)
+        except InputError as error:
+            raise InputError(f"clip {entry.id!r}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -140,6 +152,6 @@ def _finish(plan: Plan, options: DistillOptions, out: Path, total: int, stopped:
     say(f"{kept} of {total} samples have a trace, {aside} were kept aside; why: {out / 'yield.html'}")
     if stopped:
         say(f"stopped early ({stopped}): the same command goes on where this one ended")
-    else:
+    elif kept:
         say(f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out}")
     print(json.dumps(counts), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.options import RewardOptions
 from emsa_jax.rollout.draw import SamplingOptions
@@ -32,7 +33,8 @@ class LocalOptions:
 class DistillOptions:
     """data: a directory of records. out: the directory that will hold the record of answers and the report.
 
-    split: of which samples. max_clips: at most so many (0: all). format: of the answers, with its own prompts.
+    split: of which samples. max_clips: at most so many (0: all). format: of the answers, with its own prompts: "dc"
+    asks for the teacher's own judgement, "concepts" for reasons of the true labels; concepts: its classes and table.
     attempts: answers to ask for until one is kept; then the sample is kept aside. More of them later go on where
     these ended. refine: ask for a corrected version of each trace that was kept. templates: a directory with prompt
     templates of your own (those of emsa_jax/teaching/templates that it does not have stay ours).
@@ -44,7 +46,8 @@ class DistillOptions:
     out: str = ""
     split: Literal["train", "valid", "test"] = "train"
     max_clips: int = 0
-    format: Literal["dc"] = "dc"
+    format: Literal["dc", "concepts"] = "dc"
+    concepts: ConceptOptions = ConceptOptions()
     attempts: int = 3
     refine: bool = False
     templates: str = ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, unpack, unpack_pcm
 from emsa_jax.errors import InputError
@@ -23,7 +24,8 @@ FRAMES, FRAME_HEIGHT, SECONDS = 12, 180, 60  # of a clip, at most
 class ReviewOptions:
     """data, split: the clips. traces: what `distill` recorded. show: traces that were kept, samples that were kept
     aside, or all. port: of the page (0: any that is free). csv_out: write the traces to this file instead; csv_in: take
-    the decisions of such a file over instead. by: whose they are, where the file has no name."""
+    the decisions of such a file over instead. by: whose they are, where the file has no name. concepts: as distill had
+    them."""
 
     job: Literal["review"] = "review"
     data: str = ""
@@ -34,6 +36,7 @@ class ReviewOptions:
     csv_out: str = ""
     csv_in: str = ""
     by: str = ""
+    concepts: ConceptOptions = ConceptOptions()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
@@ -50,7 +53,7 @@ def review(options: ReviewOptions) -> None:
         if not getattr(options, name):
             raise InputError(f"config.{name}: name the directory of {'records' if name == 'data' else 'the traces'}")
     entries = read_index(options.data, options.split)
-    desk = Desk(Path(options.traces), entries, options.show)
+    desk = Desk(Path(options.traces), entries, options.show, options.concepts)
     refused = []
     try:
         if options.csv_out:
@@ -60,17 +63,12 @@ def review(options: ReviewOptions) -> None:
             say(f"{options.csv_in}: " + (", ".join(f"{n} {what}" for what, n in taken.items()) or "no decisions"))
         else:
             _serve(desk, options, {entry.id: i for i, entry in enumerate(entries)})
+        print(json.dumps(desk.counts()), flush=True)
     finally:
         desk.record.close()
-    print(json.dumps(desk_counts(options, entries)), flush=True)
     if refused:
         more = f", and {len(refused) - 1} more rows were not taken" if len(refused) > 1 else ""
         raise InputError(f"{options.csv_in}: {refused[0]}{more}; export again and look at these")
-
-
-def desk_counts(options: ReviewOptions, entries) -> dict[str, int]:
-    """What the record says now."""
-    return Desk(Path(options.traces), entries, options.show).counts()
 
 
 def _serve(desk: Desk, options: ReviewOptions, places: dict[str, int]) -> None:

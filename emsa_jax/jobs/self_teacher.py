@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.prompts import messages
 from emsa_jax.config import digest
@@ -43,8 +44,8 @@ def named(plan: Plan, options: LocalOptions) -> Plan:
     return replace(plan, teacher=replace(plan.teacher, model=f"policy {digest(what)[:16]}"))
 
 
-def distill_locally(plan: Plan, options: LocalOptions, data: str, split: str, record: Record, known: Progress,
-                    left: list[tuple[int, Entry, Truth]]) -> None:
+def distill_locally(plan: Plan, options: LocalOptions, concepts: ConceptOptions, data: str, split: str, record: Record,
+                    known: Progress, left: list[tuple[int, Entry, Truth]]) -> None:
     """Adds the answers to all samples that are left, a batch at a time; those that the record has are not added again.
 
     What is drawn for a clip does not depend on the others, so a run that was killed goes on with the same answers."""
@@ -52,8 +53,8 @@ def distill_locally(plan: Plan, options: LocalOptions, data: str, split: str, re
         return
     shown = PromptOptions(video=plan.teacher.video != "none", audio=plan.teacher.audio != "none",
                           audio_in_video=options.audio_in_video)
-    config = Config(policy=options.policy, data=data, format=plan.format.name, dtype=options.dtype, prompt=shown,
-                    sampling=options.sampling, reward=options.reward)
+    config = Config(policy=options.policy, data=data, format=plan.format.name, concepts=concepts, dtype=options.dtype,
+                    prompt=shown, sampling=options.sampling, reward=options.reward)
     checkpoint = open_checkpoint(options.policy, options.dtype)
     adapter = peft.load_adapter(options.adapter, checkpoint.config) if options.adapter else None
     clips = open_split(config, Path(data), checkpoint, split)

@@ -99,7 +99,7 @@ class Pace:
 
 def prompt_tokens(text: str, entry: Entry, modalities: tuple[str, ...], teacher: TeacherOptions) -> float:
     """About how many tokens a prompt with these words and a sample's media has."""
-    wide = sum(char > "\u2e7f" for char in text)
+    wide = 0 if text.isascii() else sum(char > "\u2e7f" for char in text)
     tokens = wide + (len(text) - wide) / 4
     if "video" in modalities:
         tokens += len(spread(entry.num_frames, teacher.max_frames)) * entry.height * entry.width / PIXELS_PER_TOKEN

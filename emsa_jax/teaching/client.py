@@ -8,11 +8,14 @@ that comes back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import os
 import random
+import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -64,15 +67,18 @@ class ChatClient:
         self._closed_until = 0.0
         self._met = False  # whether the endpoint ever answered
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self._key}"} if self._key else {})
-        self._http = httpx2.AsyncClient(
-            headers=headers, timeout=httpx2.Timeout(options.timeout_seconds, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=options.concurrency))
+        self._new = functools.partial(
+            httpx2.AsyncClient, headers=headers, verify=ssl.create_default_context(),
+            timeout=httpx2.Timeout(options.timeout_seconds, connect=CONNECT_SECONDS))
+        # a client for each request under way: a pool looks at all of its connections whenever one is asked for
+        self._all: list[httpx2.AsyncClient] = []
+        self._free: list[httpx2.AsyncClient] = []
 
     async def __aenter__(self) -> ChatClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await asyncio.gather(*(http.aclose() for http in self._all))
 
     async def ask(self, body: bytes, may_send: Callable[[], Awaitable[None]] | None = None) -> Reply:
         """The answer to a request body. may_send: awaited before each request, retries too; may raise.
@@ -118,16 +124,28 @@ class ChatClient:
         longest = min(self.options.backoff_max, self.options.backoff_seconds * 2**made)
         return longest * (0.5 + 0.5 * self._jitter())
 
-    async def _once(self, body: bytes, made: int) -> Reply:
+    @contextlib.contextmanager
+    def _taken(self) -> Iterator[httpx2.AsyncClient]:
+        """A client that nobody else uses meanwhile."""
+        if not self._free:
+            self._free.append(self._new())
+            self._all.append(self._free[-1])
+        http = self._free.pop()
         try:
-            # the header is what the public client tells a gateway
-            async with self._http.stream("POST", self._url, content=body,
-                                         headers={"x-stainless-retry-count": str(made)}) as response:
-                content = bytearray()
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > MOST_BYTES:
-                        raise _Again("an answer without an end")
+            yield http
+        finally:
+            self._free.append(http)
+
+    async def _once(self, body: bytes, made: int) -> Reply:
+        headers = {"x-stainless-retry-count": str(made)}  # what the public client tells a gateway
+        content = bytearray()
+        try:
+            with self._taken() as http:
+                async with http.stream("POST", self._url, content=body, headers=headers) as response:
+                    async for chunk in response.aiter_bytes():
+                        content += chunk
+                        if len(content) > MOST_BYTES:
+                            raise _Again("an answer without an end")
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise _Again("cannot connect", connected=False) from error
         except httpx2.HTTPError as error:  # names only: a message may hold an address or more

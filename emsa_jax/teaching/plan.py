@@ -40,13 +40,13 @@ class Plan:
         """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
         decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
         used = {"write": self.method, "refine": "refine"}
-        return {step: digest([decides, self.seed, self.format.name, list(self.format.score_range), step, self.method,
+        return {step: digest([decides, self.seed, format_row(self.format), step, self.method,
                               {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name}]
                              )[:16] for step, name in used.items()}  # fmt: skip
 
     @cached_property
     def _filter_hash(self) -> str:
-        return digest([self.filter, self.format.name, list(self.format.score_range), self.neutral_eps])
+        return digest([self.filter, format_row(self.format), self.neutral_eps])
 
     def truth(self, entry: Entry) -> Truth | None:
         """What is known of a sample, and of it what the teacher is shown; None without a true score."""
@@ -88,11 +88,17 @@ class Plan:
 
     def settings(self) -> Row:
         """What was asked for, as a row of the record; no key, and no path of this machine."""
-        body = {"method": self.method, "format": self.format.name, "score_range": list(self.format.score_range),
-                "neutral_eps": self.neutral_eps, "attempts": self.attempts, "refine": self.refine, "seed": self.seed,
+        body = {"method": self.method, **format_row(self.format), "neutral_eps": self.neutral_eps,
+                "attempts": self.attempts, "refine": self.refine, "seed": self.seed,
                 "teacher": to_dict(self.teacher), "filter": to_dict(self.filter), "prompts": self.prompts.hashes,
                 "asks": self.asks}  # fmt: skip
         return {"kind": "settings", "hash": digest(body)[:16], **body}
+
+
+def format_row(format) -> Row:
+    """An answer format as JSON values; a user's own table of concepts by its hash alone."""
+    row = {"format": format.name, "score_range": list(format.score_range)}
+    return row | ({"classes": format.classes, "table": digest(format.table)[:16]} if hasattr(format, "table") else {})
 
 
 def parsed_row(format, answer: str) -> Row:

@@ -47,6 +47,8 @@ class Record:
     def refresh(self) -> None:
         """Takes up the rows that others have appended since."""
         with self._mutex:
+            if self._size() == self._offset:
+                return
             for row, size in _rows(self._file, self.path, self._offset, self._lines):
                 place, self._offset = self._offset, self._offset + size
                 self._lines += 1
@@ -75,7 +77,8 @@ class Record:
             self.refresh()
             if unless is not None and unless():
                 return False
-            os.ftruncate(self._file.fileno(), self._offset)  # what a killed writer left
+            if self._size() != self._offset:  # what a killed writer left
+                os.ftruncate(self._file.fileno(), self._offset)
             try:
                 written = 0
                 while written < len(content):
@@ -93,6 +96,9 @@ class Record:
         """Waits until everything is on the disk."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import Entry
@@ -15,7 +16,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.teaching.checks import Checks, check
 from emsa_jax.teaching.distillation import now
 from emsa_jax.teaching.options import FilterOptions, TeacherOptions
-from emsa_jax.teaching.plan import Plan, parsed_row, truth_row
+from emsa_jax.teaching.plan import Plan, format_row, parsed_row, truth_row
 from emsa_jax.teaching.progress import Key, Progress, Sample
 from emsa_jax.teaching.prompts import Prompts
 from emsa_jax.teaching.record import NAME, Record, Row
@@ -47,6 +48,7 @@ class Desk:
     directory: Path
     entries: Sequence[Entry]
     show: Show = "kept"
+    concepts: ConceptOptions = ConceptOptions()  # of formats that name a class, as distill had them
     _leases: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> who, until when
     _mutex: threading.RLock = field(default_factory=threading.RLock)
 
@@ -58,7 +60,9 @@ class Desk:
         if not self._settings:
             raise InputError(f"{self.directory}: its record says nothing of what was asked; run distill first")
         s = self._settings
-        self.format = make_format(s["format"], tuple(s["score_range"]), s["neutral_eps"])
+        self.format = make_format(s["format"], tuple(s["score_range"]), s["neutral_eps"], self.concepts)
+        if any(s[name] != value for name, value in format_row(self.format).items()):
+            raise InputError(f"{self.directory} was made with other config.concepts; give them as distill had them")
         teacher = TeacherOptions(video=s["teacher"]["video"], audio=s["teacher"]["audio"])
         self.plan = Plan(s["method"], self.format, Prompts({}, s["prompts"]), teacher,
                          FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),

@@ -43,6 +43,9 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
     """What the teacher writes about a sample whose true polarity is given. asked: the prompt, which a judge goes by."""
     if step == "judge":
         return "unsound: the smile cannot be seen" if draw(seed, "judge", asked) < 0.3 else "sound"
+    if "<sentiment>" in asked:
+        given = re.search(r"The speaker's sentiment: (.+)|true of the speaker: sentiment (.+?)[;.]", asked)
+        return concepts(asked, given[1] or given[2], what)
     pick = [("bright", "plain", "harsh"), ("a smile", "a still face", "a frown"), ("rising", "even", "falling")]
     words, face, voice = (kinds[list(_BASE).index(polarity)] for kinds in pick)
     detail = int(draw(seed, "detail", sample, step, attempt) * 1000)
@@ -69,6 +72,20 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
     return {"wrong_format": think, "cut_off": text[:60]}.get(what, text)
 
 
+def concepts(asked, sentiment, what) -> str:
+    """Reasons of what the prompt says is true, each concept marked as it is there."""
+    marks = dict(re.findall(r"<(tone|facial_expression|speaking_style)>([\w ]+)</", asked.split("The explanation:")[0]))
+    if what == "wrong_polarity":
+        sentiment = "Negative" if sentiment != "Negative" else "Positive"
+    if what == "wrong_sign":
+        marks["tone"] = "happy" if marks["tone"] != "happy" else "sad"
+    told = {name: f"<{name}>{label}</{name}>" for name, label in marks.items()}
+    leak = " The label says so." if what == "leak" else ""
+    return (f"<think>The face shows {told['facial_expression']}, the voice is {told['tone']} in tone, and the words "
+            f"are {told['speaking_style']}, with <concept>a pause</concept> before the end.{leak}</think>\n"
+            f"<sentiment>{sentiment}</sentiment>")
+
+
 class Endpoint:
     """The server. truths: sample number -> polarity."""
 
@@ -76,7 +93,7 @@ class Endpoint:
         self.options, self.truths = options, truths
         self.log = open(options.log, "a", buffering=1) if options.log else None
         self.open = self.most = self.kept = 0
-        self.busy, self.since = 0.0, None
+        self.busy, self.since, self.first, self.last, self.answers = 0.0, None, None, 0.0, 0
 
     def note(self, **what):
         if self.log:
@@ -88,6 +105,9 @@ class Endpoint:
         if self.since is not None:
             self.busy += self.open * (now - self.since)
         self.since, self.open = now, self.open + change
+        if change:
+            self.first, self.last = now if self.first is None else self.first, now
+            self.answers += change < 0
         self.most = max(self.most, self.open)
 
     async def serve(self, reader, writer):
@@ -106,7 +126,9 @@ class Endpoint:
         path = head.split(" ", 2)[1]
         if path == "/busy":
             self.count(0)
-            await self.send(writer, 200, json.dumps({"busy": self.busy, "most": self.most}))
+            span = self.last - self.first if self.first is not None else 0.0
+            await self.send(writer, 200, json.dumps({"busy": self.busy, "most": self.most, "span": span,
+                                                     "answers": self.answers}))  # fmt: skip
             return True
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         if not path.endswith("/chat/completions") or self.options.key not in headers.get("authorization", ""):

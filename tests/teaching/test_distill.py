@@ -6,11 +6,14 @@ import time
 
 import pytest
 
+from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.config import from_config_dict
+from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.distill import distill
 from emsa_jax.jobs.distill_options import DistillOptions
 from emsa_jax.teaching.prompts import OURS
+from emsa_jax.teaching.review import Desk
 from emsa_jax.teaching.traces import any_traces
 
 FAST = {"timeout_seconds": 1.0, "backoff_seconds": 0.02, "retries": 3, "concurrency": 8}
@@ -193,3 +196,25 @@ def test_an_endpoint_that_fails_does_not_use_up_the_samples(world, run, monkeypa
     with pytest.raises(InputError, match="no answer 24 times in a row, at last: broken"):
         run(data, served, teacher={"retries": 0})
     assert len(world.rows(tmp_path / "out")) <= 24 + FAST["concurrency"]
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_concepts_explained_from_their_true_labels(world, run, tmp_path, classes):
+    data, served = world(60, {"concepts": True}, rate=0.8)
+    fields = {"format": "concepts", "concepts": {"classes": classes}}
+    counts = run(data, served, refine=True, **fields)
+    rows = world.rows(tmp_path / "out")
+    assert counts["samples"]["kept"] > 30 and counts["samples"]["refined"] > 20
+    assert {"sentiment", "concepts", "leak"} <= counts["rejected"].keys()
+    for row in rows:
+        known = dict(row["truth"]["concepts"])
+        assert f"<tone>{known['tone']}</tone>" in row["prompt"]["user"]
+        if row["verdict"] == "accepted":
+            assert dict(row["parsed"]["concepts"]) == known and "<concept>" in row["answer"]
+    assert {row["parsed"]["sentiment"] for row in rows if row["verdict"] == "accepted"} >= {"Negative", "Positive"}
+    truths = {row["id"]: row["truth"]["score"] for row in rows}
+    assert all(trace.score == truths[trace.id] for trace in any_traces(tmp_path / "out"))
+    desk = Desk(tmp_path / "out", read_index(data, "train"), "all", ConceptOptions(classes=classes))
+    assert f"tone: {dict(desk.entries[0].concepts)['tone']}" in desk.next("ada")["facts"]
+    with pytest.raises(InputError, match="other config.concepts"):
+        Desk(tmp_path / "out", read_index(data, "train"), "all", ConceptOptions(classes=8 - classes))
