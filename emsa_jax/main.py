@@ -50,6 +50,10 @@ def main(argv: list[str]) -> None:
         from emsa_jax.jobs.compare import CompareOptions, compare
 
         return compare(from_config_dict(CompareOptions, _CONFIG.value))
+    if _CONFIG.value.get("job") == "ablation":
+        from emsa_jax.jobs.ablation import AblationOptions, ablation
+
+        return ablation(from_config_dict(AblationOptions, _CONFIG.value), Path(_WORKDIR.value).expanduser().absolute())
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records

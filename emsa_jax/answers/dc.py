@@ -27,7 +27,6 @@ from emsa_jax.answers.tags import is_clean, is_visible, scan
 from emsa_jax.errors import InputError
 
 NAMES = ("polarity", "think", "score")
-_SEQUENCE = [(name, closing) for name in NAMES for closing in (False, True)]
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class DC:
     score_range: tuple[float, float] = (-1.0, 1.0)
     name: ClassVar[str] = "dc"
     levels: ClassVar[tuple[str, ...]] = ("polarity",)  # that a hint can tell
+    order: ClassVar[tuple[str, ...]] = NAMES
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """The answer as text. InputError if it could not be read back: an unknown polarity, reasoning that is
@@ -85,7 +85,7 @@ class DC:
         if why:
             notes.append(why)
         if len(inner) == 3:
-            if [(tag.name, tag.closing) for tag in tags] != _SEQUENCE:
+            if [(tag.name, tag.closing) for tag in tags] != [(n, end) for n in self.order for end in (False, True)]:
                 notes.append("tags are out of order")
             elif any(text[a:b].strip() for a, b in _outside(tags, len(text))):
                 notes.append("text stands outside the tags")

@@ -5,11 +5,12 @@ from emsa_jax.answers.concept_table import ConceptOptions, concept_table
 from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
+from emsa_jax.answers.think_first import ThinkFirst
 from emsa_jax.errors import InputError
 
-FORMATS = {format.name: format for format in (DC, LabelOnly, Concepts, ClassOnly)}
+FORMATS = {format.name: format for format in (DC, ThinkFirst, LabelOnly, Concepts, ClassOnly)}
 CLASS_FORMATS = (Concepts.name, ClassOnly.name)  # whose answers name a class, not a score
-Format = DC | LabelOnly | Concepts | ClassOnly
+Format = DC | ThinkFirst | LabelOnly | Concepts | ClassOnly
 _PAPER = ConceptOptions()
 
 

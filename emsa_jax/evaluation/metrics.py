@@ -1,4 +1,4 @@
-"""How the field scores sentiment: the MOSI/MOSEI family and the SIMS family, and plain classification.
+"""How the field scores sentiment: the MOSI/MOSEI family and the SIMS family.
 
     python -m emsa_jax.evaluation.metrics --family={mosi,sims,labels3,labels5} FILE.csv [--help]
 
@@ -14,11 +14,13 @@ import numpy as np
 
 from emsa_jax.answers.labels import FIVE_EDGES, POLARITIES, THREE_EDGES, polarity_of
 from emsa_jax.errors import InputError
+from emsa_jax.evaluation.classification import label_metrics, label_row, per_class
 
 FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
 FALLBACKS = ("neutral", "drop", "worst")
 F1_AVERAGES = ("weighted", "macro", "weighted_pred")
 WEAK = np.float32(0.4)
+__all__ = ["family_of", "floors", "label_metrics", "label_row", "paper_row", "regression_metrics", "score_row"]
 
 
 def family_of(score_range: tuple[float, float]) -> str:
@@ -117,43 +119,6 @@ def floors(
     return regression_metrics([mean] * len(test_scores), test_scores, family)
 
 
-def label_metrics(pred: Sequence[int], true: Sequence[int], classes: int) -> dict[str, float | None]:
-    """Classification: ACC; WF1, WP, WR weighted by true support; F1, P, R as means over the classes.
-
-    Labels are 0 .. classes - 1; a prediction of -1 (unread) is always wrong: it lowers recall, not precision.
-    Classes that neither side holds are left out of the means; a ratio 0 / 0 counts as 0. All None without a sample.
-    """
-    pred, true = np.asarray(pred, int), np.asarray(true, int)
-    if not len(true):
-        return dict.fromkeys(("ACC", "WF1", "WP", "WR", "F1", "R", "P"))
-    for name, values, lowest in (("prediction", pred, -1), ("true class", true, 0)):
-        if not ((lowest <= values) & (values < classes)).all():
-            bad = values[(values < lowest) | (values >= classes)][0]
-            raise InputError(f"{name} {bad}: classes are 0 to {classes - 1}")
-    f1, precision, recall, support, predicted = _per_class(pred, true, classes)
-    present = support + predicted > 0
-    weights = support / support.sum()
-    return {
-        "ACC": _mean(pred == true),
-        "WF1": float(weights @ f1),
-        "WP": float(weights @ precision),
-        "WR": float(weights @ recall),
-        "F1": float(f1[present].mean()),
-        "R": float(recall[present].mean()),
-        "P": float(precision[present].mean()),
-    }
-
-
-def confusion(pred: Sequence[int], true: Sequence[int], classes: int) -> list[list[int]]:
-    """Counts [true class][predicted class]; where there are unread answers (-1), they are the last column, and the
-    last row, which holds none, keeps the matrix square, as scikit-learn has it."""
-    pred, true = np.asarray(pred, int), np.asarray(true, int)
-    size = classes + bool((pred < 0).any())
-    counts = np.zeros((size, size), int)
-    np.add.at(counts, (true, pred), 1)  # -1 is the last column
-    return counts.tolist()
-
-
 def score_row(
     pred: Sequence[float | None], true: Sequence[float], family: str, **options
 ) -> dict[str, float | int | None]:
@@ -184,36 +149,12 @@ def score_row(
     }
 
 
-def label_row(pred: Sequence[int], true: Sequence[int], classes: int) -> dict[str, float | int | list | None]:
-    """What the command prints of classes. UAR: recall as a mean over classes, R again. WAR: ACC again."""
-    m = label_metrics(pred, true, classes)
-    return {
-        **{name: m[name] for name in ("ACC", "WF1", "WP", "F1", "R", "P")},
-        "UAR": m["R"],
-        "WAR": m["ACC"],
-        "confusion": confusion(pred, true, classes),
-        "parse_rate": _mean(np.asarray(pred, int) >= 0),
-        "n": len(true),
-    }
-
-
-def _per_class(pred: np.ndarray, true: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
-    """F1, precision, recall, true support and predicted support, each [classes]."""
-    hit = np.bincount(true[pred == true], minlength=classes)
-    support = np.bincount(true, minlength=classes)
-    predicted = np.bincount(pred[pred >= 0], minlength=classes)
-    precision = hit / np.maximum(predicted, 1)
-    recall = hit / np.maximum(support, 1)
-    f1 = 2 * hit / np.maximum(support + predicted, 1)
-    return f1, precision, recall, support, predicted
-
-
 def _two_classes(prefix: str, pred: np.ndarray, true: np.ndarray, f1_average: str) -> dict[str, float | None]:
     short = prefix.removeprefix("Mult_")  # the field's names: Mult_acc_2, but F1_score
     keys = (f"{prefix}acc_2", f"{short}F1_score", f"{short}F1_macro")
     if not len(true):
         return dict.fromkeys(keys)
-    f1, _, _, support, predicted = _per_class(pred.astype(int), true.astype(int), 2)
+    f1, _, _, support, predicted = per_class(pred.astype(int), true.astype(int), 2)
     macro = float(f1[support + predicted > 0].mean())
     weights = predicted if f1_average == "weighted_pred" else support
     score = macro if f1_average == "macro" else float(weights @ f1 / weights.sum())

@@ -83,7 +83,12 @@ def summarize(rows: Sequence[Mapping], score_range: tuple[float, float], fallbac
         result["intervals"] = intervals(lambda at: measure([scores[i] for i in at], truth[at], [named[i] for i in at]),
                                         len(known), resamples)
     prior = np.asarray(train_scores, np.float32)
-    result["controls"] = score_controls(scores, truth, measure, prior)
+
+    def told_measure(pred, true):  # what was said of polarity is shuffled with the scores
+        pairs = [one if isinstance(one, tuple) else (one, polarity_of(one, neutral_eps)) for one in pred]
+        return measure([score for score, _ in pairs], true, [polarity for _, polarity in pairs])
+
+    result["controls"] = score_controls(list(zip(scores, named, strict=True)), truth, told_measure, prior)
     if len(prior):
         result["floor"] = floors(prior, truth, family)
     result["breakdowns"] = breakdowns(known, family, fallback, neutral_eps)

@@ -28,7 +28,8 @@ from emsa_jax.jobs.run_report import (
 )
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.cases import make_cases, numbered
-from emsa_jax.report.run_page import Content, Result, run_page
+from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_page import run_page
 
 
 @dataclass(frozen=True)

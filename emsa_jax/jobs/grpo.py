@@ -136,7 +136,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     rows = choose_hinted(hard & (lengths > 0), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.where(lengths > 0, prefix.sum(-1), np.nan))
+                      hints.label_logp(clips, prefix))
     if not len(rows):
         return rollout
 

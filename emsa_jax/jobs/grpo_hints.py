@@ -16,17 +16,19 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rewards.table import sample_of, truth_of
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
 from emsa_jax.rollout.hints import bucket_sizes
-from emsa_jax.rollout.prompts import answer_ids, hint_ids
+from emsa_jax.rollout.prompts import answer_ids, hint_ids, label_tokens
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What is forced and when. ids [T, K] and lengths [T] int32, a row for each truth that can be told; truth: what
-    is to be told of a clip, None without a label; rows: truth -> row; slots: C, answer slots; plain_limit: tokens
-    after which a plain answer is cut off."""
+    """What is forced and when. ids [T, K] and lengths [T] int32, a row for each truth that can be told; labels [T, K]
+    bool: the tokens of a polarity's name, tags left out (none of answers with concepts, which do not begin with one);
+    truth: what is to be told of a clip, None without a label; rows: truth -> row; slots: C, answer slots;
+    plain_limit: tokens after which a plain answer is cut off."""
 
     ids: np.ndarray
     lengths: np.ndarray
+    labels: np.ndarray
     truth: Callable[..., Hashable | None]
     rows: dict[Hashable, int]
     slots: int
@@ -54,9 +56,13 @@ class Hints:
         for i, told in enumerate(known.values()):
             ids[i, : len(told)] = told
         lengths = np.array([*map(len, known.values()), 0], np.int32)
+        labels = np.zeros(ids.shape, bool)
+        for i, told in enumerate(known if format.name not in CLASS_FORMATS else ()):
+            marked = label_tokens(checkpoint, format, options.template, told)
+            labels[i, : len(marked)] = marked
         trigger = TriggerOptions(options.metric, options.threshold, options.trigger_fraction, options.truncated_as_fail)
         part = "accuracy" if format.name in CLASS_FORMATS else "polarity"
-        return cls(ids, lengths, truth, {told: i for i, told in enumerate(known)},
+        return cls(ids, lengths, labels, truth, {told: i for i, told in enumerate(known)},
                    budget + (0 if options.count_in_budget else width), budget,
                    bucket_sizes(options, config.grpo.prompts_per_step), trigger,
                    threshold(trigger, config.reward, part))
@@ -67,8 +73,17 @@ class Hints:
 
     def forced(self, clips) -> tuple[np.ndarray, np.ndarray]:
         """(ids [N, K], lengths [N]) of what is true of the clips; length 0 where nothing is known or told."""
-        rows = [self.rows.get(self.truth(clip), -1) for clip in clips]
+        rows = self._rows(clips)
         return self.ids[rows], self.lengths[rows]
+
+    def label_logp(self, clips, logps: np.ndarray) -> np.ndarray:
+        """[N] natural logarithms: logps [N, K] of the forced tokens, summed over those of the true polarity's name; nan
+        without a true score, or without such tokens."""
+        marked = self.labels[self._rows(clips)]
+        return np.where(marked.any(1), np.where(marked, logps, 0.0).sum(1), np.nan)
+
+    def _rows(self, clips) -> list[int]:
+        return [self.rows.get(self.truth(clip), -1) for clip in clips]
 
 
 def class_hint_ids(checkpoint: Checkpoint, format, truths, level: str) -> dict[Hashable, list[int]]:

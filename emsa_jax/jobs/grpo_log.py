@@ -19,7 +19,7 @@ class Rollout:
     """Answers before and after hints, and what was thought of them. Host arrays; N prompts, G answers.
 
     hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
-    prefix_logp: [N], log-probability of the true polarity's tokens, nan where the format has none.
+    prefix_logp: [N], log-probability of the true polarity's name, tags left out; nan where the format has none.
     """
 
     first: Completions
@@ -82,6 +82,7 @@ def step_metrics(rollout: Rollout, batch: GrpoBatch, learned: dict, config: Conf
         "completions/well_formed": float(rollout.first_table.well_formed.mean()),
         "contradict_rate": float(rollout.first_table.contradict.mean()),
         "hint/trigger_rate": float(rollout.hard.mean()),
+        "num_tokens_drawn": int(rollout.first.length.sum() + (length - rollout.final.forced)[hinted].sum()),
     }
     told = rollout.hard & ~np.isnan(rollout.prefix_logp)
     if told.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?

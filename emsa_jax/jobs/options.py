@@ -250,7 +250,7 @@ class Config:
     traces: str = ""
     predictions: str = ""
     cross: Dataset = Dataset()
-    format: Literal["dc", "label_only", "concepts", "class_only"] = "dc"
+    format: Literal["dc", "think_first", "label_only", "concepts", "class_only"] = "dc"
     concepts: ConceptOptions = ConceptOptions()
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Kernel = "auto"

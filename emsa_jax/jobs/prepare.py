@@ -124,7 +124,7 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
             chat = messages(format, sample.text, language, *_media(sample))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
-        if traces.exists() and config.format == "dc":
+        if traces.exists() and config.format in ("dc", "think_first"):
             texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
                       for t in read_traces(traces)]
         elif traces.exists() and config.format == "concepts":

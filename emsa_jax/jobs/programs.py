@@ -1,6 +1,7 @@
 """Programs compiled before the first step: a run that has begun never waits for the compiler again."""
 from __future__ import annotations
 
+import hashlib
 import time
 import zlib
 from collections.abc import Callable
@@ -41,7 +42,11 @@ _SHARE = 0.8  # of a device's memory that one program may take; caches and the n
 
 
 class Programs:
-    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation."""
+    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
+
+    Equal programs are compiled once in a process, whoever adds them: several runs in one process share theirs."""
+
+    _known: dict[bytes, Callable] = {}  # by the hash of the program's text
 
     def __init__(self) -> None:
         self._compiled: dict[str, Callable] = {}
@@ -52,7 +57,12 @@ class Programs:
         begun = time.monotonic()
         abstract = jax.tree.map(_abstract, arguments)
         lowered = jax.jit(function, donate_argnums=donate).lower(*abstract)
-        self._compiled[name] = lowered.compile()
+        # arguments of the same shapes may differ in what is static in them
+        said = f"{jax.tree.structure(abstract)} {jax.tree.structure(lowered.out_info)} {donate} {lowered.as_text()}"
+        key = hashlib.sha256(said.encode()).digest()
+        if key not in self._known:
+            self._known[key] = lowered.compile()
+        self._compiled[name] = self._known[key]
         self.seconds[name] = time.monotonic() - begun
         return jax.tree.map(_abstract, lowered.out_info)
 

@@ -6,7 +6,7 @@ import sys
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.jobs.artifacts import datasets, policies
@@ -15,6 +15,7 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.run_report import PAGE, write_page
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.run_results import CONTROLS
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
 COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
@@ -29,19 +30,17 @@ def report(run: Run, config: Config) -> None:
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     columns = CLASS_COLUMNS if config.format in CLASS_FORMATS else COLUMNS
     lines = ["# Results", "", "| policy | data | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
-    table = Table("policy", "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(Column("policy", no_wrap=True), "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
             cells = [_cell(value) for value in _values(result, config)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
-        floors = next((result["floor"] for result in found.values() if result["floor"]), None)
-        if floors:
-            floor = [_cell(value) for value in _values({"metrics": floors}, config)]
-            always = "commonest class" if config.format in CLASS_FORMATS else "mean of train"
-            table.add_row(always, where, *floor, style="dim")
-            lines.append("| " + " | ".join([always, where, *floor]) + " |")
+        for told, metrics in _floors(found, config):
+            floor = [_cell(value) for value in _values({"metrics": metrics}, config)]
+            table.add_row(told, where, *floor, style="dim")
+            lines.append("| " + " | ".join([told, where, *floor]) + " |")
     if config.data.startswith("puppets"):
         lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
     Console(width=None if sys.stdout.isatty() else 120).print(table)
@@ -53,6 +52,15 @@ def report(run: Run, config: Config) -> None:
                        ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
         where = f"{path} {run.path('tensorboard')}" if what.startswith("curves") else run.path(path)
         say(f"{what}: {where}")
+
+
+def _floors(found: dict[str, dict], config: Config) -> list[tuple[str, dict]]:
+    """(name, metrics) of what saw no clip."""
+    last = list(reversed(found.values()))
+    if config.format in CLASS_FORMATS:
+        return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
+    controls = next((result["controls"] for result in last if result.get("controls")), {})
+    return [(told, controls[control]) for control, told in CONTROLS.items() if control in controls]
 
 
 def _read(run: Run, name: str, role: str) -> dict | None:

@@ -20,7 +20,8 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
-from emsa_jax.report.run_page import Content, Result, run_page
+from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_page import run_page
 
 PAGE = "report.html"
 POLICIES = {"zero_shot": "zero-shot", "sft": "cold start", "grpo": "after RL"}
@@ -85,11 +86,14 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
     scored = {name: result for name, role, result in found if role == "train" and result.get("metrics")}
     own = [name for name in POLICIES if name in scored]
     if not own:
-        steps = [row["step"] for row in rows if row.get("stage") == "grpo"]
-        return f"GRPO is at step {steps[-1]}; nothing is evaluated yet." if steps else "Nothing is evaluated yet."
+        at = rows[-1] if rows else None
+        named = {"sft": "The cold start", "grpo": "GRPO"}
+        where = f"{named.get(at['stage'], at['stage'])} is at step {at['step']}; n" if at else "N"
+        return f"{where}othing is evaluated yet."
     last = scored[own[-1]]
     m, interval = last["metrics"], (last.get("intervals") or {}).get("Polarity_acc")
-    text = f"{POLICIES[own[-1]].capitalize()}, the polarity is right on {m['Polarity_acc']:.1%} of {m['n']:,} clips"
+    name = POLICIES[own[-1]]
+    text = f"{name[0].upper()}{name[1:]}, the polarity is right on {m['Polarity_acc']:.1%} of {m['n']:,} clips"
     text += f" (95% interval {interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
     others = [f"{POLICIES[name]} {scored[name]['metrics']['Polarity_acc']:.1%}" for name in own[:-1]]
     floor = (last.get("floor") or {}).get("Polarity_acc")
@@ -110,10 +114,12 @@ def tiles(found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows
         if values:
             before = [f"{POLICIES[name]} {form.format(value)}" for name, value in values[:-1]]
             shown.append((title, form.format(values[-1][1]), ", ".join(before) or POLICIES[values[-1][0]]))
-    hard = [case for case in cases if "hard" in case["kinds"]]
+    first = cases[0]["data"] if cases else ""
+    hard = [case for case in cases if "hard" in case["kinds"] and case["data"] == first]
     if hard and len(own) > 1:
         rescued = sum("rescued" in case["kinds"] for case in hard)
-        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", "hard: every sampled answer failed before RL"))
+        note = "hard: every sampled answer failed before RL"
+        shown.append(("Hard clips put right", f"{rescued} of {len(hard)}", note))
     steps = [row for row in rows if row.get("stage") == "grpo"]
     if steps:
         spent = sum((row.get("step_time") or 0) + (row.get("data_time") or 0) for row in steps)

@@ -27,6 +27,7 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
@@ -98,7 +99,7 @@ def sft(run: Run, config: Config) -> None:
         checkpoints.save(step, {"state": state, "best": best, "best_reward": jnp.float32(best_reward)},
                          meta | identity | {"misses": misses})
 
-    stream = batches(train, plan, first, total, view=shown(config))
+    stream, page = batches(train, plan, first, total, view=shown(config)), LivePage(run, config)
     with progress(total, "cold start", first) as advance:
         for step, clips in () if meta["stopped"] else stream:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches)
@@ -117,6 +118,7 @@ def sft(run: Run, config: Config) -> None:
             advance(note=f"loss {logged['loss']:.3f}  best validation reward {best_reward:.2f}")
             if evaluated or now % options.save_every == 0:
                 save(now)
+            page.refresh()
             if meta["stopped"]:
                 say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
                 break

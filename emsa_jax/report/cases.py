@@ -57,11 +57,10 @@ def make_cases(data: str, answered: Rows, before: str, after: str, language: str
 
 
 def numbered(cases: list[dict], with_media: Mapping[tuple[str, str], object]) -> list[dict]:
-    """The cases with a number each and a note of those that have media; with_media: by (data, id)."""
-    return [
-        case | {"n": n, "kinds": case["kinds"] + ["has media"] * ((case["data"], case["id"]) in with_media)}
-        for n, case in enumerate(cases)
-    ]
+    """The cases with a number each, those with media first and told so; with_media: by (data, id)."""
+    kinds = [case["kinds"] + ["has media"] * ((case["data"], case["id"]) in with_media) for case in cases]
+    told = [case | {"kinds": kind} for case, kind in zip(cases, kinds, strict=True)]
+    return [case | {"n": n} for n, case in enumerate(sorted(told, key=lambda case: "has media" not in case["kinds"]))]
 
 
 def choose_media(cases: Sequence[Mapping], most: int) -> list[tuple[str, str]]:

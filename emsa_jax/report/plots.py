@@ -94,7 +94,7 @@ def intervals_plot(
     """Values as dots on a line each, their intervals as whiskers. low, high: the least that the axis covers."""
     if not bars:
         return None
-    ends = [end for bar in bars for end in (bar.interval or ()) + (bar.value,)]
+    ends = [end for bar in bars for end in (*(bar.interval or ()), bar.value)]
     low = min(ends) if low is None else min(low, *ends)
     high = max(ends) if high is None else max(high, *ends)
     tick = round_step(max(high - low, 1e-9), 5)

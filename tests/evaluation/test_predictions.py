@@ -123,6 +123,16 @@ def test_a_summary_counts_every_clip():
     assert labels["labels"]["n"] == 3 and labels["labels"]["ACC"] == pytest.approx(2 / 3)
 
 
+def test_shuffled_answers_keep_their_polarity():
+    """Answers that name the polarity and whose score cannot be read are still right as often as chance has it."""
+    rows = [{"id": str(i), "target": t, "target_polarity": "Positive" if t > 0 else "Negative", "score": None,
+             "polarity": "Positive" if t > 0 else "Negative", "about": {}} for i, t in enumerate([0.5, -0.5] * 100)]
+    found = summarize(rows, (-1.0, 1.0), "neutral", 0.0, [0.5])
+    assert found["metrics"]["Polarity_acc"] == 1
+    assert 0.4 < found["controls"]["shuffled"]["Polarity_acc"] < 0.6
+    assert found["controls"]["shuffled"]["parse_rate"] == 0 and found["controls"]["random"]["parse_rate"] == 1
+
+
 def test_answers_survive(tmp_path):
     journal = Journal(tmp_path)
     journal.write(["a", "b"], [Answered(["x\ud800", "y"], [True, False]), Answered(["\u2028"], [True])])

@@ -146,7 +146,7 @@ def run_content():
     from emsa_jax.evaluation.predictions import summarize
     from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
     from emsa_jax.report.curve_list import CURVES, TIME
-    from emsa_jax.report.run_page import Content, Result
+    from emsa_jax.report.run_content import Content, Result
 
     def build(count=40, with_media=4, live=0, runs=("mine",)):
         rng = np.random.default_rng(0)

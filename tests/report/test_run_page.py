@@ -8,7 +8,8 @@ import pytest
 
 from emsa_jax.report.cases import KINDS, choose_media, embedded, make_cases
 from emsa_jax.report.plots import Bar, Series, curves, heat_map, intervals_plot, shares
-from emsa_jax.report.run_page import Content, run_page
+from emsa_jax.report.run_content import Content
+from emsa_jax.report.run_page import run_page
 
 
 @pytest.fixture(scope="module")
