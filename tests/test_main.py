@@ -31,7 +31,7 @@ def test_help_names_the_flags():
 
 
 @pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")}
-                                        - {"inspect", "compare", "annotate", "benchmark"}))
+                                        - {"inspect", "compare", "ablation", "annotate", "benchmark"}))
 def test_every_config_is_sound(name):
     """Each file of configs/ that makes a run, and each preset of it, makes a config that passes every check."""
     import importlib.util
