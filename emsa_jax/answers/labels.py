@@ -31,6 +31,7 @@ def sentiment_of(score: float, classes: int, score_range: tuple[float, float] = 
     not finite."""
     if not math.isfinite(score):
         raise ValueError(f"a score must be finite, not {score!r}")
+    score = float(score)
     end = abs(score_range[score > 0]) or 1.0
     at = np.float32(score if end == 1.0 else round(score / end, 6))  # 1.8 / 3 is 0.6, not a hair more
     return SENTIMENTS[classes][int(np.searchsorted(THREE_EDGES if classes == 3 else FIVE_EDGES, at))]

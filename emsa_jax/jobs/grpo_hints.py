@@ -21,10 +21,10 @@ from emsa_jax.rollout.prompts import answer_ids, hint_ids, label_tokens
 
 @dataclass(frozen=True)
 class Hints:
-    """What is forced and when. ids [T, K] and lengths [T] int32, a row for each truth that can be told; truth: what
-    is to be told of a clip, None without a label; rows: truth -> row; labels [T, K] bool: the tokens of the polarity's
-    name, tags left out (of classes: all tokens); slots: C, answer slots; plain_limit: tokens
-    after which a plain answer is cut off; buckets: sizes of each part of a batch."""
+    """What is forced and when. ids [T, K] and lengths [T] int32, a row for each truth that can be told; labels [T, K]
+    bool: the tokens of a polarity's name, tags left out (none of answers with concepts, which do not begin with one);
+    truth: what is to be told of a clip, None without a label; rows: truth -> row; slots: C, answer slots;
+    plain_limit: tokens after which a plain answer is cut off; buckets: sizes of each part of a batch."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -56,10 +56,10 @@ class Hints:
         for i, told in enumerate(known.values()):
             ids[i, : len(told)] = told
         lengths = np.array([*map(len, known.values()), 0], np.int32)
-        labels = np.arange(width) < lengths[:, None]
-        if format.name not in CLASS_FORMATS:
-            for i, told in enumerate(known):
-                labels[i, : lengths[i]] = label_tokens(checkpoint, format, options.template, told)
+        labels = np.zeros(ids.shape, bool)
+        for i, told in enumerate(known if format.name not in CLASS_FORMATS else ()):
+            marked = label_tokens(checkpoint, format, options.template, told)
+            labels[i, : len(marked)] = marked
         trigger = TriggerOptions(options.metric, options.threshold, options.trigger_fraction, options.truncated_as_fail)
         part = "accuracy" if format.name in CLASS_FORMATS else "polarity"
         return cls(ids, lengths, labels, truth, {told: i for i, told in enumerate(known)},
@@ -77,8 +77,8 @@ class Hints:
         return self.ids[rows], self.lengths[rows]
 
     def label_logp(self, clips, logps: np.ndarray) -> np.ndarray:
-        """[N] natural logarithms: logps [N, K] of the forced tokens, summed over the label's; nan where nothing is
-        known or told."""
+        """[N] natural logarithms: logps [N, K] of the forced tokens, summed over those of the true polarity's name; nan
+        without a true score, or without such tokens."""
         marked = self.labels[self._rows(clips)]
         return np.where(marked.any(1), np.where(marked, logps, 0.0).sum(1), np.nan)
 

@@ -37,7 +37,7 @@ def report(run: Run, config: Config) -> None:
             cells = [_cell(value) for value in _values(result, config)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
-        for told, metrics in _floors(found, config).items():
+        for told, metrics in _floors(found, config):
             floor = [_cell(value) for value in _values({"metrics": metrics}, config)]
             table.add_row(told, where, *floor, style="dim")
             lines.append("| " + " | ".join([told, where, *floor]) + " |")
@@ -54,13 +54,13 @@ def report(run: Run, config: Config) -> None:
         say(f"{what}: {where}")
 
 
-def _floors(found: dict[str, dict], config: Config) -> dict[str, dict]:
-    """What knows nothing of the clips comes to, by name: the last policy's controls, or the commonest class."""
+def _floors(found: dict[str, dict], config: Config) -> list[tuple[str, dict]]:
+    """(name, metrics) of what saw no clip."""
+    last = list(reversed(found.values()))
     if config.format in CLASS_FORMATS:
-        floors = [result["floor"] for result in found.values() if result["floor"]]
-        return {"commonest class": floors[0]} if floors else {}
-    controls = next((result["controls"] for result in reversed(found.values()) if result.get("controls")), {})
-    return {told: controls[control] for control, told in CONTROLS.items() if control in controls}
+        return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
+    controls = next((result["controls"] for result in last if result.get("controls")), {})
+    return [(told, controls[control]) for control, told in CONTROLS.items() if control in controls]
 
 
 def _read(run: Run, name: str, role: str) -> dict | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emsa_jax.answers.labels import sentiment_of
+from emsa_jax.answers.labels import SENTIMENTS, polarity_of_sentiment, sentiment_of
 from emsa_jax.evaluation.classes import class_metrics
 from emsa_jax.evaluation.metrics import regression_metrics
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
@@ -28,7 +28,7 @@ class Row:
 
 def scored(rows: Sequence[Mapping]) -> bool:
     """Whether predictions name scores, not classes alone."""
-    return any(row.get("score") is not None for row in rows)
+    return any(row.get("score") is not None for row in _known(rows))
 
 
 def regression_row(model: str, seeds: Sequence[Sequence[Mapping]]) -> Row:
@@ -102,15 +102,17 @@ def _known(rows: Sequence[Mapping]) -> list[Mapping]:
 
 
 def _said(row: Mapping, classes: int) -> str | None:
-    """The class that a prediction names."""
-    if row.get("sentiment") is not None:
-        return row["sentiment"].removeprefix("Weakly ") if classes == 3 else row["sentiment"]
+    """The class that a prediction names, ours or (as `label`) anyone else's; of a score, its class."""
+    named = row.get("sentiment") or row.get("label")
+    if named is not None:
+        named = polarity_of_sentiment(named) if classes == 3 else named
+        return named if named in SENTIMENTS[classes] else None
     return None if row.get("score") is None else sentiment_of(row["score"], classes)
 
 
 def _too_coarse(rows: Sequence[Mapping], classes: int) -> bool:
     """Predictions among three classes, where five are asked for: known by their targets."""
-    targets = {row["target_sentiment"] for row in rows if row.get("target_sentiment")}
+    targets = {row.get("target_sentiment") or row.get("target_label") for row in rows} - {None}
     weak = any(0.1 < abs(np.float32(row["target"])) <= 0.7 for row in _known(rows))
     return classes == 5 and bool(targets) and weak and not any(name.startswith("Weakly") for name in targets)
 

@@ -70,7 +70,7 @@ def test_classes_have_the_fields_edges_in_float32():
     near = [np.nextafter(np.float32(edge), np.float32(side)) for edge in (-0.7, -0.1, 0.1, 0.7) for side in (-9, 9)]
     five = [sentiment_of(float(np.float32(s)), 5) for s in (-0.7, -0.1, 0.1, 0.7)]
     assert five == ["Negative", "Weakly Negative", "Neutral", "Weakly Positive"]
-    assert [sentiment_of(float(s), 5) for s in near] == [
+    assert [sentiment_of(s, 5) for s in near] == [sentiment_of(float(s), 5) for s in near] == [
         "Negative", "Weakly Negative", "Weakly Negative", "Neutral", "Neutral", "Weakly Positive", "Weakly Positive",
         "Positive"]  # fmt: skip
     assert [sentiment_of(s, 3) for s in (-0.1, 0.1, -0.0, 0.2, -1)] == ["Negative", "Neutral", "Neutral", "Positive",

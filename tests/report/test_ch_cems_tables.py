@@ -55,6 +55,14 @@ def test_classes_are_scored_as_scikit_learn_does(named):
         assert (row.seeds, row.published) == (5, False)
 
 
+def test_anyone_elses_labels_are_scored_the_same():
+    rows = predictions(0)
+    theirs = [{"target": r["target"], "label": r["sentiment"], "target_label": r["target_sentiment"]} for r in rows]
+    for classes in (3, 5):
+        assert class_row("x", [theirs], classes) == class_row("x", [rows], classes)
+    assert class_row("x", [[{"target": 0.6, "label": "joy", "target_label": "joy"}]], 3).means[0] == 0
+
+
 def test_regression_in_the_papers_columns():
     rows = predictions(0, named=False)
     row = regression_row("ours", [rows])
