@@ -1,5 +1,6 @@
 # make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
-# make test | test-kill | test-browser | test-aot | test-slow | lint | clean
+# make plan [ARGS="--config.topology=v5e:4x4"]
+# make test | test-kill | test-browser | test-slow | test-aot | lint | clean
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,10 +10,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: train test test-kill test-browser test-aot test-slow lint clean
+.PHONY: train plan test test-kill test-browser test-slow test-aot lint clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
+
+plan: $(VENV)/.run $(VENV)/.aot
+	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py $(ARGS)
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
@@ -23,11 +27,11 @@ test-kill: $(VENV)/.dev
 test-browser: $(VENV)/.browser
 	$(PY) -m pytest -m browser $(ARGS)
 
-test-aot: $(VENV)/.aot
-	$(PY) -m pytest -m aot $(ARGS)
-
 test-slow: $(VENV)/.dev
 	$(PY) -m pytest -m slow $(ARGS)
+
+test-aot: $(VENV)/.dev $(VENV)/.aot
+	$(PY) -m pytest -m aot -n 2 --dist load tests/aot $(ARGS)
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -55,7 +59,8 @@ $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
 	$(PIP) install -r requirements-browser.txt
 	@touch $@
 
-$(VENV)/.aot: requirements-aot.txt $(VENV)/.dev
-	@echo "installing the compilers for TPU and GPU into $(VENV)"
-	$(PIP) install -r requirements-aot.txt
+$(VENV)/.aot: requirements-aot.txt | $(PY)
+	@echo "installing the compilers for TPU and GPU into $(VENV)/aot"
+	rm -rf $(VENV)/aot
+	$(PIP) install --no-deps --target $(VENV)/aot -r requirements-aot.txt
 	@touch $@

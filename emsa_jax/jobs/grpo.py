@@ -12,7 +12,7 @@ import numpy as np
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import judge, texts_of
+from emsa_jax.evaluation.predict import texts_of
 from emsa_jax.jobs.ahead import ahead
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.clock import Clock
@@ -23,7 +23,8 @@ from emsa_jax.jobs.grpo_log import Rollout, sample_lines, step_metrics
 from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
-from emsa_jax.jobs.memory import plan_memory, tell_memory
+from emsa_jax.jobs.judging import judge_of
+from emsa_jax.jobs.memory import announce
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -31,6 +32,7 @@ from emsa_jax.jobs.profile import profiled
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.jobs.sft import write_trained
 from emsa_jax.learning.advantages import Advantages, advantages
 from emsa_jax.learning.checkpoints import Checkpoints
@@ -45,7 +47,6 @@ from emsa_jax.policy.checkpoint import adapter_print, fingerprint, load_weights,
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.hints import choose_hinted, compact, loss_mask, splice
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
@@ -62,13 +63,14 @@ def grpo(run: Run, config: Config) -> None:
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     hints = Hints.of(config, checkpoint, train, share.shards)
+    budgets = train.budgets(options.prompts_per_step // share.shards)
+    announce(config, checkpoint.config, placement, budgets, hints.slots, adapter_dir is not None)
 
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
         adapter = jax.tree.map(jnp.copy, reference)
-    tell_memory(plan_memory(config, placement, adapter, max(train.buckets()), hints.slots))
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
     base = Base(checkpoint.params, placement.for_decoding(checkpoint.params))
 
@@ -78,8 +80,7 @@ def grpo(run: Run, config: Config) -> None:
         raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
-    budgets = train.budgets(options.prompts_per_step // share.shards)
-    programs = compile_step(config, checkpoint, train, budgets, base, reference, state, optimizer, hints, placement)
+    programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
     identity = peers.told(lambda: {"plan": plan.hash, "data": train.manifest.digest, "policy": fingerprint(base_dir),
@@ -89,9 +90,8 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = functools.partial(judge, train.prompter.format, options=config.reward,
-                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
-    peak, clock = peak_flops(), Clock()
+    judging = judge_of(config, train.prompter.format, train.entries)
+    peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
         step, clips = item
@@ -119,6 +119,7 @@ def grpo(run: Run, config: Config) -> None:
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
             rollout = sample_groups(config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips,
                                     judging, clock, share)
+            del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
             batch = learn_from(config, rollout, hints, clips, share)
             batch = with_logprobs(config, programs, bucket, base.update, reference, state.params, inputs, prompts,
@@ -143,6 +144,7 @@ def grpo(run: Run, config: Config) -> None:
             if due:
                 save(now)
             stop_if_told(now, saved=due)
+            page.refresh()
             clock.restart()
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 
@@ -167,7 +169,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     chosen = choose_hinted(share.gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.where(lengths > 0, prefix.sum(-1), np.nan))
+                      hints.label_logp(clips, prefix))
     if not len(chosen):  # on no process
         return rollout
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.jobs.console import say
-from emsa_jax.jobs.datasets import Split
 from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -16,7 +15,7 @@ from emsa_jax.jobs.programs import Programs
 from emsa_jax.learning.grpo import GrpoBatch, grpo_update
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.packing import Packing
-from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.decoder import Cache
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout.sampler import PromptState, prefill, sample
@@ -31,10 +30,13 @@ class Base:
     decode: dict
 
 
-def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, base: Base, reference, state, optimizer,
-                 hints: Hints, placement: Placement) -> Programs:
-    """Every program of a step, for every prompt bucket and hint bucket, compiled before the first one."""
-    programs, model, options = Programs(placement.decode), checkpoint.config, config.grpo
+def compile_step(config: Config, model: ThinkerConfig, budgets, base: Base, reference, state, optimizer, hints: Hints,
+                 placement: Placement, programs: Programs | None = None) -> Programs:
+    """Every program of a step, for every prompt bucket and hint bucket, compiled before the first one.
+
+    Parameters and state may be ShapeDtypeStructs. programs: those that are added to, laid out for decoding.
+    """
+    programs, options = programs or Programs(placement.decode), config.grpo
     shards, rows, whole = placement.share.shards, placement.decode.batch(), placement.decode.whole
     n, g, c = options.prompts_per_step, options.group_size, hints.slots
     temperature = config.sampling.temperature
@@ -78,7 +80,7 @@ def compile_step(config: Config, checkpoint: Checkpoint, train: Split, budgets, 
     kept = PromptState(Cache(*[placement.decode.cache()] * 2), rows, rows, placement.decode.batch(1))
     updated = (placement.update.state(state), whole)
     for bucket, budget in budgets.items():
-        inputs = placement.inputs(train.prompter, budget, n)
+        inputs = placement.inputs(budget, n)
         encode = functools.partial(encode_prompts, config=model)
         prompts = programs.add(f"encode/{bucket}", lambda b, a, i, f=encode: f(b, a, inputs=i), base.decode, adapter,
                                inputs, out=rows)

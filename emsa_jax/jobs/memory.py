@@ -1,83 +1,184 @@
-"""What a step will need of a device's memory, said before anything is loaded."""
+"""What a GRPO step needs on each device, by arithmetic, before anything is loaded."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.placement import Placement, split_bytes
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.jobs.placement import WIDTH, Placement, split_bytes
+from emsa_jax.learning.optimizer import build_optimizer
+from emsa_jax.learning.state import create_state
+from emsa_jax.parallel.rules import using
+from emsa_jax.policy import decoder
+from emsa_jax.policy.attention import choose_kernel
+from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
-CHUNK = 128  # positions whose logits exist at a time (learning/logprobs.py)
+PHASES = ("encode", "prefill", "decode", "update")
+# how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
+# Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
+_WIDE, _NARROW = 2, 6
+_WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes of one device. All but `activations` are exact: that is an estimate of what an update with remat=full, or
-    the draw of a token, holds beside the rest."""
+    """Bytes of one device. held: what lies there through a whole step, by name; phases: what each phase adds to it, by
+    name; there: what programs may use."""
 
-    base: int
-    trained: int
-    cache: int
-    activations: int
+    held: Mapping[str, int]
+    phases: Mapping[str, Mapping[str, int]]
+    there: int
+
+    def need(self, phase: str) -> int:
+        """All that has to fit at once in a phase."""
+        return sum(self.held.values()) + sum(self.phases[phase].values())
 
     @property
-    def total(self) -> int:
-        return self.base + self.trained + self.cache + self.activations
+    def worst(self) -> str:
+        """The phase that needs most."""
+        return max(self.phases, key=self.need)
+
+    @property
+    def fits(self) -> bool:
+        """Whether every phase does."""
+        return self.need(self.worst) <= self.there
+
+    def lines(self) -> list[str]:
+        """A line for what is held, and one for each phase."""
+        shown = [f"memory of each device: {gb(self.there)}; held: {_listed(self.held)}"]
+        return shown + [f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}"
+                        for phase, adds in self.phases.items()]
 
 
-def plan_memory(config: Config, placement: Placement, adapter: Adapter, prompt: int, slots: int) -> MemoryPlan:
-    """Of a GRPO step.
+def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, state: Any, reference: Any, budget: Budget,
+                slots: int, there: int) -> MemoryPlan:
+    """By arithmetic.
 
     Args:
-      adapter: of arrays or ShapeDtypeStructs.
-      prompt: tokens of the longest prompt bucket; slots: of an answer.
+      state: the train state's shapes. reference: the reference adapter's, or None.
+      budget: of one part of a step's prompts (the longest bucket). slots: of an answer.
+      there: bytes that a device has for programs.
     """
-    text, options, mesh = placement.update.config.text, config.grpo, placement.update.mesh
-    dtype = jnp.dtype(config.dtype)
-    params = abstract_params(placement.update.config, dtype)
-    base = split_bytes(params, placement.update.params())
-    base += split_bytes(params, placement.decode.params()) if placement.apart else 0
-    small = split_bytes(adapter, placement.update.adapter(adapter))
-    rows = options.prompts_per_step // placement.share.shards
-    tokens = rows * (prompt + options.group_size * slots)
-    heads = placement.decode.cache().shard_shape((1, placement.share.shards, text.num_key_value_heads, 1, 1))[2]
-    cache = 2 * text.num_hidden_layers * heads * text.head_dim * tokens * dtype.itemsize
-    cut, tokens = mesh.shape["tensor"], tokens // options.micro_batches
-    kept = text.num_hidden_layers * tokens * text.hidden_size
-    layer = tokens * (4 * text.intermediate_size // cut + 8 * text.hidden_size)
-    logits = 3 * rows * options.group_size * min(CHUNK, slots) * text.vocab_size // cut
-    drawn = 3 * rows * options.group_size * text.vocab_size // cut
-    update = (kept + layer) * dtype.itemsize + 4 * logits // options.micro_batches
-    # parameters, gradients and two moments; the reference's adapter
-    return MemoryPlan(base, 4 * small + (small if config.loss.beta > 0 else 0), cache, max(update, 4 * drawn))
+    each = config.grpo.prompts_per_step // placement.share.shards
+    width, base = WIDTH[config.dtype], abstract_params(policy, config.dtype)
+    whole = split_bytes(state, placement.update.state(state))
+    adapter = split_bytes(state.params, placement.update.trained(state.params))
+    held = {"base": split_bytes(base, placement.update.params()), "adapter": adapter, "optimizer": whole - adapter}
+    if placement.apart:
+        held["base for decoding"] = split_bytes(base, placement.decode.params())
+        held["adapter"] += split_bytes(state.params, placement.decode.adapter(state.params))
+    if reference is not None:
+        held["reference"] = split_bytes(reference, placement.update.adapter(reference))
+    held["inputs"] = 4 * budget.patch_rows * budget.patch_row * policy.vision.patch_dim
+    c = policy.text
+    prompts = each * budget.prompt * c.hidden_size * width
+    cut = placement.update.mesh.shape["tensor"]
+    heads = cut if c.num_key_value_heads % cut == 0 else 1
+    cache = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * width // heads  # of one token
+    caches = each * budget.prompt * cache
+    with using(placement.decode.mesh, placement.decode.rules):
+        kernel = c.attention
+        if kernel == "auto":
+            kernel = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt)
+        fused = kernel != "plain"
+        taken_apart = decoder.apart()
+    layers = split_bytes(base["text"]["layers"], placement.decode.params()["text"]["layers"])
+    answers = each * config.grpo.group_size
+    decode = {"prompts": prompts, "prompt cache": caches, "answer cache": answers * slots * cache * 3 // 2,
+              "logits": 4 * 4 * answers * c.vocab_size // cut}
+    if taken_apart:
+        decode["layers taken apart"] = layers + adapter * width // 4 + caches
+    return MemoryPlan(held, {
+        "encode": {"prompts": prompts, "activations": _towers(policy, budget, cut, width)},
+        "prefill": {"prompts": prompts, "prompt cache": caches, "activations": _prefill(
+            policy, each, budget.prompt, cut, width, fused)},
+        "decode": decode,
+        "update": {"prompts": prompts, "gradients": 2 * adapter, "activations": _update(
+            policy, config, each // config.grpo.micro_batches, budget.prompt, slots, cut, width, fused)}}, there)
 
 
-def tell_memory(plan: MemoryPlan) -> None:
-    """Says what is needed and what there is. Raises InputError, naming the field to change, if it cannot fit."""
-    there, kind = device_bytes(), jax.devices()[0].device_kind
-    parts = {"base": plan.base, "adapter and optimizer": plan.trained, "cache": plan.cache,
-             "activations about": plan.activations}
-    needs = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
-    say(f"memory of each device: {needs}; together about {_size(plan.total)} of {_size(there)} ({kind})")
-    exact = plan.total - plan.activations
-    if plan.total <= there:
-        return
-    largest = max(parts, key=parts.get)
-    field = {"base": "raise mesh.tensor or mesh.fsdp, or set dtype=bfloat16",
-             "adapter and optimizer": "lower lora.rank", "activations about": "raise grpo.micro_batches",
-             "cache": "lower grpo.prompts_per_step or grpo.group_size"}[largest]
-    if exact > there:
-        raise InputError(f"this does not fit: {_size(exact)} without activations, and a device has {_size(there)}; "
-                         f"{field}")
-    say(f"warning: this may not fit; {field}")
+def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget], slots: int,
+             reference: bool) -> None:
+    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much.
+
+    slots: of an answer. Raises InputError if what is held through a step is too much already: that part is exact.
+    """
+    adapter = abstract_adapter(policy, config.lora)
+    state = jax.eval_shape(lambda a: create_state(a, build_optimizer(config.grpo.optimizer, 1)), adapter)
+    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)], slots,
+                       device_bytes())
+    for line in plan.lines():
+        say(line)
+    if (held := sum(plan.held.values())) > plan.there:
+        raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; "
+                         f"{advice(plan, config, placement)}")
+    if not plan.fits:
+        say(f"memory: {plan.worst} may need more than there is; {advice(plan, config, placement)}")
 
 
-def _size(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+def advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
+    """What to change where it does not fit; the field that costs least first."""
+    each, options = config.grpo.prompts_per_step // placement.share.shards, config.grpo
+    if sum(plan.held.values()) > 0.9 * plan.there:
+        cut = placement.update.mesh.shape
+        if config.dtype == "float32":
+            return "set dtype=bfloat16"
+        return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
+    if plan.worst == "update":
+        if options.remat not in ("auto", "full"):
+            return f"set grpo.remat=full (now {options.remat})"
+        if options.micro_batches < each:
+            return f"raise grpo.micro_batches (now {options.micro_batches}, at most {each} here)"
+        return "lower sampling.max_completion_length or grpo.group_size, or raise mesh.tensor"
+    if each > 1:
+        return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): {plan.worst} runs all of them at once"
+    return {"encode": "show fewer or smaller frames (prepare.*)", "prefill": "raise mesh.tensor",
+            "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst]
+
+
+def _towers(policy: ThinkerConfig, budget: Budget, cut: int, width: int) -> int:
+    """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
+    c, patches = policy.vision, budget.patch_rows * budget.patch_row
+    heads = c.num_heads // cut if c.num_heads % cut == 0 else c.num_heads
+    logits = 4 * patches * budget.patch_row * heads
+    return logits + patches * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
+
+
+def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
+    c = policy.text
+    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2
+    return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
+
+
+def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, slots: int, cut: int, width: int,
+            fused: bool) -> int:
+    """Of one micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's."""
+    c = policy.text
+    answers = config.grpo.row_sizes[-1] * slots  # of a prompt
+    tokens = rows * (prompt + answers)
+    pairs = 0 if fused else 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * (prompt + slots))
+    wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
+    kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
+    saved = c.num_hidden_layers * tokens * width * (c.hidden_size + kept[config.grpo.remat])
+    work = tokens * width * (_NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut)
+    if config.grpo.remat in ("none", "dots"):
+        saved += c.num_hidden_layers * pairs
+    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _LOGITS_BACK
+    return saved + max(work + _LOGITS_BACK * pairs, chunk)
+
+
+def _listed(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {gb(size)}" for name, size in parts.items())
+
+
+def gb(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"

@@ -65,11 +65,11 @@ class Placement:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=self.update.batch() if leaf.shape else self.update.whole), tree)
 
-    def inputs(self, prompter, budget: Budget, batch: int, micro_batches: int = 0) -> PromptInputs:
+    def inputs(self, budget: Budget, batch: int, micro_batches: int = 0) -> PromptInputs:
         """The shapes of a whole batch's inputs, each part of which has the budget; with micro-batches, of all of them,
         one after the other on a first axis of their own."""
         shards = self.share.shards
-        part = abstract_inputs(prompter, budget, batch // shards)
+        part = abstract_inputs(self.update.config, budget, batch // shards)
         lead = (micro_batches,) if micro_batches else ()
 
         def whole(name: str) -> jax.ShapeDtypeStruct:

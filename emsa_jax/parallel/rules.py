@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +102,31 @@ def using(mesh: Mesh, rules: Rules) -> Iterator[None]:
         yield
     finally:
         _ACTIVE.reset(token)
+
+
+def platform() -> str:
+    """"cpu", "gpu" or "tpu": of the mesh that a program is traced for, which need not be here; else of this process."""
+    active = _ACTIVE.get()
+    return jax.default_backend() if active is None else active[0].devices.flat[0].platform
+
+
+def on_each(function: Callable[..., jax.Array], *axes: Sequence[str | None], out: Sequence[str | None],
+            units: Mapping[str, int] | None = None) -> Callable[..., jax.Array]:
+    """`function`, on a mesh of several devices run by each on its own part: for kernels that XLA cannot cut by itself.
+
+    Args:
+      axes: the logical axes of each argument; out: those of the result, whose shape is the first argument's.
+    """
+    def call(*arrays: jax.Array) -> jax.Array:
+        active = _ACTIVE.get()
+        if active is None or active[0].size == 1:
+            return function(*arrays)
+        mesh, rules = active
+        specs = tuple(rules.spec(a, x.shape, mesh, units) for a, x in zip(axes, arrays, strict=True))
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, check_vma=False,
+                             out_specs=rules.spec(out, arrays[0].shape, mesh, units))(*arrays)
+
+    return call
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:

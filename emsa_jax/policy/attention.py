@@ -1,10 +1,12 @@
 """Attention with the kernel that suits the place: XLA's, cuDNN's on GPUs, splash attention on TPUs.
 
-`causal_attention` and `group_attention` take a kernel by name; "auto" is `choose_kernel` on the default backend.
+`causal_attention` and `group_attention` take a kernel by name; "auto" is `choose_kernel` for the platform that the
+program is traced for.
 Whatever the kernel, the result is that of the plain one, rows of padding excepted.
 """
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,9 +16,12 @@ import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as splash_mask
 
+from emsa_jax.parallel.rules import on_each, platform
+
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
 
 MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
+BLOCK, BLOCKS = 256, 8  # the plain kernel's queries: at least so many at a time, in at most so many blocks
 LANES = 128  # what splash attention's blocks are multiples of
 
 
@@ -51,7 +56,7 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, 
         return _splash(q, k, v, mask, q.shape[1], 1)
     if kernel == "cudnn":
         return _cudnn_causal(q, k, v, mask)
-    return attention(q, k, v, _up_to(q.shape[1]) & mask[:, None, :])
+    return _plain_causal(q, k, v, mask)
 
 
 def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, ak: jax.Array, av: jax.Array,
@@ -93,7 +98,7 @@ def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, 
     to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, rows.shape[1], p))
     parts = [t.reshape(-1, c, *t.shape[2:]) for t in attention_part(rows, pk, pv, to_prompt)]
     answers = combine([parts, attention_part(aq, ak, av, jnp.broadcast_to(own, (len(aq), c, c)))])
-    return attention(pq, pk, pv, _up_to(p) & prompt_mask[:, None, :]), answers.astype(aq.dtype)
+    return _plain_causal(pq, pk, pv, prompt_mask), answers.astype(aq.dtype)
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
@@ -145,12 +150,24 @@ def combine(parts) -> jax.Array:
 
 
 def _named(kernel: str, q: jax.Array, length: int) -> Kernel:
-    """The kernel asked for, else the one for the default backend."""
+    """The kernel asked for, else the one for the platform."""
     if kernel == "auto":
-        return choose_kernel(jax.default_backend(), q.dtype, q.shape[-1], length)
+        return choose_kernel(platform(), q.dtype, q.shape[-1], length)
     if kernel not in get_args(Kernel):
         raise ValueError(f"unknown attention kernel {kernel!r}, must be one of {', '.join(get_args(Kernel))}")
     return kernel
+
+
+def _plain_causal(q, k, v, mask) -> jax.Array:
+    """`causal_attention` a block of queries at a time: keys behind a block are never looked at."""
+    slots = q.shape[1]
+    block = max(BLOCK, -(-slots // BLOCKS))
+    mixed = []
+    for start in range(0, slots, block):
+        end = min(start + block, slots)
+        seen = _up_to(end)[:, start:] & mask[:, None, :end]
+        mixed.append(attention(q[:, start:end], k[:, :end], v[:, :end], seen))
+    return jnp.concatenate(mixed, axis=1)
 
 
 def _up_to(slots: int) -> jax.Array:
@@ -197,8 +214,15 @@ def _splash(q, k, v, mask, prompt: int, answer: int) -> jax.Array:
     """Splash attention over [prompt, answer 1, ..]: `prompt` slots, then `answer` for each; empty blocks are skipped.
 
     Shapes as in `causal_attention`. Padding is another segment than valid tokens: the two never see each other, and
-    every slot sees itself, so every row is finite.
+    every slot sees itself, so every row is finite. On a mesh queries are cut where keys and values are.
     """
+    heads = ("batch", None, "kv_heads", None)
+    run = on_each(functools.partial(_splash_part, prompt=prompt, answer=answer), heads, heads, heads, ("batch", None),
+                  out=heads, units={"kv_heads": k.shape[2]})
+    return run(q, k, v, mask)
+
+
+def _splash_part(q, k, v, mask, *, prompt: int, answer: int) -> jax.Array:
     slots = q.shape[1]
     # larger blocks are faster, unless what fills them up is too much
     block = next(b for b in (4 * LANES, 2 * LANES, LANES) if -slots % b <= slots // 8 or b == LANES)

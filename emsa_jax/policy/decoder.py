@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from emsa_jax.parallel.rules import constrain, platform
 from emsa_jax.policy.attention import cached_part, causal_attention, combine, group_attention
 from emsa_jax.policy.config import TextConfig
 from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
@@ -100,26 +101,51 @@ class DecodeLayer:
     prompt_v: jax.Array
 
 
-def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> list[DecodeLayer]:
-    """The layers one by one, for all tokens to come: a loop over stacked ones would copy each at every token."""
-    stacked = DecodeLayer(params["layers"], stack_of(adapter, "text"), prompt.k, prompt.v)
+def apart() -> bool:
+    """Whether decoding takes the stacked layers apart, once, before the first token.
+
+    TPUs read a layer's weights where they lie in the stack. CPUs and GPUs want arrays of their own for products: a loop
+    over stacked layers would copy each of them at every token there (docs/scaling.md).
+    """
+    return platform() != "tpu"
+
+
+def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> DecodeLayer | list[DecodeLayer]:
+    """The layers for all tokens to come: one by one where they are taken `apart`, else stacked. The adapter is cast
+    here, once."""
+    adapter = jax.tree.map(lambda t: t.astype(prompt.k.dtype), stack_of(adapter, "text"))
+    stacked = DecodeLayer(params["layers"], adapter, prompt.k, prompt.v)
+    if not apart():
+        return stacked
     return [jax.tree.map(lambda t, i=i: t[i], stacked) for i in range(len(prompt.k))]
 
 
-def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> list[Cache]:
-    """A cache for `rows` answers of at most `slots` tokens: each layer's [rows, kv_heads, slots, head_dim]."""
+def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache | list[Cache]:
+    """A cache for `rows` answers of at most `slots` tokens, [rows, kv_heads, slots, head_dim] for each layer: stacked
+    or one by one, as the layers are."""
     shape = (rows, config.num_key_value_heads, slots, config.head_dim)
-    return [Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_hidden_layers)]
+    if apart():
+        return [Cache(_zeros(shape, dtype), _zeros(shape, dtype)) for _ in range(config.num_hidden_layers)]
+    shape = (config.num_hidden_layers, *shape)
+    return Cache(_zeros(shape, dtype), _zeros(shape, dtype))
 
 
-def grown(caches: list[Cache], slots: int) -> list[Cache]:
+def _zeros(shape, dtype) -> jax.Array:
+    axes = ("layers",) * (len(shape) - 4) + ("batch", "kv_heads", None, None)
+    return constrain(jnp.zeros(shape, dtype), *axes)
+
+
+def grown(caches: Cache | list[Cache], slots: int) -> Cache | list[Cache]:
     """The same caches with empty slots behind them."""
-    return jax.tree.map(lambda t: jnp.pad(t, ((0, 0), (0, 0), (0, slots - t.shape[2]), (0, 0))), caches)
+    def longer(t):
+        return jnp.pad(t, [(0, 0)] * (t.ndim - 2) + [(0, slots - t.shape[-2]), (0, 0)])
+
+    return jax.tree.map(longer, caches)
 
 
-def decode_step(params: dict, layers: list[DecodeLayer], scale: float, config: TextConfig, x: jax.Array,
+def decode_step(params: dict, layers: DecodeLayer | list[DecodeLayer], scale: float, config: TextConfig, x: jax.Array,
                 positions: jax.Array, slot: jax.Array, prompt_mask: jax.Array,
-                own: list[Cache]) -> tuple[jax.Array, list[Cache]]:
+                own: Cache | list[Cache]) -> tuple[jax.Array, Cache | list[Cache]]:
     """One token of each answer.
 
     Args:
@@ -136,18 +162,29 @@ def decode_step(params: dict, layers: list[DecodeLayer], scale: float, config: T
     n, g, d = x.shape
     cos, sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, positions[:, :, None], x.dtype))
     to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt_mask.shape[1]))
-    slots = own[0].k.shape[2]
+    slots = jax.tree.leaves(own)[0].shape[-2]
     to_own = jnp.broadcast_to(jnp.arange(slots) <= slot, (n * g, 1, slots))
-    x, written = x.reshape(n * g, 1, d), []
-    for layer, cache in zip(layers, own, strict=True):
+
+    def one(x, layer, cache, *at):  # at: where in the cache the layer's part is, if it holds all layers
         q, k, v = _qkv(layer.params, layer.adapter, scale, config, x, cos, sin)
-        k, v = (jax.lax.dynamic_update_slice(t, new.transpose(0, 2, 1, 3), (0, 0, slot, 0))
-                for t, new in ((cache.k, k), (cache.v, v)))
-        written.append(Cache(k, v))
+        cache = Cache(*(jax.lax.dynamic_update_slice(
+            t, jnp.expand_dims(new.transpose(0, 2, 1, 3), tuple(range(len(at)))), (*at, 0, 0, slot, 0))
+            for t, new in ((cache.k, k), (cache.v, v))))
+        k, v = (t[at] if at else t for t in (cache.k, cache.v))
         parts = cached_part(q.reshape(n, g, *q.shape[2:]), layer.prompt_k, layer.prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
         mixed = combine([parts, cached_part(q, k, v, to_own)]).astype(x.dtype)
-        x = _close(layer.params, layer.adapter, scale, config, x, mixed)
+        return _close(layer.params, layer.adapter, scale, config, x, mixed), cache
+
+    x = x.reshape(n * g, 1, d)
+    if isinstance(layers, list):
+        written = []
+        for layer, cache in zip(layers, own, strict=True):
+            x, cache = one(x, layer, cache)
+            written.append(cache)
+    else:
+        (x, written), _ = jax.lax.scan(lambda carry, xs: (one(carry[0], xs[1], carry[1], xs[0]), None), (x, own),
+                                       (jnp.arange(len(layers.prompt_k)), layers))
     return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), written
 
 

@@ -1,6 +1,7 @@
 """LoRA: h = W x + (alpha / r) B A x, with W frozen (Hu et al. 2021). Adapters are trees of their own."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
@@ -54,20 +55,35 @@ def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) ->
     Drawn on the host: a device would compile a program for every shape.
     Raises: InputError naming a target that the policy does not have.
     """
-    shapes, seed = linear_shapes(config), np.asarray(jax.random.key_data(key)).tolist()
+    seed = np.asarray(jax.random.key_data(key)).tolist()
     weights: dict = {}
-    for i, target in enumerate(options.targets):
-        tower, _, name = target.rpartition(".")
-        tower = tower or "text"
-        if (tower, name) not in shapes:
-            raise InputError(f"lora.targets: {target!r} is no linear of the policy; known: "
-                             + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes))
-        layers, out, width = shapes[tower, name]
+    for i, (tower, name, (layers, out, width)) in enumerate(_targets(config, options)):
         rng, bound = np.random.default_rng([*seed, i]), np.float32(width**-0.5)
         a = (2 * rng.random((layers, options.rank, width), np.float32) - 1) * bound
         b = np.zeros((layers, out, options.rank), np.float32)
         weights.setdefault(tower, {})[name] = {"a": jnp.asarray(a), "b": jnp.asarray(b)}
     return Adapter(weights, options.alpha / options.rank)
+
+
+def abstract_adapter(config: ThinkerConfig, options: LoraOptions) -> Adapter:
+    """The adapter that `init_adapter` draws, as ShapeDtypeStructs; raises as it does."""
+    weights: dict = {}
+    for tower, name, (layers, out, width) in _targets(config, options):
+        weights.setdefault(tower, {})[name] = {
+            "a": jax.ShapeDtypeStruct((layers, options.rank, width), jnp.float32),
+            "b": jax.ShapeDtypeStruct((layers, out, options.rank), jnp.float32)}
+    return Adapter(weights, options.alpha / options.rank)
+
+
+def _targets(config: ThinkerConfig, options: LoraOptions) -> Iterator[tuple[str, str, tuple[int, int, int]]]:
+    shapes = linear_shapes(config)
+    for target in options.targets:
+        tower, _, name = target.rpartition(".")
+        tower = tower or "text"
+        if (tower, name) not in shapes:
+            raise InputError(f"lora.targets: {target!r} is no linear of the policy; known: "
+                             + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes))
+        yield tower, name, shapes[tower, name]
 
 
 def linear_shapes(config: ThinkerConfig) -> dict[tuple[str, str], tuple[int, int, int]]:

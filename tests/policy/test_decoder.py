@@ -32,8 +32,10 @@ def prompt(world):
     return case, inputs, answers
 
 
-def test_cached_decoding_is_transformers_whole_sequence(world, prompt):
+@pytest.mark.parametrize("place", ["cpu", "tpu"])
+def test_cached_decoding_is_transformers_whole_sequence(world, prompt, monkeypatch, place):
     """Every step's logits against a forward of prompt and answer in one piece, for each answer of each group."""
+    monkeypatch.setattr(decoder, "platform", lambda: place)
     case, inputs, answers = prompt
     text = world.params["text"]
     x, hidden, cache = world.prefill(world.params, inputs)

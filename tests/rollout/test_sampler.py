@@ -180,9 +180,11 @@ def test_the_loop_stops_when_all_have_ended(even, monkeypatch, end, cases):
         assert (done.tokens[:, :, steps:] == 2).all()
 
 
-@pytest.mark.parametrize("first, sizes", [(1, (1, 2, 3, 6, 12)), (5, (3, 6, 12)), (12, (12,))])
-def test_a_cache_that_grows_changes_nothing(world, warm, monkeypatch, first, sizes):
+@pytest.mark.parametrize("first, sizes, place", [(1, (1, 2, 3, 6, 12), "cpu"), (5, (3, 6, 12), "cpu"),
+                                                 (12, (12,), "cpu"), (5, (3, 6, 12), "tpu")])
+def test_a_cache_that_grows_changes_nothing(world, warm, monkeypatch, first, sizes, place):
     monkeypatch.setattr(sampler, "FIRST_CACHE", first)
+    monkeypatch.setattr(sampler.decoder, "platform", lambda: place)
     assert sampler.cache_sizes(12) == sizes
     grown = world.sample(WARM, group_size=4, forced=FORCED, forced_length=HINTED)
     for name in ("tokens", "length", "ended"):

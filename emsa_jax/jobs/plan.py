@@ -1,0 +1,195 @@
+"""Would a GRPO run fit, and how fast might it be: its programs compiled for devices that are not there."""
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.grpo_programs import compile_step
+from emsa_jax.jobs.memory import MemoryPlan, advice, gb, memory_plan
+from emsa_jax.jobs.options import Config, GrpoOptions
+from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
+from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
+from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
+from emsa_jax.learning.losses import LossOptions
+from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
+from emsa_jax.parallel.rules import DECODE, UPDATE
+from emsa_jax.parallel.share import Share
+from emsa_jax.parallel.topologies import Topology, topology
+from emsa_jax.policy.attention import Kernel
+from emsa_jax.policy.config import ThinkerConfig, preset, read_config
+from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget, patchify
+from emsa_jax.policy.layout import Layout
+from emsa_jax.policy.lora import LoraOptions, abstract_adapter
+from emsa_jax.policy.positions import num_audio_tokens
+from emsa_jax.policy.table import num_params
+from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.hints import HintOptions
+
+NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
+PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
+KINDS = {"phases": (*PROGRAMS, "layout"), "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
+
+
+@dataclass(frozen=True)
+class PromptShape:
+    """The longest prompt: tokens, of them those of `frames` frames of height x width pixels and of so many seconds of
+    sound."""
+
+    tokens: int = 1536
+    frames: int = 8
+    height: int = 448
+    width: int = 448
+    audio_seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """policy: qwen2_5_omni_7b, qwen2_5_omni_3b, or a directory with a config.json. topology: as v5e:4x4, v5p:2x2x1 or
+    h100:8. compile: all programs of a step ("all"), those of the four phases ("phases"), or none ("no"): then memory is
+    by arithmetic alone. The rest as in a run."""
+
+    job: Literal["plan"] = "plan"
+    policy: str = "qwen2_5_omni_7b"
+    topology: str = "v5e:4x4"
+    compile: Literal["phases", "all", "no"] = "phases"
+    prompt: PromptShape = PromptShape()
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    attention: Kernel = "auto"
+    mesh: MeshOptions = MeshOptions()
+    lora: LoraOptions = LoraOptions()
+    sampling: SamplingOptions = SamplingOptions()
+    hint: HintOptions = HintOptions()
+    loss: LossOptions = LossOptions(kind="seq_sum", beta=0.1)
+    grpo: GrpoOptions = GrpoOptions(group_size=8, micro_batches=16, remat="full")
+
+
+def plan(options: PlanOptions) -> dict:
+    """Compiles, prints what it means, and returns it; the last line printed is the same as JSON.
+
+    The process must be readied by `topologies.compile_without_devices`.
+    """
+    where, policy = topology(options.topology), _policy(options)
+    config = Config(stages=("grpo",), policy=options.policy, **{
+        name: getattr(options, name) for name in ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss",
+                                                  "grpo")})
+    placement, why = place_on(config, policy, where)
+    shards = placement.share.shards
+    placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+    budget, one = longest(options.prompt, policy, config.grpo.prompts_per_step // shards)
+    sizes = tuple(placement.update.mesh.shape.values())
+    say(f"{options.policy} ({num_params(policy) / 1e9:.2f} billion parameters, {options.dtype}) on {where.name}: "
+        f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})")
+    base, reference, state, optimizer = abstract_step(config, policy, placement)
+    hints = abstract_hints(config, shards)
+    by_formula = memory_plan(config, policy, placement, state, reference, budget, hints.slots, where.chip.memory)
+    memory, costs = by_formula, {}
+    if options.compile != "no":
+        programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
+        compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement,
+                     programs)
+        costs = programs.costs
+        memory = _as_compiled(by_formula, costs)
+    for line in memory.lines():
+        say(line)
+    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step,
+                config.grpo.group_size, config.sampling.max_completion_length, config.grpo.micro_batches,
+                config.grpo.remat, config.loss.beta > 0, WIDTH[config.dtype])
+    seconds = step_seconds(step, where.chip, sizes, where.slices)
+    _say_costs(costs, policy.text.head_dim)
+    say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
+    verdict = "fits" if memory.fits else "does not fit"
+    say(f"{verdict}: {memory.worst} needs {gb(memory.need(memory.worst))} of {gb(memory.there)}"
+        + ("" if memory.fits else f"; {advice(memory, config, placement)}"))
+    found = _summary(options, sizes, memory, by_formula, costs, seconds, policy.text.head_dim)
+    print(json.dumps(found), flush=True)
+    return found
+
+
+def place_on(config: Config, policy: ThinkerConfig, where: Topology) -> tuple[Placement, str]:
+    """(placement on a topology's devices, why its mesh is what it is)."""
+    need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, "lora"),
+                policy.text.num_attention_heads, policy.text.num_key_value_heads)
+    mesh, why = make_mesh(config.mesh, where.described(), need, where.chip.memory)
+    return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), Share(batch_shards(mesh))), why
+
+
+def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[Budget, PromptInputs]:
+    """(budget of so many prompts of a shape, the inputs of one).
+
+    Raises: InputError if its media alone are longer.
+    """
+    tokens, audios, videos = [], [], []
+    if shape.frames:
+        frames = np.zeros((shape.frames, shape.height, shape.width, 3), np.uint8)
+        videos, tokens = [patchify(policy, frames)], [policy.video_token_id]
+    mel = np.zeros((round(100 * shape.audio_seconds), policy.audio.num_mel_bins), np.float32)
+    if num_audio_tokens(len(mel)):
+        audios, tokens = [mel], [*tokens, policy.audio_token_id]
+    tokens = expand(policy, tokens, audios, (), videos)
+    if len(tokens) >= shape.tokens:
+        raise InputError(f"prompt.tokens is {shape.tokens}, but frames and sound alone make {len(tokens)}")
+    row = Row(tokens + [0] * (shape.tokens - len(tokens)), audios, [], videos)
+    need = needed_budget(policy, [row])
+    return (replace(need, chunks=prompts * need.chunks, patch_rows=prompts * need.patch_rows),
+            build_inputs(policy, [row]))
+
+
+def _policy(options: PlanOptions) -> ThinkerConfig:
+    if options.policy in NAMES:
+        policy = preset(NAMES[options.policy])
+    elif Path(options.policy).is_dir():
+        policy = read_config(options.policy)
+    else:
+        raise InputError(f"policy {options.policy!r} is neither a directory nor one of {', '.join(NAMES)}")
+    attention = options.attention
+    if attention == "auto" and topology(options.topology).chip.platform == "gpu":
+        attention = "plain"  # cuDNN's kernels want a GPU to be compiled; XLA's need more memory, never less
+    return replace(policy, text=replace(policy.text, attention=attention))
+
+
+def _as_compiled(by_formula: MemoryPlan, costs: dict[str, Cost]) -> MemoryPlan:
+    """The same plan with the compiler's numbers for what each phase adds: temporaries and results."""
+    phases = {}
+    for kind, phase in PROGRAMS.items():
+        parts = by_formula.phases[phase]
+        given = {"encode": (), "prefill": ("prompts",), "decode": ("prompts", "prompt cache"), "update": ("prompts",)}
+        phases[phase] = {name: parts[name] for name in given[phase]} | {
+            "temporaries": costs[kind].temporaries, "results": costs[kind].results - costs[kind].aliased}
+    return MemoryPlan(by_formula.held, phases, by_formula.there)
+
+
+def _say_costs(costs: dict[str, Cost], head_dim: int) -> None:
+    for kind, cost in costs.items():
+        say(f"{kind}: compiled in {cost.seconds:.0f} s" + (f"; {cost.failure}" if cost.failure else ""))
+    if "sample" in costs and not costs["sample"].failure:
+        cost = costs["sample"]
+        sent = ", ".join(f"{count} {name} {gb(size)}" for name, (count, size) in cost.sent.items()) or "nothing"
+        say(f"in the token loops: {gb(cost.gathered)} of weights gathered, {gb(cost.copied)} copied again; sent: "
+            f"{sent}; caches written in place: {'yes' if cost.in_place(head_dim) else 'no'}")
+
+
+def _summary(options: PlanOptions, sizes: tuple[int, ...], memory: MemoryPlan, by_formula: MemoryPlan,
+             costs: dict[str, Cost], seconds: dict[str, float], head_dim: int) -> dict:
+    sample = costs.get("sample")
+    return {
+        "fit": memory.fits, "policy": options.policy, "topology": options.topology, "devices": math.prod(sizes),
+        "mesh": dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)), "bytes_there": memory.there,
+        "bytes_needed": memory.need(memory.worst), "worst": memory.worst, "held": dict(memory.held),
+        "phases": {phase: memory.need(phase) for phase in memory.phases},
+        "phases_by_formula": {phase: by_formula.need(phase) for phase in by_formula.phases},
+        "compile_seconds": {kind: round(cost.seconds, 1) for kind, cost in costs.items()},
+        "step_seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "token_loop": None if sample is None or sample.failure else {
+            "weights_gathered": sample.gathered, "copied": sample.copied, "in_place": sample.in_place(head_dim),
+            "collectives": {name: count for name, (count, _) in sample.sent.items()}}}
+
+
+def _listed(values: dict[str, float], form: str) -> str:
+    return ", ".join(f"{name} {value:{form}}" for name, value in values.items())

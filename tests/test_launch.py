@@ -1,0 +1,170 @@
+"""What lies in launch/: scripts, YAML, images and environments, without any cloud."""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+SCRIPTS = sorted(LAUNCH.glob("*.sh"))
+
+
+def run(script, arguments, path, **env):
+    return subprocess.run(["bash", str(LAUNCH / script), *arguments], capture_output=True, text=True, cwd=LAUNCH.parent,
+                          env={"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path), "PAUSE": "0", **env})
+
+
+def fake(directory: Path, name: str, body: str) -> Path:
+    """A command that writes its arguments to `calls`, a line each call, and then does `body`."""
+    path = directory / name
+    noted = f"echo {name} \"$(echo \"$*\" | tr '\\n' ' ')\" >> {directory}/calls"
+    path.write_text(f"#!/usr/bin/env bash\n{noted}\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_sound(script):
+    assert len(script.read_text().splitlines()) <= 60 and os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    if shutil.which("shellcheck"):
+        done = subprocess.run(["shellcheck", "-x", str(script)], capture_output=True, text=True, cwd=LAUNCH.parent)
+        assert done.returncode == 0, done.stdout
+
+
+TPU = {"NAME": "emsa", "ZONE": "z", "TYPE": "v5litepod-16", "SHARE": "10.0.0.2:/share"}
+GCLOUD = """
+case "$*" in
+  *describe*) next=$(head -n1 {states}); sed -i '$!{{1d}}' {states}; [ "$next" != NONE ] && echo "$next" ;;
+  *emsa_jax.main*) next=$(head -n1 {codes}); sed -i 1d {codes}; exit "$next" ;;
+esac"""
+
+
+def on_tpu(tmp_path, states, codes, **env):
+    (tmp_path / "states").write_text("\n".join(states) + "\n")
+    (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
+    fake(tmp_path, "gcloud", GCLOUD.format(states=tmp_path / "states", codes=tmp_path / "codes"))
+    fake(tmp_path, "tar", "")
+    done = run("tpu_vm.sh", ["--config=configs/grpo.py", "--config.data=a b"], tmp_path, **TPU | env)
+    calls = (tmp_path / "calls").read_text().splitlines() if (tmp_path / "calls").exists() else []
+    return done, [re.search(r"queued-resources (\w+)|tpu-vm (\w+)", call) for call in calls if "describe" not in call
+                  and call.startswith("gcloud")], calls
+
+
+def test_a_tpu_slice_is_asked_for_waited_for_and_used(tmp_path):
+    states = ["NONE", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
+    done, verbs, calls = on_tpu(tmp_path, states, [0], EXTRA="--spot")
+    assert done.returncode == 0, done.stderr
+    assert [v.group(0).split()[-1] for v in verbs] == ["create", "scp", "ssh", "ssh"]
+    create = next(call for call in calls if "create" in call)
+    assert "--accelerator-type=v5litepod-16 --runtime-version=v2-alpha-tpuv5-lite --spot" in create
+    started = calls[-1]
+    assert "--worker=all" in started and r"--config.data=a\ b" in started and "exec .venv/bin/python" in started
+
+
+def test_after_a_preemption_the_slice_is_made_anew(tmp_path):
+    """Told to stop and saved (42), on a slice that is gone; then a host that cannot be reached (255); then the end."""
+    states = ["ACTIVE", "SUSPENDED", "NONE", "ACTIVE", "ACTIVE"]
+    done, verbs, _ = on_tpu(tmp_path, states, [42, 255, 0])
+    assert done.returncode == 0, done.stderr
+    shown = [v.group(0).split()[-1] for v in verbs]
+    assert shown == ["scp", "ssh", "ssh", "delete", "create"] + ["scp", "ssh", "ssh"] * 2
+    assert done.stderr.count("again") == 2
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_an_error_of_the_run_is_not_tried_again(tmp_path, code):
+    done, verbs, _ = on_tpu(tmp_path, ["ACTIVE"], [code])
+    assert done.returncode == code and len(verbs) == 3
+
+
+def test_an_error_while_the_slice_goes_away_is_tried_again(tmp_path):
+    done, *_ = on_tpu(tmp_path, ["ACTIVE", "SUSPENDED", "NONE", "ACTIVE"], [1, 0])
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_missing_is_named(tmp_path):
+    for name in TPU:
+        done = run("tpu_vm.sh", [], tmp_path, **{k: v for k, v in TPU.items() if k != name})
+        assert done.returncode and name in done.stderr
+    done = run("tpu_vm.sh", [], tmp_path, **TPU | {"TYPE": "h100"})
+    assert done.returncode == 2 and "v5litepod-N" in done.stderr
+
+
+def test_xpk_gets_the_workload(tmp_path):
+    fake(tmp_path, "xpk", "")
+    done = run("xpk.sh", ["--config.data=a b"], tmp_path, CLUSTER="c", NAME="emsa", TYPE="v5litepod-16", IMAGE="i:1",
+               EXTRA="--dry-run --output-manifest-file=job.yaml")
+    assert done.returncode == 0, done.stderr
+    call = (tmp_path / "calls").read_text()
+    for part in ("workload create --cluster=c --workload=emsa --tpu-type=v5litepod-16 --num-slices=1",
+                 "--max-restarts=50", "--dry-run --output-manifest-file=job.yaml",
+                 r"--command=exec python -m emsa_jax.main --config.data=a\ b"):
+        assert part in call
+
+
+@pytest.mark.parametrize("code, requeued", [(0, False), (42, True), (1, False)])
+def test_slurm_puts_a_preempted_job_back(tmp_path, code, requeued):
+    fake(tmp_path, "srun", f"env >> {tmp_path}/env; exit {code}")
+    fake(tmp_path, "scontrol", "")
+    done = run("slurm.sh", ["--workdir=/shared/run"], tmp_path, SLURM_SUBMIT_DIR=str(LAUNCH.parent), SLURM_JOB_ID="7")
+    calls = (tmp_path / "calls").read_text()
+    assert ("scontrol requeue 7" in calls) == requeued and done.returncode == (0 if requeued else code)
+    assert "emsa_jax.main --workdir=/shared/run" in calls
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION=0.92" in (tmp_path / "env").read_text()
+
+
+def test_the_jobset_is_a_v5e_4x4_that_starts_again_after_42_and_not_after_an_error():
+    spec = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())["spec"]
+    job, = spec["replicatedJobs"]
+    job = job["template"]["spec"]
+    pod = job["template"]["spec"]
+    container, = pod["containers"]
+    sides = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
+    chips = next(sides) * next(sides)
+    assert job["parallelism"] == job["completions"] == chips // container["resources"]["limits"]["google.com/tpu"] == 4
+    rule, = job["podFailurePolicy"]["rules"]
+    codes = rule["onExitCodes"]
+    assert spec["failurePolicy"]["maxRestarts"] > 0 and rule["action"] == "FailJob"
+    assert codes["containerName"] == container["name"] and codes["operator"] == "In" and codes["values"] == [1, 2]
+    assert {v["name"] for v in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    assert {e["name"]: e["value"] for e in container["env"]} == environment("env.tpu")
+
+
+def environment(name: str) -> dict[str, str]:
+    lines = [line for line in (LAUNCH / name).read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Z_]+=\S+", line) for line in lines), name
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_environments_name_their_platform():
+    assert environment("env.tpu")["JAX_PLATFORMS"].startswith("tpu")
+    assert environment("env.gpu")["JAX_PLATFORMS"].startswith("cuda")
+
+
+def test_sky_runs_the_same_command_on_every_host(tmp_path):
+    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    assert set(re.findall(r"\$(\w+)", task["setup"] + task["run"])) <= {
+        *task["envs"], "SKYPILOT_NUM_NODES", "SKYPILOT_NODE_RANK", "SKYPILOT_NODE_IPS", "NODE_RANK"}
+    (tmp_path / "launch").symlink_to(LAUNCH)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    fake(tmp_path / ".venv/bin", "python", f"env > {tmp_path}/env")
+    subprocess.run(["bash", "-euc", task["run"]], check=True, cwd=tmp_path, env={
+        "PATH": os.environ["PATH"], "EXTRA": "cuda", "ENV": "gpu", "ARGS": "--config=configs/grpo.py",
+        "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2"})
+    env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+    assert (env["NNODES"], env["NODE_RANK"], env["JAX_COORDINATOR_ADDRESS"]) == ("2", "1", "10.0.0.1:8476")
+    assert env["JAX_PLATFORMS"] == "cuda,cpu"
+
+
+@pytest.mark.parametrize("kind, extra", [("tpu", "tpu"), ("gpu", "cuda12")])
+def test_images_copy_what_there_is_and_pin_jax(kind, extra):
+    text = (LAUNCH / f"Dockerfile.{kind}").read_text()
+    for line in re.findall(r"^COPY (.*)", text, re.M):
+        assert all((LAUNCH.parent / source).exists() for source in line.split()[:-1]), line
+    version = re.search(r"^jax==(\S+)", (LAUNCH.parent / "requirements.txt").read_text(), re.M).group(1)
+    assert f'"jax[{extra}]=={version}"' in text
+    assert text.rstrip().endswith('ENTRYPOINT ["python", "-m", "emsa_jax.main"]')  # no shell that would keep SIGTERM
