@@ -88,7 +88,7 @@ def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int) ->
     for name, arm in arms(config).items():
         if name in wanted:
             workdir = variant(base, name)
-            run(workdir, replace(arm, stages=("prepare", "sft", "grpo", "evaluate")), cache)
+            run(workdir, replace(arm, stages=("prepare", "grpo", "evaluate")), cache)  # over the same cold start
             found[name] = read(workdir, "grpo") | hinted(workdir)
     if "label_only" in wanted:
         labels = replace(config, format="class_only", stages=("prepare", "sft", "evaluate"),

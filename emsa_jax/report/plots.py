@@ -97,7 +97,8 @@ def intervals_plot(
     ends = [end for bar in bars for end in (*(bar.interval or ()), bar.value)]
     low = min(ends) if low is None else min(low, *ends)
     high = max(ends) if high is None else max(high, *ends)
-    tick = round_step(max(high - low, 1e-9), 5)
+    high = high if high - low > 1e-9 else low + 1.0  # all of them equal: an axis all the same
+    tick = round_step(high - low, 5)
     low, high = math.floor(low / tick + 1e-9) * tick, math.ceil(high / tick - 1e-9) * tick
     left, row, kinds = (
         170,
