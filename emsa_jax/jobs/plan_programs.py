@@ -15,7 +15,7 @@ from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.grpo_programs import Base
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
-from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.programs import SHARE, Programs
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import hlo
@@ -25,6 +25,7 @@ from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 from emsa_jax.rewards.trigger import TriggerOptions
 from emsa_jax.rollout.hints import bucket_sizes
+from emsa_jax.rollout.sampler import cache_sizes
 
 HINT_TOKENS = 10  # of a DC answer's beginning
 
@@ -66,9 +67,10 @@ class Cost:
             sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
         return max(sizes.values(), default=0)
 
-    def in_place(self, head_dim: int) -> bool:
-        """Whether no loop copies a cache that it writes to, [.., slots, head_dim]."""
-        return not any(m.op == "copy" and not m.unchanged and len(shape) > 3 and shape[-1] == head_dim
+    def in_place(self, slots: int, head_dim: int) -> bool:
+        """Whether no loop copies a cache of at most so many answer slots that it writes to, [.., slots, head_dim]."""
+        caches = {(size, head_dim) for size in cache_sizes(slots)}
+        return not any(m.op == "copy" and not m.unchanged and shape[-2:] in caches
                        for m in self.in_loops for shape in m.shapes)
 
     @property
@@ -90,6 +92,7 @@ class Planned(Programs):
         super().__init__(layout, memory)
         self.kinds = kinds
         self.costs: dict[str, Cost] = {}
+        self.remat = ""  # of the update
 
     def add(self, name: str, function: Any, *arguments: Any, donate: tuple[int, ...] = (), out: Any = None,
             layout: Layout | None = None) -> Any:
@@ -113,6 +116,16 @@ class Planned(Programs):
         self.costs[kind] = Cost(sizes.argument_size_in_bytes, sizes.output_size_in_bytes, sizes.alias_size_in_bytes,
                                 sizes.temp_size_in_bytes, self.seconds[name], moved)
         return made
+
+
+    def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> str:
+        """Adds the first form that fits, as a run does; else the last."""
+        for self.remat, function in choices.items():
+            self.add(name, function, *arguments, **options)
+            cost = self.costs.get("update")
+            if cost is None or not cost.failure and cost.arguments + cost.added <= SHARE * self.memory:
+                break
+        return self.remat
 
 
 def abstract_step(config: Config, policy: ThinkerConfig, placement: Placement) -> tuple[Base, Any, Any, Any]:
