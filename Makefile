@@ -1,6 +1,6 @@
 # make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
 # make plan [ARGS="--config.topology=v5e:4x4"]
-# make test | test-kill | test-browser | test-aot | lint | clean
+# make test | test-kill | test-browser | test-slow | test-aot | lint | clean
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: train plan test test-kill test-browser test-aot lint clean
+.PHONY: train plan test test-kill test-browser test-slow test-aot lint clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
@@ -26,6 +26,9 @@ test-kill: $(VENV)/.dev
 
 test-browser: $(VENV)/.browser
 	$(PY) -m pytest -m browser $(ARGS)
+
+test-slow: $(VENV)/.dev
+	$(PY) -m pytest -m slow $(ARGS)
 
 test-aot: $(VENV)/.dev $(VENV)/.aot
 	$(PY) -m pytest -m aot -n 2 --dist load tests/aot $(ARGS)

@@ -8,14 +8,19 @@
 """
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import traceback
+from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from emsa_jax.errors import InputError
+
+# jobs that need no run: emsa_jax/jobs/NAME.py has the function NAME and NameOptions
+ALONE = ("ablation", "annotate", "benchmark", "compare", "distill", "inspect", "plan", "review")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",
@@ -34,18 +39,18 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
     from emsa_jax.config import from_config_dict
 
-    if _CONFIG.value.get("job") == "inspect":  # which looks at records, and needs no run
-        from emsa_jax.jobs.inspect import InspectOptions, inspect
+    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    if job := _CONFIG.value.get("job"):
+        if job not in ALONE:
+            raise InputError(f"config.job: {job!r} is none of {', '.join(ALONE)}")
+        if job == "plan":  # which compiles for devices that are not here: to be said before JAX looks for any
+            from emsa_jax.parallel.topologies import compile_without_devices
 
-        return inspect(from_config_dict(InspectOptions, _CONFIG.value))
-    if _CONFIG.value.get("job") == "plan":  # which compiles for devices that are not here
-        from emsa_jax.parallel.topologies import compile_without_devices
-
-        compile_without_devices()
-        from emsa_jax.jobs.plan import PlanOptions, plan
-
-        plan(from_config_dict(PlanOptions, _CONFIG.value))
-        return
+            compile_without_devices()
+        module = importlib.import_module(f"emsa_jax.jobs.{job}")
+        options = from_config_dict(getattr(module, f"{job.capitalize()}Options"), _CONFIG.value)
+        places = (workdir,) if job == "ablation" else ()  # which keeps many runs
+        return getattr(module, job)(options, *places)
     from emsa_jax.jobs.options import Config
     from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
@@ -55,11 +60,15 @@ def main(argv: list[str]) -> None:
     from emsa_jax.parallel import peers
 
     config = from_config_dict(Config, _CONFIG.value)
+    if config.predictions:  # of someone else: there is no policy to ask
+        from emsa_jax.jobs.score import score_predictions
+
+        return score_predictions(config, workdir)
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     join(config)
     peers.told(lambda: check_inputs(config), "inputs")
-    with open_run(_WORKDIR.value, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
+    with open_run(workdir, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
 

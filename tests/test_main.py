@@ -1,9 +1,15 @@
 """The program itself, as a process of its own."""
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from emsa_jax.config import from_config_dict
+from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.presets import PRESETS
+from emsa_jax.main import ALONE
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,18 +36,28 @@ def test_help_names_the_flags():
     assert all(flag in done.stdout for flag in ("--workdir=DIR", "--config=FILE", "--config.FIELD=VALUE"))
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")} - {"inspect"}))
-def test_every_config_is_sound(name):
-    """Each file of configs/ that makes a run, and each preset of it, makes a config that passes every check."""
-    import importlib.util
-
-    from emsa_jax.config import from_config_dict
-    from emsa_jax.jobs.options import Config
-    from emsa_jax.jobs.presets import PRESETS
-
+def config_of(name, preset=""):
     spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module.get_config(preset)
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")} - set(ALONE)))
+def test_every_config_is_sound(name):
+    """Each file of configs/ that makes a run, and each preset of it, makes a config that passes every check."""
     for preset in PRESETS:
-        config = from_config_dict(Config, module.get_config(preset))
-        assert config.stages and (preset == "" or config.loss.kind == "seq_sum")
+        config = from_config_dict(Config, config_of(name, preset))
+        assert config.stages and (config.loss.kind == "seq_sum") == preset.endswith("thinker")
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_every_job_that_needs_no_run_is_found(name):
+    module = importlib.import_module(f"emsa_jax.jobs.{name}")
+    options = from_config_dict(getattr(module, f"{name.capitalize()}Options"), config_of(name))
+    assert options.job == name and callable(getattr(module, name))
+
+
+def test_an_unknown_job():
+    done = start("--config=configs/inspect.py", "--config.job=inspekt")
+    assert (done.returncode, done.stderr) == (2, f"error: config.job: 'inspekt' is none of {', '.join(ALONE)}\n")

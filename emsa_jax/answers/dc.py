@@ -23,12 +23,10 @@ from typing import ClassVar
 from emsa_jax.answers.clues import clues, outline, task
 from emsa_jax.answers.labels import POLARITIES, read_polarity
 from emsa_jax.answers.scores import read_score, write_score
-from emsa_jax.answers.tags import is_clean, scan
+from emsa_jax.answers.tags import is_clean, is_visible, scan
 from emsa_jax.errors import InputError
 
 NAMES = ("polarity", "think", "score")
-_SEQUENCE = [(name, closing) for name in NAMES for closing in (False, True)]
-_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that nobody sees
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class DC:
 
     score_range: tuple[float, float] = (-1.0, 1.0)
     name: ClassVar[str] = "dc"
+    levels: ClassVar[tuple[str, ...]] = ("polarity",)  # that a hint can tell
+    order: ClassVar[tuple[str, ...]] = NAMES
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """The answer as text. InputError if it could not be read back: an unknown polarity, reasoning that is
@@ -78,14 +78,14 @@ class DC:
         polarity = read_polarity(inner["polarity"]) if "polarity" in inner else None
         if "polarity" in inner and polarity is None:
             notes.append("polarity is not one of " + ", ".join(POLARITIES))
-        think = inner.get("think", "").strip() if _is_visible(inner.get("think", "")) else None
+        think = inner.get("think", "").strip() if is_visible(inner.get("think", "")) else None
         if "think" in inner and think is None:
             notes.append("think is empty")
         score, why = read_score(inner["score"], self.score_range) if "score" in inner else (None, "")
         if why:
             notes.append(why)
         if len(inner) == 3:
-            if [(tag.name, tag.closing) for tag in tags] != _SEQUENCE:
+            if [(tag.name, tag.closing) for tag in tags] != [(n, end) for n in self.order for end in (False, True)]:
                 notes.append("tags are out of order")
             elif any(text[a:b].strip() for a, b in _outside(tags, len(text))):
                 notes.append("text stands outside the tags")
@@ -120,7 +120,3 @@ def _outside(tags, length: int):
     starts = (0, tags[1].end, tags[3].end, tags[5].end)
     ends = (tags[0].start, tags[2].start, tags[4].start, length)
     return zip(starts, ends, strict=True)
-
-
-def _is_visible(text: str) -> bool:
-    return any(c.isalnum() and c not in _BLANK_LETTERS for c in text)

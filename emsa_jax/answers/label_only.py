@@ -17,6 +17,7 @@ class LabelOnly:
     score_range: tuple[float, float] = (-1.0, 1.0)
     neutral_eps: float = 0.0
     name: ClassVar[str] = "label_only"
+    levels: ClassVar[tuple[str, ...]] = ()
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """The score as text; polarity and reasoning are left out. InputError outside the range."""

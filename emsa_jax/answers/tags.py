@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 # str.lower() would change lengths and turn the Kelvin sign into "k".
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters that nobody sees
 
 
 class Tag(NamedTuple):
@@ -38,3 +39,8 @@ def scan(text: str, names: Sequence[str]) -> list[Tag]:
 def is_clean(text: str) -> bool:
     """No null byte and nothing that spells a special token (`<|im_end|>` and its kin)."""
     return "\x00" not in text and "<|" not in text
+
+
+def is_visible(text: str) -> bool:
+    """Whether there is at least one letter or digit that somebody could see."""
+    return any(c.isalnum() and c not in _BLANK_LETTERS for c in text)

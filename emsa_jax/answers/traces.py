@@ -5,10 +5,10 @@ One JSON object a line: {"id", "polarity", "think", "score"}, as the teacher wro
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from emsa_jax.answers.dc import DC
+from emsa_jax.answers.formats import CLASS_FORMATS, Format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.scores import write_score
 from emsa_jax.errors import InputError
@@ -71,16 +71,18 @@ def _read_line(line: str, where: str) -> Trace:
 
 
 def filter_traces(
-    traces: list[Trace], true_scores: Mapping[str, float | None], format: DC, neutral_eps: float = 0.0
+    traces: list[Trace], true_scores: Mapping[str, float | None], format: Format, neutral_eps: float = 0.0,
+    true_concepts: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> tuple[list[Trace], dict[str, str]]:
     """Keeps a trace iff the teacher's polarity is the true one and its score agrees with it; then the true
-    score takes the place of the teacher's.
+    score takes the place of the teacher's. For formats that name a class, its score must be of the true class; for
+    those with concepts, each that it marks must have its true label, as far as that is known (`true_concepts`).
 
     Returns (kept, rejected): `rejected` gives the reason for every other id, so that they can be counted.
     """
     kept, rejected = [], {}
     for trace in traces:
-        why = _objection(trace, true_scores.get(trace.id), format, neutral_eps)
+        why = _objection(trace, true_scores.get(trace.id), format, neutral_eps, (true_concepts or {}).get(trace.id, ()))
         if why:
             rejected[trace.id] = why
         else:
@@ -88,9 +90,11 @@ def filter_traces(
     return kept, rejected
 
 
-def _objection(trace: Trace, truth: float | None, format: DC, neutral_eps: float) -> str:
+def _objection(trace: Trace, truth: float | None, format: Format, neutral_eps: float, concepts) -> str:
     if truth is None:
         return "no such clip, or no true score"
+    if format.name in CLASS_FORMATS:
+        return _class_objection(trace, truth, format, concepts)
     if trace.polarity != polarity_of(truth, neutral_eps):
         return "the teacher's polarity is wrong"
     if polarity_of(trace.score, neutral_eps) != trace.polarity:
@@ -100,3 +104,16 @@ def _objection(trace: Trace, truth: float | None, format: DC, neutral_eps: float
     except InputError:
         return f"cannot be written as an answer with score {write_score(truth)}"
     return ""
+
+
+def _class_objection(trace: Trace, score: float, format: Format, concepts) -> str:
+    truth = format.truth(score, concepts)
+    low, high = format.score_range
+    if format.truth(min(max(trace.score, low), high), ()).sentiment != truth.sentiment:
+        return "the teacher's sentiment is wrong"
+    try:
+        parsed = format.parse(format.write(trace.polarity, trace.think, score))
+    except InputError:
+        return f"cannot be written as an answer with sentiment {truth.sentiment}"
+    wrong = [name for name, label in parsed.concepts if dict(truth.concepts).get(name, label) != label]
+    return f"the teacher's {wrong[0]} is wrong" if wrong else ""

@@ -21,6 +21,7 @@ class Facts:
     has_scores: bool = True
     classes: tuple[str, ...] = ()  # of `Sample.label`
     concepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> values
+    chinese: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> these values in Chinese, our wording
     sizes: Counts = field(default_factory=dict)  # official clips per split
     class_sizes: Mapping[str, Counts] = field(default_factory=dict)  # split or "all" -> class, or sign of score
     notes: tuple[str, ...] = ()  # overlaps and traps
@@ -94,6 +95,12 @@ FACTS: dict[str, Facts] = {
             "scenario": ("vox pops", "variety shows", "melodramas", "formal interviews", "vlogs",
                          "science broadcasting"),
             "interaction": ("single", "multi no interaction", "multi interactive"),
+        },
+        chinese={
+            "tone": ("随意", "高兴", "悲伤", "惆怅", "中性", "惊讶", "厌恶", "愤怒", "激动", "亲密", "紧张",
+                     "好奇", "权威", "自信", "礼貌", "劝说", "质问", "失望", "冷漠", "期待", "讽刺"),
+            "expression": ("高兴", "悲伤", "惊讶", "中性", "厌恶", "愤怒"),
+            "speaking_style": ("信息交流", "一般叙述"),
         },
         sizes=_sizes(2229, 743, 743),
         class_sizes={

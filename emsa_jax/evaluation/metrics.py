@@ -1,23 +1,26 @@
-"""How the field scores sentiment: the MOSI/MOSEI family and the SIMS family, and plain classification.
+"""How the field scores sentiment: the MOSI/MOSEI family and the SIMS family.
+
+    python -m emsa_jax.evaluation.metrics --family={mosi,sims,labels3,labels5} FILE.csv [--help]
 
 Two conventions for two classes live side by side: MOSI's Has0 counts a score of 0 as positive, SIMS counts it
 as negative, MOSI's Non0 leaves true zeros out (and counts a predicted 0 as negative). All comparisons are in
 float32, as in the field's own code: in float64 the float32 values of 0.1 and -0.7 fall into the next class.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from emsa_jax.answers.labels import POLARITIES, polarity_of
+from emsa_jax.answers.labels import FIVE_EDGES, POLARITIES, THREE_EDGES, polarity_of
 from emsa_jax.errors import InputError
+from emsa_jax.evaluation.classification import label_metrics, label_row, per_class
 
 FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
 FALLBACKS = ("neutral", "drop", "worst")
 F1_AVERAGES = ("weighted", "macro", "weighted_pred")
-THREE_EDGES = np.array([-0.1, 0.1], np.float32)  # right-closed: -0.1 is negative, +0.1 is neutral
-FIVE_EDGES = np.array([-0.7, -0.1, 0.1, 0.7], np.float32)
 WEAK = np.float32(0.4)
+__all__ = ["family_of", "floors", "label_metrics", "label_row", "paper_row", "regression_metrics", "score_row"]
 
 
 def family_of(score_range: tuple[float, float]) -> str:
@@ -116,38 +119,34 @@ def floors(
     return regression_metrics([mean] * len(test_scores), test_scores, family)
 
 
-def label_metrics(pred: Sequence[int], true: Sequence[int], classes: int) -> dict[str, float | None]:
-    """Classification: ACC; WF1, WP, WR weighted by true support; F1, P, R as means over the classes.
+def score_row(
+    pred: Sequence[float | None], true: Sequence[float], family: str, **options
+) -> dict[str, float | int | None]:
+    """What the command prints of scores: short names, and a family's own convention where the two differ.
 
-    Labels are 0 .. classes - 1; a prediction of -1 (unread) is always wrong: it lowers recall, not precision.
-    Classes that neither side holds are left out of the means; a ratio 0 / 0 counts as 0.
+    mosi: acc2, f1 and acc2_weak are None, f1_macro is over the two classes of non0. sims: has0 is acc2 (0 is
+    negative), acc7 is None. options: as of `regression_metrics`.
     """
-    pred, true = np.asarray(pred, int), np.asarray(true, int)
-    if not len(true):
-        return dict.fromkeys(("ACC", "WF1", "WP", "WR", "F1", "R", "P"))
-    f1, precision, recall, support, predicted = _per_class(pred, true, classes)
-    present = support + predicted > 0
-    weights = support / support.sum()
+    m = regression_metrics(pred, true, family, **options)
+    sims = family == "sims"
+    two = {"acc2": m["Mult_acc_2"], "f1": m["F1_score"]} if sims else {"acc2": None, "f1": None}
     return {
-        "ACC": _mean(pred == true),
-        "WF1": float(weights @ f1),
-        "WP": float(weights @ precision),
-        "WR": float(weights @ recall),
-        "F1": float(f1[present].mean()),
-        "R": float(recall[present].mean()),
-        "P": float(precision[present].mean()),
+        "has0_acc2": two["acc2"] if sims else m["Has0_acc_2"],
+        "has0_f1": two["f1"] if sims else m["Has0_F1_score"],
+        "non0_acc2": m["Non0_acc_2"],
+        "non0_f1": m["Non0_F1_score"],
+        **two,
+        "acc3": m["Mult_acc_3"],
+        "acc5": m["Mult_acc_5"],
+        "acc7": m["Mult_acc_7"],
+        "acc2_weak": m["Mult_acc_2_weak"],
+        "f1_macro": m["F1_macro"] if sims else m["Non0_F1_macro"],
+        "mae": m["MAE"],
+        "corr": m["Corr"],
+        "r2": m["R2"],
+        "parse_rate": m["parse_rate"],
+        "n": m["n"],
     }
-
-
-def _per_class(pred: np.ndarray, true: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
-    """F1, precision, recall, true support and predicted support, each [classes]."""
-    hit = np.bincount(true[pred == true], minlength=classes)
-    support = np.bincount(true, minlength=classes)
-    predicted = np.bincount(pred[pred >= 0], minlength=classes)
-    precision = hit / np.maximum(predicted, 1)
-    recall = hit / np.maximum(support, 1)
-    f1 = 2 * hit / np.maximum(support + predicted, 1)
-    return f1, precision, recall, support, predicted
 
 
 def _two_classes(prefix: str, pred: np.ndarray, true: np.ndarray, f1_average: str) -> dict[str, float | None]:
@@ -155,7 +154,7 @@ def _two_classes(prefix: str, pred: np.ndarray, true: np.ndarray, f1_average: st
     keys = (f"{prefix}acc_2", f"{short}F1_score", f"{short}F1_macro")
     if not len(true):
         return dict.fromkeys(keys)
-    f1, _, _, support, predicted = _per_class(pred.astype(int), true.astype(int), 2)
+    f1, _, _, support, predicted = per_class(pred.astype(int), true.astype(int), 2)
     macro = float(f1[support + predicted > 0].mean())
     weights = predicted if f1_average == "weighted_pred" else support
     score = macro if f1_average == "macro" else float(weights @ f1 / weights.sum())
@@ -202,3 +201,9 @@ def _mean(values: np.ndarray) -> float | None:
 def _check(field: str, value: str, allowed) -> None:
     if value not in allowed:
         raise InputError(f"metrics: {field} {value!r} is none of {', '.join(allowed)}")
+
+
+if __name__ == "__main__":
+    from emsa_jax.evaluation.command import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -11,9 +11,12 @@ from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config, Dataset
 from emsa_jax.jobs.run import Run
 from emsa_jax.policy.hf import tensor_files
+from emsa_jax.teaching.record import NAME as RECORD
 
 PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
-           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh")}
+           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh"),
+           "puppets:concepts_en": Dataset("puppets:concepts_en", (-1.0, 1.0), "en", reader="ch_cems"),
+           "puppets:concepts_zh": Dataset("puppets:concepts_zh", (-1.0, 1.0), "zh", reader="ch_cems")}
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
@@ -39,9 +42,10 @@ def taught_by(run: Run, config: Config, name: str) -> Manifest | None:
 
 
 def traces_file(run: Run, config: Config) -> Path:
-    """The teacher's traces: as named, or traces.jsonl beside the data."""
+    """The teacher's traces: as named (of a directory, its record), or traces.jsonl beside the data."""
     if config.traces:
-        return Path(config.traces)
+        path = Path(config.traces)
+        return path / RECORD if path.is_dir() else path
     if config.data in PUPPETS:
         return puppet_dir(run, config.data) / "traces.jsonl"
     path = Path(config.data)
@@ -68,6 +72,11 @@ def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
     known = PUPPETS.get(dataset.data, dataset)
     facts = FACTS[dataset.reader or "plain"]
     return tuple(known.score_range or facts.score_range), known.language or facts.language
+
+
+def reader_of(dataset: Dataset) -> str:
+    """How a data set is read: as named, or as its puppets want it."""
+    return PUPPETS.get(dataset.data, dataset).reader
 
 
 def puppet_dir(run: Run, name: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.formats import CLASS_FORMATS, make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.mixture import Part
@@ -20,6 +20,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.jobs.options import Config
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import Budget
+from emsa_jax.rewards.table import sample_of, truth_of
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
 
 
@@ -75,10 +76,13 @@ def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str
 
     taught: of the records that the policy learned from, to be asked in their score range and language."""
     manifest = read_manifest(records)
-    format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps)
+    format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps, config.concepts)
     language = ""
     if taught:
-        format = Rescaled(format, manifest.score_range)
+        if config.format in CLASS_FORMATS:  # whose answers have no range
+            format = replace(format, score_range=manifest.score_range)
+        else:
+            format = Rescaled(format, manifest.score_range)
         language = taught.languages[0] if len(taught.languages) == 1 else ""
     prompter = Prompter(checkpoint, format, config.prompt, language)
     entries = read_index(records, split)
@@ -87,6 +91,9 @@ def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str
     if not order:
         raise InputError(f"{records}: the {split} split has no clip to use")
     chosen = [entries[i] for i in order]
+    if config.format in CLASS_FORMATS:
+        for entry in chosen:  # a label that nobody could earn is told now, not after the cold start
+            truth_of(format, sample_of(entry))
     lengths = np.array([prompter.length(entry) for entry in chosen])
     return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
 

@@ -12,7 +12,7 @@ import numpy as np
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import judge, texts_of
+from emsa_jax.evaluation.predict import texts_of
 from emsa_jax.jobs.ahead import ahead
 from emsa_jax.jobs.artifacts import cold_started, records_dir
 from emsa_jax.jobs.clock import Clock
@@ -23,6 +23,7 @@ from emsa_jax.jobs.grpo_log import Rollout, sample_lines, step_metrics
 from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.memory import announce
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
@@ -31,6 +32,7 @@ from emsa_jax.jobs.profile import profiled
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.jobs.sft import write_trained
 from emsa_jax.learning.advantages import Advantages, advantages
 from emsa_jax.learning.checkpoints import Checkpoints
@@ -45,7 +47,6 @@ from emsa_jax.policy.checkpoint import adapter_print, fingerprint, load_weights,
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.hints import choose_hinted, compact, loss_mask, splice
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
@@ -89,9 +90,8 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = functools.partial(judge, train.prompter.format, options=config.reward,
-                                plugins=load_plugins(config.reward.plugins), neutral_eps=config.labels.neutral_eps)
-    peak, clock = peak_flops(), Clock()
+    judging = judge_of(config, train.prompter.format, train.entries)
+    peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
         step, clips = item
@@ -144,6 +144,7 @@ def grpo(run: Run, config: Config) -> None:
             if due:
                 save(now)
             stop_if_told(now, saved=due)
+            page.refresh()
             clock.restart()
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 
@@ -168,7 +169,7 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     chosen = choose_hinted(share.gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
     rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      np.where(lengths > 0, prefix.sum(-1), np.nan))
+                      hints.label_logp(clips, prefix))
     if not len(chosen):  # on no process
         return rollout
 

@@ -20,7 +20,7 @@ class Rollout:
     """Answers before and after hints, and what was thought of them. Host arrays; N prompts, G answers.
 
     hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
-    prefix_logp: [N], log-probability of the true polarity's tokens, nan where the format has none.
+    prefix_logp: [N], log-probability of the true polarity's name, tags left out; nan where the format has none.
     """
 
     first: Completions
@@ -58,7 +58,6 @@ class Rollout:
                             [old.parsed[i] if self.failed[i] else new.parsed[i] for i in range(len(self.failed))])
         texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
         return replace(self, final=final, final_table=table, final_texts=texts)
-
 
     def counted(self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, share: Share) -> Counted:
         """This process's part of what is counted, with those of the others. lines: its part of a file."""
@@ -114,6 +113,8 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
     values = {name: float(value) for name, value in learned.items()}
     values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table["parts"].items()
                for what, function in (("mean", np.nanmean), ("std", _sample_std))}
+    values |= {f"rewards_train/{name}/mean": _nan(np.nanmean, part)
+               for name, part in rollout.final_table["parts"].items()}
     values |= {
         "reward": _nan(np.nanmean, first), "reward_std": _nan(_sample_std, first),
         "reward_train": _nan(np.nanmean, final),
@@ -126,6 +127,7 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
         "completions/well_formed": float(rollout.first_table["well_formed"].mean()),
         "contradict_rate": float(rollout.first_table["contradict"].mean()),
         "hint/trigger_rate": float(rollout.hard.mean()),
+        "num_tokens_drawn": int(rollout.first["length"].sum() + (length - rollout.final["forced"])[hinted].sum()),
     }
     told = rollout.hard & ~np.isnan(rollout.prefix_logp)
     if told.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?

@@ -4,6 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.formats import CLASS_FORMATS, FORMATS
 from emsa_jax.data.readers import READERS
 from emsa_jax.data.records import PrepareOptions
 from emsa_jax.data.views import ViewOptions
@@ -26,9 +28,10 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 @dataclass(frozen=True)
 class Dataset:
     """A data set: an MMSA directory, a csv of paths and labels, a directory of records, or a puppet domain
-    ("puppets:en", "puppets:zh"); "" for none. reader: a name of docs/data_sets.md, "" to go by the layout.
-    score_range, language: (), "" for the set's own. asked_as: in its own language and score range, or in those of the
-    training set, scores carried over into its own."""
+    ("puppets:en", "puppets:zh"; annotated as CH-CEMS is: "puppets:concepts_en", "puppets:concepts_zh"); "" for none.
+    reader: a name of docs/data_sets.md, "" to go by the layout. score_range, language: (), "" for the set's own.
+    asked_as: in its own language and score range, or in those of the training set, scores carried over into its
+    own."""
 
     data: str = ""
     score_range: tuple[float, ...] = ()
@@ -110,10 +113,13 @@ class SftOptions:
     epochs: passes over the kept traces at most. max_steps: updates at most, in place of epochs (0: epochs count).
     eval_every: updates between evaluations on the validation split, at most eval_clips of it.
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
-    balance: repeat the clips of rarer polarities in each pass until all are equally frequent.
+    balance: repeat the clips of rarer polarities in each pass until all are equally frequent. max_per_class: learn from
+    at most so many traces of each class (0: all); which ones hangs on the seed and their ids alone.
+    targets: "traces", or "labels" for formats without reasoning: every labelled clip, and no traces.
     """
 
     trainable: Literal["lora", "all"] = "lora"
+    targets: Literal["traces", "labels"] = "traces"
     epochs: float = 3.0
     max_steps: int = 0
     batch_size: int = 32
@@ -123,11 +129,12 @@ class SftOptions:
     patience: int = 3
     save_every: int = 50
     balance: bool = False
+    max_per_class: int = 0
     remat: Literal["none", "dots", "full"] = "full"
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "epochs", "max_steps")
+        _at_least(self, 0, "epochs", "max_steps", "max_per_class")
         _at_least(self, 1, "batch_size", "micro_batches", "eval_every", "eval_clips", "patience", "save_every")
         if not self.epochs and not self.max_steps:
             raise InputError("set epochs or max_steps: the schedule needs an end")
@@ -179,17 +186,24 @@ class GrpoOptions:
 @dataclass(frozen=True)
 class EvaluateOptions:
     """split: which clips. batch_size: clips at a time. max_clips: at most so many (0: all). samples: sampled answers
-    a clip for the mean reward, beside the greedy one that the metrics use (0: none)."""
+    a clip for the mean reward, beside the greedy one (0: none). decode: what the metrics use: the greedy answer, the
+    majority of the sampled ones, or their mean. resamples: of the bootstrap (0: no intervals).
+    answers: a directory to keep answers in, which runs may share (default: the run's own)."""
 
     split: Literal["train", "valid", "test"] = "test"
     batch_size: int = 64
     max_clips: int = 0
     samples: int = 4
+    decode: Literal["greedy", "majority", "mean"] = "greedy"
     fallback: Literal["neutral", "drop", "worst"] = "neutral"
+    resamples: int = 500
+    answers: str = ""
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "batch_size")
-        _at_least(self, 0, "max_clips", "samples")
+        _at_least(self, 0, "max_clips", "samples", "resamples")
+        if self.decode != "greedy" and not self.samples:
+            raise InputError(f"decode={self.decode} needs samples; set how many")
 
 
 @dataclass(frozen=True)
@@ -207,11 +221,15 @@ class ExportOptions:
 @dataclass(frozen=True)
 class Config:
     """A run. policy: a checkpoint directory or "tiny". adapter: a PEFT directory to start from. traces: a teacher's
-    traces (default: traces.jsonl beside the data). cross: a second domain, for evaluation alone.
+    traces, a jsonl or what `distill` recorded (default: traces.jsonl beside the data). cross: a second domain, for
+    evaluation alone.
+
+    format: of the answers; concepts: the classes and concepts of those that name a class ("concepts", "class_only").
 
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
-    never to be shown is switched off in `prompt`. attention: the decoder's kernel.
+    never to be shown is switched off in `prompt`. attention: the decoder's kernel. predictions: a csv of id and pred
+    to score in place of a policy, for configs/evaluate.py.
     profile: GRPO steps to trace for xprof. mesh: how devices share the work."""
 
     stages: tuple[str, ...] = STAGES
@@ -227,8 +245,10 @@ class Config:
     score_range: tuple[float, ...] = ()
     language: str = ""
     traces: str = ""
+    predictions: str = ""
     cross: Dataset = Dataset()
-    format: Literal["dc", "label_only"] = "dc"
+    format: Literal["dc", "think_first", "label_only", "concepts", "class_only"] = "dc"
+    concepts: ConceptOptions = ConceptOptions()
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Kernel = "auto"
     seed: int = 0
@@ -259,6 +279,9 @@ class Config:
             if self.sampling.greedy:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         _at_least(self, 0, "profile")
+        if self.sft.targets == "labels" and self.format not in ("label_only", "class_only"):
+            raise InputError(f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
+                             "format=label_only or class_only, or traces")
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
         if not 0 <= self.seed < 2**31:
@@ -279,9 +302,23 @@ class Config:
                  *(spec.rpartition(":")[2] for spec in self.reward.plugins))
         if hint.metric not in parts:
             raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
-        if self.format == "label_only" and (hint.mode == "hint" or hint.polarity_nll):
-            raise InputError("format: label_only answers have nothing to hint at; use hint.mode=off and no "
+        levels = FORMATS[self.format].levels
+        if not levels and (hint.mode == "hint" or hint.polarity_nll):
+            raise InputError(f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no "
                              "hint.polarity_nll")
+        if hint.mode == "hint" and hint.levels[0] not in levels:
+            raise InputError(f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not "
+                             f"{hint.levels[0]!r}")
+        if self.format in CLASS_FORMATS:
+            self._check_class_hints()
+
+    def _check_class_hints(self) -> None:
+        hint = self.hint
+        if hint.template is not None or hint.polarity_nll:
+            raise InputError("hint.template and hint.polarity_nll are for answers that begin with their polarity; "
+                             f"format={self.format} does not")
+        if self.reward.class_balance != "off" and (hint.metric, hint.threshold) == ("total", "auto"):
+            raise InputError("hint.threshold: 'auto' cannot tell with reward.class_balance; use hint.metric=accuracy")
 
     @property
     def train_set(self) -> Dataset:

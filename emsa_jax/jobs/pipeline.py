@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emsa_jax.answers.traces import read_traces
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
@@ -35,13 +34,14 @@ from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.teaching.traces import any_traces
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
-    "sft": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "sft",
-            "evaluate", "adapter"),
-    "grpo": ("seed", "dtype", "format", "prompt", "labels", "view", "mix", "lora", "sampling", "reward", "hint", "adv",
-             "loss", "grpo"),
+    "sft": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward",
+            "sft", "evaluate", "adapter"),
+    "grpo": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward",
+             "hint", "adv", "loss", "grpo"),
     "export": ("export", "adapter"),
 }
 
@@ -61,8 +61,8 @@ def check_inputs(config: Config) -> None:
         if config.adapter:
             peft.load_adapter(config.adapter, policy.config)
             check_base(Path(config.adapter), policy.directory)
-    if "sft" in stages and config.data not in PUPPETS:
-        read_traces(traces_file(None, config))
+    if "sft" in stages and config.data not in PUPPETS and config.sft.targets == "traces":
+        any_traces(traces_file(None, config))
 
 
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
@@ -120,7 +120,8 @@ def run_stages(run: Run, config: Config) -> None:
 def _inputs(run: Run, config: Config, stage: str) -> str:
     parts = [to_dict(getattr(config, name)) for name in _READS[stage]]
     if stage == "sft":
-        parts += [fingerprint(policy_dir(run, config)), sha256_file(traces_file(run, config)), _records(run, config),
+        traces = sha256_file(traces_file(run, config)) if config.sft.targets == "traces" else ""
+        parts += [fingerprint(policy_dir(run, config)), traces, _records(run, config),
                   adapter_print(Path(config.adapter) if config.adapter else None)]
     if stage == "grpo":
         directory, adapter = cold_started(run, config)

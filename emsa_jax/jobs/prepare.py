@@ -12,12 +12,12 @@ from emsa_jax.answers.traces import read_traces
 from emsa_jax.config import to_dict
 from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.puppets import PuppetOptions, make_puppets
+from emsa_jax.data.puppets import ConceptOptions, PuppetOptions, make_concept_puppets, make_puppets
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir
+from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir, reader_of
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.options import Config, Dataset, ReadingOptions
 from emsa_jax.jobs.run import Run
@@ -32,7 +32,7 @@ def prepare_all(run: Run, config: Config) -> None:
         source = _source(run, config, dataset)
         if not is_prepared(source):
             out = run.path("records", name)
-            manifest = prepare(source, out, config.prepare, *labels_of(dataset), _progress, dataset.reader,
+            manifest = prepare(source, out, config.prepare, *labels_of(dataset), _progress, reader_of(dataset),
                                **to_dict(config.read))
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
@@ -48,7 +48,8 @@ def prepare_records(config: Config) -> None:
     token_length = None
     if config.policy != "tiny":
         checkpoint = open_checkpoint(policy_dir(None, config), weights=False)
-        token_length = Prompter(checkpoint, make_format(config.format, score_range), config.prompt).length
+        token_length = Prompter(checkpoint, make_format(config.format, score_range, concepts=config.concepts),
+                                config.prompt).length
     manifest = prepare(config.source, config.out, config.prepare, score_range, language, _progress, config.dataset,
                        token_length, **to_dict(config.read))
     _tell(config.out, manifest)
@@ -79,8 +80,10 @@ def _source(run: Run, config: Config, dataset: Dataset) -> Path:
         return Path(dataset.data)
     out, sizes = puppet_dir(run, dataset.data), config.puppets
     if not out.exists():
-        options = PuppetOptions(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
-                                **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__})
+        annotated = "concepts" in dataset.data
+        kind, make = (ConceptOptions, make_concept_puppets) if annotated else (PuppetOptions, make_puppets)
+        options = kind(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
+                       **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__})
         total = options.num_train + options.num_valid + options.num_test
         with progress(total, f"drawing {dataset.data}") as advance:
             done = 0
@@ -90,7 +93,7 @@ def _source(run: Run, config: Config, dataset: Dataset) -> Path:
                 advance(now - done)
                 done = now
 
-            make_puppets(out, options, report)
+            make(out, options, report)
     return out
 
 
@@ -114,15 +117,18 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
     for dataset in datasets(config).values():
         score_range, language = labels_of(dataset)
         asked = labels_of(config.train_set) if dataset.asked_as == "train" else (score_range, language)
-        format = make_format(config.format, asked[0])
+        format = make_format(config.format, asked[0], concepts=config.concepts)
         source = _source(run, config, dataset)
         for sample in _clips(source, dataset, config):
             language = asked[1] if dataset.asked_as == "train" else sample.language
             chat = messages(format, sample.text, language, *_media(sample))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
-        if traces.exists() and config.format == "dc":
+        if traces.exists() and config.format in ("dc", "think_first"):
             texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
+                      for t in read_traces(traces)]
+        elif traces.exists() and config.format == "concepts":
+            texts += [f"<think>{t.think}</think>\n<sentiment>{format.truth(t.score, ()).sentiment}</sentiment>"
                       for t in read_traces(traces)]
     if not texts:
         raise InputError("policy: tiny learns its tokenizer from the data's texts, and there are none")
@@ -132,7 +138,7 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
 def _clips(source: Path, dataset: Dataset, config: Config) -> list[Sample | Entry]:
     if is_prepared(source):
         return [entry for split in SPLITS for entry in read_index(source, split)]
-    return read_samples(source, *labels_of(dataset), dataset.reader, **to_dict(config.read))
+    return read_samples(source, *labels_of(dataset), reader_of(dataset), **to_dict(config.read))
 
 
 def _media(clip: Sample | Entry) -> tuple[bool, bool]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import time
 import zlib
 from collections.abc import Callable
@@ -47,8 +48,12 @@ SHARE = 0.8  # of a device's memory that one program may take; caches and the ne
 class Programs:
     """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
 
+    Equal programs are compiled once in a process, whoever adds them: several runs in one process share theirs.
+
     layout: of arguments that do not say where they lie; None: on one device. memory: bytes of a device; 0: of the one
     that is here."""
+
+    _known: dict[bytes, Callable] = {}  # by the hash of the program's text
 
     def __init__(self, layout: Layout | None = None, memory: int = 0) -> None:
         self.layout, self.memory = layout, memory
@@ -71,7 +76,13 @@ class Programs:
         options = {"out_shardings": out} if layout else {}
         with using(layout.mesh, layout.rules) if layout else contextlib.nullcontext():
             lowered = jax.jit(function, donate_argnums=donate, **options).lower(*abstract)
-        compiled = self._compiled[name] = lowered.compile()
+        # arguments of the same shapes may differ in what is static in them, and in where they lie
+        said = (f"{jax.tree.structure(abstract)} {jax.tree.structure(lowered.out_info)} {donate} {lowered.as_text()} "
+                f"{[leaf.sharding for leaf in jax.tree.leaves(abstract)]}")
+        key = hashlib.sha256(said.encode()).digest()
+        if key not in self._known:
+            self._known[key] = lowered.compile()
+        compiled = self._compiled[name] = self._known[key]
         self._arguments[name] = jax.tree.leaves(abstract)
         self.seconds[name] = time.monotonic() - begun
         if not layout:

@@ -1,4 +1,4 @@
-"""The end of a run: one short table, and where to look next."""
+"""The end of a run: one short table, the page, and where to look next."""
 from __future__ import annotations
 
 import json
@@ -6,46 +6,61 @@ import sys
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.jobs.artifacts import datasets, policies
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import PAGE, write_page
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.run_results import CONTROLS
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
 COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
            "parsed")
+CLASS_COLUMNS = ("reward (sampled)", "reward (greedy)", "sentiment acc", "WF1", "polarity acc", "concepts acc",
+                 "parsed")
 
 
 def report(run: Run, config: Config) -> None:
-    """Prints the table and leaves it as summary.json and summary.md."""
+    """Prints the table, leaves it as summary.json and summary.md, and writes report.html."""
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
-    lines = ["# Results", "", "| policy | data | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 2)]
-    table = Table("policy", "data", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = CLASS_COLUMNS if config.format in CLASS_FORMATS else COLUMNS
+    lines = ["# Results", "", "| policy | data | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
+    table = Table(Column("policy", no_wrap=True), "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
-            cells = [_cell(value) for value in _values(result)]
+            cells = [_cell(value) for value in _values(result, config)]
             table.add_row(STAGES[name], where, *cells)
             lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
-        floors = next((result["floor"] for result in found.values() if result["floor"]), None)
-        if floors:
-            floor = [_cell(value) for value in _values({"metrics": floors})]
-            table.add_row("mean of train", where, *floor, style="dim")
-            lines.append("| " + " | ".join(["mean of train", where, *floor]) + " |")
+        for told, metrics in _floors(found, config):
+            floor = [_cell(value) for value in _values({"metrics": metrics}, config)]
+            table.add_row(told, where, *floor, style="dim")
+            lines.append("| " + " | ".join([told, where, *floor]) + " |")
     if config.data.startswith("puppets"):
         lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
-    for what, path in (("answers in full", "evaluate/*/*/predictions.jsonl"),
+    write_page(run, config)
+    for what, path in (("the whole run on one page", PAGE), ("answers in full", "evaluate/*/*/predictions.jsonl"),
                        ("curves (pip install tensorboard)", "tensorboard --logdir"),
                        ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
         where = f"{path} {run.path('tensorboard')}" if what.startswith("curves") else run.path(path)
         say(f"{what}: {where}")
+
+
+def _floors(found: dict[str, dict], config: Config) -> list[tuple[str, dict]]:
+    """(name, metrics) of what saw no clip."""
+    last = list(reversed(found.values()))
+    if config.format in CLASS_FORMATS:
+        return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
+    controls = next((result["controls"] for result in last if result.get("controls")), {})
+    return [(told, controls[control]) for control, told in CONTROLS.items() if control in controls]
 
 
 def _read(run: Run, name: str, role: str) -> dict | None:
@@ -53,8 +68,12 @@ def _read(run: Run, name: str, role: str) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _values(result: dict) -> list[float | None]:
+def _values(result: dict, config: Config) -> list[float | None]:
     m, rewards = result["metrics"] or {}, result.get("rewards") or {}
+    if config.format in CLASS_FORMATS:
+        concepts = (result.get("concepts") or {}).get("mean", {})
+        return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("ACC"), m.get("WF1"),
+                m.get("Polarity_acc"), concepts.get("ACC"), m.get("parse_rate")]
     return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("Polarity_acc"), m.get("Has0_acc_2"),
             m.get("Non0_acc_2"), m.get("Polarity_F1_weighted"), m.get("MAE"), m.get("Corr"), m.get("parse_rate")]
 

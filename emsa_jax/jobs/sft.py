@@ -11,21 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.answers.traces import Trace, filter_traces, read_traces
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.traces import Trace, filter_traces
 from emsa_jax.config import digest
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.plan import boundary_at
+from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import compile_answers, judge, predict
+from emsa_jax.evaluation.predict import compile_answers, predict
 from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weights_print
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.datasets import Split, open_split, shown
+from emsa_jax.jobs.judging import judge_of
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.programs import Programs, tabulate
 from emsa_jax.jobs.resume import resume
 from emsa_jax.jobs.run import Run
+from emsa_jax.jobs.run_report import LivePage
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft import SftBatch, sft_update, split_trained
@@ -37,9 +41,9 @@ from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, o
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.teaching.traces import any_traces, capped
 
 
 def sft(run: Run, config: Config) -> None:
@@ -52,7 +56,10 @@ def sft(run: Run, config: Config) -> None:
     share.check(config.evaluate.batch_size, "evaluate.batch_size")
     checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention, layout=placement.update)
     records = records_dir(run, config, "train")
-    traces = kept_traces(config, records, traces_file(run, config), checkpoint)
+    if options.targets == "labels":
+        traces = label_targets(config, records, checkpoint)
+    else:
+        traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_train(config, records, checkpoint, set(traces))
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
@@ -100,15 +107,14 @@ def sft(run: Run, config: Config) -> None:
     log = run.metrics("sft")
     log.truncate_after(first)
     rates = tabulate(learning_rate_schedule(options.optimizer, total), total)
-    plugins = load_plugins(config.reward.plugins)
+    judging = judge_of(config, valid.prompter.format, read_index(records, "train"))
 
     def evaluate() -> float:
         now = programs["layout"](state.params) if placement.apart else state.params
         params, adapter = split_trained(now, decoding[1])
         done = predict(valid, lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
                        asking, config.seed, share)
-        totals = [judge(valid.prompter.format, [valid.entries[i] for i in indices], texts, ended, config.reward,
-                        plugins, config.labels.neutral_eps).total for indices, texts, ended in done]
+        totals = [judging([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done]
         every = share.gather(np.concatenate(totals), "validation rewards")
         return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
 
@@ -118,6 +124,7 @@ def sft(run: Run, config: Config) -> None:
                          meta | identity | {"misses": misses})
 
     stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
+    page = LivePage(run, config)
     with progress(total, "cold start", first) as advance, contextlib.closing(stream), stop.deferred():
         for step, clips in () if meta["stopped"] else stream:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, share)
@@ -137,6 +144,7 @@ def sft(run: Run, config: Config) -> None:
             due = evaluated or now % options.save_every == 0
             if due:
                 save(now)
+            page.refresh()
             peers.exchange(b"", "an update of sft")  # tells who was told to stop
             if stop.agreed(peers.count()):
                 if not due:
@@ -152,13 +160,25 @@ def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoin
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
     train = open_train(config, records, checkpoint)
     scores = {entry.id: entry.score for entry in train.entries}
-    kept, rejected = filter_traces(read_traces(path), scores, train.prompter.format, config.labels.neutral_eps)
+    kept, rejected = filter_traces(any_traces(path), scores, train.prompter.format, config.labels.neutral_eps,
+                                   {entry.id: entry.concepts for entry in train.entries})
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
     say(f"traces: {len(kept)} kept, {len(rejected)} dropped"
         + "".join(f"; {count}: {why}" for why, count in reasons.items()))
     if not kept:
         raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
-    return {trace.id: trace for trace in kept}
+    if len(chosen := capped(kept, config.sft.max_per_class, config.seed)) < len(kept):
+        say(f"traces: {len(chosen)} of them taken, at most {config.sft.max_per_class} of a class")
+    return {trace.id: trace for trace in chosen}
+
+
+def label_targets(config: Config, records: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
+    """Train clip id -> its label alone, for formats without reasoning."""
+    entries = [entry for entry in open_train(config, records, checkpoint).entries if entry.score is not None]
+    say(f"labels: {len(entries)} clips to learn from")
+    if not entries:
+        raise InputError("sft.targets: no clip of the training set has a label; there is nothing to learn from")
+    return {e.id: Trace(e.id, polarity_of(e.score, config.labels.neutral_eps), "", e.score) for e in entries}
 
 
 def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace], limit: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from emsa_jax.parallel.rules import on_each, platform
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
 
 MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
+BLOCK, BLOCKS = 256, 8  # the plain kernel's queries: at least so many at a time, in at most so many blocks
 LANES = 128  # what splash attention's blocks are multiples of
 
 
@@ -55,7 +56,7 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, 
         return _splash(q, k, v, mask, q.shape[1], 1)
     if kernel == "cudnn":
         return _cudnn_causal(q, k, v, mask)
-    return attention(q, k, v, _up_to(q.shape[1]) & mask[:, None, :])
+    return _plain_causal(q, k, v, mask)
 
 
 def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, ak: jax.Array, av: jax.Array,
@@ -97,7 +98,7 @@ def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, 
     to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, rows.shape[1], p))
     parts = [t.reshape(-1, c, *t.shape[2:]) for t in attention_part(rows, pk, pv, to_prompt)]
     answers = combine([parts, attention_part(aq, ak, av, jnp.broadcast_to(own, (len(aq), c, c)))])
-    return attention(pq, pk, pv, _up_to(p) & prompt_mask[:, None, :]), answers.astype(aq.dtype)
+    return _plain_causal(pq, pk, pv, prompt_mask), answers.astype(aq.dtype)
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
@@ -155,6 +156,18 @@ def _named(kernel: str, q: jax.Array, length: int) -> Kernel:
     if kernel not in get_args(Kernel):
         raise ValueError(f"unknown attention kernel {kernel!r}, must be one of {', '.join(get_args(Kernel))}")
     return kernel
+
+
+def _plain_causal(q, k, v, mask) -> jax.Array:
+    """`causal_attention` a block of queries at a time: keys behind a block are never looked at."""
+    slots = q.shape[1]
+    block = max(BLOCK, -(-slots // BLOCKS))
+    mixed = []
+    for start in range(0, slots, block):
+        end = min(start + block, slots)
+        seen = _up_to(end)[:, start:] & mask[:, None, :end]
+        mixed.append(attention(q[:, start:end], k[:, :end], v[:, :end], seen))
+    return jnp.concatenate(mixed, axis=1)
 
 
 def _up_to(slots: int) -> jax.Array:

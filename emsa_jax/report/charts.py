@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from emsa_jax.report.svg import line, round_step, svg, text
+
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 28, 40  # room for the title, the axes and their names
 MOST_BARS = 40
@@ -40,23 +42,23 @@ def histogram(
     def y_of(count: float) -> float:
         return HEIGHT - BOTTOM - count / top * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_text(WIDTH / 2, 16, title, "middle", "title")]
+    parts = [text(WIDTH / 2, 16, title, "middle", "title")]
     for y in np.arange(0, top + tick / 2, tick):
-        parts += [_line(LEFT, y_of(y), WIDTH - RIGHT, y_of(y)), _text(LEFT - 5, y_of(y) + 4, f"{y:,.0f}", "end")]
+        parts += [line(LEFT, y_of(y), WIDTH - RIGHT, y_of(y)), text(LEFT - 5, y_of(y) + 4, f"{y:,.0f}", "end")]
     for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True):
         if n:
             where = f"{(low + high) / 2:.4g}" if centred else f"{low:.6g} to {high - whole:.6g}"
             parts.append(_bar(x_of(low), y_of(n), x_of(high), y_of(0), f"{where} {unit}: {n:,} clips"))
     mark = round_step(edges[-1] - edges[0], 6)
     for x in np.arange(math.ceil(edges[0] / mark - 1e-6), math.floor(edges[-1] / mark + 1e-6) + 1) * mark:
-        parts.append(_line(x_of(x), y_of(0), x_of(x), y_of(0) + 4))
-        parts.append(_text(x_of(x), y_of(0) + 16, f"{x:,.0f}" if abs(x) >= 1e4 else f"{x:.4g}", "middle"))
-    parts.append(_line(LEFT, y_of(0), LEFT, y_of(top)))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, unit, "middle"))
-    parts.append(_text(12, (TOP + HEIGHT - BOTTOM) / 2, "clips", "middle", turned=True))
+        parts.append(line(x_of(x), y_of(0), x_of(x), y_of(0) + 4))
+        parts.append(text(x_of(x), y_of(0) + 16, f"{x:,.0f}" if abs(x) >= 1e4 else f"{x:.4g}", "middle"))
+    parts.append(line(LEFT, y_of(0), LEFT, y_of(top)))
+    parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, unit, "middle"))
+    parts.append(text(12, (TOP + HEIGHT - BOTTOM) / 2, "clips", "middle", turned=True))
     told = (f"{title}, a histogram: {len(values):,} clips, {values.min():.4g} to {values.max():.4g} {unit}, "
             f"median {np.median(values):.4g}")  # fmt: skip
-    return _svg(WIDTH, HEIGHT, told, parts)
+    return svg(WIDTH, HEIGHT, told, parts)
 
 
 def waveform(pcm: np.ndarray, height: int = 64) -> Markup:
@@ -69,7 +71,7 @@ def waveform(pcm: np.ndarray, height: int = 64) -> Markup:
     lower = [f"{at:.1f},{middle - block.min() * scale:.1f}" for at, block in zip(x, blocks, strict=True)]
     outline = Markup('<polygon class="wave" points="{}"/>').format(" ".join(upper + lower[::-1]))
     head = Markup('<line class="head" x1="0" y1="0" x2="0" y2="{}"/>').format(height)
-    return _svg(COLUMNS, height, f"waveform, {loudness(pcm)}", [_line(0, middle, COLUMNS, middle), outline, head], True)
+    return svg(COLUMNS, height, f"waveform, {loudness(pcm)}", [line(0, middle, COLUMNS, middle), outline, head], True)
 
 
 def loudness(pcm: np.ndarray) -> str:
@@ -78,35 +80,12 @@ def loudness(pcm: np.ndarray) -> str:
     return f"peak {20 * math.log10(peak / 32768):.1f} dB" if peak else "silent"
 
 
-def round_step(span: float, most: int) -> float:
-    """The smallest of 1, 2, 5, 10, ... times a power of ten of which at most `most` make up `span`."""
-    step = 10.0 ** math.floor(math.log10(span / most))
-    return next(step * factor for factor in (1, 2, 5, 10, 20) if span <= most * step * factor * (1 + 1e-9))
-
-
 def _edges(low: float, high: float, step: float, centred: bool, whole: bool) -> np.ndarray:
     step = step or round_step(max(high - low, 1e-6), MOST_BARS)
     step = max(step, 1.0) if whole else step
     shift = 0.5 if centred else 0.0
     first, last = math.floor(low / step + shift + 1e-9), math.floor(high / step + shift + 1e-9)
     return (np.arange(first, last + 2) - shift) * step
-
-
-def _svg(width: int, height: int, told: str, parts: list[Markup], stretched: bool = False) -> Markup:
-    ratio = Markup(' preserveAspectRatio="none"') if stretched else ""
-    return Markup('<svg viewBox="0 0 {} {}"{} role="img" aria-label="{}">{}</svg>').format(
-        width, height, ratio, told, Markup("").join(parts)
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "", turned: bool = False) -> Markup:
-    turn = Markup(' transform="rotate(-90 {:.1f} {:.1f})"').format(x, y) if turned else ""
-    kind = Markup(' class="{}"').format(kind) if kind else ""
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}"{}{}>{}</text>').format(x, y, anchor, kind, turn, text)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<line class="axis" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(x1, y1, x2, y2)
 
 
 def _bar(x1: float, y1: float, x2: float, y2: float, told: str) -> Markup:

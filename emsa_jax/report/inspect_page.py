@@ -9,10 +9,11 @@ from markupsafe import Markup
 from emsa_jax.data.facts import Facts
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import Clip, Entry, Manifest
-from emsa_jax.report.charts import histogram, loudness, round_step, waveform
+from emsa_jax.report.charts import histogram, loudness, waveform
 from emsa_jax.report.inspect_template import BODY, SCRIPT, STYLE
 from emsa_jax.report.page import jpeg_uri, render, sound_uri
 from emsa_jax.report.summary import UNLABELLED, Table, class_of
+from emsa_jax.report.svg import round_step
 
 STRIP_FRAMES, FRAME_HEIGHT = 24, 128  # of a clip, at most; pixels
 PLAYED_SECONDS = 60  # of a clip, at most: pages are mailed around

@@ -44,6 +44,7 @@ def reward_parts(
     return parts
 
 
-def total(parts: Mapping[str, float | None], options: RewardOptions) -> float:
-    """The weighted sum of the parts that apply."""
-    return sum((options.weight(name) * value for name, value in parts.items() if value is not None), 0.0)
+def total(parts: Mapping[str, float | None], options: RewardOptions, accuracy_factor: float = 1.0) -> float:
+    """The weighted sum of the parts that apply; the weight of `accuracy` times a factor (the clip's class's)."""
+    weights = {name: options.weight(name) * (accuracy_factor if name == "accuracy" else 1.0) for name in parts}
+    return sum((weights[name] * value for name, value in parts.items() if value is not None), 0.0)

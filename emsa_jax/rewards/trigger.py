@@ -9,12 +9,14 @@ from emsa_jax.errors import InputError
 from emsa_jax.rewards.options import RewardOptions
 from emsa_jax.rewards.table import RewardTable
 
+_CLASS = ("polarity", "accuracy")  # parts that say whether the class is right
+
 
 @dataclass(frozen=True)
 class TriggerOptions:
     """InputError naming the field on a bad value.
 
-    metric: "total" (the weighted sum), "polarity", or the name of another part.
+    metric: "total" (the weighted sum), "polarity" or "accuracy" (the class), or the name of another part.
     threshold: "auto" or a number; an answer fails strictly below it.
     trigger_fraction: the share of a group that must fail.
     truncated_as_fail: an answer cut off at the length limit counts as 0 here, whatever it earned.
@@ -29,18 +31,21 @@ class TriggerOptions:
         number = isinstance(self.threshold, (int, float)) and not isinstance(self.threshold, bool)
         if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
             raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")
-        if self.threshold == "auto" and self.metric not in ("total", "polarity"):
+        if self.threshold == "auto" and self.metric not in ("total", *_CLASS):
             raise InputError(f"hint.threshold: for {self.metric!r} give a number, 'auto' cannot tell")
         if not 0 < self.trigger_fraction <= 1:
             raise InputError(f"hint.trigger_fraction: must be in (0, 1], not {self.trigger_fraction!r}")
 
 
-def threshold(options: TriggerOptions, rewards: RewardOptions) -> float:
+def threshold(options: TriggerOptions, rewards: RewardOptions, part: str = "polarity") -> float:
     """The number itself. "auto" is what a right polarity in good form earns at least: for the total the
-    weights of format and polarity, for the polarity 1."""
+    weights of format and polarity, for the polarity 1. part: what stands in the polarity's place.
+
+    Of answers with concepts, one of the wrong class can earn as much with all concepts right: there "accuracy" tells
+    the hard groups better."""
     if options.threshold != "auto":
         return float(options.threshold)
-    return 1.0 if options.metric == "polarity" else rewards.weight("format") + rewards.weight("polarity")
+    return 1.0 if options.metric in _CLASS else rewards.weight("format") + rewards.weight(part)
 
 
 def trigger_metric(table: RewardTable, truncated: np.ndarray | None, options: TriggerOptions) -> np.ndarray:
@@ -53,7 +58,7 @@ def trigger_metric(table: RewardTable, truncated: np.ndarray | None, options: Tr
     metric = table.total if options.metric == "total" else table.parts[options.metric]
     if truncated is not None and options.truncated_as_fail:
         metric = np.where(truncated, 0.0, metric)
-    unknown = np.isnan(metric) | np.isnan(table.parts["score"])
+    unknown = np.isnan(metric) | np.isnan(table.parts["accuracy" if "accuracy" in table.parts else "score"])
     return np.where(unknown, np.inf, metric)
 
 

@@ -29,7 +29,8 @@ class HintOptions:
     adv_scale: "inherit", or "none": hinted groups are not divided by their standard deviation.
     loss_weight: factor of hinted answers in the loss.
     temperature: of the re-rollout; none: as sampling.temperature.
-    levels: what is told; DC answers know "polarity".
+    levels: what is told, as the answer format knows it: "polarity" of DC answers; "sentiment" or
+      "sentiment+concepts" of those with concepts.
     start_step, prob, max_fraction: from which step on, with which chance, for which share of a step's prompts.
     count_in_budget: forced tokens count toward max_completion_length.
     buckets: sizes in which hard groups are sampled again; () means a quarter of the prompts, and all.
@@ -59,8 +60,8 @@ class HintOptions:
     polarity_nll_scope: Literal["hard", "all"] = "hard"
 
     def __post_init__(self) -> None:
-        if self.levels != ("polarity",):
-            raise InputError(f"hint.levels: this answer format knows ('polarity',), not {self.levels}")
+        if len(self.levels) != 1:
+            raise InputError(f"hint.levels must be one level, as ('polarity',), not {self.levels}")
         if self.template is not None and "{polarity}" not in self.template:
             raise InputError("hint.template must hold {polarity}")
         if not (0 <= self.prob <= 1 and 0 <= self.max_fraction <= 1):

@@ -149,3 +149,11 @@ def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: S
                              "a token ends (for DC answers: with the line break)")
         found[polarity] = ids
     return found
+
+
+def label_tokens(checkpoint: Checkpoint, format, template: str | None, polarity: str) -> list[bool]:
+    """Which tokens of a hint (`hint_ids`) spell the polarity's name; a token that also holds a part of a tag does."""
+    hint = template.replace("{polarity}", polarity) if template else format.hint(polarity)
+    start, tokenizer = hint.index(polarity), checkpoint.tokenizer
+    spans = tokenizer(hint, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [low < start + len(polarity) and high > start for low, high in spans]

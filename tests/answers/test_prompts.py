@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 
+from emsa_jax.answers.class_only import ClassOnly
+from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.prompts import messages
@@ -12,7 +14,7 @@ WORDS = {"en": {"video": "face", "audio": "voice", "text": "words"},
          "zh": {"video": "表情", "audio": "声音", "text": "话语"}}  # fmt: skip
 
 
-@pytest.mark.parametrize("format", [DC(), LabelOnly()], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [DC(), LabelOnly(), Concepts(), ClassOnly()], ids=lambda f: f.name)
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_only_present_modalities_are_named(format, language):
     for video, audio, text in itertools.product([False, True], repeat=3):

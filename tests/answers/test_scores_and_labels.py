@@ -1,10 +1,11 @@
 """Scores and polarities as text."""
 
+import numpy as np
 import pytest
 
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.label_only import LabelOnly
-from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.labels import SENTIMENTS, polarity_of, polarity_of_sentiment, sentiment_of
 from emsa_jax.answers.scores import read_score, write_score
 from emsa_jax.errors import InputError
 
@@ -62,3 +63,21 @@ def test_a_bare_score_is_read_with_the_labels_neutral_band():
     assert make_format("label_only", (-1, 1), 0.1).parse("0.05").polarity == "Neutral"
     assert make_format("label_only", (-1, 1)).parse("0.05").polarity == "Positive"
     assert make_format("dc", (-1, 1), 0.1) == make_format("dc", (-1, 1))
+
+
+def test_classes_have_the_fields_edges_in_float32():
+    """Right-closed bins of CH-SIMS: as `np.searchsorted` in float64 would not have it for float32 labels."""
+    near = [np.nextafter(np.float32(edge), np.float32(side)) for edge in (-0.7, -0.1, 0.1, 0.7) for side in (-9, 9)]
+    five = [sentiment_of(float(np.float32(s)), 5) for s in (-0.7, -0.1, 0.1, 0.7)]
+    assert five == ["Negative", "Weakly Negative", "Neutral", "Weakly Positive"]
+    assert [sentiment_of(s, 5) for s in near] == [sentiment_of(float(s), 5) for s in near] == [
+        "Negative", "Weakly Negative", "Weakly Negative", "Neutral", "Neutral", "Weakly Positive", "Weakly Positive",
+        "Positive"]  # fmt: skip
+    assert [sentiment_of(s, 3) for s in (-0.1, 0.1, -0.0, 0.2, -1)] == ["Negative", "Neutral", "Neutral", "Positive",
+                                                                          "Negative"]
+    grid = [sentiment_of(n / 5, 5) for n in range(-5, 6)]
+    assert grid == ["Negative"] * 2 + ["Weakly Negative"] * 3 + ["Neutral"] + ["Weakly Positive"] * 3 + ["Positive"] * 2
+    assert [sentiment_of(3 * n / 5, 5, (-3, 3)) for n in range(-5, 6)] == grid
+    assert [polarity_of_sentiment(s).lower()[:3] for s in SENTIMENTS[5]] == ["neg", "neg", "neu", "pos", "pos"]
+    with pytest.raises(ValueError, match="finite"):
+        sentiment_of(float("nan"), 3)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.records import Clip, Entry
-from emsa_jax.evaluation.predict import abstract_inputs, answer, compile_answers, predict, summarize, texts_of
+from emsa_jax.evaluation.predict import abstract_inputs, answer, compile_answers, predict, texts_of
+from emsa_jax.evaluation.predictions import summarize
 from emsa_jax.jobs.datasets import Split
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
@@ -131,6 +132,17 @@ def test_answers_do_not_depend_on_the_batch_size(split, ask):
     assert len({answers[0] for answers, _ in four.values()}) > 3
 
 
+def test_sampled_answers_do_not_depend_on_the_batches_either(split, ask):
+    """Nor on which clips are asked about at once: what was answered before need not be asked again."""
+    hot = SamplingOptions(max_completion_length=6)
+    whole = by_index(predict(split, ask(hot, 3), 10, seed=3))
+    first = by_index(predict(split, ask(hot, 3), 4, seed=3, members=[7, 2, 4]))
+    rest = by_index(predict(split, ask(hot, 3), 3, seed=3, members=[0, 1, 3, 5, 6, 8, 9]))
+    assert first.keys() == {2, 4, 7} and first | rest == whole
+    assert any(len(set(texts)) > 1 for texts, _ in whole.values())
+    assert list(predict(split, ask(hot, 3), 4, seed=3, members=[])) == []
+
+
 def test_programs_are_named_after_prompt_lengths(split):
     added = {}
 
@@ -158,7 +170,8 @@ def test_texts_stop_where_answers_stop(split):
 
 
 def test_a_reward_need_not_apply_to_every_clip():
-    row = {"target": 0.5, "polarity": "Positive", "score": 0.5, "well_formed": True}
+    row = {"target": 0.5, "target_polarity": "Positive", "polarity": "Positive", "score": 0.5, "well_formed": True,
+           "think": None, "shown": [], "about": {}}
     rows = [row | {"rewards": {"format": 1.0, "mine": mine, "never": None}} for mine in (0.25, None, 0.75)]
     rows.append(row | {"target": None, "rewards": {"format": 0.0, "mine": 9.0, "never": None}})
     assert summarize(rows, (-1.0, 1.0), "neutral", 0.0, [])["rewards"] == {"format": 1.0, "mine": 0.5, "never": None}

@@ -16,9 +16,9 @@ SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "
 # the beginning of a mark, or a path that appears; in the order of a run
 LONG = ("puppets/en.part", "records/train.partial", "policy.part", "sft update", "sft save", "sft answer", "sft write",
         "grpo encode", "grpo sample", "grpo hint", "grpo reference", "grpo update", "grpo save",
-        "evaluate greedy", "evaluate sampled", "export write")
+        "predict greedy", "predict sampled", "export write")
 PATHS = tuple(phase for phase in LONG if "/" in phase or "." in phase)
-MANY = ("sft update", "evaluate greedy", "evaluate sampled", "export write")  # come more than once however it goes
+MANY = ("sft update", "predict greedy", "predict sampled", "export write")  # come more than once however it goes
 CLOCKED = re.compile("time(/.*)?|(step|data)_time|hint/extra_gen_time|mfu(/.*)?|decode_tok_s|peak_gb|compilations")
 
 

@@ -1,5 +1,6 @@
 """The main job from puppets to export, in one small run."""
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_every_file_is_there(mini):
     expected = {"config.json", "versions.json", "metrics.jsonl", "stages.json", "summary.md", "summary.json"}
     expected |= {f"evaluate/{policy}/{role}/{file}" for policy, role in PAIRS
                  for file in ("predictions.jsonl", "metrics.json")}
+    expected |= {"report.html"}
     expected |= {f"grpo/completions/completions_{step:05d}.jsonl" for step in (1, 2, 3)}
     expected |= {f"export/{kind}/{file}" for kind in ("merged", "base") for file in
                  ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "MANIFEST.json")}
@@ -103,6 +105,30 @@ def test_every_clip_has_a_prediction(mini):
     assert "after RL" in mini.output and "…" not in mini.output  # the table is shown in full
 
 
+def test_answers_are_kept_and_judged_in_full(mini):
+    """One file of answers for each policy, data set and way of drawing; metrics with floors, intervals and checks."""
+    asked = sorted((mini.workdir / "evaluate" / "answers").iterdir())
+    assert len(asked) == len(PAIRS) * 2  # greedy, and sampled once
+    for directory in asked:
+        rows = [json.loads(line) for line in (directory / "0of1.jsonl").read_text().splitlines()]
+        assert len(rows) == 8 and len({row["id"] for row in rows}) == 8
+    found = json.loads((mini.workdir / "evaluate/sft/train/metrics.json").read_text())
+    assert found["controls"].keys() == {"constant", "random", "shuffled"} and found["intervals"]["MAE"][0] >= 0
+    assert sum(map(sum, found["polarity"]["confusion"])) == found["metrics"]["n"] == found["row"]["n"] == 8
+    assert {"agreement", "hardness"} & found["breakdowns"].keys() and "sign_agrees" in found["reasoning"]
+
+
+def test_the_page_of_the_run(mini):
+    page = (mini.workdir / "report.html").read_text()
+    for section in ("results", "curves", "confusion", "across", "time", "browse", "made"):
+        assert f'id="{section}"' in page
+    cases = json.loads(re.search(r'id="cases">(.*?)</script>', page).group(1))
+    assert len(cases) == 16 and [answer["who"] for answer in cases[0]["answers"]] == ["cold start", "after RL"]
+    assert page.count('type="application/json" id="media-') == 16 and "data:audio/mpeg" in page
+    assert str(mini.workdir) not in page.split('<section id="made"')[0]
+    assert 'id="live"' not in page
+
+
 def test_nothing_is_compiled_after_the_first_step(mini):
     """Cold start and GRPO, hints included; and every program that they call was listed before."""
     marks = mini.marks
@@ -145,9 +171,23 @@ def test_what_was_deleted_is_made_again(mini, tmp_path):
     (copy.workdir / "evaluate/sft/cross/predictions.jsonl").unlink()
     assert copy.run() == 0, copy.output
     assert copy.output.count("done already") == 2 and copy.output.count("exported") == 1
-    assert copy.output.count("evaluating sft on cross") == copy.output.count("evaluating") == 1
+    assert copy.output.count("evaluating sft on cross: all answers are known") == copy.output.count("evaluating") == 1
     kept = ("sft/policy", "grpo/adapter", "evaluate", "export")
     assert copy.files(*kept) == mini.files(*kept)
+
+
+def test_evaluation_asks_only_what_it_has_not_asked(mini, tmp_path):
+    """As after a kill: some answers are there, the last one torn."""
+    copy = mini.copy(tmp_path / "run")
+    for path in copy.workdir.glob("evaluate/answers/*/*.jsonl"):
+        path.write_bytes(path.read_bytes()[: len(b"\n".join(path.read_bytes().split(b"\n")[:5])) + 9])
+    (copy.workdir / "evaluate/grpo/train/metrics.json").unlink()
+    assert copy.run() == 0, copy.output
+    assert "evaluating grpo on train 6/6" in copy.output  # 3 of 8, greedy and sampled
+    assert copy.files("evaluate/grpo") == mini.files("evaluate/grpo")
+    whole = [path for path in copy.workdir.glob("evaluate/answers/*/*.jsonl") if path.read_bytes().count(b"\n") == 8]
+    assert len(whole) == 2 and all(
+        path.read_bytes() == (mini.workdir / path.relative_to(copy.workdir)).read_bytes() for path in whole)
 
 
 @pytest.fixture(scope="module")

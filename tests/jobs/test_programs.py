@@ -54,6 +54,23 @@ def test_other_shapes_are_refused(capsys):
     assert "compiled 1 programs: double/4 " in capsys.readouterr().out
 
 
+def test_equal_programs_are_compiled_once():
+    """Whoever adds them, under whatever name; other numbers, shapes or donations are other programs."""
+    heard = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: heard.append(event) if event.endswith("backend_compile_duration") else None)
+
+    def compiled(factor, size, donate=()):
+        before, programs = len(heard), Programs()
+        programs.add(f"scale by {factor}", lambda x: x * factor + 0.125, np.zeros(size, np.float32), donate=donate)
+        assert float(programs[f"scale by {factor}"](jnp.ones(size))[0]) == factor + 0.125
+        return len(heard) - before
+
+    jnp.ones(3), jnp.ones(5), float(jnp.ones(3)[0]), float(jnp.ones(5)[0])  # compiled now, not counted below
+    assert [compiled(7.0, 3), compiled(7.0, 3), compiled(9.0, 3), compiled(7.0, 5)] == [1, 0, 1, 1]
+    assert compiled(7.0, 3, donate=(0,)) == 1 and compiled(9.0, 3) == 0
+
+
 def test_the_first_form_that_fits_is_taken(monkeypatch):
     def roomy(x):
         return jnp.sin(x[:, None] * jnp.arange(50_000.0)).cumsum(1).sum(1)

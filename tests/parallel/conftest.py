@@ -2,6 +2,7 @@
 three steps of GRPO. Everything that is compiled is kept for the next process."""
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import read_index
+from emsa_jax.jobs.options import Config
 from emsa_jax.policy import tiny
 from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.policy.tiny import tiny_config
@@ -31,14 +33,18 @@ SIZES = {"stages": ["sft", "grpo"], "cross.data": "", "sampling.max_completion_l
          "reward.plugins": ["shared_reward:letters"], "hint.threshold": -5.0, "hint.truncated_as_fail": False}
 
 PLUGIN = '''
-"""A reward for letters; far below zero, and so hard, for the clips that HARD names."""
+"""A reward for letters; far below zero, and so hard, for the clips that HARD names. At the clip STOP_AT the process is
+told to stop."""
 import json
 import os
+import signal
 
 HARD = set(json.loads(os.environ.get("HARD", "[]")))
 
 
 def letters(text, parsed, sample):
+    if sample["id"] == os.environ["STOP_AT"]:
+        os.kill(os.getpid(), signal.SIGTERM)
     return sum(c.isalpha() for c in text) / max(len(text), 1) - 10 * (sample["id"] in HARD)
 '''
 
@@ -75,19 +81,25 @@ class World:
         return SIZES | {"policy": str(self.path("policy")), "data": str(self.path("world/records/train")),
                         "traces": str(self.path("traces.jsonl"))}
 
-    def start(self, jobs: dict[str, dict], processes: int, devices: int, hard=(), each=None) -> list[subprocess.Popen]:
+    def config(self, fields: dict) -> Config:
+        """The config of a job, as its processes read it."""
+        return runpy.run_path(str(WORKER))["config_of"](fields)
+
+    def start(self, jobs: dict[str, dict], processes: int, devices: int, hard=(), each=None, workdirs=None,
+              stop_at="") -> list[subprocess.Popen]:
         """Starts a group of processes, which run the jobs (work directory -> fields) one after the other.
 
-        each: process -> fields of its own."""
+        each, workdirs: process -> fields, and work directory, of its own."""
         name, port, started = "-".join(jobs), free_port(), []
         for process in range(processes):
-            listed = [{"workdir": str(self.path(directory)), "cache": str(self.path("cache")),
-                       "fields": fields | (each or {}).get(process, {})} for directory, fields in jobs.items()]
+            listed = [{"workdir": str(self.path((workdirs or {}).get(process, directory))),
+                       "cache": str(self.path("cache")), "fields": fields | (each or {}).get(process, {})}
+                      for directory, fields in jobs.items()]
             file = self.path(f"{name}.{processes}.{process}.json")
             file.write_text(json.dumps(listed))
             environment = os.environ | {
                 "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "HARD": json.dumps(list(hard)),
-                "PYTHONPATH": str(self.root), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+                "STOP_AT": stop_at, "PYTHONPATH": str(self.root), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
             if processes > 1:
                 environment |= {"NNODES": str(processes), "NODE_RANK": str(process),
                                 "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}"}
@@ -98,7 +110,7 @@ class World:
 
     def run(self, jobs: dict[str, dict], processes: int, devices: int, **options) -> tuple[list[int], str]:
         """(exit codes, what all of them printed) of a group of processes."""
-        codes = [process.wait(300) for process in self.start(jobs, processes, devices, **options)]
+        codes = [process.wait(1200) for process in self.start(jobs, processes, devices, **options)]
         name = "-".join(jobs)
         return codes, "".join(self.path(f"{name}.{processes}.{p}.out").read_text() for p in range(processes))
 

@@ -21,6 +21,7 @@ QUICK = {"xla_backend_optimization_level": "0"}  # programs run once here: compi
 @pytest.fixture(autouse=True)
 def anywhere(monkeypatch):
     """Kernels of other places run on any backend, with the arguments that they get there."""
+    monkeypatch.setattr(attention, "BLOCK", 64)  # so that longer prompts take several
     maker = attention.splash.make_splash_mha_single_device
     monkeypatch.setattr(attention.splash, "make_splash_mha_single_device", functools.partial(maker, interpret=True))
     for name in ("_cudnn_causal", "_cudnn_answers"):
@@ -196,6 +197,7 @@ def test_kernels_that_cannot_be():
 def test_splash_skips_what_answers_cannot_see(monkeypatch):
     """Four answers of a block each behind a prompt of a block: no block of one answer with another is computed."""
     made = []
+    monkeypatch.setattr(attention, "BLOCK", 64)  # so that longer prompts take several
     maker = attention.splash.make_splash_mha_single_device
     monkeypatch.setattr(attention.splash, "make_splash_mha_single_device",
                         lambda *args, **kw: made.append(maker(*args, **kw)) or made[-1])

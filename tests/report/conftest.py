@@ -115,3 +115,59 @@ def make():
         entry, clip, manifest = staticmethod(_entry), staticmethod(_clip), staticmethod(_manifest)
 
     return Make
+
+
+WORDS = "well I said the plan was fine and then nobody came so that was a lovely evening 你好 真的".split()
+POLARITY = ("Negative", "Neutral", "Positive")
+HOSTILE = """</script><script>alert(1)</script><img src=x onerror='alert(1)'>"""
+
+
+def _rows(rng, targets, skill, seed):
+    drawn = np.random.default_rng(seed)
+    rows = []
+    for i, target in enumerate(targets):
+        score = None if drawn.random() < 0.02 else float(np.clip(target * skill + drawn.normal(0, 1), -3, 3).round(2))
+        polarity = None if score is None else POLARITY[int(np.sign(round(score, 0))) + 1]
+        think = " ".join(drawn.choice(WORDS, 30))
+        reasons = f"<think>1. words: {think}. 2. face: a frown. 3. voice: low.</think>"
+        answer = f"<polarity>{polarity}</polarity>\n{reasons}\n<score>{score}</score>"
+        rewards = {"format": 1.0, "polarity": 1.0, "score": 0.5, "total": 2.5}
+        rows.append({"id": f"clip {i:05d}", "text": " ".join(rng.choice(WORDS, 14)), "target": float(target),
+                     "target_polarity": POLARITY[int(np.sign(target)) + 1], "polarity": polarity, "score": score,
+                     "think": think, "well_formed": True, "answer": answer if i else HOSTILE, "rewards": rewards,
+                     "about": {"hardness": ("hard", "mixed", "easy")[i % 3], "scenario": f"scene {i % 4}"},
+                     "shown": ["text", "audio", "video"], "sampled_rewards": [2.5, 1.0]})  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="session")
+def run_content():
+    """run_content(cases, media, live=0) -> what a run's page is made of, with curves of 120 steps."""
+    from emsa_jax.evaluation.predictions import summarize
+    from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
+    from emsa_jax.report.curve_list import CURVES, TIME
+    from emsa_jax.report.run_content import Content, Result
+
+    def build(count=40, with_media=4, live=0, runs=("mine",)):
+        rng = np.random.default_rng(0)
+        targets = rng.choice([-2.4, -1.2, 0.0, 0.6, 1.8], count)
+        answered = {"cold start": _rows(rng, targets, 0.4, 1), "after RL": _rows(rng, targets, 0.9, 2)}
+        few = {who: rows[:256] for who, rows in answered.items()}
+        results = [Result(who, data, summarize(rows, (-3.0, 3.0), "neutral", 0.0, targets.tolist(), 20))
+                   for data in ("puppets:en (in domain)", "puppets:zh (other domain)") for who, rows in few.items()]
+        cases = make_cases("puppets:en (in domain)", answered, "cold start", "after RL", "en")
+        media = {}
+        for key in choose_media(cases, with_media):
+            frames = rng.integers(0, 255, (4, 56, 56, 3), np.uint8)
+            media[key] = media_of(frames, (rng.normal(0, 3000, 40000)).astype(np.int16), 16000)
+        cases = numbered(cases, media)
+        names = {name for curve in CURVES for name in curve.names} | set(TIME) | {"step_time", "decode_tok_s"}
+        rows = {run: [{"stage": stage, "step": step} | {name: float(rng.random()) for name in names}
+                      for stage in ("sft", "grpo") for step in range(1, 121)] for run in runs}
+        media = {case["n"]: media[key] for case in cases if (key := (case["data"], case["id"])) in media}
+        return Content("A run", "After RL it is right.", rows, results, cases, media,
+                       hints={"mine": 0.01},
+                       made=[("What was asked", [("seed", "0")]), ("grpo", [("group_size", "8")])],
+                       notes=["A note."], tiles=[("MAE", "0.5", "cold start 0.9")], live=live)  # fmt: skip
+
+    return build

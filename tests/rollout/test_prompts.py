@@ -8,7 +8,7 @@ from emsa_jax.answers.labels import POLARITIES
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.rollout.prompts import answer_ids, answer_text, hint_ids
+from emsa_jax.rollout.prompts import answer_ids, answer_text, hint_ids, label_tokens
 
 FORMAT = DC((-1.0, 1.0))
 ANSWERS = [FORMAT.write(p, "1. words: good, then bad.", s) for p, s in
@@ -37,6 +37,17 @@ def test_hints_are_the_first_ids_of_whole_answers(checkpoint):
         ids = answer_ids(checkpoint, answer)
         assert ids[: len(hints[polarity])] == hints[polarity]
         assert answer_text(checkpoint, np.array(hints[polarity]), ended=False) == FORMAT.hint(polarity)
+
+
+def test_the_label_is_told_from_its_tags(checkpoint):
+    hints = hint_ids(checkpoint, FORMAT, None, POLARITIES)
+    for polarity in POLARITIES:
+        marked = label_tokens(checkpoint, FORMAT, None, polarity)
+        assert len(marked) == len(hints[polarity]) and 0 < sum(marked) < len(marked)
+        named = np.array([id for id, there in zip(hints[polarity], marked, strict=True) if there])
+        rest = np.array([id for id, there in zip(hints[polarity], marked, strict=True) if not there])
+        assert polarity in answer_text(checkpoint, named, ended=False)
+        assert set(answer_text(checkpoint, rest, ended=False)) <= set("</polarity>\n")
 
 
 def test_a_hint_that_ends_inside_a_token_is_refused(checkpoint):

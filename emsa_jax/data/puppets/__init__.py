@@ -3,8 +3,10 @@
     make_puppets("puppets/en", PuppetOptions(domain="en"))
     ceiling("puppets/en/latents.csv")
 """
-from emsa_jax.data.puppets.ceiling import ceiling
+from emsa_jax.data.puppets.ceiling import ceiling, concept_ceiling
+from emsa_jax.data.puppets.concept_make import make_concept_puppets
+from emsa_jax.data.puppets.concept_world import ConceptOptions
 from emsa_jax.data.puppets.make import make_puppets
 from emsa_jax.data.puppets.world import PuppetOptions
 
-__all__ = ["PuppetOptions", "ceiling", "make_puppets"]
+__all__ = ["ConceptOptions", "PuppetOptions", "ceiling", "concept_ceiling", "make_concept_puppets", "make_puppets"]

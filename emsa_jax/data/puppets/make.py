@@ -4,8 +4,9 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,18 @@ def make_puppets(
     Equal options (`workers` aside): equal bytes. progress(clips done, clips in all) is called as it goes.
     Raises InputError if `out_dir` is taken.
     """
+    with staged(out_dir) as staging:
+        puppets = draw_world(options)
+        write_clips(staging / "Raw", puppets, options, progress)
+        write_csv(staging / "label.csv", [_label_row(p, options) for p in puppets])
+        write_csv(staging / "latents.csv", [latent_row(p) for p in puppets])
+        write_lines(staging / "traces.jsonl", write_traces(puppets, options))
+        write_text(staging / "info.json", json.dumps(_info(options), indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def staged(out_dir: str | os.PathLike) -> Iterator[Path]:
+    """A directory to fill, which then takes its place as `out_dir`, synced to disk; of a failure nothing is left."""
     out = Path(out_dir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not an empty folder; remove it or name another")
@@ -43,13 +56,7 @@ def make_puppets(
     shutil.rmtree(staging, ignore_errors=True)  # what a killed start left
     staging.mkdir()
     try:
-        puppets = draw_world(options)
-        _write_clips(staging / "Raw", puppets, options, progress or (lambda done, total: None))
-        _write_csv(staging / "label.csv", [_label_row(p, options) for p in puppets])
-        _write_csv(staging / "latents.csv", [_latent_row(p) for p in puppets])
-        traces = [json.dumps(row, ensure_ascii=False) + "\n" for row in write_traces(puppets, options)]
-        _write_text(staging / "traces.jsonl", "".join(traces))
-        _write_text(staging / "info.json", json.dumps(_info(options), indent=1, ensure_ascii=False) + "\n")
+        yield staging
         for folder in [p for p in staging.rglob("*") if p.is_dir()] + [staging]:
             fsync(folder)
         os.replace(staging, out)
@@ -59,7 +66,9 @@ def make_puppets(
         raise
 
 
-def _write_clips(raw: Path, puppets: list[Puppet], options: PuppetOptions, progress) -> None:
+def write_clips(raw: Path, puppets: list[Puppet], options: PuppetOptions, progress) -> None:
+    """The mp4 of each puppet below `raw`; progress: as `make_puppets` takes it."""
+    progress = progress or (lambda done, total: None)
     for video_id in {p.video_id for p in puppets}:
         (raw / video_id).mkdir(parents=True)
     chunks = [puppets[i : i + 32] for i in range(0, len(puppets), 32)]
@@ -92,7 +101,8 @@ def _label_row(p: Puppet, options: PuppetOptions) -> dict:
     return dict(zip(LABEL_FIELDS, values, strict=True))
 
 
-def _latent_row(p: Puppet) -> dict:
+def latent_row(p: Puppet) -> dict:
+    """Id and every latent of a puppet."""
     row = asdict(p)
     del row["key"]
     speaker = row.pop("speaker")
@@ -111,7 +121,8 @@ def _info(options: PuppetOptions) -> dict:
     }
 
 
-def _write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Rows of equal keys, synced to disk."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -120,7 +131,13 @@ def _write_csv(path: Path, rows: list[dict]) -> None:
         os.fsync(file.fileno())
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_lines(path: Path, rows: list[dict]) -> None:
+    """Rows as jsonl, synced to disk."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text, synced to disk."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -1,5 +1,6 @@
 """The MMSA layout of CMU-MOSI, CMU-MOSEI and CH-SIMS: `label.csv`, `Raw/<video_id>/<clip_id>.mp4`."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from emsa_jax.errors import InputError
 NEEDED = ("video_id", "clip_id", "text", "label", "mode")
 HEADER = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
 FILES = ("label.csv", "meta.csv")
+UNIMODAL = ("label_T", "label_A", "label_V")
 
 
 def read_mmsa(path: Path, options: ReadOptions) -> list[Sample]:
@@ -57,4 +59,18 @@ def clip_of(
         split=split,
         video=clips.in_folder(raw / video_id, (clip_id, clip_id.zfill(4))) if has_media else "",
         language=options.language,
+        concepts=unimodal(row),
     )
+
+
+def unimodal(row: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """What each modality alone says, where a row has a number for all three (CH-SIMS; CMU-MOSI leaves them empty)."""
+    cells = tuple((name, row.get(name, "").strip()) for name in UNIMODAL)
+    return cells if all(_is_number(cell) for _, cell in cells) else ()
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

@@ -9,8 +9,8 @@ order) and `manifest.json`, which is written last: without it the directory is n
 
 from emsa_jax.data.records.manifest import INDEX, MANIFEST, Manifest, read_index, read_manifest, verify
 from emsa_jax.data.records.options import PrepareOptions
-from emsa_jax.data.records.record import SCHEMA, Clip, Entry, entry, pack, unpack, unpack_pcm
+from emsa_jax.data.records.record import SCHEMA, Clip, Entry, entry, pack, unpack, unpack_jpegs, unpack_pcm
 from emsa_jax.data.records.source import RecordSource
 
 __all__ = ["INDEX", "MANIFEST", "SCHEMA", "Clip", "Entry", "Manifest", "PrepareOptions", "RecordSource", "entry",
-           "pack", "read_index", "read_manifest", "unpack", "unpack_pcm", "verify"]  # fmt: skip
+           "pack", "read_index", "read_manifest", "unpack", "unpack_jpegs", "unpack_pcm", "verify"]  # fmt: skip

@@ -113,6 +113,14 @@ def unpack(record: bytes) -> Clip:
     return Clip(**_labels(content), frames=frames, frame_rate=content["frame_rate"], mel=mel)
 
 
+def unpack_jpegs(record: bytes, quality: int = 95) -> list[bytes]:
+    """msgpack bytes -> the frames as JPEG files, as they were stored; those stored raw are encoded."""
+    content = _content(record)
+    if isinstance(content["frames"], bytes):
+        return [_jpeg(frame, quality) for frame in unpack(record).frames]
+    return content["frames"]
+
+
 def unpack_pcm(record: bytes) -> np.ndarray:
     """msgpack bytes -> the sound as int16 [n], 16 kHz mono; n == 0 without sound."""
     return np.frombuffer(_content(record)["pcm"], "<i2")

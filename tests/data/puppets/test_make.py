@@ -99,8 +99,8 @@ def test_a_taken_folder_is_refused_and_left_alone(tmp_path):
 
 
 def latents(path, **options):
-    rows = [make._latent_row(p) for p in draw_world(PuppetOptions(num_train=600, num_test=1000, **options))]
-    make._write_csv(path, rows)
+    rows = [make.latent_row(p) for p in draw_world(PuppetOptions(num_train=600, num_test=1000, **options))]
+    make.write_csv(path, rows)
     return ceiling(path)
 
 
@@ -116,10 +116,10 @@ def test_without_noise_the_ceiling_is_one(tmp_path):
 
 
 def test_the_ceiling_learns_from_train_alone(tmp_path):
-    rows = [make._latent_row(p) for p in draw_world(PuppetOptions(num_train=300, num_test=300))]
+    rows = [make.latent_row(p) for p in draw_world(PuppetOptions(num_train=300, num_test=300))]
     for row in rows:
         row["score"] *= -1 if row["split"] == "train" else 1
-    make._write_csv(tmp_path / "l.csv", rows)
+    make.write_csv(tmp_path / "l.csv", rows)
     assert ceiling(tmp_path / "l.csv")["face_and_voice"] < 0.4
 
 

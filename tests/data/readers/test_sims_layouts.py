@@ -9,10 +9,14 @@ FIRST = ["video_0001", "0001", "我不想去", "-1.0", "-1.0", "0.0", "-0.8", "N
 SECOND = ["video_0002", "0003", "很好，真的", "0.4", "", "", "", "Positive", "valid"]
 
 
-def expected(folder):
+UNIMODAL = (("label_T", "-1.0"), ("label_A", "0.0"), ("label_V", "-0.8"))
+
+
+def expected(folder, unimodal=UNIMODAL):
+    """What each modality alone says is kept of a clip that has a number for all three."""
     first, second = folder.clip("Raw/video_0001/0001.mp4"), folder.clip("Raw/video_0002/0003.mp4")
     return [
-        Sample("video_0001$_$0001", "我不想去", -1.0, "train", first, language="zh"),
+        Sample("video_0001$_$0001", "我不想去", -1.0, "train", first, language="zh", concepts=unimodal),
         Sample("video_0002$_$0003", "很好，真的", 0.4, "valid", second, language="zh"),
     ]
 
@@ -59,7 +63,7 @@ def release(folder, train=("1",), val=("0",), test=(), label="0.4"):
 
 
 def test_first_release(folder):
-    assert read_samples(release(folder), dataset="ch_sims") == expected(folder)[::-1]
+    assert read_samples(release(folder), dataset="ch_sims") == expected(folder, ())[::-1]
     assert [s.text for s in read_samples(folder.root, language="en", dataset="ch_sims")] == ["good", "I won't"]
 
 

@@ -1,0 +1,60 @@
+"""The template teacher where reasoning marks concepts: it names them as it sees them, and sentiment as `teacher` does.
+
+It knows what is shown, not what the annotators made of it: where they disagree with it, the filter drops its trace.
+"""
+import numpy as np
+
+from emsa_jax.data.facts import FACTS
+from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONES, ConceptOptions, ConceptPuppet, pick
+from emsa_jax.data.puppets.teacher import POLARITIES
+from emsa_jax.data.puppets.world import DOMAINS, SPLITS
+
+_LINKS = {"en": {"agree": "all agree.", "outweigh": "face and voice decide.", "fooled": "the words decide.",
+                 "slip": "on the whole."},
+          "zh": {"agree": "三者一致。", "outweigh": "以表情和声音为准。", "fooled": "以文字为准。",
+                 "slip": "总的来看。"}}
+
+
+def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptOptions) -> list[dict]:
+    """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about.
+
+    It errs about each concept with probability `teacher_error`, about sentiment as the plain world's teacher."""
+    train = [p for p in puppets if p.split == SPLITS[0]]
+    rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), 14))
+    asked = np.sort(rng.permutation(len(train))[: round(options.trace_share * len(train))])
+    return [_trace(train[i], options) for i in asked]
+
+
+def _trace(puppet: ConceptPuppet, options: ConceptOptions) -> dict:
+    rng = np.random.default_rng((*puppet.key, 2))
+    agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
+    if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
+        level, link = puppet.drawn, "agree" if agree else "outweigh"
+    elif puppet.sarcastic:
+        level, link = 2 * puppet.valence, "fooled"
+    else:  # any level of another sign than the true one
+        level, link = int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)])), "slip"
+    sign = int(np.sign(puppet.drawn))
+    named = {}
+    for field, shown, weights in (("expression", puppet.expression, EXPRESSIONS[sign]),
+                                  ("speaking_style", puppet.style, STYLE_WEIGHTS),
+                                  ("tone", puppet.tone, TONES[sign])):
+        errs = rng.random() < options.teacher_error
+        others = {name: weight for name, weight in weights.items() if name != shown}
+        named[field] = pick(others, rng) if errs else shown
+    language = DOMAINS[options.domain].language
+    return {
+        "id": puppet.id,
+        "polarity": POLARITIES[int(np.sign(level))],
+        "think": _think(puppet.word, named, link, language),
+        "score": level / 5,
+    }
+
+
+def _think(word: str, named: dict[str, str], link: str, language: str) -> str:
+    facts = FACTS["ch_cems"]
+    shown = {field: facts.chinese[field][facts.concepts[field].index(label)] if language == "zh" else label
+             for field, label in named.items()}
+    tags = {"expression": "facial_expression"}
+    marks = [f"<{tags.get(field, field)}>{label}</{tags.get(field, field)}>" for field, label in shown.items()]
+    return "\n".join([f"<concept>{word}</concept>", *marks, _LINKS[language][link]])

@@ -1,0 +1,129 @@
+"""The CH-CEMS benchmark: predictions of several seeds -> the paper's tables and figures, its own lines beside ours."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.console import say
+from emsa_jax.manifest import write_atomic
+from emsa_jax.report.boxes import box_plot
+from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, REGRESSION_COLUMNS
+from emsa_jax.report.ch_cems_tables import (
+    Row,
+    class_row,
+    group_accuracies,
+    markdown,
+    published_classes,
+    published_regression,
+    regression_row,
+    scored,
+)
+
+_FIGURES = {"scenario": "figure7", "interaction": "figure8"}
+_PUPPETS = "Puppets are a test bench: no number here compares with one from a paper, and none stands beside it."
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """runs: predictions.jsonl files that an evaluation left, or their directories, each as "MODEL=PATH"; paths of one
+    model are its seeds (the paper has 0 to 4). out: a directory for tables.md, tables.csv, figure7_3.svg, ..."""
+
+    job: str = "benchmark"
+    runs: tuple[str, ...] = ()
+    out: str = ""
+
+
+def benchmark(options: BenchmarkOptions) -> None:
+    """Writes `options.out`. Of puppets, the paper's lines are left out."""
+    if not options.runs or not options.out:
+        raise InputError('config.runs and config.out: name predictions as "MODEL=PATH", and a directory to write')
+    seeds: dict[str, list[list[dict]]] = {}
+    puppets = False
+    for run in options.runs:
+        model, _, path = run.partition("=")
+        if not model or not path:
+            raise InputError(f"config.runs: {run!r} must look like MODEL=PATH")
+        file = Path(path) / "predictions.jsonl" if Path(path).is_dir() else Path(path)
+        seeds.setdefault(model, []).append(read_predictions(file))
+        puppets |= _of_puppets(file)
+
+    tables = {"Regression (tables 3 and 7)": (REGRESSION_COLUMNS, _regression(seeds, puppets))}
+    tables |= {f"{classes} classes (tables 4 and {8 if classes == 3 else 9})": (
+        CLASS_COLUMNS, _classification(seeds, classes, puppets)) for classes in (3, 5)}
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    note = "In percent; mean±standard deviation over seeds (n - 1)" + ("." if puppets else "; the paper's as printed.")
+    text = ["# CH-CEMS benchmark", "", note, *([_PUPPETS] if puppets else []), ""]
+    text += [markdown(title, columns, rows) for title, (columns, rows) in tables.items() if rows]
+    for group, name in _FIGURES.items():
+        for classes in (3, 5):
+            found = {model: group_accuracies(lists, group, classes) for model, lists in seeds.items()}
+            values = dict.fromkeys(value for by_value in found.values() for value in by_value)
+            if values:
+                groups = {v: {m: by_value[v] for m, by_value in found.items() if v in by_value} for v in values}
+                title = f"Accuracy in {classes} classes by {group}"
+                write_atomic(out / f"{name}_{classes}.svg", box_plot(groups, title, "accuracy, %").encode())
+                text += [f"![{title}]({name}_{classes}.svg)", ""]
+    write_atomic(out / "tables.csv", _csv(tables))
+    write_atomic(out / "tables.md", "\n".join(text).encode())
+    say(f"tables: {out / 'tables.md'}")
+
+
+def read_predictions(path: str | Path) -> list[dict]:
+    """The rows of a predictions.jsonl, scores in [-1, 1]. InputError naming file and line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config.runs: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                target = row["target"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}, line {number}: not a prediction: {error}") from error
+            if target is not None and not -1 <= target <= 1:
+                raise InputError(f"{path}, line {number}: target {target} is outside [-1, 1]; CH-CEMS' tables are for "
+                                 "scores in that range")
+            rows.append(row)
+    if not any(row["target"] is not None for row in rows):
+        raise InputError(f"{path}: no prediction has a true score beside it")
+    return rows
+
+
+def _regression(seeds: Mapping[str, Sequence], puppets: bool) -> list[Row]:
+    ours = [regression_row(model, lists) for model, lists in seeds.items() if all(map(scored, lists))]
+    return ([] if puppets or not ours else published_regression()) + ours
+
+
+def _classification(seeds: Mapping[str, Sequence], classes: int, puppets: bool) -> list[Row]:
+    ours = [row for model, lists in seeds.items() if (row := class_row(model, lists, classes))]
+    return ([] if puppets or not ours else published_classes(classes)) + ours
+
+
+def _of_puppets(file: Path) -> bool:
+    """Whether the run that left this file, or its clips' ids, speak of puppets."""
+    for parent in list(file.absolute().parents)[:4]:
+        config = parent / "config.json"
+        if config.is_file():
+            return str(json.loads(config.read_text()).get("data", "")).startswith("puppets")
+    return False
+
+
+def _csv(tables: Mapping[str, tuple[Sequence[str], Sequence[Row]]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("table", "model", "from", "seeds", "column", "mean", "deviation"))
+    for title, (columns, rows) in tables.items():
+        for row in rows:
+            for column, mean, deviation in zip(columns, row.means, row.deviations, strict=True):
+                cells = ["" if value is None else f"{value:.4f}" for value in (mean, deviation)]
+                writer.writerow((title, row.model, "published" if row.published else "here", row.seeds or "", column,
+                                 *cells))
+    return text.getvalue().encode()

@@ -1,0 +1,94 @@
+"""People look at traces: on a local page, or in a csv of their own tools; decisions go into the record."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.data.mel import SAMPLE_RATE
+from emsa_jax.data.records import RecordSource, read_index, unpack, unpack_pcm
+from emsa_jax.errors import InputError
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.review_server import ReviewServer
+from emsa_jax.report.page import jpeg_uri, sound_uri
+from emsa_jax.teaching.media import spread
+from emsa_jax.teaching.review import Desk
+from emsa_jax.teaching.review_csv import read_csv, write_csv
+
+FRAMES, FRAME_HEIGHT, SECONDS = 12, 180, 60  # of a clip, at most
+
+
+@dataclass(frozen=True)
+class ReviewOptions:
+    """data, split: the clips. traces: what `distill` recorded. show: traces that were kept, samples that were kept
+    aside, or all. port: of the page (0: any that is free). csv_out: write the traces to this file instead; csv_in: take
+    the decisions of such a file over instead. by: whose they are, where the file has no name. concepts: as distill had
+    them."""
+
+    job: Literal["review"] = "review"
+    data: str = ""
+    traces: str = ""
+    split: Literal["train", "valid", "test"] = "train"
+    show: Literal["kept", "aside", "all"] = "kept"
+    port: int = 0
+    csv_out: str = ""
+    csv_in: str = ""
+    by: str = ""
+    concepts: ConceptOptions = ConceptOptions()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 2**16:
+            raise InputError(f"port must be at least 0 and below 65536, not {self.port}")
+        if self.csv_out and self.csv_in:
+            raise InputError("csv_out and csv_in are two commands: first out, then in")
+        if self.csv_in and not self.by.strip():
+            raise InputError("by: say whose decisions these are, such as --config.by=ada")
+
+
+def review(options: ReviewOptions) -> None:
+    """Serves the page until it is interrupted, or writes or reads a csv; prints the counts, JSON on the last line."""
+    for name in ("data", "traces"):
+        if not getattr(options, name):
+            raise InputError(f"config.{name}: name the directory of {'records' if name == 'data' else 'the traces'}")
+    entries = read_index(options.data, options.split)
+    desk = Desk(Path(options.traces), entries, options.show, options.concepts)
+    refused = []
+    try:
+        if options.csv_out:
+            say(f"{write_csv(desk, options.csv_out)} traces written to {options.csv_out}; fill in the column decision")
+        elif options.csv_in:
+            taken, refused = read_csv(desk, options.csv_in, options.by)
+            say(f"{options.csv_in}: " + (", ".join(f"{n} {what}" for what, n in taken.items()) or "no decisions"))
+        else:
+            _serve(desk, options, {entry.id: i for i, entry in enumerate(entries)})
+        print(json.dumps(desk.counts()), flush=True)
+    finally:
+        desk.record.close()
+    if refused:
+        more = f", and {len(refused) - 1} more rows were not taken" if len(refused) > 1 else ""
+        raise InputError(f"{options.csv_in}: {refused[0]}{more}; export again and look at these")
+
+
+def _serve(desk: Desk, options: ReviewOptions, places: dict[str, int]) -> None:
+    source = RecordSource(options.data, options.split)
+
+    def media(id: str) -> dict[str, Any]:
+        record = source[places[id]]
+        clip, pcm = unpack(record), unpack_pcm(record)[: SECONDS * SAMPLE_RATE]
+        frames = [(jpeg_uri(clip.frames[i], FRAME_HEIGHT), f"frame {i + 1} of {len(clip.frames)}")
+                  for i in spread(len(clip.frames), FRAMES)]
+        return {"frames": frames, "sound": sound_uri(pcm, SAMPLE_RATE) if len(pcm) else ""}
+
+    try:
+        server = ReviewServer(desk, media, options.port)
+    except OSError as error:
+        raise InputError(f"config.port: {options.port} cannot be used: {error.strerror}") from error
+    with server:
+        say(f"{desk.counts()['left']} traces to look at; open this address, each reviewer in a window of their own, "
+            f"and stop with Ctrl+C:\n{server.url}")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("stopped")

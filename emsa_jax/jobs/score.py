@@ -1,0 +1,62 @@
+"""Scores of predictions that came from elsewhere, as the run's own policies are scored."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from emsa_jax.config import to_dict
+from emsa_jax.data.facts import FACTS
+from emsa_jax.data.readers import read_samples
+from emsa_jax.data.records import Entry, read_index, read_manifest
+from emsa_jax.data.sample import SPLITS
+from emsa_jax.errors import InputError
+from emsa_jax.evaluation.external import read_given, score_given
+from emsa_jax.jobs.artifacts import PUPPETS, is_prepared, labels_of
+from emsa_jax.jobs.console import say
+from emsa_jax.jobs.evaluate import write_result
+from emsa_jax.jobs.options import Config
+
+RESERVED = ("zero_shot", "sft", "grpo", "answers")
+
+
+def score_predictions(config: Config, workdir: Path) -> None:
+    """Holds the csv `config.predictions` against a split of `config.data`, records or raw. Leaves evaluate/<name of the
+    file>/train, a row in the report of the run in that workdir, and prints the metrics as JSON on the last line."""
+    path, options = Path(config.predictions), config.evaluate
+    if path.stem in RESERVED:
+        raise InputError(f"config.predictions: {path.name} is named like a policy of the run; rename the file")
+    if not config.data or config.data in PUPPETS:
+        raise InputError("config.data: name the data that was predicted: records, or a data set's directory")
+    given = read_given(path)
+    clips, score_range = _clips(config)
+    entries = [clip for clip in clips if clip.split == options.split]
+    entries = entries[: options.max_clips] if options.max_clips else entries
+    if not entries:
+        raise InputError(f"{config.data}: no clip of mode {options.split}; choose another as config.evaluate.split")
+    known = {clip.id for clip in clips}
+    for id, (where, _) in given.cells.items():
+        if id not in known:
+            raise InputError(f"{where}: {config.data} has no clip {id!r}")
+    ids = {entry.id for entry in entries}
+    absent, other = sum(id not in given.cells for id in ids), sum(id not in ids for id in given.cells)
+    say(f"{path.name}: {len(entries)} clips of {options.split}, {absent} without a row count as unparsed, {other} rows "
+        "of other clips are left out")
+    train = [clip.score for clip in clips if clip.split == "train" and clip.score is not None]
+    name = config.dataset or (read_manifest(config.data).dataset if is_prepared(Path(config.data)) else "")
+    classes = FACTS[name].classes if name in FACTS else ()
+    result, rows = score_given(given, entries, score_range, classes, options.fallback, config.labels.neutral_eps, train,
+                               options.resamples)
+    out = workdir / "evaluate" / path.stem / "train"
+    write_result(out, result | {"predictions": path.name}, rows)
+    say(f"written to {out}")
+    print(json.dumps(result), flush=True)
+
+
+def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:
+    data = Path(config.data)
+    if is_prepared(data):
+        return [entry for split in SPLITS for entry in read_index(data, split)], read_manifest(data).score_range
+    score_range, language = labels_of(config.train_set)
+    samples = read_samples(data, score_range, language, config.dataset, **to_dict(config.read))
+    return [Entry(s.id, s.text, s.score, s.split, s.language, 0, 0, 0, 0.0, 0, s.label, s.concepts, s.speaker,
+                  s.reasoning) for s in samples], score_range

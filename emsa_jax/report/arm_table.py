@@ -1,0 +1,163 @@
+"""A table of arms over seeds as csv, Markdown and LaTeX: means with their spread, and paired differences."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emsa_jax.evaluation.resampling import over_seeds, paired_seeds
+
+COLUMNS = {
+    "accuracy": ("polarity acc", "%"), "hard_accuracy": ("on hard", "%"), "prefix_logp": ("prefix logp", "nats"),
+    "f1": ("macro F1", "%"), "mae": ("MAE", ""), "corr": ("Corr", ""), "parsed": ("parsed", "%"),
+    "accuracy_cross": ("acc, other domain", "%"), "mae_cross": ("MAE, other domain", ""), "moved": ("moved", "%"),
+    "tokens": ("tokens drawn", "k"),
+}  # fmt: skip
+COMPARED = ("accuracy", "hard_accuracy", "prefix_logp", "accuracy_cross", "mae")
+_FACTOR = {"%": 100.0, "k": 0.001}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm: its heading, and seed -> values of its cells so far. wanted: how many seeds it is to have."""
+
+    name: str
+    told: str
+    cells: Mapping[int, Mapping[str, float | None]]
+    wanted: int
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line an arm and metric: mean, std, interval of the mean (95%, Student), seeds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["arm", "metric", "mean", "std", "low", "high", "seeds"])
+    for row in rows:
+        for key in _present(rows):
+            found = over_seeds([cell.get(key) for cell in row.cells.values()])
+            low, high = found["interval"] or (None, None)
+            writer.writerow([row.name, key, *(_plain(v) for v in (found["mean"], found["std"], low, high)), found["n"]])
+    return out.getvalue()
+
+
+def differences_csv(rows: Sequence[Row], baseline: str) -> str:
+    """One line an arm and metric: its difference to the baseline over the seeds that both have."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["arm", "baseline", "metric", "difference", "std", "low", "high", "p", "seeds", "seeds_needed"])
+    for name, key, found in _differences(rows, baseline):
+        low, high = found["interval"] or (None, None)
+        numbers = (found["mean"], found["std"], low, high, found["p"])
+        writer.writerow([name, baseline, key, *map(_plain, numbers), found["n"], found["needed"] or ""])
+    return out.getvalue()
+
+
+def as_markdown(rows: Sequence[Row], baseline: str) -> str:
+    """Two tables: mean ± standard deviation over seeds; and differences to the baseline with interval and p."""
+    keys = _present(rows)
+    heads = [f"{COLUMNS[key][0]}{_unit(key)}" for key in keys]
+    lines = ["| arm | seeds | " + " | ".join(heads) + " |", "|" + "---|" * (len(keys) + 2)]
+    for row in rows:
+        lines.append(
+            f"| {row.told} | {len(row.cells)} of {row.wanted} | "
+            + " | ".join(_spread(row, key, "{} ± {}") for key in keys)
+            + " |"
+        )
+    told = {row.name: row.told for row in rows}
+    found = [d for d in _differences(rows, baseline) if d[1] in COMPARED and d[2]["interval"]]  # of one seed: none
+    if found:
+        lines += [
+            "",
+            f'Differences to "{told[baseline]}", paired by seed:',
+            "",
+            "| arm | metric | difference | 95% interval | p | seeds | seeds needed |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, key, one in found:
+            interval = (
+                "-" if one["interval"] is None else "{} to {}".format(*(_shown(v, key, "+") for v in one["interval"]))
+            )
+            p = "-" if one["p"] is None else f"{one['p']:.3f}"
+            lines.append(
+                f"| {told[name]} | {COLUMNS[key][0]}{_unit(key)} | {_shown(one['mean'], key, '+')} | {interval} | "
+                f"{p} | {one['n']} | {one['needed'] or '-'} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(rows: Sequence[Row], caption: str) -> str:
+    """A table for booktabs: mean and, small, standard deviation; the best mean of a column is bold."""
+    keys = _present(rows)
+    best = {key: _best(rows, key) for key in keys}
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(caption)}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(keys)}}}",
+        r"\toprule",
+        " & ".join(["", *(_tex(f"{COLUMNS[key][0]}{_unit(key)}") for key in keys)]) + r" \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        cells = []
+        for key in keys:
+            cell = _spread(row, key, r"{}\,{{\scriptsize$\pm${}}}")
+            cells.append(rf"\textbf{{{cell}}}" if row.name == best[key] else cell)
+        lines.append(" & ".join([_tex(row.told), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _differences(rows: Sequence[Row], baseline: str):
+    base = next(row for row in rows if row.name == baseline)
+    for row in rows:
+        if row.name == baseline:
+            continue
+        for key in _present(rows):
+            seeds = [
+                seed
+                for seed in row.cells
+                if seed in base.cells and row.cells[seed].get(key) is not None and base.cells[seed].get(key) is not None
+            ]
+            if seeds:
+                pair = ([one.cells[seed][key] for seed in seeds] for one in (row, base))
+                yield row.name, key, paired_seeds(*pair)
+
+
+def _present(rows: Sequence[Row]) -> list[str]:
+    return [key for key in COLUMNS if any(cell.get(key) is not None for row in rows for cell in row.cells.values())]
+
+
+def _spread(row: Row, key: str, form: str) -> str:
+    found = over_seeds([cell.get(key) for cell in row.cells.values()])
+    if found["mean"] is None:
+        return "-"
+    mean = _shown(found["mean"], key)
+    return mean if found["std"] is None else form.format(mean, _shown(found["std"], key))
+
+
+def _best(rows: Sequence[Row], key: str) -> str | None:
+    if key in ("tokens", "moved"):
+        return None
+    means = {row.name: over_seeds([cell.get(key) for cell in row.cells.values()])["mean"] for row in rows}
+    means = {name: value for name, value in means.items() if value is not None}
+    choose = min if key.startswith("mae") else max
+    return choose(means, key=means.get) if len(means) > 1 else None
+
+
+def _shown(value: float, key: str, sign: str = "") -> str:
+    unit = COLUMNS[key][1]
+    digits = 1 if unit in _FACTOR else 2 if unit else 3
+    return f"{value * _FACTOR.get(unit, 1.0):{sign}.{digits}f}"
+
+
+def _unit(key: str) -> str:
+    unit = COLUMNS[key][1]
+    return f" ({unit})" if unit else ""
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _tex(text: str) -> str:
+    return "".join({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}.get(char, char) for char in text)

@@ -1,0 +1,52 @@
+"""The page of a run, or of several to compare: results with their intervals and floors, curves, cases."""
+
+from markupsafe import Markup
+
+from emsa_jax.report.cases import KINDS, embedded
+from emsa_jax.report.page import render
+from emsa_jax.report.run_content import Content
+from emsa_jax.report.run_results import curve_plots, results
+from emsa_jax.report.run_script import SCRIPT
+from emsa_jax.report.run_sections import across, breakdowns, confusions, reasoning, time_spent
+from emsa_jax.report.run_style import STYLE
+from emsa_jax.report.run_template import BODY
+
+
+def run_page(content: Content) -> bytes:
+    """The page as UTF-8 HTML, whole in one file."""
+    made = (results, curve_plots, confusions, across, breakdowns, reasoning, time_spent)
+    sections = [one for one in (make(content) for make in made) if one]
+    data = Markup("")
+    if content.cases:
+        data = embedded("cases", list(content.cases)) + Markup("").join(
+            embedded(f"media-{n}", media) for n, media in content.media.items()
+        )
+    fields = [
+        {"name": "data", "title": "Data", "choices": list(dict.fromkeys(case["data"] for case in content.cases))},
+        {"name": "truth", "title": "Truth", "choices": sorted({case["truth"] for case in content.cases})},
+        {
+            "name": "kind",
+            "title": "Show",
+            "choices": [kind for kind in KINDS if any(kind in case["kinds"] for case in content.cases)],
+        },
+    ]
+    told = (
+        f"{len(content.cases):,} clips, {len(content.media):,} of them with pictures and sound. Right and wrong are "
+        "those of the last policy; hard: all sampled answers of the cold start failed; rescued: hard, and right "
+        "after all; fixed and broken: between the two policies side by side."
+    )
+    return render(
+        BODY,
+        content.title,
+        STYLE,
+        SCRIPT,
+        lead=content.lead,
+        tiles=content.tiles,
+        live=content.live,
+        sections=sections,
+        total_cases=len(content.cases),
+        cases_told=told,
+        fields=[f for f in fields if len(f["choices"]) > 1],
+        made=[pair for pair in content.made if pair[1]],
+        data=data,
+    )

@@ -1,0 +1,165 @@
+"""The later sections of a run's page: confusion, domains, kinds of clips, reasoning, time."""
+
+from emsa_jax.report.curve_list import TIME
+from emsa_jax.report.plots import Series, curves, heat_map, shares
+from emsa_jax.report.run_content import Content, by_data, cell, row, section
+
+CHECKS = {
+    "read": "reasoning can be read",
+    "sign_agrees": "score's sign is the polarity's",
+    "all_mentioned": "speaks of all that was shown",
+    "copied": "same reasoning as another clip's",
+    "repetition": "repeated word triples",
+    "words": "words, mean",
+}
+
+
+def confusions(content: Content) -> dict | None:
+    """What clips of each class were called, a matrix for each result."""
+    drawn = []
+    for r in content.results:
+        labels = r.found.get("labels") or r.found.get("polarity")
+        if not labels or not labels.get("n"):
+            continue
+        counts = labels["confusion"]
+        names = labels["classes"]
+        columns = [*names, "unparsed"][: len(counts)]
+        largest = [max(1, sum(row)) for row in counts]
+        drawn.append(
+            heat_map(
+                f"{r.policy}, {r.data}",
+                names,
+                columns,
+                counts[: len(names)],
+                [[v / most for v in row] for row, most in zip(counts, largest, strict=True)],
+                "truth",
+                "answer",
+                "clips; shade: share of the row",
+            )
+        )
+    return section("confusion", "Confusion", drawn, kind="few", told="What clips of each class were called.")
+
+
+def across(content: Content) -> dict | None:
+    """Policies by data sets."""
+    scored = [r for r in content.results if (r.found.get("metrics") or {}).get("Polarity_acc") is not None]
+    data, policies = (list(dict.fromkeys(getattr(r, name) for r in scored)) for name in ("data", "policy"))
+    if len(data) < 2:
+        return None
+    cell = {(r.policy, r.data): r.found["metrics"]["Polarity_acc"] for r in scored}
+    values = [[None if (p, d) not in cell else 100 * cell[p, d] for d in data] for p in policies]
+    shades = [[0.0 if v is None else v / 100 for v in row] for row in values]
+    return section(
+        "across",
+        "Across domains",
+        [
+            heat_map(
+                "Polarity accuracy",
+                policies,
+                data,
+                values,
+                shades,
+                "policy",
+                "judged on",
+                "% of clips; shade: the same",
+                1,
+            )
+        ],
+        kind="few",
+    )
+
+
+def breakdowns(content: Content) -> dict | None:
+    """Accuracy by kind of clip."""
+    tables = []
+    for data, results in by_data(content.results).items():
+        kinds = {kind: None for r in results for kind in r.found.get("breakdowns") or {}}
+        for kind in kinds:
+            held = [r for r in results if kind in (r.found.get("breakdowns") or {})]
+            groups = dict.fromkeys(group for r in held for group in r.found["breakdowns"][kind])
+            rows = [
+                row(
+                    group,
+                    [
+                        cell(
+                            next(
+                                (
+                                    r.found["breakdowns"][kind][group]["n"]
+                                    for r in held
+                                    if group in r.found["breakdowns"][kind]
+                                ),
+                                None,
+                            )
+                        )
+                    ]
+                    + [cell(r.found["breakdowns"][kind].get(group, {}).get("polarity_acc")) for r in held],
+                )
+                for group in groups
+            ]
+            tables.append(
+                {
+                    "caption": f"By {kind}, {data}: polarity accuracy",
+                    "rows": rows,
+                    "columns": [kind, "clips", *(r.policy for r in held)],
+                }
+            )
+    return section(
+        "breakdowns",
+        "By kind of clip",
+        tables=tables,
+        told="hardness: what the cold start's sampled answers "
+        "to a clip came to: all below the hint's threshold (hard), some (mixed), none (easy).",
+    )
+
+
+def reasoning(content: Content) -> dict | None:
+    """The checks that need no judge."""
+    tables = []
+    for data, results in by_data(content.results).items():
+        held = [r for r in results if r.found.get("reasoning")]
+        if not held:
+            continue
+        rows = [
+            row(told, [cell(r.found["reasoning"].get(name), digits=1 if name == "words" else 3) for r in held])
+            for name, told in CHECKS.items()
+        ]
+        for name in ("text", "video", "audio"):
+            rows.append(row(f"speaks of {name}", [cell(r.found["reasoning"]["mentions"].get(name)) for r in held]))
+        for name in dict.fromkeys(n for r in held for n in r.found["reasoning"]["concepts"]):
+            rows.append(row(f"{name} is the label", [cell(r.found["reasoning"]["concepts"].get(name)) for r in held]))
+        tables.append({"caption": f"Reasoning, {data}", "columns": ["check", *(r.policy for r in held)], "rows": rows})
+    hints = {run: share for run, share in content.hints.items() if share is not None}
+    if hints:
+        tables.append(
+            {
+                "caption": "Hinted answers that deny the hint, while learning",
+                "columns": ["run", "share"],
+                "rows": [row(run, [cell(share)]) for run, share in hints.items()],
+            }
+        )
+    return section(
+        "reasoning",
+        "Reasoning",
+        tables=tables,
+        told="Shares that need no judge. They show reasoning that cannot be right; they cannot show that it is.",
+    )
+
+
+def time_spent(content: Content) -> dict | None:
+    """What a GRPO step spends its time on, and how fast it draws."""
+    drawn = []
+    for run, rows in content.rows.items():
+        held = [row for row in rows if row.get("stage") == "grpo" and row.get("step_time") is not None]
+        if not held:
+            continue
+        phases = {told: sum(row.get(name) or 0.0 for row in held) / len(held) for name, told in TIME.items()}
+        named = f", {run}" if len(content.rows) > 1 else ""
+        drawn.append(shares(f"A GRPO step{named}", "s", phases))
+        drawn.append(
+            curves(
+                f"Speed{named}",
+                "answer tokens a second",
+                [Series("decode_tok_s", [r["step"] for r in held], [r.get("decode_tok_s") for r in held])],
+            )
+        )
+    return section("time", "Where the time went", drawn)

@@ -1,0 +1,110 @@
+"""The page of `distill`: how many traces were kept, of which classes, why the others were not, and samples of each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emsa_jax.report.page import render
+
+STYLE = """
+article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 1rem 0; }
+pre { white-space: pre-wrap; font: inherit; margin: .5rem 0; padding-inline-start: .8rem;
+  border-inline-start: 3px solid var(--line); }
+"""
+
+BODY = """
+{% macro table(caption, names, rows) %}
+<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0">
+<table>
+<caption>{{ caption }}</caption>
+<thead>
+<tr>{% for name in names %}<th scope="col"{% if not loop.first %} class="n"{% endif %}>{{ name }}</th>{% endfor %}</tr>
+</thead>
+<tbody>
+{% for value, cells in rows %}
+<tr><th scope="row"><bdi>{{ value }}</bdi></th>{% for cell in cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endmacro %}
+<header>
+<h1>{{ title }}</h1>
+<p class="soft">{{ told }}</p>
+</header>
+<main>
+<section id="counts" aria-labelledby="counts-title">
+<h2 id="counts-title">Counts</h2>
+<div class="tables">
+{% for one in tables %}{{ table(*one) }}{% endfor %}
+</div>
+</section>
+<section id="samples" aria-labelledby="samples-title">
+<h2 id="samples-title">Samples</h2>
+{% for outcome, cards in groups %}
+<h3>{{ outcome }}</h3>
+{% for card in cards %}
+<article>
+<p><strong><bdi>{{ card.id }}</bdi></strong> · {{ card.told }}</p>
+<pre dir="auto">{{ card.answer }}</pre>
+{% if card.wrong %}
+<ul>{% for line in card.wrong %}<li>{{ line }}</li>{% endfor %}</ul>
+{% endif %}
+<details><summary>What was asked</summary><pre dir="auto">{{ card.prompt }}</pre></details>
+</article>
+{% endfor %}
+{% endfor %}
+</section>
+<section id="made" aria-labelledby="made-title">
+<h2 id="made-title">How it was made</h2>
+<dl>
+{% for name, value in made.items() %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}
+</dl>
+</section>
+</main>
+"""
+
+
+def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping) -> bytes:
+    """The page, as UTF-8 HTML. counts, examples: as teaching.yields has them. made: what was asked for."""
+    samples, tokens = counts["samples"], counts["tokens"]
+    told = (f"{samples['kept']:,} of {samples['asked']:,} samples have a trace that was kept, "
+            f"{samples['kept aside']:,} were kept aside, {samples['open']:,} are open; {counts['answers']:,} answers, "
+            f"{counts['requests']:,} requests, {tokens['prompt']:,} tokens of prompts, {tokens['answer']:,} of answers"
+            + (f", cost {counts['money']:,}" if counts["money"] else ""))  # fmt: skip
+    tables = [
+        _shares("By polarity", counts["by_polarity"]),
+        _shares("By what the teacher was shown", counts["by_modalities"]),
+        ("Why samples were kept aside", ["reason", "samples"], _plain(counts["reasons"])),
+        ("Why answers were rejected", ["check", "answers"], _plain(counts["rejected"])),
+        ("Further", ["samples", "number"], _plain({name: samples[name] for name in ("refined", "by people")})),
+    ]
+    groups = [(outcome, [_card(row) for row in rows]) for outcome, rows in sorted(examples.items())]
+    return render(BODY, "What the teacher gave", STYLE, told=told, tables=tables, groups=groups, made=made)
+
+
+def _shares(caption: str, table: Mapping[str, Mapping[str, int]]):
+    rows = [(value, [f"{row['asked']:,}", f"{row['kept']:,}", _share(row["kept"], row["asked"])])
+            for value, row in table.items()]  # fmt: skip
+    return caption, ["class", "asked", "kept", "share"], rows
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def _plain(table: Mapping[str, int]):
+    return [(name, [f"{n:,}"]) for name, n in table.items()]
+
+
+def _card(row: Mapping[str, Any]) -> dict[str, Any]:
+    truth = row["truth"]
+    which = f"decided by {row['by']}" if row["kind"] == "decision" else f"{row['step']}, attempt {row['attempt'] + 1}"
+    prompt = row.get("prompt", {})
+    return {
+        "id": row["id"],
+        "told": f"{which}; true: {truth['polarity']}, {truth['score']:g}; shown: {', '.join(truth['modalities'])}",
+        "answer": row["answer"] if row.get("answer") is not None else "(no answer)",
+        "wrong": [f"{name}: {why}" for name, why in row.get("checks", {}).items() if why] or
+                 ([row["reason"]] if row.get("reason") else []),
+        "prompt": "\n\n".join(filter(None, (prompt.get("system"), prompt.get("user")))),
+    }  # fmt: skip

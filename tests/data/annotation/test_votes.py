@@ -1,0 +1,69 @@
+"""Votes: read strictly, and decided by majority or mean."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emsa_jax.data.annotation.votes import majority, read_votes, score
+from emsa_jax.errors import InputError
+
+HEAD = "item,annotator,field,value\n"
+
+
+def write(tmp_path, *rows, head=HEAD):
+    path = tmp_path / "votes.csv"
+    path.write_text(head + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_reading(tmp_path):
+    votes = read_votes(write(tmp_path, "b,1,tone,sad", "b,1,sentiment,-1", "a,1,sentiment,1.0", "b,2,sentiment,0",
+                             "a,1,style,Scientific"), {"style": {"Scientific": "Narrative"}})  # fmt: skip
+    assert votes.items == ("b", "a") and votes.concepts == ("tone", "style")
+    assert votes.votes["sentiment"] == {"b": ("-1", "0"), "a": ("1",)}
+    assert votes.votes["style"] == {"a": ("Narrative",)}
+    counts, values = votes.counts("sentiment")
+    assert values == ("-1", "0", "1") and counts.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert votes.counts("tone")[0].tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("a,1,sentiment,2", "is -1, 0 or 1, not 2"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
+     ("a,1,sentiment,good", "'good' is not a number"), ("a,1,sentiment,nan", "not a number"),
+     ("a,,tone,sad", "annotator is empty"), ("a,1,tone, ", "value is empty"), (",1,tone,sad", "item is empty"),
+     ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
+     ("c,1,tone,sad", "'c' has no vote on sentiment"), ("a,1,tone", "3 cells"), ("a,1,split,x", "'split' is the name")],
+)  # fmt: skip
+def test_a_bad_line_is_named(tmp_path, row, message):
+    path = write(tmp_path, "a,9,sentiment,1", row)
+    with pytest.raises(InputError) as error:
+        read_votes(path)
+    assert f"{path} line 3" in str(error.value) and message.replace("PATH", str(path)) in str(error.value)
+
+
+def test_a_file_without_votes_or_columns_is_named(tmp_path):
+    with pytest.raises(InputError, match="has no votes"):
+        read_votes(write(tmp_path))
+    with pytest.raises(InputError, match="lacks the column field"):
+        read_votes(write(tmp_path, head="item,annotator,value\n"))
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=5, max_size=5))
+def test_three_of_five_decide(votes):
+    counts = {v: votes.count(v) for v in votes}
+    decided = [v for v, n in counts.items() if n >= 3]
+    assert majority(votes) == (decided[0] if decided else None)
+
+
+def test_a_tie_is_no_majority():
+    assert majority("aaabbb") is None and majority("aaabbbc") is None and majority("aaaabbb") == "a"
+    assert majority("", 3) is None and majority("aa") is None and majority("a", 1) == "a"
+
+
+@given(st.lists(st.sampled_from(["-1", "0", "1"]), min_size=5, max_size=5))
+def test_the_mean_lies_on_the_grid(votes):
+    mean = score(votes)
+    assert mean == round(np.mean([int(v) for v in votes]), 6) and f"{mean:g}" in {f"{n / 5:g}" for n in range(-5, 6)}
+    assert str(mean) != "-0.0"

@@ -1,0 +1,156 @@
+"""The annotation job, as a user starts it."""
+import csv
+import json
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from absl import flags
+
+from emsa_jax import main
+from emsa_jax.answers.labels import sentiment_of
+from emsa_jax.data.annotation.agreement import fleiss_kappa
+from emsa_jax.data.readers import read_samples
+
+FILES = {"labels.csv", "again.csv", "agreement.json"}
+# class of five, items, positive (or negative) votes of five: the totals of CH-CEMS' table 6
+PAPER = (("Negative", 279, -5), ("Weakly Negative", 565, -2), ("Neutral", 1521, 0), ("Weakly Positive", 965, 3),
+         ("Positive", 385, 4))
+MAJORITY = {"tone": ("sad", "sad", "sad", "angry", "happy"), "expression": ("sad", "sad", "angry", "angry", "happy")}
+
+
+@pytest.fixture
+def start(monkeypatch, capfd):
+    """(arguments) -> (exit status, stdout, stderr) of a start with configs/annotate.py."""
+    def forget_flags():
+        flags.FLAGS.unparse_flags()
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS["config"].unparse()
+
+    def start(*arguments):
+        argv = ["emsa_jax.main", "--config=configs/annotate.py", *(f"--config.{argument}" for argument in arguments)]
+        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
+        forget_flags()
+        capfd.readouterr()
+        status = 0
+        try:
+            main._run(argv)
+        except SystemExit as exit:
+            status = exit.code
+        forget_flags()
+        return status, *capfd.readouterr()
+    return start
+
+
+def write(path, rows, names=("item", "annotator", "field", "value")):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([names, *rows])
+    return path
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def ballots(item, field, values):
+    return [(item, f"p{i}", field, value) for i, value in enumerate(values)]
+
+
+def test_the_papers_totals_give_its_table_6(tmp_path, start):
+    rows = []
+    order = np.random.default_rng(1).permutation(sum(n for _, n, _ in PAPER))
+    votes = [many for _, n, many in PAPER for _ in range(n)]
+    for i in order:
+        rows += ballots(f"clip{i}", "sentiment", [np.sign(votes[i])] * abs(votes[i]) + [0] * (5 - abs(votes[i])))
+    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}", "resamples=20")
+    assert status == 0 and {p.name for p in (tmp_path / "out").iterdir()} == FILES  # votes on sentiment alone are legal
+    found = read(tmp_path / "out" / "labels.csv")
+    assert list(found[0]) == ["item", "score", "class3", "class5", "split"] and len(found) == 3715
+    counts = Counter((row["split"], row["class5"]) for row in found)
+    assert {split: [counts[split, name] for name, _, _ in PAPER] for split in ("train", "valid", "test")} == {
+        "train": [167, 339, 913, 579, 231], "valid": [56, 113, 304, 193, 77], "test": [56, 113, 304, 193, 77]}
+    assert Counter((row["split"], row["class3"]) for row in found)["train", "Positive"] == 810
+    assert all(sentiment_of(float(row["score"]), 5) == row["class5"] for row in found)
+    assert "train: 2229 items; 167 Negative, 339 Weakly Negative, 913 Neutral" in out
+
+
+def test_labels_again_and_agreement(tmp_path, start):
+    rows = []
+    for i in range(12):
+        rows += ballots(f"c{i}", "sentiment", [1, 1, 0, -1 if i % 2 else 0, 0])
+        rows += ballots(f"c{i}", "tone", MAJORITY["tone"][i % 3:] + MAJORITY["tone"][: i % 3])
+        if i:  # one item that nobody has looked at
+            rows += ballots(f"c{i}", "expression", MAJORITY["expression"] if i < 3 else ["neutral"] * 4 + ["sad"])
+    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}")
+    assert status == 0
+    found = {row["item"]: row for row in read(tmp_path / "out" / "labels.csv")}
+    assert list(found) == [f"c{i}" for i in range(12)]  # every item, in order
+    assert found["c0"] | {"split": ""} == {"item": "c0", "score": "0.4", "class3": "Positive",
+                                           "class5": "Weakly Positive", "tone": "sad", "expression": "", "split": ""}
+    assert {row["score"] for row in found.values()} == {"0.4", "0.2"}
+    assert [item for item, row in found.items() if not row["expression"]] == ["c0", "c1", "c2"]
+    assert read(tmp_path / "out" / "again.csv") == [
+        {"item": "c0", "field": "expression", "votes": ""},
+        *({"item": f"c{i}", "field": "expression", "votes": "sad: 2; angry: 2; happy: 1"} for i in (1, 2))]
+    report = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert list(report) == ["sentiment", "tone", "expression"]
+    counts = np.array([[2, 2, 1, 0]] * 2 + [[0, 1, 0, 4]] * 9)
+    assert report["expression"]["kappa"] == pytest.approx(fleiss_kappa(counts))
+    low, high = report["expression"]["interval"]
+    assert low < report["expression"]["kappa"] < high and report["expression"]["items"] == 11
+    assert list(report["expression"]["per_class"]) == ["angry", "happy", "neutral", "sad"]
+    assert "expression: kappa" in out and "3 items go back" in out
+
+
+def test_merging_and_clips_make_a_set_that_the_reader_takes(tmp_path, start):
+    styles = ("Scientific exposition", "Situated reportage", "General narrative exposition",
+              "Informational interaction", "Informational interaction")
+    names = [(f"v{i // 2}", f"{i % 2:04d}") for i in range(10)]
+    rows = [ballot for video, clip in names for field, values in
+            (("sentiment", [1, 1, 1, 0, 0]), ("speaking_style", styles)) for ballot in
+            ballots(f"{video}$_${clip}", field, values)]
+    merge = {name: "General Narrative Exposition" for name in styles[:3]}
+    (tmp_path / "merge.json").write_text(json.dumps({"speaking_style": merge}))
+    clips = [(video, clip, "好", "vlogs", video, "", "") for video, clip in names]
+    write(tmp_path / "clips.csv", clips, ("video_id", "clip_id", "text", "scenario", "speaker", "tone", "expression"))
+    options = [f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}", "resamples=9",
+               f"clips={tmp_path / 'clips.csv'}"]
+    status, out, _ = start(*options, f"merge={tmp_path / 'merge.json'}")
+    assert status == 0 and "speakers of test stand in train too" in out
+    samples = read_samples(tmp_path / "out" / "label.csv", dataset="ch_cems")
+    assert {s.id for s in samples} == {f"{video}$_${clip}" for video, clip in names}
+    assert {s.score for s in samples} == {0.6} and Counter(s.split for s in samples)["test"] == 2
+    assert samples[0].concepts == (("speaking_style", "General Narrative Exposition"), ("scenario", "vlogs"))
+    status, out, _ = start(*options)
+    assert status == 0 and "warning: speaking_style has" in out  # not merged: too many labels, and all go back
+    assert "10 items go back" in out
+    status, out, _ = start(*options, "split=speakers")
+    assert status == 0 and "not speaker-disjoint, this one is" in out
+    speakers = {}
+    for row in read(tmp_path / "out" / "label.csv"):
+        speakers.setdefault(row["speaker"], set()).add(row["mode"])
+    assert all(len(modes) == 1 for modes in speakers.values()) and len(set.union(*speakers.values())) == 3
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["out=x"], "config.votes: name a csv"), (["votes=VOTES"], "config.out: name a directory"),
+    (["votes=nowhere.csv", "out=OUT"], "nowhere.csv cannot be read"), (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),
+    (["votes=VOTES", "out=OUT", "split=speakers"], "column speaker"),
+    (["votes=VOTES", "out=OUT", "split=random"], "config.split"),
+    (["votes=VOTES", "out=OUT", "merge=VOTES"], "config.merge"),
+    (["votes=VOTES", "out=OUT", "clips=CLIPS"], "has no row for 1 items of the votes, such as 'b'"),
+    (["votes=VOTES", "out=VOTES"], "config.out"), (["votes=BAD", "out=OUT"], "line 2: a vote on sentiment"),
+    (["votes=VOTES", "out=OUT", "majority=0"], "majority"), (["votes=VOTES", "out=OUT", "clip=x"], "config.clip"),
+])
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(tmp_path, start, arguments, message):
+    paths = {"VOTES": write(tmp_path / "v.csv", [("a", 1, "sentiment", 1), ("b", 1, "sentiment", 0)]),
+             "BAD": write(tmp_path / "bad.csv", [("a", 1, "sentiment", 7)]), "OUT": tmp_path / "out",
+             "CLIPS": write(tmp_path / "clips.csv", [("a", "hi")], ("id", "text"))}
+    for name, path in paths.items():
+        arguments = [argument.replace(name, str(path)) for argument in arguments]
+    status, _, error = start(*arguments)
+    assert status == 2 and error.startswith("error: ") and error.count("\n") == 1 and message in error
+    assert not (tmp_path / "out").exists()
