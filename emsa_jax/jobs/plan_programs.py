@@ -86,7 +86,7 @@ class Cost:
 
 class Planned(Programs):
     """Programs of which only some kinds are compiled ("encode" of "encode/1536"), with their costs, for a device of
-    `memory` bytes. One that does not fit gives its result's shapes all the same."""
+    `memory` bytes. What is not compiled, or does not fit, gives its result's shapes all the same."""
 
     def __init__(self, layout: Layout, memory: int, kinds: tuple[str, ...]) -> None:
         super().__init__(layout, memory)
@@ -98,7 +98,7 @@ class Planned(Programs):
             layout: Layout | None = None) -> Any:
         kind = re.split("[/ ]", name)[0]
         if kind not in self.kinds:
-            return None
+            return _shapes(function, arguments, out)
         begun = time.monotonic()
         try:
             made = super().add(name, function, *arguments, donate=donate, out=out, layout=layout)
@@ -107,9 +107,7 @@ class Planned(Programs):
                 raise
             self.costs[kind] = Cost(0, 0, 0, _asked(str(error)) or self.memory + 1, time.monotonic() - begun,
                                     failure=str(error).split("\n")[0])
-            shapes = jax.eval_shape(function, *arguments)
-            return jax.tree.map(lambda sharding, part: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=sharding), part), out, shapes)
+            return _shapes(function, arguments, out)
         compiled = self._compiled[name]
         sizes = compiled.memory_analysis()
         moved = tuple(hlo.moved_in_loops(hlo.parse(compiled.as_text()))) if kind == "sample" else ()
@@ -143,14 +141,23 @@ def abstract_hints(config: Config, shards: int) -> Hints:
     """Hints of the usual length, by no tokenizer."""
     budget = config.sampling.max_completion_length
     slots = budget + (0 if config.hint.count_in_budget else HINT_TOKENS)
-    return Hints(np.zeros((3, HINT_TOKENS), np.int32), np.full(3, HINT_TOKENS, np.int32), slots, budget,
-                 bucket_sizes(config.hint, config.grpo.prompts_per_step, shards), TriggerOptions(config.hint.metric),
-                 0.0, 0.0)
+    return Hints(ids=np.zeros((1, HINT_TOKENS), np.int32), lengths=np.full(1, HINT_TOKENS, np.int32),
+                 labels=np.zeros((1, HINT_TOKENS), bool), truth=lambda clip: None, rows={}, slots=slots,
+                 plain_limit=budget, buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
+                 trigger=TriggerOptions(), threshold=0.0)
 
 
 def _laid(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree,
                         shardings)
+
+
+def _shapes(function: Any, arguments: Any, out: Any) -> Any:
+    """A program's result as ShapeDtypeStructs. out: its shardings, a prefix of its tree."""
+    def laid(sharding, part):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
+
+    return jax.tree.map(laid, out, jax.eval_shape(function, *arguments))
 
 
 def _asked(message: str) -> int:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from emsa_jax import main
@@ -12,7 +14,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.jobs import grpo_programs
 from emsa_jax.jobs.options import GrpoOptions
 from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, plan
-from emsa_jax.jobs.plan_programs import Cost
+from emsa_jax.jobs.plan_programs import Cost, Planned
 from emsa_jax.parallel.hlo import Moved
 from emsa_jax.parallel.topologies import CHIPS, Topology
 from emsa_jax.policy.config import preset, to_hf
@@ -49,12 +51,15 @@ def test_a_runs_programs_are_compiled_and_told(options, capsys):
     assert any(line.startswith("fits: ") for line in lines)
 
 
-def test_what_is_computed_again_is_chosen_as_in_a_run(options):
-    options = replace(options, grpo=replace(options.grpo, remat="auto"))
-    assert plan(options)["remat"] == "none"
-    with mock.patch.dict(CHIPS, {"h100": replace(CHIPS["h100"], memory=2**20)}):
-        found = plan(options)
-    assert found["remat"] == "full" and not found["fit"]
+def test_what_is_computed_again_is_chosen_as_in_a_run():
+    def roomy(x):
+        return jnp.sin(x[:, None] * jnp.arange(50_000.0)).cumsum(1).sum(1)
+
+    forms = {"none": roomy, "dots": roomy, "full": lambda x: x + 1}
+    for memory, chosen in ((2**34, "none"), (2**20, "full")):
+        programs = Planned(None, memory, ("update",))
+        assert programs.add_fitting("update/1536", forms, np.zeros(64, np.float32)) == programs.remat == chosen
+        assert (programs.costs["update"].added > 2**20) == (chosen == "none")
 
 
 def test_what_does_not_fit_is_said_with_the_field_to_change(options, capsys):
