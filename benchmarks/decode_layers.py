@@ -58,7 +58,7 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
             return Sliced(stack_up(*arguments))
 
     changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
-    programs = plan_programs.Planned(placement.decode, where.chip.memory, ("encode", "prefill", "sample"))
+    programs = plan_programs.Planned(placement.decode, where.chip.memory, ("sample",))
     with mock.patch.multiple(decoder, **changes):
         compile_step(config, policy, {budget.prompt: budget}, *plan_programs.abstract_step(config, policy, placement),
                      plan_programs.abstract_hints(config, 1), placement, programs)

@@ -59,7 +59,6 @@ class Rollout:
         texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
         return replace(self, final=final, final_table=table, final_texts=texts)
 
-
     def counted(self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, share: Share) -> Counted:
         """This process's part of what is counted, with those of the others. lines: its part of a file."""
         own = {"first": _counts(self.first), "first_table": _values(self.first_table), "final": _counts(self.final),

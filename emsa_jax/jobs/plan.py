@@ -88,26 +88,28 @@ def plan(options: PlanOptions) -> dict:
         f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})")
     base, reference, state, optimizer = abstract_step(config, policy, placement)
     hints = abstract_hints(config, shards)
+    remat = "full" if config.grpo.remat == "auto" else config.grpo.remat
     by_formula = memory_plan(config, policy, placement, state, reference, budget, hints.slots, where.chip.memory)
     memory, costs = by_formula, {}
     if options.compile != "no":
         programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
         compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement,
                      programs)
-        costs = programs.costs
+        costs, remat = programs.costs, programs.remat
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
     step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step,
                 config.grpo.group_size, config.sampling.max_completion_length, config.grpo.micro_batches,
-                config.grpo.remat, config.loss.beta > 0, WIDTH[config.dtype])
+                remat, config.loss.beta > 0, WIDTH[config.dtype])
     seconds = step_seconds(step, where.chip, sizes, where.slices)
-    _say_costs(costs, policy.text.head_dim)
+    cache = hints.slots, policy.text.head_dim
+    _say_costs(costs, cache)
     say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
     verdict = "fits" if memory.fits else "does not fit"
     say(f"{verdict}: {memory.worst} needs {gb(memory.need(memory.worst))} of {gb(memory.there)}"
         + ("" if memory.fits else f"; {advice(memory, config, placement)}"))
-    found = _summary(options, sizes, memory, by_formula, costs, seconds, policy.text.head_dim)
+    found = _summary(options, sizes, memory, by_formula, costs, seconds, cache) | {"remat": remat}
     print(json.dumps(found), flush=True)
     return found
 
@@ -165,18 +167,18 @@ def _as_compiled(by_formula: MemoryPlan, costs: dict[str, Cost]) -> MemoryPlan:
     return MemoryPlan(by_formula.held, phases, by_formula.there)
 
 
-def _say_costs(costs: dict[str, Cost], head_dim: int) -> None:
+def _say_costs(costs: dict[str, Cost], cache: tuple[int, int]) -> None:
     for kind, cost in costs.items():
         say(f"{kind}: compiled in {cost.seconds:.0f} s" + (f"; {cost.failure}" if cost.failure else ""))
     if "sample" in costs and not costs["sample"].failure:
         cost = costs["sample"]
         sent = ", ".join(f"{count} {name} {gb(size)}" for name, (count, size) in cost.sent.items()) or "nothing"
         say(f"in the token loops: {gb(cost.gathered)} of weights gathered, {gb(cost.copied)} copied again; sent: "
-            f"{sent}; caches written in place: {'yes' if cost.in_place(head_dim) else 'no'}")
+            f"{sent}; caches written in place: {'yes' if cost.in_place(*cache) else 'no'}")
 
 
 def _summary(options: PlanOptions, sizes: tuple[int, ...], memory: MemoryPlan, by_formula: MemoryPlan,
-             costs: dict[str, Cost], seconds: dict[str, float], head_dim: int) -> dict:
+             costs: dict[str, Cost], seconds: dict[str, float], cache: tuple[int, int]) -> dict:
     sample = costs.get("sample")
     return {
         "fit": memory.fits, "policy": options.policy, "topology": options.topology, "devices": math.prod(sizes),
@@ -185,9 +187,9 @@ def _summary(options: PlanOptions, sizes: tuple[int, ...], memory: MemoryPlan, b
         "phases": {phase: memory.need(phase) for phase in memory.phases},
         "phases_by_formula": {phase: by_formula.need(phase) for phase in by_formula.phases},
         "compile_seconds": {kind: round(cost.seconds, 1) for kind, cost in costs.items()},
-        "step_seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "step_seconds": {name: float(f"{value:.4g}") for name, value in seconds.items()},
         "token_loop": None if sample is None or sample.failure else {
-            "weights_gathered": sample.gathered, "copied": sample.copied, "in_place": sample.in_place(head_dim),
+            "weights_gathered": sample.gathered, "copied": sample.copied, "in_place": sample.in_place(*cache),
             "collectives": {name: count for name, (count, _) in sample.sent.items()}}}
 
 

@@ -15,7 +15,7 @@ from emsa_jax.jobs.grpo_hints import Hints
 from emsa_jax.jobs.grpo_programs import Base
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
-from emsa_jax.jobs.programs import Programs
+from emsa_jax.jobs.programs import SHARE, Programs
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import hlo
@@ -25,6 +25,7 @@ from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 from emsa_jax.rewards.trigger import TriggerOptions
 from emsa_jax.rollout.hints import bucket_sizes
+from emsa_jax.rollout.sampler import cache_sizes
 
 HINT_TOKENS = 10  # of a DC answer's beginning
 
@@ -66,9 +67,10 @@ class Cost:
             sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
         return max(sizes.values(), default=0)
 
-    def in_place(self, head_dim: int) -> bool:
-        """Whether no loop copies a cache that it writes to, [.., slots, head_dim]."""
-        return not any(m.op == "copy" and not m.unchanged and len(shape) > 3 and shape[-1] == head_dim
+    def in_place(self, slots: int, head_dim: int) -> bool:
+        """Whether no loop copies a cache of at most so many answer slots that it writes to, [.., slots, head_dim]."""
+        caches = {(size, head_dim) for size in cache_sizes(slots)}
+        return not any(m.op == "copy" and not m.unchanged and shape[-2:] in caches
                        for m in self.in_loops for shape in m.shapes)
 
     @property
@@ -84,18 +86,19 @@ class Cost:
 
 class Planned(Programs):
     """Programs of which only some kinds are compiled ("encode" of "encode/1536"), with their costs, for a device of
-    `memory` bytes. One that does not fit gives its result's shapes all the same."""
+    `memory` bytes. What is not compiled, or does not fit, gives its result's shapes all the same."""
 
     def __init__(self, layout: Layout, memory: int, kinds: tuple[str, ...]) -> None:
         super().__init__(layout, memory)
         self.kinds = kinds
         self.costs: dict[str, Cost] = {}
+        self.remat = ""  # of the update
 
     def add(self, name: str, function: Any, *arguments: Any, donate: tuple[int, ...] = (), out: Any = None,
             layout: Layout | None = None) -> Any:
         kind = re.split("[/ ]", name)[0]
         if kind not in self.kinds:
-            return None
+            return _shapes(function, arguments, out)
         begun = time.monotonic()
         try:
             made = super().add(name, function, *arguments, donate=donate, out=out, layout=layout)
@@ -104,15 +107,23 @@ class Planned(Programs):
                 raise
             self.costs[kind] = Cost(0, 0, 0, _asked(str(error)) or self.memory + 1, time.monotonic() - begun,
                                     failure=str(error).split("\n")[0])
-            shapes = jax.eval_shape(function, *arguments)
-            return jax.tree.map(lambda sharding, part: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=sharding), part), out, shapes)
+            return _shapes(function, arguments, out)
         compiled = self._compiled[name]
         sizes = compiled.memory_analysis()
         moved = tuple(hlo.moved_in_loops(hlo.parse(compiled.as_text()))) if kind == "sample" else ()
         self.costs[kind] = Cost(sizes.argument_size_in_bytes, sizes.output_size_in_bytes, sizes.alias_size_in_bytes,
                                 sizes.temp_size_in_bytes, self.seconds[name], moved)
         return made
+
+
+    def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> str:
+        """Adds the first form that fits, as a run does; else the last."""
+        for self.remat, function in choices.items():
+            self.add(name, function, *arguments, **options)
+            cost = self.costs.get("update")
+            if cost is None or not cost.failure and cost.arguments + cost.added <= SHARE * self.memory:
+                break
+        return self.remat
 
 
 def abstract_step(config: Config, policy: ThinkerConfig, placement: Placement) -> tuple[Base, Any, Any, Any]:
@@ -130,14 +141,23 @@ def abstract_hints(config: Config, shards: int) -> Hints:
     """Hints of the usual length, by no tokenizer."""
     budget = config.sampling.max_completion_length
     slots = budget + (0 if config.hint.count_in_budget else HINT_TOKENS)
-    return Hints(np.zeros((3, HINT_TOKENS), np.int32), np.full(3, HINT_TOKENS, np.int32), slots, budget,
-                 bucket_sizes(config.hint, config.grpo.prompts_per_step, shards), TriggerOptions(config.hint.metric),
-                 0.0, 0.0)
+    return Hints(ids=np.zeros((1, HINT_TOKENS), np.int32), lengths=np.full(1, HINT_TOKENS, np.int32),
+                 labels=np.zeros((1, HINT_TOKENS), bool), truth=lambda clip: None, rows={}, slots=slots,
+                 plain_limit=budget, buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
+                 trigger=TriggerOptions(), threshold=0.0)
 
 
 def _laid(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree,
                         shardings)
+
+
+def _shapes(function: Any, arguments: Any, out: Any) -> Any:
+    """A program's result as ShapeDtypeStructs. out: its shardings, a prefix of its tree."""
+    def laid(sharding, part):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
+
+    return jax.tree.map(laid, out, jax.eval_shape(function, *arguments))
 
 
 def _asked(message: str) -> int:

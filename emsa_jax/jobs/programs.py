@@ -42,7 +42,7 @@ def tabulate(schedule: Callable, steps: int) -> np.ndarray:
     """[steps] float32: schedule(0), schedule(1) ... in one program, so that to log one compiles nothing."""
     return np.asarray(jax.jit(lambda step: jnp.broadcast_to(schedule(step), step.shape))(jnp.arange(steps)))
 
-_SHARE = 0.8  # of a device's memory that one program may take; caches and the next batch are there too
+SHARE = 0.8  # of a device's memory that one program may take; caches and the next batch are there too
 
 
 class Programs:
@@ -104,7 +104,7 @@ class Programs:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 continue
-            if used_bytes(self._compiled[name]) <= _SHARE * (self.memory or device_bytes()):
+            if used_bytes(self._compiled[name]) <= SHARE * (self.memory or device_bytes()):
                 return choice
         self.add(name, choices[last], *arguments, donate=donate, out=out, layout=layout)
         return last

@@ -114,7 +114,7 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
     """
     workdir = Path(workdir).expanduser().absolute()
     opened: list[Run] = []
-    peers.told(lambda: opened.append(_open(workdir, config, ignore)), f"opening {workdir}")
+    peers.told(lambda: opened.append(_open(workdir, config, ignore)), "opening the work directory")
     _check_shared(workdir)
     return opened[0] if opened else Run(workdir, to_dict(config), None)
 

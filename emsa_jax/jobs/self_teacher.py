@@ -15,7 +15,7 @@ from emsa_jax.answers.prompts import messages
 from emsa_jax.config import digest
 from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.predict import compile_answers, judge, texts_of
+from emsa_jax.evaluation.predict import abstract_inputs, compile_answers, judge, texts_of
 from emsa_jax.jobs.console import progress
 from emsa_jax.jobs.datasets import open_split
 from emsa_jax.jobs.distill_options import LocalOptions
@@ -59,8 +59,9 @@ def distill_locally(plan: Plan, options: LocalOptions, concepts: ConceptOptions,
     adapter = peft.load_adapter(options.adapter, checkpoint.config) if options.adapter else None
     clips = open_split(config, Path(data), checkpoint, split)
     budgets, plugins, programs = clips.budgets(options.batch_size), load_plugins(options.reward.plugins), Programs()
-    compile_answers(programs, "answer", checkpoint.params, adapter, checkpoint, clips.prompter, budgets,
-                    options.batch_size, options.sampling, plan.attempts)
+    shapes = {bucket: abstract_inputs(checkpoint.config, budget, options.batch_size)
+              for bucket, budget in budgets.items()}
+    compile_answers(programs, "answer", checkpoint.params, adapter, checkpoint, shapes, options.sampling, plan.attempts)
     edges = np.array(clips.buckets())
     with progress(len(left), "answering") as advance:
         for bucket in clips.buckets():

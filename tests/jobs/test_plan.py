@@ -1,0 +1,110 @@
+"""The plan job, with this machine's CPU in place of a GPU: the run's own programs, and what is said of them."""
+import json
+from dataclasses import replace
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emsa_jax import main
+from emsa_jax.config import to_config_dict
+from emsa_jax.errors import InputError
+from emsa_jax.jobs import grpo_programs
+from emsa_jax.jobs.options import GrpoOptions
+from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, plan
+from emsa_jax.jobs.plan_programs import Cost, Planned
+from emsa_jax.parallel.hlo import Moved
+from emsa_jax.parallel.topologies import CHIPS, Topology
+from emsa_jax.policy.config import preset, to_hf
+from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.policy.tiny import SPECIAL, tiny_config
+from emsa_jax.rollout.draw import SamplingOptions
+
+PROMPT = PromptShape(48, 2, 56, 56, 0.5)
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    monkeypatch.setattr(Topology, "described", lambda self: jax.devices()[:1])
+    config = tiny_config({name: i for i, name in enumerate(SPECIAL)}, 64)
+    (tmp_path / "config.json").write_text(json.dumps(to_hf(config)))
+    return PlanOptions(policy=str(tmp_path), topology="h100:1", prompt=PROMPT, dtype="float32",
+                       lora=LoraOptions(4, 8.0), sampling=SamplingOptions(max_completion_length=12),
+                       grpo=GrpoOptions(group_size=2, prompts_per_step=4, micro_batches=2, remat="full"))
+
+
+def test_a_runs_programs_are_compiled_and_told(options, capsys):
+    with mock.patch.object(grpo_programs, "grpo_update", wraps=grpo_programs.grpo_update) as update, \
+            mock.patch.object(grpo_programs, "sample", wraps=grpo_programs.sample) as sample:
+        found = plan(replace(options, compile="all"))
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1]) == found
+    assert update.called and sample.call_count >= 3  # draw, prefix, hints
+    assert set(found["compile_seconds"]) == {"encode", "prefill", "sample", "prefix", "hint", "reference", "update"}
+    assert found["fit"] and found["bytes_there"] == int(0.92 * 84_929_347_584)
+    assert found["bytes_needed"] == max(found["phases"].values()) > sum(found["held"].values())
+    assert found["token_loop"] == {"weights_gathered": 0, "copied": 0, "in_place": True, "collectives": {}}
+    assert found["devices"] == 1 and found["step_seconds"]["total"] > 0
+    assert sum("= held + temporaries" in line or "= held + prompts" in line for line in lines) == 4
+    assert any(line.startswith("fits: ") for line in lines)
+
+
+def test_what_is_computed_again_is_chosen_as_in_a_run():
+    def roomy(x):
+        return jnp.sin(x[:, None] * jnp.arange(50_000.0)).cumsum(1).sum(1)
+
+    forms = {"none": roomy, "dots": roomy, "full": lambda x: x + 1}
+    for memory, chosen in ((2**34, "none"), (2**20, "full")):
+        programs = Planned(None, memory, ("update",))
+        assert programs.add_fitting("update/1536", forms, np.zeros(64, np.float32)) == programs.remat == chosen
+        assert (programs.costs["update"].added > 2**20) == (chosen == "none")
+
+
+def test_what_does_not_fit_is_said_with_the_field_to_change(options, capsys):
+    found = plan(replace(options, compile="no"))
+    small = replace(options, compile="no", grpo=replace(options.grpo, micro_batches=1, remat="none"))
+    between = (found["phases"]["update"] + plan(small)["phases"]["update"]) // 2
+    with mock.patch.dict(CHIPS, {"h100": replace(CHIPS["h100"], memory=between)}):
+        assert plan(replace(options, compile="no"))["fit"]
+        refused = plan(small)
+    assert not refused["fit"] and refused["worst"] == "update" and refused["token_loop"] is None
+    assert "does not fit: update" in capsys.readouterr().out
+
+
+def test_the_longest_prompt_is_what_was_asked_for():
+    budget, one = longest(PromptShape(), preset("7B"), 3)
+    assert one.tokens.shape == (1, 1536) and one.mask.all()
+    assert (budget.prompt, budget.chunks, budget.patch_rows, budget.patch_row) == (1536, 15, 12, 1024)
+    media = (one.media_index >= 0).sum()
+    assert media == 1024 + 250  # 4 x 32 x 32 patches in blocks of 4; 25 tokens a second
+    with pytest.raises(InputError, match="frames and sound alone make 1274"):
+        longest(PromptShape(tokens=1274), preset("7B"), 1)
+    text, _ = longest(PromptShape(100, 0, 0, 0, 0), preset("7B"), 3)
+    assert (text.chunks, text.patch_rows) == (0, 0)
+
+
+@pytest.mark.parametrize("fields, said", [
+    ({"policy": "gpt"}, "neither a directory nor one of qwen2_5_omni_7b, qwen2_5_omni_3b"),
+    ({"topology": "v5litepod-16"}, "v5e:4x4")])
+def test_bad_input(options, fields, said):
+    with pytest.raises(InputError, match=said):
+        plan(replace(options, compile="no", **fields))
+
+
+def test_it_is_a_job_of_the_command_line(monkeypatch):
+    asked = []
+    monkeypatch.setattr("emsa_jax.jobs.plan.plan", asked.append)
+    monkeypatch.setattr("emsa_jax.parallel.topologies.compile_without_devices", lambda: asked.append("readied"))
+    monkeypatch.setattr(main, "_CONFIG", mock.Mock(value=to_config_dict(PlanOptions(topology="h200:1"))))
+    main.main(["main"])
+    assert asked == ["readied", PlanOptions(topology="h200:1")]
+
+
+def test_a_cache_that_is_copied_is_no_cache_in_place():
+    def copied(*shape, op="copy", unchanged=False):
+        return Cost(0, 0, 0, 0, 0.0, (Moved(op, (shape,), 2**21, unchanged, "loop", 1),)).in_place(512, 128)
+
+    assert not copied(28, 64, 4, 256, 128) and not copied(64, 4, 512, 128)
+    assert copied(64, 4, 7, 128) and copied(64, 4, 512, 128, op="fusion") and copied(64, 4, 512, 128, unchanged=True)
