@@ -11,6 +11,8 @@ import pytest
 from emsa_jax.data.puppets import ConceptOptions, make_concept_puppets
 from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SIZES = {
     "prepare.workers": 1, "sampling.max_completion_length": 80, "sft.max_steps": 2, "sft.batch_size": 4,

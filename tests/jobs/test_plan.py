@@ -22,6 +22,8 @@ from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.draw import SamplingOptions
 
+pytestmark = pytest.mark.slow
+
 PROMPT = PromptShape(48, 2, 56, 56, 0.5)
 
 
