@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
 from emsa_jax.evaluation.breakdowns import OTHERS
 from emsa_jax.evaluation.metrics import label_metrics, label_row
@@ -13,7 +14,9 @@ from emsa_jax.rewards.table import sample_of, truth_of
 
 
 def class_fields(format, entry, parsed) -> dict:
-    """Fields of a prediction's row for answers that name a class: what they name, and what is true."""
+    """Fields of a prediction's row for answers that name a class: what they name, and what is true; {} for others."""
+    if getattr(format, "name", None) not in CLASS_FORMATS:
+        return {}
     truth = truth_of(format, sample_of(entry))
     return {"sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
             "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {}}

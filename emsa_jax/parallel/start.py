@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 
 import jax
+from jax._src import xla_bridge  # whether backends are made already has no public name
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import peers, stop
@@ -35,6 +36,11 @@ def start(timeout: int = 300) -> None:
     named = _named()
     if named and named[1] == 1:
         named = None
+    if xla_bridge.backends_are_initialized():  # called from a notebook, say: it is too late to join anybody
+        if named:
+            raise InputError("JAX was used before the run began, which is too late to join other processes; start it "
+                             "with python -m emsa_jax.main")
+        return
     options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
     with _at_most(timeout, f"{named[1]} processes" if named else "processes"):
         try:
