@@ -40,7 +40,7 @@ class Checkpoints:
             raise InputError(f"keep must be at least 1, not {keep}")
         self.directory = Path(directory).absolute()
         self.keep = keep
-        peers.told(lambda: self._open(directory), f"opening {directory}")
+        peers.told(lambda: self._open(directory), "opening checkpoints")
 
     def _open(self, directory: str | os.PathLike) -> None:
         try:
@@ -99,7 +99,7 @@ class Checkpoints:
         there are steps and none is sound (never a silent fresh start), or if the sound one holds other
         arrays than `abstract`.
         """
-        step = peers.told(self._newest_sound, f"checkpoints in {self.directory}")
+        step = peers.told(self._newest_sound, "which checkpoint is sound")
         return None if step is None else (*self._restore(step, abstract), step)
 
     def _newest_sound(self) -> int | None:

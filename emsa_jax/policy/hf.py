@@ -66,7 +66,7 @@ def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tup
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
     """
-    peers.told(lambda: manifest.require_sound(directory), f"hashes of {directory}")
+    peers.told(lambda: manifest.require_sound(directory), "hashes of the policy")
     config, prefix, files, headers = _survey(Path(directory))
     return config, nest((spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
                         for spec in param_table(config))
@@ -191,7 +191,7 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
     if not peers.first():
         for _, stack, layer in tensors:
             on_host(stack, layer)
-        return peers.told(lambda: None, f"saved {directory}")
+        return peers.told(lambda: None, "a policy is saved")
     with manifest.staged(directory, extra) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
@@ -203,7 +203,7 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
                     shutil.copyfile(file, part / file.name)
         _write_config(part, config, params, source)
         _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
-    peers.told(lambda: None, f"saved {directory}")
+    peers.told(lambda: None, "a policy is saved")
 
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:

@@ -121,7 +121,7 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
     weights = {tower: {name: {half: on_host(array) for half, array in ab.items()} for name, ab in linears.items()}
                for tower, linears in adapter.weights.items()}
     if not peers.first():
-        return peers.told(lambda: None, f"saved {directory}")
+        return peers.told(lambda: None, "an adapter is saved")
     with manifest.staged(directory, extra) as part:
         tensors, rank = {}, 0
         for tower, linears in weights.items():
@@ -136,7 +136,7 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
                "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
                "fan_in_fan_out": False, "target_modules": _target_pattern(adapter)}
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
-    peers.told(lambda: None, f"saved {directory}")
+    peers.told(lambda: None, "an adapter is saved")
 
 
 def _module(tower: str, name: str) -> str:
