@@ -10,6 +10,8 @@ from emsa_jax.data.plan import batch_at
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.policy.checkpoint import open_checkpoint
 
+pytestmark = pytest.mark.slow
+
 MESHES = {"data 4": {"mesh.data": 4}, "fsdp 4": {"mesh.fsdp": 4}, "tensor 2 x data 2": {"mesh.tensor": 2}}
 CLOCKED = ("time", "mfu", "step_time", "data_time", "decode_tok_s", "peak_gb", "compilations", "hint/extra_gen_time")
 STEPS = 3
