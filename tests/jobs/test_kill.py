@@ -11,6 +11,10 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("KILLS", "6"))
 SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "export write")
 # the beginning of a mark, or a path that appears; in the order of a run
