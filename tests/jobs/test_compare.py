@@ -8,6 +8,10 @@ from pathlib import Path
 
 from emsa_jax.jobs.compare import CompareOptions
 
+import pytest  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,6 +8,10 @@ import random
 import time
 from collections import Counter
 
+import pytest  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
 SAMPLES = int(os.environ.get("DISTILL_SAMPLES", 200))
 KILLS = int(os.environ.get("DISTILL_KILLS", 3))
 SLOTS = int(os.environ.get("DISTILL_SLOTS", 16))
