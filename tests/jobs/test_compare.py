@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emsa_jax.jobs.compare import CompareOptions
-
 import pytest  # noqa: E402
+
+from emsa_jax.jobs.compare import CompareOptions
 
 pytestmark = pytest.mark.slow
 
