@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
 from emsa_jax.jobs.compare import CompareOptions
 
