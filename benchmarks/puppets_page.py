@@ -12,8 +12,7 @@ import json
 import statistics
 from pathlib import Path
 
-from emsa_jax.config import from_config_dict, to_config_dict
-from emsa_jax.jobs.ablation import AblationOptions, options_for, write_tables
+from emsa_jax.jobs.ablation import options_for, write_tables
 from emsa_jax.jobs.arms import TABLES
 from emsa_jax.jobs.cells import Cells
 from emsa_jax.manifest import write_atomic
@@ -28,7 +27,7 @@ Puppets are a test bench: no number here compares with one from a paper.
 
 def page(workdir: Path) -> str:
     """The part between the marks."""
-    options = from_config_dict(AblationOptions, to_config_dict(options_for("bench")))  # as the command reads it
+    options = options_for("bench")
     write_tables(options, Cells(workdir, options.base))
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     trained = [cell["seconds"]["arm"] for cell in cells if cell["values"].get("tokens")]

@@ -53,6 +53,7 @@ def bench() -> Config:
     config = embedded()
     return replace(
         config, puppets=Puppets(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
+        evaluate=replace(config.evaluate, samples=0),
         sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, eval_clips=64, save_every=96),
         grpo=replace(config.grpo, group_size=4, prompts_per_step=16, max_steps=40, save_every=40, samples=1,
                      optimizer=OptimizerOptions(2e-3, warmup_steps=5, schedule="constant", b2=0.95)))  # fmt: skip

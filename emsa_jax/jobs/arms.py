@@ -18,7 +18,8 @@ class Arm:
     name: its directory. told: its heading. stage: the policy that is judged: before the cold start, after it, or after
     GRPO. changes: dotted fields of Config for GRPO and evaluation. steps: factor of the GRPO steps. start: dotted
     fields for the cold start, which arms with equal ones share. swapped: trained on the other domain. judges: an arm
-    whose policy is judged anew under the changes; nothing is trained.
+    whose policy is judged anew under the changes; nothing is trained. continues: the cold start goes on for as many
+    answer tokens as this arm of GRPO drew.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Arm:
     start: Mapping[str, Any] = field(default_factory=dict)
     swapped: bool = False
     judges: str = ""
+    continues: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ COLD = Arm("cold", "cold start (SFT)", "sft")
 PAPER = Arm("paper", "SFT + RL, hint (paper: all replaced, masked)", changes={"hint.mode": "hint"})
 OFF = Arm("off", "SFT + RL, no hint", changes={"hint.mode": "off"})
 DROP = Arm("drop_hard", "SFT + RL, without hard samples", changes={"hint.mode": "drop_hard"})
+CONTINUED = Arm("continued", "cold start continued for as many tokens", "sft", continues="off")
 TWO = Arm("two_loss", "two of G hinted, hint in the loss", changes={
     "hint.mode": "hint", "hint.replace": 2, "hint.loss_on_hint": True})
 NLL = Arm("nll_hard", "no hint, NLL of the polarity on hard samples", changes={
@@ -86,9 +89,9 @@ SWAPPED_COLD = replace(COLD, name="swapped_cold", told="trained on the other dom
 SWAPPED = replace(PAPER, name="swapped", told="trained on the other domain: SFT + RL", swapped=True)
 
 TABLES = {
-    "hint": Table("Does the hint help, and do hard samples?", (ZERO, COLD, OFF, PAPER, DROP), "off"),
+    "hint": Table("Does the hint help, and do hard samples?", (ZERO, COLD, OFF, CONTINUED, PAPER, DROP), "off"),
     "hints": Table("Which form of help for hard samples?", (
-        COLD, OFF, PAPER, DROP, TWO, NLL, TWO_MASKED, NLL_ALL, NO_STD, LONGER, SUPERVISED), "paper"),
+        COLD, OFF, PAPER, DROP, TWO, NLL, TWO_MASKED, NLL_ALL, NO_STD, LONGER, SUPERVISED, CONTINUED), "paper"),
     "cross_domain": Table("What is left in the other domain?", (
         replace(COLD, told="trained on the first domain: cold start"),
         replace(PAPER, told="trained on the first domain: SFT + RL"), SWAPPED_COLD, SWAPPED), "paper"),

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.config import digest, to_dict
+from emsa_jax.errors import InputError
 from emsa_jax.jobs.arms import Arm, changed, swapped
-from emsa_jax.jobs.artifacts import PUPPETS, policies, records_dir, taught_by
+from emsa_jax.jobs.artifacts import PUPPETS, policies, records_dir, taught_by, traces_file
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.datasets import open_split
 from emsa_jax.jobs.evaluate import read_rows
@@ -57,7 +58,10 @@ class Cells:
         begun = time.monotonic()
         start = self._start(arm, seed)
         started, used = time.monotonic(), time.process_time()
-        if arm.stage != "grpo":
+        if arm.continues:
+            where, config = self._continue(arm, seed, start)
+            policy = "sft"
+        elif arm.stage != "grpo":
             where, config, policy = start, self._start_config(arm, seed), arm.stage
         elif arm.judges:
             where, config = self._judge(arm, seed, start)
@@ -79,7 +83,7 @@ class Cells:
 
     def _inputs(self, arm: Arm, seed: int) -> str:
         return digest([to_dict(self.base), seed, arm.name, to_dict(dict(arm.changes)), to_dict(dict(arm.start)),
-                       arm.steps, arm.stage, arm.swapped])
+                       arm.steps, arm.stage, arm.swapped, arm.continues])
 
     def _config(self, arm: Arm, seed: int) -> Config:
         config = changed(self.base, arm.start)
@@ -126,6 +130,22 @@ class Cells:
             run_stages(run, config)
         return where, config
 
+    def _continue(self, arm: Arm, seed: int, start: Path) -> tuple[Path, Config]:
+        path = self.root / "cells" / f"{arm.continues}_{seed}.json"
+        if not path.exists():
+            raise InputError(f"{path}: {arm.name} goes on for as many tokens as that cell drew; make it first")
+        seen = [row["num_tokens"] for row in _steps(start) if row["stage"] == "sft"]
+        updates = max(1, round(json.loads(path.read_text())["values"]["tokens"] / np.mean(seen)))
+        config = self._from(arm, seed, start)
+        with open_run(start, cold := self._start_config(arm, seed)) as run:
+            traces = traces_file(run, cold)
+        sft = replace(config.sft, epochs=0.0, max_steps=updates, patience=updates)  # nothing stops it before
+        config = replace(config, stages=("sft", "evaluate"), sft=sft, traces=str(traces))
+        where = self.root / f"seed{seed}" / arm.name
+        with open_run(where, config) as run:
+            run_stages(run, config)
+        return where, config
+
     def _judge(self, arm: Arm, seed: int, start: Path) -> tuple[Path, Config]:
         trained = self.root / f"seed{seed}" / arm.judges / "grpo" / "adapter"
         config = replace(self._from(arm, seed, start), stages=("evaluate",), adapter=str(trained))
@@ -140,8 +160,9 @@ class Cells:
         policy, adapter = start / "sft" / "policy", start / "sft" / "adapter"
         known = PUPPETS.get(config.data, config.train_set)
         cross = PUPPETS.get(config.cross.data, config.cross)
-        # answers of the cold start are asked for once
-        judged = replace(config.evaluate, samples=0, resamples=0, answers=str(start / "evaluate" / "answers"))
+        # as many as of the cold start, whose answers are asked for once
+        samples = config.evaluate.samples and config.grpo.group_size
+        judged = replace(config.evaluate, samples=samples, resamples=0, answers=str(start / "evaluate" / "answers"))
         other = config.cross
         if other.data:
             other = Dataset(_records(start, "cross", other.data), cross.score_range, cross.language, other.asked_as)
@@ -189,7 +210,8 @@ def _measure(run: Run, config: Config, policy: str, hard: set[str]) -> dict[str,
         values |= {f"accuracy{suffix}": metrics["Polarity_acc"], f"mae{suffix}": metrics["MAE"],
                    f"corr{suffix}": metrics["Corr"], f"f1{suffix}": metrics["Polarity_F1_macro"]}
         if not suffix:
-            values |= {"reward": found["rewards"]["total"], "parsed": metrics["parse_rate"],
+            values |= {"reward": found["rewards"]["total"], "reward_sampled": found["mean_sampled_reward"],
+                       "parsed": metrics["parse_rate"],
                        "floor": found["controls"]["constant"]["Polarity_acc"]}
     rows = read_rows(run.path("evaluate", policy, "train", "predictions.jsonl"))
     right = [row["polarity"] == row["target_polarity"] for row in rows if row["id"] in hard]
@@ -202,11 +224,14 @@ def _measure(run: Run, config: Config, policy: str, hard: set[str]) -> dict[str,
     members = [i for i, entry in enumerate(split.entries) if entry.id in hard]
     logps = prefix_logps(config, split, adapter, members)
     values["prefix_logp"] = float(np.nanmean(logps)) if np.isfinite(logps).any() else None
-    log = run.path("metrics.jsonl")
-    steps = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    drawn = [row.get("num_tokens_drawn") for row in steps if row["stage"] == "grpo"]
+    drawn = [row["num_tokens_drawn"] for row in _steps(run.workdir) if row["stage"] == "grpo"]
     values["tokens"] = float(sum(drawn)) if drawn and policy == "grpo" else None
     return values
+
+
+def _steps(where: Path) -> list[dict]:
+    log = where / "metrics.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def _moved(where: Path, whole: Path) -> float:

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
+
 from emsa_jax.answers.formats import make_format
 from emsa_jax.config import to_dict
 from emsa_jax.data.records import Entry, RecordSource, read_index, read_manifest
@@ -64,7 +66,7 @@ def distill(options: DistillOptions) -> None:
             if options.dry_run:
                 return
             if options.teacher.kind == "chat":
-                stopped = asyncio.run(_ask(plan, options, record, progress, left, len(samples)))
+                stopped = uvloop.run(_ask(plan, options, record, progress, left, len(samples)))
             else:
                 distill_locally(plan, options.local, options.concepts, options.data, options.split, record, progress,
                                 left)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from emsa_jax.config import to_config_dict
 from emsa_jax.data.records import PrepareOptions
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.options import Config, Dataset, GrpoOptions, Puppets, SftOptions
+from emsa_jax.jobs.options import Config, Dataset, EvaluateOptions, GrpoOptions, Puppets, SftOptions
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.policy.lora import LoraOptions
@@ -21,11 +21,12 @@ def embedded() -> Config:
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
         sampling=SamplingOptions(max_completion_length=56),
+        evaluate=EvaluateOptions(samples=2),
         loss=LossOptions(kind="grpo", beta=0.04),
-        sft=SftOptions(trainable="all", epochs=200, batch_size=16, eval_every=16, patience=3, save_every=16,
+        sft=SftOptions(trainable="all", epochs=200.0, batch_size=16, eval_every=16, patience=3, save_every=16,
                        remat="none", optimizer=OptimizerOptions(2e-3, warmup_steps=20, schedule="constant", b2=0.98,
                                                                 weight_decay=0.05)),
-        grpo=GrpoOptions(group_size=8, prompts_per_step=16, epochs=0, max_steps=120, micro_batches=2, save_every=20,
+        grpo=GrpoOptions(group_size=8, prompts_per_step=16, epochs=0.0, max_steps=100, micro_batches=2, save_every=20,
                          remat="none",
                          optimizer=OptimizerOptions(4e-3, warmup_steps=10, schedule="cosine", b2=0.95)))
 
@@ -44,7 +45,7 @@ def cd_grpo() -> Config:
         policy="", data="", dataset="ch_cems", format="concepts", dtype="bfloat16",
         sampling=SamplingOptions(temperature=1.1, top_p=0.93), loss=LossOptions(kind="grpo", beta=0.04),
         hint=HintOptions(mode="off", metric="accuracy", levels=("sentiment+concepts",)),
-        grpo=GrpoOptions(group_size=4, prompts_per_step=64, epochs=3, optimizer=optimizer))
+        grpo=GrpoOptions(group_size=4, prompts_per_step=64, epochs=3.0, optimizer=optimizer))
 
 
 def cd_grpo_hint() -> Config:

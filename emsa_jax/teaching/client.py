@@ -8,19 +8,18 @@ that comes back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import json
 import os
 import random
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+import urllib.parse
+import urllib.request
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import httpx2
+import aiohttp
 
 from emsa_jax.errors import InputError
 from emsa_jax.teaching.options import TeacherOptions
@@ -62,23 +61,24 @@ class ChatClient:
 
     def __init__(self, options: TeacherOptions, jitter: Callable[[], float] = random.random):
         self.options, self._jitter = options, jitter
-        self._key = os.environ.get(options.key_env, "")
+        self._key = os.environ.get(options.key_env, "").strip()
         self._url = options.url.rstrip("/") + "/chat/completions"
+        self._proxy = proxy_for(self._url)
         self._closed_until = 0.0
         self._met = False  # whether the endpoint ever answered
-        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self._key}"} if self._key else {})
-        self._new = functools.partial(
-            httpx2.AsyncClient, headers=headers, verify=ssl.create_default_context(),
-            timeout=httpx2.Timeout(options.timeout_seconds, connect=CONNECT_SECONDS))
-        # a client for each request under way: a pool looks at all of its connections whenever one is asked for
-        self._all: list[httpx2.AsyncClient] = []
-        self._free: list[httpx2.AsyncClient] = []
+        self._http: aiohttp.ClientSession | None = None  # made inside the loop
 
     async def __aenter__(self) -> ChatClient:
+        headers = {"content-type": "application/json"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        self._http = aiohttp.ClientSession(
+            headers=headers, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(http.aclose() for http in self._all))
+        await self._http.close()
 
     async def ask(self, body: bytes, may_send: Callable[[], Awaitable[None]] | None = None) -> Reply:
         """The answer to a request body. may_send: awaited before each request, retries too; may raise.
@@ -124,34 +124,22 @@ class ChatClient:
         longest = min(self.options.backoff_max, self.options.backoff_seconds * 2**made)
         return longest * (0.5 + 0.5 * self._jitter())
 
-    @contextlib.contextmanager
-    def _taken(self) -> Iterator[httpx2.AsyncClient]:
-        """A client that nobody else uses meanwhile."""
-        if not self._free:
-            self._free.append(self._new())
-            self._all.append(self._free[-1])
-        http = self._free.pop()
-        try:
-            yield http
-        finally:
-            self._free.append(http)
-
     async def _once(self, body: bytes, made: int) -> Reply:
         headers = {"x-stainless-retry-count": str(made)}  # what the public client tells a gateway
         content = bytearray()
         try:
-            with self._taken() as http:
-                async with http.stream("POST", self._url, content=body, headers=headers) as response:
-                    async for chunk in response.aiter_bytes():
-                        content += chunk
-                        if len(content) > MOST_BYTES:
-                            raise _Again("an answer without an end")
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            async with self._http.post(self._url, data=body, headers=headers, proxy=self._proxy,
+                                       allow_redirects=False) as response:
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > MOST_BYTES:
+                        raise _Again("an answer without an end")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Again("cannot connect", connected=False) from error
-        except httpx2.HTTPError as error:  # names only: a message may hold an address or more
+        except aiohttp.ClientError as error:  # names only: a message may hold an address or more
             raise _Again(f"the connection broke ({type(error).__name__})") from error
         self._met = True
-        status = response.status_code
+        status = response.status
         if status in AGAIN:
             wait = retry_after(response.headers)
             if wait and status in (429, 503):
@@ -193,6 +181,13 @@ class ChatClient:
         except (ValueError, LookupError, TypeError):
             text = ""
         return self.redact(str(text))[:200] or "no reason given"
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for an address; found once, since aiohttp would look at every request."""
+    parts = urllib.parse.urlsplit(url)
+    bypassed = not parts.hostname or urllib.request.proxy_bypass(parts.hostname)
+    return None if bypassed else urllib.request.getproxies().get(parts.scheme)
 
 
 def retry_after(headers) -> float:

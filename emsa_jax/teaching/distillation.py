@@ -35,6 +35,7 @@ class Distillation:
     stopped: str = ""
     _requests: Pace = field(init=False)
     _tokens: Pace = field(init=False)
+    _turn: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _failures: int = 0  # attempts without an answer since the last one with
     _error: Exception | None = None
 
@@ -77,13 +78,24 @@ class Distillation:
             if step is None:
                 return
             about = self.record.at(sample.answers[step.of].place) if step.of else {}
-            body, kept, text = await asyncio.to_thread(self._body, step, index, entry, truth, about.get("answer") or "")
+            beside = asyncio.to_thread if self.plan.teacher.video == "video" else self._alone  # encoding takes a while
+            body, kept, text = await beside(self._body, step, index, entry, truth, about.get("answer") or "")
             reply = await self._ask(body, prompt_tokens(text, entry, truth.modalities, self.plan.teacher))
-            self.record.append(self._row(step, entry, truth, kept, reply))
-            self._count(reply)
+            await self._alone(self._keep, step, entry, truth, kept, reply)
+
+    async def _alone(self, work: Callable, *arguments):
+        """work(*arguments), one slot after the other, and what the one before has to send goes out first. Else answers
+        that come together are all dealt with before the next question is sent, and will come together again."""
+        async with self._turn:
+            await asyncio.sleep(0)
+            return work(*arguments)
+
+    def _keep(self, step: Step, entry: Entry, truth: Truth, kept: Row, reply: Reply) -> None:
+        self.record.append(self._row(step, entry, truth, kept, reply))
+        self._count(reply)
 
     def _body(self, step: Step, index: int, entry: Entry, truth: Truth, answer: str) -> tuple[bytes, Row, str]:
-        """(request body, what the record keeps of it, its words); runs beside the loop: it reads media."""
+        """(request body, what the record keeps of it, its words)."""
         record = self.source[index]
         media = media_of(record, "video" in truth.modalities, "audio" in truth.modalities, self.plan.teacher)
         chat, kept = self.plan.messages(step, entry, truth, media, answer)

@@ -60,7 +60,8 @@ def media_of(record: bytes, has_video: bool, has_audio: bool, options: TeacherOp
 
 def spread(total: int, most: int) -> list[int]:
     """At most `most` of `total` indices, at equal distances, the first and the last among them."""
-    return np.unique(np.round(np.linspace(0, total - 1, min(most, total))).astype(int)).tolist() if total else []
+    gaps = max(min(most, total) - 1, 1)
+    return sorted({round(i * (total - 1) / gaps) for i in range(min(most, total))})
 
 
 def wav(pcm: np.ndarray) -> bytes:

@@ -49,7 +49,8 @@ def test_every_arm_is_a_config():
             assert config != base or arm.stage != "grpo" or arm.changes == {"hint.mode": "hint"}
     same = {}
     for arm in (arm for table in TABLES.values() for arm in table.arms):  # one name is one thing
-        key = to_dict(dict(arm.changes)), to_dict(dict(arm.start)), arm.stage, arm.swapped, arm.steps, arm.judges
+        key = (to_dict(dict(arm.changes)), to_dict(dict(arm.start)), arm.stage, arm.swapped, arm.steps, arm.judges,
+               arm.continues)
         assert same.setdefault(arm.name, key) == key
     assert {"paper", "off", "two_loss", "nll_hard", "drop_hard"} < MANY < set(same)
     options = options_for("bench")
@@ -90,17 +91,17 @@ def test_a_table_cell_by_cell(tmp_path):
         return done.stdout
 
     first = run()
-    assert "ablation: 10 cells to make" in first and "9 cells are left" in first
+    assert "ablation: 12 cells to make" in first and "11 cells are left" in first
     assert "1 of 2" in (workdir / "tables/hint.md").read_text()
     arguments.remove("--config.minutes=0.01")
     rest = run()
-    assert "ablation: 9 cells to make" in rest
+    assert "ablation: 11 cells to make" in rest
     compiled = {tuple(line.split()[2:4]): int(line.split()[4]) for line in rest.splitlines()
                 if line.startswith("compiled in")}  # fmt: skip
-    assert len(compiled) == 9
+    assert len(compiled) == 11
     assert all(count == 0 for (arm, seed), count in compiled.items() if seed == "1" and arm != "zero_shot"), compiled
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
-    assert len(cells) == 10 and all(np.isfinite(cell["values"]["prefix_logp"]) for cell in cells)
+    assert len(cells) == 12 and all(np.isfinite(cell["values"]["prefix_logp"]) for cell in cells)
     for seed in (0, 1):
         (hard,) = (workdir / f"seed{seed}").glob("start_*/hard.json")
         held = json.loads(hard.read_text())

@@ -14,7 +14,7 @@ from emsa_jax.answers.dc import DC
 from emsa_jax.data.records import RecordSource, read_index
 from emsa_jax.errors import InputError
 from emsa_jax.teaching.budget import Budget, OutOfBudget, Pace
-from emsa_jax.teaching.client import ChatClient, Unreachable, retry_after
+from emsa_jax.teaching.client import ChatClient, Unreachable, proxy_for, retry_after
 from emsa_jax.teaching.media import media_of
 from emsa_jax.teaching.options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.teaching.plan import Plan
@@ -145,6 +145,20 @@ def test_nobody_there():
 async def _once(options):
     async with ChatClient(options) as client:
         return await client.ask(b"{}")
+
+
+def test_through_a_proxy(monkeypatch):
+    """As the environment names it; an address that it spares is asked directly."""
+    async def go():
+        async with Scripted(said("yes")) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+            async with ChatClient(TeacherOptions(url="http://teacher.invalid/v1", model="m")) as client:
+                return await client.ask(b"{}"), proxy.heads
+
+    reply, (head,) = asyncio.run(go())
+    assert reply.answer == "yes" and head.startswith("POST http://teacher.invalid/v1/chat/completions ")
+    monkeypatch.setenv("no_proxy", "teacher.invalid")
+    assert proxy_for("http://teacher.invalid/v1") is None
 
 
 def test_retry_after_holds_back_all_slots():
