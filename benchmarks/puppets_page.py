@@ -37,8 +37,7 @@ def page(workdir: Path) -> str:
     wanted = {(arm.name, seed) for name in options.tables for arm in TABLES[name].arms
               for seed in range(options.seeds_of(arm))}
     made = {(cell["arm"], cell["seed"]) for cell in cells}
-    lines = ["## Ablation tables", "",
-             "`python -m emsa_jax.main --config=configs/ablation.py:bench --workdir=runs/bench`, then "
+    lines = ["`python -m emsa_jax.main --config=configs/ablation.py:bench --workdir=runs/bench`, then "
              "`python benchmarks/puppets_page.py --workdir runs/bench`. How they are made and read: "
              "[evaluation.md](evaluation.md).", "",
              f"{len(made & wanted)} of {len(wanted)} cells are made"

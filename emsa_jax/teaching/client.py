@@ -8,12 +8,11 @@ that comes back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
-import os
 import random
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from emsa_jax.errors import InputError
+from emsa_jax.teaching.network import key_from, make_room, proxy_for
 from emsa_jax.teaching.options import TeacherOptions
 
 AGAIN = frozenset({408, 409, 425, 429, *range(500, 600)})
@@ -61,20 +61,20 @@ class ChatClient:
 
     def __init__(self, options: TeacherOptions, jitter: Callable[[], float] = random.random):
         self.options, self._jitter = options, jitter
-        self._key = os.environ.get(options.key_env, "").strip()
+        self._key = key_from(options.key_env)
         self._url = options.url.rstrip("/") + "/chat/completions"
-        self._proxy = proxy_for(self._url)
+        self._proxy, self._proxy_auth = proxy_for(self._url) if options.url else (None, None)
+        self.stopped = asyncio.Event()  # set, it ends every wait
         self._closed_until = 0.0
         self._met = False  # whether the endpoint ever answered
         self._http: aiohttp.ClientSession | None = None  # made inside the loop
 
     async def __aenter__(self) -> ChatClient:
-        headers = {"content-type": "application/json"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
+        make_room(self.options.concurrency)
+        # no header of the session: a proxy would get it too, and with it the key
         self._http = aiohttp.ClientSession(
-            headers=headers, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS))
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,7 +103,7 @@ class ChatClient:
             if not connected and not self._met and made >= 2:  # a wrong address, rather than a pause
                 break
             if made < self.options.retries:
-                await asyncio.sleep(self._wait(made, again.wait))
+                await self._pause(self._wait(made, again.wait))
         if not connected:
             raise Unreachable(f"teacher.url: nothing answers at {self.options.url} ({reason}); start the endpoint, and "
                               "run the same command again")
@@ -115,7 +115,13 @@ class ChatClient:
 
     async def _gate(self) -> None:
         while (wait := self._closed_until - time.monotonic()) > 0:
-            await asyncio.sleep(wait * (1 + 0.1 * self._jitter()))
+            await self._pause(wait * (1 + 0.1 * self._jitter()))
+            if self.stopped.is_set():
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), seconds)
 
     def _wait(self, made: int, asked: float) -> float:
         """Seconds before the next try: what the endpoint asks for, or the backoff, between half and all of it."""
@@ -125,15 +131,20 @@ class ChatClient:
         return longest * (0.5 + 0.5 * self._jitter())
 
     async def _once(self, body: bytes, made: int) -> Reply:
-        headers = {"x-stainless-retry-count": str(made)}  # what the public client tells a gateway
+        headers = {"content-type": "application/json",
+                   "x-stainless-retry-count": str(made)}  # what the public client tells a gateway
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
         content = bytearray()
         try:
-            async with self._http.post(self._url, data=body, headers=headers, proxy=self._proxy,
-                                       allow_redirects=False) as response:
+            async with self._http.post(self._url, data=io.BytesIO(body), headers=headers, allow_redirects=False,
+                                       proxy=self._proxy, proxy_auth=self._proxy_auth) as response:
                 async for chunk in response.content.iter_any():
                     content += chunk
                     if len(content) > MOST_BYTES:
                         raise _Again("an answer without an end")
+        except (aiohttp.InvalidURL, UnicodeError) as error:
+            raise Unreachable(f"teacher.url: {self.options.url} is no address") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Again("cannot connect", connected=False) from error
         except aiohttp.ClientError as error:  # names only: a message may hold an address or more
@@ -168,7 +179,7 @@ class ChatClient:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise _Again("malformed JSON") from error
         finish = choice.get("finish_reason")
-        finish = finish[:40] if isinstance(finish, str) else ""
+        finish = self.redact(finish)[:40] if isinstance(finish, str) else ""
         if text is None:  # a refusal is an answer, too: the same question would be refused again
             refusal = message.get("refusal")
             text, finish = refusal if isinstance(refusal, str) else "", finish if finish != "stop" else "refusal"
@@ -178,16 +189,9 @@ class ChatClient:
     def _message(self, content: bytes) -> str:
         try:
             text = json.loads(content)["error"]["message"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             text = ""
         return self.redact(str(text))[:200] or "no reason given"
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for an address; found once, since aiohttp would look at every request."""
-    parts = urllib.parse.urlsplit(url)
-    bypassed = not parts.hostname or urllib.request.proxy_bypass(parts.hostname)
-    return None if bypassed else urllib.request.getproxies().get(parts.scheme)
 
 
 def retry_after(headers) -> float:

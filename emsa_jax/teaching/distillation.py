@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Distillation:
     def stop(self, reason: str) -> None:
         """Sends no further request; those under way are awaited, but not tried again."""
         self.stopped = self.stopped or reason
+        self.client.stopped.set()
 
     async def run(self, samples: Iterable[tuple[int, Entry, Truth]], done: Callable[[], None] = lambda: None) -> None:
         """Asks about the samples. done: called as each is settled. Raises InputError where no request can succeed,
@@ -80,8 +82,8 @@ class Distillation:
             about = self.record.at(sample.answers[step.of].place) if step.of else {}
             beside = asyncio.to_thread if self.plan.teacher.video == "video" else self._alone  # encoding takes a while
             body, kept, text = await beside(self._body, step, index, entry, truth, about.get("answer") or "")
-            reply = await self._ask(body, prompt_tokens(text, entry, truth.modalities, self.plan.teacher))
-            await self._alone(self._keep, step, entry, truth, kept, reply)
+            await self._ask(body, prompt_tokens(text, entry, truth.modalities, self.plan.teacher),
+                            functools.partial(self._keep, step, entry, truth, kept))
 
     async def _alone(self, work: Callable, *arguments):
         """work(*arguments), one slot after the other, and what the one before has to send goes out first. Else answers
@@ -104,7 +106,8 @@ class Distillation:
         words |= {name: self.client.redact(words[name]) for name in ("system", "user")}  # templates are anyone's text
         return json.dumps(body).encode(), kept, words["system"] + words["user"]
 
-    async def _ask(self, body: bytes, estimate: float) -> Reply:
+    async def _ask(self, body: bytes, estimate: float, keep: Callable[[Reply], None]) -> None:
+        """Asks within the budget. What is set aside is given back once the answer is kept, and so counted as spent."""
         most = self.plan.teacher.max_tokens
         held, charged, made = self.budget.reserve(estimate, most), 0, 0
 
@@ -122,7 +125,7 @@ class Distillation:
             reply = await self.client.ask(body, may_send)
             if charged := reply.prompt_tokens:
                 self._tokens.correct(charged + reply.answer_tokens - held.prompt - most)
-            return reply
+            await self._alone(keep, reply)
         except OutOfBudget:
             if made:
                 self.record.append({"kind": "spent", "requests": made})

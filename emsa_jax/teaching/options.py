@@ -57,7 +57,13 @@ class TeacherOptions:
             raise InputError("teacher.key_env names an environment variable, such as OPENAI_API_KEY; put the key into "
                              "that variable, and out of the command")
         if self.url:
-            parts = urlsplit(self.url)
+            try:
+                parts = urlsplit(self.url)
+                port = parts.port
+            except ValueError as error:
+                raise InputError(f"teacher.url: {error}") from error
+            if port == 0:
+                raise InputError("teacher.url: nothing can listen at port 0")
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise InputError("teacher.url must begin with http:// or https:// and a host")
             if parts.username or parts.password or parts.query or parts.fragment:

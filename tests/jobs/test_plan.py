@@ -22,8 +22,6 @@ from emsa_jax.policy.lora import LoraOptions
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.draw import SamplingOptions
 
-pytestmark = pytest.mark.slow
-
 PROMPT = PromptShape(48, 2, 56, 56, 0.5)
 
 
@@ -37,6 +35,7 @@ def options(tmp_path, monkeypatch):
                        grpo=GrpoOptions(group_size=2, prompts_per_step=4, micro_batches=2, remat="full"))
 
 
+@pytest.mark.slow
 def test_a_runs_programs_are_compiled_and_told(options, capsys):
     with mock.patch.object(grpo_programs, "grpo_update", wraps=grpo_programs.grpo_update) as update, \
             mock.patch.object(grpo_programs, "sample", wraps=grpo_programs.sample) as sample:
@@ -99,6 +98,7 @@ def test_it_is_a_job_of_the_command_line(monkeypatch):
     asked = []
     monkeypatch.setattr("emsa_jax.jobs.plan.plan", asked.append)
     monkeypatch.setattr("emsa_jax.parallel.topologies.compile_without_devices", lambda: asked.append("readied"))
+    monkeypatch.setattr(main, "_WORKDIR", mock.Mock(value="runs/plan"))
     monkeypatch.setattr(main, "_CONFIG", mock.Mock(value=to_config_dict(PlanOptions(topology="h200:1"))))
     main.main(["main"])
     assert asked == ["readied", PlanOptions(topology="h200:1")]

@@ -14,8 +14,9 @@ from emsa_jax.answers.dc import DC
 from emsa_jax.data.records import RecordSource, read_index
 from emsa_jax.errors import InputError
 from emsa_jax.teaching.budget import Budget, OutOfBudget, Pace
-from emsa_jax.teaching.client import ChatClient, Unreachable, proxy_for, retry_after
+from emsa_jax.teaching.client import ChatClient, Unreachable, retry_after
 from emsa_jax.teaching.media import media_of
+from emsa_jax.teaching.network import make_room, proxy_for
 from emsa_jax.teaching.options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.teaching.plan import Plan
 from emsa_jax.teaching.progress import Key, Spent, Step
@@ -42,9 +43,9 @@ class Scripted:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = next(int(line.split(":")[1]) for line in head.split("\r\n") if "ength:" in line)
+                length = next((int(line.split(":")[1]) for line in head.split("\r\n") if "ength:" in line), 0)
                 self.heads.append(head)
-                self.bodies.append(json.loads(await reader.readexactly(length)))
+                self.bodies.append(json.loads(await reader.readexactly(length) or "null"))
                 self.times.append(time.monotonic())
                 response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
                 if response is None:
@@ -147,18 +148,98 @@ async def _once(options):
         return await client.ask(b"{}")
 
 
-def test_through_a_proxy(monkeypatch):
-    """As the environment names it; an address that it spares is asked directly."""
+def through(monkeypatch, url, *responses, credentials="", scheme="http://", **environment):
+    """(Reply or the error, what the proxy was sent) of a request through a proxy that the environment names."""
     async def go():
-        async with Scripted(said("yes")) as proxy:
-            monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
-            async with ChatClient(TeacherOptions(url="http://teacher.invalid/v1", model="m")) as client:
-                return await client.ask(b"{}"), proxy.heads
+        async with Scripted(*responses) as proxy:
+            at = proxy.url.removesuffix("/v1").removeprefix("http://")
+            monkeypatch.setenv(url.partition(":")[0] + "_proxy", f"{scheme}{credentials}{at}")
+            options = TeacherOptions(url=url, model="m", retries=1, backoff_seconds=0.01)
+            async with ChatClient(options) as client:
+                try:
+                    return await client.ask(b"{}"), proxy.heads
+                except InputError as error:
+                    return error, proxy.heads
 
-    reply, (head,) = asyncio.run(go())
-    assert reply.answer == "yes" and head.startswith("POST http://teacher.invalid/v1/chat/completions ")
-    monkeypatch.setenv("no_proxy", "teacher.invalid")
-    assert proxy_for("http://teacher.invalid/v1") is None
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_through_a_proxy(monkeypatch, scheme):
+    """With its own user and password, and never with the key in their place."""
+    for credentials, sent in (("", []), ("me:p%3A%C3%A9@", ["Basic bWU6cDrDqQ=="])):
+        reply, (head,) = through(monkeypatch, "http://teacher.invalid/v1", said("yes"), credentials=credentials,
+                                 scheme=scheme)
+        assert reply.answer == "yes" and head.startswith("POST http://teacher.invalid/v1/chat/completions ")
+        lines = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:] if line)
+        assert lines.get("proxy-authorization", "") == "".join(sent).lower()
+
+
+def test_a_proxy_does_not_see_the_key(monkeypatch):
+    reply, heads = through(monkeypatch, "https://teacher.invalid/v1", None)
+    assert reply.answer is None
+    assert heads and all(head.startswith("CONNECT teacher.invalid:443 ") and KEY not in head for head in heads)
+
+
+def test_which_proxy(monkeypatch):
+    url = "http://teacher.invalid:8000/v1"
+    monkeypatch.setenv("all_proxy", "proxy:3128")
+    assert proxy_for(url) == ("http://proxy:3128", None)
+    for spared in ("teacher.invalid", "invalid", "teacher.invalid:8000"):
+        monkeypatch.setenv("no_proxy", spared)
+        assert proxy_for(url) == (None, None)
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+    assert proxy_for("http://10.1.2.3/v1") == (None, None)
+    monkeypatch.setenv("all_proxy", "socks5://user:secret@proxy:1080")
+    with pytest.raises(InputError, match="names a socks5 proxy") as error:
+        proxy_for(url)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["sk-1\n2", "sk-\u00e9", "sk-\x07"])
+def test_a_key_that_no_header_can_hold(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as error:
+        ChatClient(TeacherOptions(url="http://teacher.invalid/v1", model="m"))
+    assert "sk-" not in str(error.value)
+
+
+def test_addresses_that_are_none():
+    for url in ("http://h:0/v1", "http://h:99999/v1", "http://h:abc/v1", "http://[::1/v1"):
+        with pytest.raises(InputError, match="teacher.url"):
+            TeacherOptions(url=url, model="m")
+    for url in ("http://a..b/v1", f"http://{'a' * 70}.com/v1"):
+        with pytest.raises(Unreachable):
+            asyncio.run(_once(TeacherOptions(url=url, model="m", backoff_seconds=0.01)))
+
+
+def test_told_to_stop_it_waits_no_longer():
+    """Retry-After may ask for minutes."""
+    async def go():
+        async with Scripted(http(429, "{}", "retry-after: 300")) as server:
+            async with ChatClient(TeacherOptions(url=server.url, model="m")) as client:
+                asyncio.get_running_loop().call_later(0.3, client.stopped.set)
+                return await client.ask(b"{}", may_send=stop_after(1))
+
+    def stop_after(number):
+        left = [number]
+
+        async def may_send():
+            left[0] -= 1
+            if left[0] < 0:
+                raise OutOfBudget("interrupted")
+        return may_send
+
+    begun = time.monotonic()
+    with pytest.raises(OutOfBudget):
+        asyncio.run(go())
+    assert time.monotonic() - begun < 5
+
+
+def test_more_connections_than_files_may_be_open():
+    with pytest.raises(InputError, match="teacher.concurrency 10000000 needs"):
+        make_room(10_000_000)
 
 
 def test_retry_after_holds_back_all_slots():
