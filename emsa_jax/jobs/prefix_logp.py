@@ -29,7 +29,7 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
     function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
     for bucket in sorted(set(bucket_of.tolist())):
         programs.add(f"prefix/{bucket}", function, checkpoint.params, adapter,
-                     abstract_inputs(split.prompter, budgets[bucket], size), *hints.forced_like(size))
+                     abstract_inputs(checkpoint.config, budgets[bucket], size), *hints.forced_like(size))
         rows = np.flatnonzero(bucket_of == bucket)
         for start in range(0, len(rows), size):
             some = rows[start:start + size]

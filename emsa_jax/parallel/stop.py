@@ -51,6 +51,9 @@ def agreed(processes: int) -> bool:
 
 
 def end(step: int, stage: str) -> None:
-    """Ends the process after everything is saved."""
-    print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
+    """Ends the process after everything is saved; the first one says so."""
+    from emsa_jax.parallel import peers  # which needs this module
+
+    if peers.first():
+        print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
     sys.exit(EXIT)
