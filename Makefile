@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-kill: $(VENV)/.dev
-	KILLS=$(KILLS) $(PY) -m pytest -m slow tests/jobs/test_kill.py -s $(ARGS)
+	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)
 
 test-browser: $(VENV)/.browser
 	$(PY) -m pytest -m browser $(ARGS)

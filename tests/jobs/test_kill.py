@@ -11,10 +11,6 @@ import signal
 import time
 from collections import Counter
 
-import pytest
-
-pytestmark = pytest.mark.slow
-
 KILLS = int(os.environ.get("KILLS", "6"))
 SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "export write")
 # the beginning of a mark, or a path that appears; in the order of a run
@@ -51,7 +47,9 @@ def kill_in(job, phase: str, chance: random.Random) -> str | None:
     """Starts the job and kills it in a phase. Returns the phase, or None if the job ended before it."""
     let_pass = chance.randint(0, 2) if phase in MANY else 0
     process = job.start()
+    began = time.monotonic()
     while not (job.workdir / phase).exists() if phase in PATHS else count(job.marks, phase) <= let_pass:
+        assert time.monotonic() - began < 900, f"{phase} never came: {job.log}"
         if process.poll() is not None:
             assert process.returncode == 0, job.log
             return None

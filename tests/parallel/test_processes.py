@@ -10,8 +10,6 @@ from emsa_jax.data.plan import batch_at
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.policy.checkpoint import open_checkpoint
 
-pytestmark = pytest.mark.slow
-
 MESHES = {"data 4": {"mesh.data": 4}, "fsdp 4": {"mesh.fsdp": 4}, "tensor 2 x data 2": {"mesh.tensor": 2}}
 CLOCKED = ("time", "mfu", "step_time", "data_time", "decode_tok_s", "peak_gb", "compilations", "hint/extra_gen_time")
 STEPS = 3
@@ -100,7 +98,7 @@ def test_processes_give_what_one_gives(alone, together, mesh):
 
 def test_told_to_stop_all_save_and_go_on_elsewhere(world, alone, order, hard):
     """SIGTERM to process 1 in the second step's rewards: both save the step before it and end with 42. One process
-    with four devices, on another mesh, goes on; it is stopped too, and goes on again."""
+    with four devices, on another mesh, goes on."""
     fields = world.fields | {"grpo.save_every": 10}
     codes, output = world.run({"stopped": fields | MESHES["data 4"]}, 2, 2, hard=hard, stop_at=order[1][-1])
     assert codes == [42, 42], output
@@ -109,11 +107,8 @@ def test_told_to_stop_all_save_and_go_on_elsewhere(world, alone, order, hard):
     assert [path.name for path in steps.iterdir()] == ["1"]
 
     one = {"stopped": fields | MESHES["tensor 2 x data 2"]}
-    codes, output = world.run(one, 1, 4, hard=hard, stop_at=order[2][0])
-    assert codes == [42] and "going on after step 1 of grpo" in output and "sft: done already" in output, output
-    assert sorted(path.name for path in steps.iterdir()) == ["1", "2"]
     codes, output = world.run(one, 1, 4, hard=hard)
-    assert codes == [0] and "going on after step 2 of grpo" in output, output
+    assert codes == [0] and "going on after step 1 of grpo" in output and "sft: done already" in output, output
     assert_equal_runs(world.path("stopped"), alone)
     assert completions(world.path("stopped")) == completions(alone)
 
