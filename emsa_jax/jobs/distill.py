@@ -40,6 +40,9 @@ def distill(options: DistillOptions) -> None:
             raise InputError(f"config.{name}: name a directory, such as {example}")
     if options.teacher.kind == "chat" and not (options.teacher.url and options.teacher.model):
         raise InputError("config.teacher: name the endpoint (teacher.url, teacher.model), or use teacher.kind=policy")
+    if Path(options.data).is_file():
+        raise InputError(f"config.data: {options.data} is a file; prepare it (configs/prepare.py), and give the "
+                         "directory of records that this makes")
     manifest = read_manifest(options.data)
     entries = read_index(options.data, options.split)
     entries = entries[: options.max_clips] if options.max_clips else entries
@@ -59,7 +62,12 @@ def distill(options: DistillOptions) -> None:
         progress = Progress()
         record = Record(out / NAME, progress.take)
         try:
-            left = _begin(plan, record, progress, samples, unlabelled=len(entries) - len(samples))
+            if others := progress.formats - {plan.format.name}:
+                raise InputError(f"config.out: {out} holds traces of format={', '.join(others)}; name another "
+                                 f"directory for format={plan.format.name}")
+            if not options.dry_run:
+                _note_settings(plan, record, progress, samples)
+            left = _left(plan, progress, samples, unlabelled=len(entries) - len(samples))
             if options.teacher.kind == "chat" and left:
                 for line in estimate(plan, options.budget, left):
                     say(line)
@@ -75,7 +83,7 @@ def distill(options: DistillOptions) -> None:
             raise InputError(f"{out}: cannot be written: {error.strerror}") from error
         finally:
             record.close()
-        _finish(plan, options, out, len(samples), stopped)
+        _finish(plan, options, out, progress, samples, stopped)
 
 
 def _check_labels(plan: Plan, samples: list[tuple[int, Entry, Truth]]) -> None:
@@ -103,18 +111,26 @@ def _hold(out: Path) -> Iterator[Path]:
         yield out
 
 
-def _begin(plan: Plan, record: Record, progress: Progress, samples, unlabelled: int) -> list[tuple[int, Entry, Truth]]:
-    """Notes what is asked for, looks again at what other checks decided, and returns what is left to be asked about."""
+def _note_settings(plan: Plan, record: Record, progress: Progress, samples) -> None:
+    """Notes what is asked for, and looks again at what other checks decided."""
     settings = plan.settings()
     if settings["hash"] not in progress.settings:
         record.append(settings)
     if changed := recheck(plan, record, progress, {entry.id: truth for _, entry, truth in samples}):
         say(f"{changed} earlier answers were checked again, since the filter or the labels have changed")
-    left = [one for one in samples if next_step(progress.samples.get(one[1].id) or Sample(), plan.asks, plan.attempts,
-                                                plan.refine)]
+
+
+def _left(plan: Plan, progress: Progress, samples, unlabelled: int) -> list[tuple[int, Entry, Truth]]:
+    """What is left to be asked about."""
+    left = _unsettled(plan, progress, samples)
     say(f"{len(samples)} samples, {len(left)} of them to be asked about"
         + (f"; {unlabelled} more have no score, and are left out" if unlabelled else ""))
     return left
+
+
+def _unsettled(plan: Plan, progress: Progress, samples) -> list[tuple[int, Entry, Truth]]:
+    return [one for one in samples if next_step(progress.samples.get(one[1].id) or Sample(), plan.asks, plan.attempts,
+                                                plan.refine)]
 
 
 async def _ask(plan: Plan, options: DistillOptions, record: Record, progress: Progress, left, total: int) -> str:
@@ -140,10 +156,11 @@ def _note(progress: Progress, prices: BudgetOptions) -> str:
     return f"{spent.requests:,} requests, {spent.tokens:,} tokens" + (f", cost {money:,.2f}" if money else "")
 
 
-def _finish(plan: Plan, options: DistillOptions, out: Path, total: int, stopped: str) -> None:
+def _finish(plan: Plan, options: DistillOptions, out: Path, progress: Progress, samples, stopped: str) -> None:
     """The report, and the counts on the last line."""
-    counts, examples = yields(out / NAME, options.budget, options.samples)
-    counts["samples"]["in all"] = total
+    unsettled = {entry.id for _, entry, _ in _unsettled(plan, progress, samples)}
+    counts, examples = yields(out / NAME, options.budget, options.samples, unsettled)
+    counts["samples"]["in all"] = total = len(samples)
     counts["stopped"] = stopped
     made = {"teacher": plan.teacher.model or "our own policy", "format": plan.format.name, "attempts": plan.attempts,
             "refined": plan.refine, "filter": to_dict(plan.filter), "seed": plan.seed,
@@ -152,8 +169,12 @@ def _finish(plan: Plan, options: DistillOptions, out: Path, total: int, stopped:
     write_atomic(out / "yield.json", json.dumps(counts, indent=1, ensure_ascii=False).encode() + b"\n")
     kept, aside = counts["samples"]["kept"], counts["samples"]["kept aside"]
     say(f"{kept} of {total} samples have a trace, {aside} were kept aside; why: {out / 'yield.html'}")
-    if stopped:
+    if stopped.startswith("budget."):
+        say(f"stopped early ({stopped}): what the next request may cost is more than is left; raise "
+            f"config.{stopped.partition('=')[0]} to go on where this one ended")
+    elif stopped:
         say(f"stopped early ({stopped}): the same command goes on where this one ended")
-    elif kept:
-        say(f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out}")
+    elif kept and options.split == "train":
+        say(f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out} "
+            "--workdir=DIR")
     print(json.dumps(counts), flush=True)

@@ -16,7 +16,7 @@ from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.rules import using
 from emsa_jax.policy import decoder
-from emsa_jax.policy.attention import choose_kernel
+from emsa_jax.policy.attention import BLOCK, BLOCKS, choose_kernel
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.lora import abstract_adapter
@@ -155,7 +155,8 @@ def _towers(policy: ThinkerConfig, budget: Budget, cut: int, width: int) -> int:
 
 def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
     c = policy.text
-    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * prompt**2
+    block = max(BLOCK, -(-prompt // BLOCKS))  # of queries: plain attention's logits are never there all at once
+    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * min(block, prompt) * prompt
     return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
 
 

@@ -34,7 +34,8 @@ from emsa_jax.rollout.hints import HintOptions
 
 NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
-KINDS = {"phases": (*PROGRAMS, "layout"), "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
+KINDS = {"phases": (*PROGRAMS, "layout"), "decode": ("sample",),
+         "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ class PromptShape:
 @dataclass(frozen=True)
 class PlanOptions:
     """policy: qwen2_5_omni_7b, qwen2_5_omni_3b, or a directory with a config.json. topology: as v5e:4x4, v5p:2x2x1 or
-    h100:8. compile: all programs of a step ("all"), those of the four phases ("phases"), or none ("no"): then memory is
-    by arithmetic alone. The rest as in a run."""
+    h100:8. compile: all programs of a step ("all"), those of the four phases ("phases"), decoding alone ("decode"), or
+    none ("no"): memory of what is not compiled is by arithmetic. The rest as in a run."""
 
     job: Literal["plan"] = "plan"
     policy: str = "qwen2_5_omni_7b"
     topology: str = "v5e:4x4"
-    compile: Literal["phases", "all", "no"] = "phases"
+    compile: Literal["phases", "decode", "all", "no"] = "phases"
     prompt: PromptShape = PromptShape()
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     attention: Kernel = "auto"
@@ -95,7 +96,8 @@ def plan(options: PlanOptions) -> dict:
         programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
         compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement,
                      programs)
-        costs, remat = programs.costs, programs.remat
+        costs = programs.costs
+        remat = programs.remat if "update" in costs else remat
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
@@ -157,9 +159,11 @@ def _policy(options: PlanOptions) -> ThinkerConfig:
 
 
 def _as_compiled(by_formula: MemoryPlan, costs: dict[str, Cost]) -> MemoryPlan:
-    """The same plan with the compiler's numbers for what each phase adds: temporaries and results."""
-    phases = {}
+    """The same plan with the compiler's numbers for what each compiled phase adds: temporaries and results."""
+    phases = dict(by_formula.phases)
     for kind, phase in PROGRAMS.items():
+        if kind not in costs:
+            continue
         parts = by_formula.phases[phase]
         given = {"encode": (), "prefill": ("prompts",), "decode": ("prompts", "prompt cache"), "update": ("prompts",)}
         phases[phase] = {name: parts[name] for name in given[phase]} | {

@@ -39,6 +39,9 @@ def named(plan: Plan, options: LocalOptions) -> Plan:
     """The plan with a name for the policy that stands for its weights, wherever they lie, and for how it is asked."""
     if not options.policy:
         raise InputError("config.local.policy: name the policy's checkpoint directory")
+    for name in ("policy", "adapter"):
+        if (value := getattr(options, name)) and not Path(value).is_dir():
+            raise InputError(f"config.local.{name}: there is no directory {value}")
     adapter = adapter_print(Path(options.adapter)) if options.adapter else ""
     what = [fingerprint(options.policy), adapter, options.sampling, options.dtype, options.audio_in_video]
     return replace(plan, teacher=replace(plan.teacher, model=f"policy {digest(what)[:16]}"))

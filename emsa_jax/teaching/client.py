@@ -157,8 +157,10 @@ class ChatClient:
                 self._closed_until = max(self._closed_until, time.monotonic() + wait)
             raise _Again(f"HTTP {status}", wait)
         if status in (401, 403, 404):
+            key = f"the key in {self.options.key_env}" + ("" if self._key else ", which is not set")
+            where = "" if self.options.url.rstrip("/").endswith("/v1") else " (most end in /v1)"
             raise Unreachable(f"{self.options.url} answers HTTP {status}: {self._message(content)}; "
-                              f"check teacher.url, teacher.model and the key in {self.options.key_env}")
+                              f"check teacher.url{where}, teacher.model and {key}")
         if status != 200:
             return Reply(None, error=f"HTTP {status}", refused=True)
         return self._read(bytes(content))

@@ -90,12 +90,14 @@ class Progress:
     samples: dict[str, Sample] = field(default_factory=dict)
     spent: Spent = field(default_factory=Spent)
     settings: set[str] = field(default_factory=set)  # hashes of the settings rows
+    formats: set[str] = field(default_factory=set)  # that they name
 
     def take(self, row: Row, place: int) -> None:
         """Adds a row; kinds of a later version are passed over."""
         kind = row["kind"]
         if kind == "settings":
             self.settings.add(row["hash"])
+            self.formats.add(row["format"])
         if kind in ("attempt", "judge", "spent"):
             self.spent.requests += row["requests"]
             self.spent.prompt_tokens += row.get("tokens", {}).get("prompt", 0)

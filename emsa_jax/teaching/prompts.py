@@ -54,6 +54,8 @@ class Prompts:
         }  # fmt: skip
         try:
             return tuple(template.render(values).strip() for template in self.templates[name, language])
+        except jinja2.UndefinedError as error:
+            raise InputError(f"template {name}.{language}.txt: {error}; it may use {', '.join(values)}") from error
         except jinja2.TemplateError as error:
             raise InputError(f"template {name}.{language}.txt: {error}") from error
 
@@ -61,9 +63,13 @@ class Prompts:
 def read_prompts(names: tuple[str, ...], directory: str = "") -> Prompts:
     """The templates called `names` in both languages: a user's own from `directory` where it has them, else ours.
 
-    Raises InputError: no such directory, a file that is no template, or that lacks the line of ---."""
+    Raises InputError: no such directory or none of these files in it, a file that is no template, or that lacks the
+    line of ---."""
     if directory and not Path(directory).is_dir():
         raise InputError(f"templates: {directory} is no directory; copy {OURS.name}/ of emsa_jax/teaching and edit it")
+    known = [f"{name}.{language}.txt" for name in names for language in LANGUAGES]
+    if directory and not any((Path(directory) / file).is_file() for file in known):
+        raise InputError(f"templates: {directory} holds none of {', '.join(known)}")
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     templates, hashes = {}, {}
     for name in names:

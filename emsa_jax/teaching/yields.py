@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ class Seen:
     place: int
 
 
-def yields(path: str | Path, budget: BudgetOptions, examples: int = 3) -> tuple[dict[str, Any], dict[str, list[Row]]]:
-    """(counts as JSON values, outcome or reason -> rows that show it), from the record alone.
+def yields(path: str | Path, budget: BudgetOptions, examples: int = 3, unsettled: Collection[str] = ()
+           ) -> tuple[dict[str, Any], dict[str, list[Row]]]:  # fmt: skip
+    """(counts as JSON values, outcome or reason -> rows that show it), from the record. unsettled: ids of samples that
+    will be asked about again.
 
     counts: samples {"asked", "kept", "kept aside", "open"}, of these "refined" and "by people"; by_polarity and
     by_modalities {value: {"asked", "kept"}}; reasons {reason: samples kept aside}; rejected {check: answers};
@@ -44,7 +47,7 @@ def yields(path: str | Path, budget: BudgetOptions, examples: int = 3) -> tuple[
             answers += 1
         if row["kind"] in ("attempt", "judge") and row["verdict"] not in ("accepted", PENDING):
             rejected["judge" if row["kind"] == "judge" else _why(row)] += 1
-    outcome = {id: _outcome(progress, id, one) for id, one in seen.items()}
+    outcome = {id: _outcome(progress, id, one, id in unsettled) for id, one in seen.items()}
     kept = {id for id, what in outcome.items() if what == KEPT}
     spent = progress.spent
     counts = {
@@ -71,13 +74,13 @@ def _why(row: Row) -> str:
     return row["reason"].partition(":")[0] or row["verdict"]
 
 
-def _outcome(progress: Progress, id: str, one: Seen) -> str:
+def _outcome(progress: Progress, id: str, one: Seen, unsettled: bool) -> str:
     sample = progress.samples[id]
     if sample.place() is not None:
         return KEPT
     if sample.decision:
         return "a person rejected it"
-    if any(answer.verdict == PENDING for answer in sample.answers.values()):
+    if unsettled or any(answer.verdict == PENDING for answer in sample.answers.values()):
         return "open"
     return one.reason
 

@@ -67,7 +67,7 @@ CONTROL = """
     from emsa_jax.parallel.mesh import MeshOptions
     from emsa_jax.policy import decoder
     {change}
-    options = plan.PlanOptions(policy=sys.argv[1], topology="{topology}", mesh=MeshOptions({mesh}))
+    options = plan.PlanOptions(policy=sys.argv[1], topology="{topology}", mesh=MeshOptions({mesh}), compile="decode")
     options = dataclasses.replace(options, grpo=dataclasses.replace(options.grpo, prompts_per_step=8, micro_batches=2))
     plan.plan(options)
 """

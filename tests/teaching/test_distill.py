@@ -92,7 +92,7 @@ def test_budgets_stop_cleanly_and_the_next_run_goes_on(world, run, tmp_path):
     data, served = world(40, delay=0.02)
     counts = run(data, served, budget={"requests": 15})
     assert counts["requests"] == len(served.requests()) == 15 and counts["stopped"] == "budget.requests=15"
-    assert any("goes on" in line for line in run.said)
+    assert any("raise config.budget.requests to go on" in line for line in run.said)
     counts = run(data, served, budget={"tokens": counts["tokens"]["prompt"] + 15_000})
     assert counts["stopped"].startswith("budget.tokens") and 15 < len(served.requests()) < 40
     prices = {"price_prompt": 1.0, "price_answer": 2.0}
@@ -101,6 +101,43 @@ def test_budgets_stop_cleanly_and_the_next_run_goes_on(world, run, tmp_path):
     assert counts["stopped"].startswith("budget.money") and len(served.requests()) < 40
     counts = run(data, served)
     assert counts["samples"]["kept"] == 40 == len(served.requests())
+
+
+def test_what_a_stop_leaves_is_open(world, run):
+    """Samples that have attempts left are not kept aside: the next start asks about them."""
+    data, served = world(30, rate=1.0, delay=0.01)
+    counts = run(data, served, budget={"requests": 20})
+    assert counts["samples"]["kept aside"] == 0 < counts["samples"]["open"]
+    assert any("raise config.budget.requests" in line for line in run.said)
+
+
+def test_a_dry_run_changes_nothing(world, run, tmp_path):
+    data, served = world(10)
+    run(data, served)
+    before = (tmp_path / "out" / "record.jsonl").read_bytes()
+    run(data, served, dry_run=True, filter={"min_units": 200})
+    assert (tmp_path / "out" / "record.jsonl").read_bytes() == before and len(any_traces(tmp_path / "out")) == 10
+    with pytest.raises(InputError, match="holds traces of format=dc; name another directory for format=concepts"):
+        run(data, served, format="concepts")
+    assert (tmp_path / "out" / "record.jsonl").read_bytes() == before
+
+
+def test_directories_that_are_none(world, run, tmp_path):
+    data, served = world(3)
+    with pytest.raises(InputError, match="truths.json is a file; prepare it"):
+        run(tmp_path / "truths.json", served)
+    for name in ("policy", "adapter"):
+        local = {"policy": str(tmp_path), name: "/nowhere"}
+        with pytest.raises(InputError, match=f"local.{name}: there is no directory /nowhere"):
+            run(data, None, teacher={"kind": "policy"}, local=local)
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "dc.txt").write_text("a\n---\nb")
+    with pytest.raises(InputError, match="holds none of dc.en.txt, dc.zh.txt, refine.en.txt"):
+        run(data, served, templates=str(templates))
+    (templates / "dc.en.txt").write_text("a\n---\n{{ uterance }}")
+    with pytest.raises(InputError, match="'uterance' is undefined; it may use utterance, has_text"):
+        run(data, served, templates=str(templates))
 
 
 def test_retries_count_against_the_budget(world, run):
