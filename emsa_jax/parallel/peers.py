@@ -21,6 +21,7 @@ from emsa_jax.parallel import stop
 
 _PIECE = 2**20  # bytes of a value; larger ones go in pieces
 _POLL = 2.0  # seconds between looks at whether another process has failed
+_LINGER = 20.0  # seconds that process 0, which fails, waits for the others to go first
 _FAILED = "emsa_jax/failed"
 _state = {"number": 0}
 
@@ -119,14 +120,22 @@ def agree(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> N
 
 
 def fail(reason: str) -> None:
-    """Tells the other processes that this one fails."""
-    if count() > 1:
-        try:
-            _client().key_value_set(_FAILED, f"process {index()}: {reason}", allow_overwrite=True)
-        except Exception:  # noqa: BLE001 (the service itself may be gone: nobody is left to be told)
+    """Tells the other processes that this one fails, and ends."""
+    if count() == 1:
+        return
+    try:
+        _client().key_value_set(_FAILED, f"process {index()}: {reason}", allow_overwrite=True)
+        if not first():
+            _client().key_value_set(_gone(index()), "", allow_overwrite=True)
             return
-        if first():  # the service ends with process 0: let the others hear of it
-            time.sleep(2 * _POLL)
+        # the service ends with process 0, and kills whoever is still there: let the others hear of it and go
+        deadline = time.monotonic() + _LINGER
+        for process in range(1, count()):
+            left = deadline - time.monotonic()
+            _client().blocking_key_value_get(_gone(process), max(1, int(1000 * left)))
+    except Exception:  # noqa: BLE001 (the service may be gone, others may not come: nobody is left to be told)
+        return
+    time.sleep(_POLL)  # from what the last one wrote there to its end
 
 
 def leave(code: int) -> None:
@@ -156,6 +165,10 @@ def _set(number: int, process: int, piece: int, value: bytes) -> None:
 
 def _key(number: int, process: int, piece: int) -> str:
     return f"emsa_jax/{number}/{process}/{piece}"
+
+
+def _gone(process: int) -> str:
+    return f"emsa_jax/gone/{process}"
 
 
 def _client():
