@@ -4,11 +4,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emsa_jax.data.puppets.world import is_puppet
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.manifest import write_atomic
@@ -26,7 +26,6 @@ from emsa_jax.report.ch_cems_tables import (
 )
 
 _FIGURES = {"scenario": "figure7", "interaction": "figure8"}
-_PUPPET = re.compile(r"(concepts_)?(en|zh)_(train|valid|test)_\d{3,}\$_\$\d{4}")  # ids of data.puppets.world
 _PUPPETS = "Puppets are a test bench: no number here compares with one from a paper, and none stands beside it."
 
 
@@ -111,7 +110,7 @@ def _classification(seeds: Mapping[str, Sequence], classes: int, puppets: bool) 
 
 def _of_puppets(file: Path, rows: Sequence[Mapping]) -> bool:
     """Whether the run that left this file, or its clips' ids, speak of puppets."""
-    if all(_PUPPET.fullmatch(str(row.get("id"))) for row in rows):
+    if all(is_puppet(str(row.get("id"))) for row in rows):
         return True
     for parent in list(file.absolute().parents)[:4]:
         config = parent / "config.json"

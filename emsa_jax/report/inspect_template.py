@@ -1,5 +1,7 @@
 """What the page of `inspect` is made of: its own style and script, and its body as a Jinja template."""
 
+from emsa_jax.report.page import TABLE
+
 STYLE = """
 article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 1rem 0; }
 blockquote { margin: .7rem 0; padding-inline-start: .8rem; border-inline-start: 3px solid var(--line);
@@ -34,22 +36,7 @@ for (const sound of sounds) {
 }
 """
 
-BODY = """
-{% macro table(caption, names, rows) %}
-<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0">
-<table>
-<caption>{{ caption }}</caption>
-<thead>
-<tr>{% for name in names %}<th scope="col"{% if not loop.first %} class="n"{% endif %}>{{ name }}</th>{% endfor %}</tr>
-</thead>
-<tbody>
-{% for value, cells in rows %}
-<tr><th scope="row"><bdi>{{ value }}</bdi></th>{% for cell in cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
-{% endmacro %}
+BODY = TABLE + """
 <header>
 <h1>{{ title }}</h1>
 <p class="soft">{{ told }}</p>

@@ -17,6 +17,24 @@ _ENVIRONMENT = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
+# the first thing in a body that calls it: a table whose rows are (heading, cells)
+TABLE = """
+{% macro table(caption, names, rows) %}
+<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0">
+<table>
+<caption>{{ caption }}</caption>
+<thead>
+<tr>{% for name in names %}<th scope="col"{% if not loop.first %} class="n"{% endif %}>{{ name }}</th>{% endfor %}</tr>
+</thead>
+<tbody>
+{% for value, cells in rows %}
+<tr><th scope="row"><bdi>{{ value }}</bdi></th>{% for cell in cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endmacro %}"""
+
 STYLE = """
 :root { color-scheme: light; --page: #fff; --card: #f6f7f9; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0;
   --mark: #1f6feb; --warn: #b42318; }

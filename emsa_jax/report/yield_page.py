@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emsa_jax.report.page import render
+from emsa_jax.report.page import TABLE, render
 
 STYLE = """
 article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 1rem 0; }
@@ -11,22 +11,7 @@ pre { white-space: pre-wrap; font: inherit; margin: .5rem 0; padding-inline-star
   border-inline-start: 3px solid var(--line); }
 """
 
-BODY = """
-{% macro table(caption, names, rows) %}
-<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0">
-<table>
-<caption>{{ caption }}</caption>
-<thead>
-<tr>{% for name in names %}<th scope="col"{% if not loop.first %} class="n"{% endif %}>{{ name }}</th>{% endfor %}</tr>
-</thead>
-<tbody>
-{% for value, cells in rows %}
-<tr><th scope="row"><bdi>{{ value }}</bdi></th>{% for cell in cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
-{% endmacro %}
+BODY = TABLE + """
 <header>
 <h1>{{ title }}</h1>
 <p class="soft">{{ told }}</p>

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from absl import flags
+
+from emsa_jax import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,3 +162,32 @@ def mini(tmp_path_factory) -> Mini:
     assert status == 0, job.output
     print(f"\nthe run took {job.seconds:.0f} s and {job.peak / 2**20:.0f} MiB")
     return job
+
+
+@pytest.fixture
+def forget_flags():
+    """A function that lets the flags be parsed anew."""
+    def forget():
+        flags.FLAGS.unparse_flags()
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS["config"].unparse()
+    return forget
+
+
+@pytest.fixture
+def started(monkeypatch, capfd, forget_flags):
+    """(arguments, config=FILE) -> (exit status, stdout, stderr) of a start in this process."""
+    def start(*arguments, config):
+        argv = ["emsa_jax.main", f"--config={config}", *(f"--config.{argument}" for argument in arguments)]
+        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
+        forget_flags()
+        capfd.readouterr()
+        status = 0
+        try:
+            main._run(argv)
+        except SystemExit as exit:
+            status = exit.code
+        forget_flags()
+        return status, *capfd.readouterr()
+    return start

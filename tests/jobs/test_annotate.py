@@ -1,14 +1,11 @@
 """The annotation job, as a user starts it."""
 import csv
 import json
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
-from absl import flags
 
-from emsa_jax import main
 from emsa_jax.answers.labels import sentiment_of
 from emsa_jax.data.annotation.agreement import fleiss_kappa
 from emsa_jax.data.readers import read_samples
@@ -21,26 +18,10 @@ MAJORITY = {"tone": ("sad", "sad", "sad", "angry", "happy"), "expression": ("sad
 
 
 @pytest.fixture
-def start(monkeypatch, capfd):
+def start(started):
     """(arguments) -> (exit status, stdout, stderr) of a start with configs/annotate.py."""
-    def forget_flags():
-        flags.FLAGS.unparse_flags()
-        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-            delattr(flags.FLAGS, name)
-        flags.FLAGS["config"].unparse()
-
-    def start(*arguments):
-        argv = ["emsa_jax.main", "--config=configs/annotate.py", *(f"--config.{argument}" for argument in arguments)]
-        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
-        forget_flags()
-        capfd.readouterr()
-        status = 0
-        try:
-            main._run(argv)
-        except SystemExit as exit:
-            status = exit.code
-        forget_flags()
-        return status, *capfd.readouterr()
+    def start(*arguments, config="configs/annotate.py"):
+        return started(*arguments, config=config)
     return start
 
 

@@ -30,7 +30,7 @@ def world(tmp_path):
 
 
 @pytest.fixture
-def refused(world, monkeypatch, capfd):
+def refused(world, monkeypatch, capfd, forget_flags):
     """(arguments) -> the one line on stderr of a start with them, which has left no trace."""
     def start(*arguments, config="configs/grpo.py", workdir="run", left=()):
         standard = () if config is None else (
@@ -55,11 +55,6 @@ def refused(world, monkeypatch, capfd):
     return start
 
 
-def forget_flags():
-    flags.FLAGS.unparse_flags()
-    for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-        delattr(flags.FLAGS, name)
-    flags.FLAGS["config"].unparse()
     flags.FLAGS["workdir"].unparse()
 
 

@@ -5,14 +5,11 @@ import io
 import json
 import os
 import re
-import sys
 from html.parser import HTMLParser
 
 import pytest
 import soundfile
-from absl import flags
 
-from emsa_jax import main
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
 from emsa_jax.data.records import Entry, PrepareOptions, RecordSource, unpack, unpack_pcm
@@ -42,25 +39,10 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture
-def start(monkeypatch, capfd):
+def start(started):
     """(arguments) -> (exit status, stdout, stderr) of a start with configs/inspect.py."""
-    def forget_flags():
-        flags.FLAGS.unparse_flags()
-        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
-            delattr(flags.FLAGS, name)
-
     def start(*arguments, config="configs/inspect.py"):
-        argv = ["emsa_jax.main", f"--config={config}", *(f"--config.{argument}" for argument in arguments)]
-        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
-        forget_flags()
-        capfd.readouterr()
-        status = 0
-        try:
-            main._run(argv)
-        except SystemExit as exit:
-            status = exit.code
-        forget_flags()
-        return status, *capfd.readouterr()
+        return started(*arguments, config=config)
     return start
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONES, ConceptOptions, ConceptPuppet, pick
-from emsa_jax.data.puppets.teacher import POLARITIES
-from emsa_jax.data.puppets.world import DOMAINS, SPLITS
+from emsa_jax.data.puppets.teacher import POLARITIES, asked_about, judged
+from emsa_jax.data.puppets.world import DOMAINS
 
 _LINKS = {"en": {"agree": "all agree.", "outweigh": "face and voice decide.", "fooled": "the words decide.",
                  "slip": "on the whole."},
@@ -19,21 +19,12 @@ def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptOptions) 
     """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about.
 
     It errs about each concept with probability `teacher_error`, about sentiment as the plain world's teacher."""
-    train = [p for p in puppets if p.split == SPLITS[0]]
-    rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), 14))
-    asked = np.sort(rng.permutation(len(train))[: round(options.trace_share * len(train))])
-    return [_trace(train[i], options) for i in asked]
+    return [_trace(puppet, options) for puppet in asked_about(puppets, options, 14)]
 
 
 def _trace(puppet: ConceptPuppet, options: ConceptOptions) -> dict:
     rng = np.random.default_rng((*puppet.key, 2))
-    agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
-    if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
-        level, link = puppet.drawn, "agree" if agree else "outweigh"
-    elif puppet.sarcastic:
-        level, link = 2 * puppet.valence, "fooled"
-    else:  # any level of another sign than the true one
-        level, link = int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)])), "slip"
+    level, link = judged(puppet, options, rng)
     sign = int(np.sign(puppet.drawn))
     named = {}
     for field, shown, weights in (("expression", puppet.expression, EXPRESSIONS[sign]),

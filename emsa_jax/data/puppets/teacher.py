@@ -41,23 +41,32 @@ _TERMS = {
 
 def write_traces(puppets: list[Puppet], options: PuppetOptions) -> list[dict]:
     """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about."""
+    return [_trace(puppet, options) for puppet in asked_about(puppets, options, 4)]
+
+
+def asked_about(puppets, options, key: int) -> list:
+    """The train clips that the teacher is asked about; which ones hangs on the seed, the domain and the key."""
     train = [p for p in puppets if p.split == SPLITS[0]]
-    rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), 4))
+    rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), key))
     asked = np.sort(rng.permutation(len(train))[: round(options.trace_share * len(train))])
-    return [_trace(train[i], options) for i in asked]
+    return [train[i] for i in asked]
+
+
+def judged(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
+    """(the level that the teacher sees, what it went by)."""
+    agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
+    if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
+        return puppet.drawn, "agree" if agree else "outweigh"
+    if puppet.sarcastic:
+        return 2 * puppet.valence, "fooled"
+    # any level of another sign than the true one
+    return int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)])), "slip"
 
 
 def _trace(puppet: Puppet, options: PuppetOptions) -> dict:
     domain = DOMAINS[options.domain]
     rng = np.random.default_rng((*puppet.key, 2))
-    agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
-    if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
-        level, link = puppet.drawn, "agree" if agree else "outweigh"
-    elif puppet.sarcastic:
-        level, link = 2 * puppet.valence, "fooled"
-    else:  # any other polarity than the true one
-        level = int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)]))
-        link = "slip"
+    level, link = judged(puppet, options, rng)
     return {
         "id": puppet.id,
         "polarity": POLARITIES[int(np.sign(level))],

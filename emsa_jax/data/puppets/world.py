@@ -3,6 +3,7 @@
 Truth follows face and voice, which are two noisy views of one drawn level. Words follow it too, except in
 sarcastic clips, where they have the opposite polarity (for neutral truths: a clear one).
 """
+import re
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,6 +15,7 @@ SPLITS = ("train", "valid", "test")
 # 40% negative, 20% neutral, 40% positive; four intensities a side; score = level / 5 of the range's end
 LEVELS = np.repeat(np.arange(-4, 5), (2, 2, 2, 2, 4, 2, 2, 2, 2))
 CLIPS_PER_VIDEO = 16
+_ID = re.compile(r"(concepts_)?(en|zh)_(train|valid|test)_\d{3,}\$_\$\d{4}")
 CUES = ("mouth", "brow", "lift", "pitch", "contour", "tempo", "energy")
 
 
@@ -112,6 +114,11 @@ class Puppet:
     @property
     def id(self) -> str:
         return f"{self.video_id}$_${self.clip_id}"
+
+
+def is_puppet(id: str) -> bool:
+    """Whether an id is one of a puppet's, of any domain."""
+    return bool(_ID.fullmatch(id))
 
 
 def draw_world(options: PuppetOptions) -> list[Puppet]:

@@ -18,6 +18,7 @@ from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets import ConceptOptions, concept_ceiling, make_concept_puppets
 from emsa_jax.data.puppets.concept_votes import ANNOTATORS, FIELDS, labels_of, votes_of
 from emsa_jax.data.puppets.concept_world import VOICES, draw_concept_world
+from emsa_jax.data.puppets.world import PuppetOptions, draw_world, is_puppet
 from emsa_jax.data.readers import read_samples
 from emsa_jax.jobs.annotate import labels
 
@@ -139,3 +140,10 @@ def test_a_classifier_on_what_is_drawn_is_better_than_the_commonest_label(world,
     found = concept_ceiling(tmp_path, 3)
     assert found["sentiment"] > 0.85 and found["expression"] > 0.8 and found["tone"] > 0.75
     assert found["speaking_style"] > 0.9
+
+
+def test_puppets_are_known_by_their_ids():
+    plain = draw_world(PuppetOptions(domain="zh", num_train=4, num_valid=2, num_test=2))
+    annotated = draw_concept_world(ConceptOptions(num_train=4, num_valid=2, num_test=2))
+    assert all(is_puppet(p.id) for p in (*plain, *annotated))
+    assert not any(map(is_puppet, ("-3g5yACwYnA$_$10", "video_0001$_$0001", "en_train_000", "c1")))
