@@ -1,6 +1,6 @@
 """CD-GRPO on annotated puppets: what the concept reward adds to plain GRPO, and concept hints to that.
 
-    python benchmarks/cd_study.py [--seeds 0,1,2] [--arms label_only,plain,cd,cd_hint] [--classes 3] [--steps 80]
+    python benchmarks/cd_study.py [--seeds 0,1,2] [--arms label_only,plain,cd,cd_hint] [--classes 3] [--steps 192]
                                   [--group 4] [--workdir runs/cd_study] [--out benchmarks/results/cd_study.md]
 
 For each seed: label-only SFT on every label; one cold start on the teacher's traces, and from it GRPO with the rewards
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--arms", default="label_only,plain,cd,cd_hint", help="what to run beside the cold start")
     parser.add_argument("--classes", type=int, choices=(3, 5), default=3)
-    parser.add_argument("--steps", type=int, default=80, help="of GRPO, each of 16 prompts")
+    parser.add_argument("--steps", type=int, default=192, help="of GRPO, each of 16 prompts: 3 epochs, as in the paper")
     parser.add_argument("--group", type=int, default=4, help="answers to each prompt; 4 in the paper")
     parser.add_argument("--workdir", type=Path, default=Path("runs/cd_study"))
     parser.add_argument("--out", type=Path)

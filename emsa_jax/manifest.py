@@ -1,6 +1,7 @@
 """Hash manifests: every file of a directory by size and sha256, so that no flipped bit is ever used
 unnoticed."""
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,14 +17,28 @@ NAME = "MANIFEST.json"
 
 def write_atomic(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    fsync(path.parent)
+    write_together(Path(path).parent, {Path(path).name: data})
+
+
+def write_together(directory: str | os.PathLike, files: Mapping[str, bytes]) -> None:
+    """Writes files of one directory: none takes its name before all are on the disk. OSError leaves nothing half."""
+    places = {name: Path(directory) / f".{name}.tmp-{os.getpid()}" for name in files}
+    for name in files:
+        if (Path(directory) / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a directory is in the way", str(Path(directory) / name))
+    try:
+        for name, data in files.items():
+            with open(places[name], "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, temporary in places.items():
+            os.replace(temporary, Path(directory) / name)
+    except BaseException:
+        for temporary in places.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    fsync(directory)
 
 
 def fsync(path: str | os.PathLike) -> None:

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.manifest import NAME, read_manifest, require_sound, verify, write_atomic, write_manifest
+from emsa_jax.manifest import NAME, read_manifest, require_sound, verify, write_atomic, write_manifest, write_together
 
 
 @pytest.fixture
@@ -15,6 +15,16 @@ def tree(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     write_manifest(tmp_path, {"step": 3})
     return tmp_path
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path):
+    write_together(tmp_path, {"a": b"1", "b": b"2"})
+    (tmp_path / "c").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_together(tmp_path, {"a": b"3", "c": b"4"})
+    with pytest.raises(OSError):
+        write_together(tmp_path, {"a": b"3", "x" * 300: b"4"})
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"} and (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_sound(tree):

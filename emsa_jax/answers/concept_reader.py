@@ -1,11 +1,12 @@
 """Reading answers with marked concepts. As that of DC answers, the reader assumes a writer paid to find its holes:
 
-- think: the text between the only opening and the only closing tag. Where either is absent or repeated, nothing
-  stands inside the reasoning, and no concept has a value.
+- think: the text between the only opening and the only closing tag; a letter or digit must stand in it, outside of
+  tags. Where either is absent or repeated, nothing stands inside the reasoning, and no concept has a value.
 - A concept's value is read from pairs of its tag, or of an alias, inside the reasoning. It has none if any of its tags
   stands outside the reasoning, inside another tag, or without its partner in the same spelling; if a label is not
   one of the table's; or if two pairs disagree. Saying the same twice is no fault: reasoning may come back to a cue.
-- A tag inside the reasoning that is opened and not closed holds all tags up to the reasoning's end.
+- A tag inside the reasoning that is opened and not closed, by itself or an alias, holds all tags up to the
+  reasoning's end.
 - sentiment: read from the only pair of its tags, holding no other tag, outside the reasoning.
 - Labels count in any ASCII case, in each language of the table; nothing else does.
 - `<concept>...</concept>` marks further cues, with any text; it is held to the same rules of nesting and place.
@@ -14,8 +15,10 @@
 - Never raises, and takes time linear in the length of the text.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from emsa_jax.answers.concept_table import FREE, SENTIMENT, THINK, Concept, Labels
 from emsa_jax.answers.dc import Parsed
@@ -51,7 +54,7 @@ def read_answer(text: str, table: Sequence[Concept], sentiments: Labels) -> Pars
     reasoning, pair = _only_pair(tags, THINK, notes), _only_pair(tags, SENTIMENT, notes)
     first, last = reasoning or (0, 0)
     think = text[tags[first].end : tags[last].start].strip() if reasoning else None
-    if think is not None and not is_visible(think):
+    if think is not None and not any(is_visible(text[a.end : b.start]) for a, b in pairwise(tags[first : last + 1])):
         think = _fault(notes, "think is empty")
     outside = [*tags[:first], *tags[last + 1 :]] if reasoning else tags
     read, free = _read_marks(text, tags[first + 1 : last], outside, names, table, notes)
@@ -85,18 +88,23 @@ def _read_marks(text: str, inside: Sequence[Tag], outside: Sequence[Tag], names:
     for tag in outside:
         if tag.name not in (THINK, SENTIMENT):
             read[names[tag.name]] = _fault(notes, f"{names[tag.name]} stands outside think")
-    depth = i = 0
+    said: dict[str, str] = {}  # the first label of each, whatever else is wrong with it
+    held: Counter[str] = Counter()  # how many of each are open
+    i = 0
     while i < len(inside):
         tag, name = inside[i], names[inside[i].name]
         after = inside[i + 1] if i + 1 < len(inside) else tag
         if tag.closing or not after.closing or after.name != tag.name:
             read[name] = _fault(notes, f"{name} holds another tag, or is not closed")
-            depth = max(depth - 1, 0) if tag.closing else depth + 1
+            if not tag.closing:
+                held[name] += 1
+            elif held[name]:
+                held[name] -= 1
             i += 1
             continue
         content = text[tag.end : after.start]
         i += 2
-        if depth:
+        if any(held.values()):
             read[name] = _fault(notes, f"{name} stands inside another tag")
         elif name == FREE:
             free += [content.strip()] if content.strip() else []
@@ -104,8 +112,10 @@ def _read_marks(text: str, inside: Sequence[Tag], outside: Sequence[Tag], names:
             label = labels[name].read(content)
             if label is None:
                 read[name] = _fault(notes, f"{name} has an unknown label")
-            elif read.setdefault(name, label) not in (label, None):
+            elif said.setdefault(name, label) != label:
                 read[name] = _fault(notes, f"{name} {CONTRADICTS}")
+            else:
+                read.setdefault(name, label)
     for concept in table:
         if concept.name not in read:
             _fault(notes, f"{concept.name} is absent")

@@ -9,7 +9,6 @@ name: as the data call the concept; tag: as answers mark it; aliases: further ta
 language's labels are the ones that data and metrics use; others stand for them in order, and may be left out.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Literal
 from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.data.facts import FACTS
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_json
 
 THINK, SENTIMENT, FREE = "think", "sentiment", "concept"  # tags that are no concept of the table
 LANGUAGES = ("en", "zh")
@@ -107,11 +107,7 @@ def concept_table(options: ConceptOptions) -> tuple[Concept, ...]:
 
 def read_table(path: str | Path) -> tuple[Concept, ...]:
     """A table from its JSON file."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"concepts.table: {path} cannot be read: {reason}") from error
+    content = read_json(path, "concepts.table")
     rows = content.get("concepts") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
         raise InputError(f'concepts.table: {path} must be {{"concepts": [...]}} with at least one concept')
@@ -132,8 +128,10 @@ def _concept(row, where: str) -> Concept:
     if not isinstance(row, dict) or not set(row) <= {"name", "tag", "aliases", "labels"}:
         raise InputError(f"{where} must be an object of name, tag, aliases and labels")
     name = row.get("name")
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{where}: name must be a text")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise InputError(f"{where}: name must be a text of one line")
+    if name.strip() in (THINK, SENTIMENT, FREE):
+        raise InputError(f"{where}: {name.strip()!r} is no concept but a part of every answer; name it another way")
     tags = [row.get("tag", name), *_texts(row.get("aliases", []), f"{where}: aliases")]
     for tag in tags:
         if not isinstance(tag, str) or not _TAG.fullmatch(tag):
@@ -149,8 +147,9 @@ def _concept(row, where: str) -> Concept:
             raise InputError(f"{where}: labels of {language} must be two or more that differ, as many as in the "
                              "first language")  # fmt: skip
         for label in found:
-            if not label.strip() == label or not 0 < len(label) <= 64 or set(label) & set("<>|\n\r\0"):
-                raise InputError(f"{where}: label {label!r} must be 1 to 64 characters, without < > | or line breaks")
+            if not label.isprintable() or label.strip() != label or not 0 < len(label) <= 64 or set(label) & set("<>|"):
+                raise InputError(f"{where}: label {label!r} must be 1 to 64 visible characters, without < > |, odd "
+                                 "spaces or line breaks")  # fmt: skip
     spelled = {}
     for found in lists.values():
         for i, label in enumerate(found):

@@ -120,8 +120,9 @@ class Concepts:
         """The language of the labels that a reasoning marks."""
         tags = scan(think, tuple(stands_for(self.table)))
         written = {think[a.end : b.start].strip() for a, b in pairwise(tags) if b.closing and not a.closing}
-        chinese = {label for c in self.table for label in c.labels.by_language.get("zh", ())}
-        return "zh" if written & chinese else "en"
+        english, chinese = ({label for c in self.table for label in c.labels.by_language.get(language, ())}
+                            for language in ("en", "zh"))
+        return "zh" if written & (chinese - english) else "en"
 
 
 def mark(tag: str, text: str) -> str:

@@ -5,20 +5,22 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from emsa_jax.answers.concept_table import ConceptOptions, concept_table
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
-from emsa_jax.data import labels_csv
 from emsa_jax.data.annotation.agreement import agreement
-from emsa_jax.data.annotation.split import shared_speakers, speaker_split, stratified_split
+from emsa_jax.data.annotation.clips import joined, lacking, read_clips
+from emsa_jax.data.annotation.merging import read_merge
+from emsa_jax.data.annotation.split import SHARE, shared_speakers, speaker_split, stratified_split
 from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_votes, score
+from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
-from emsa_jax.manifest import write_atomic
+from emsa_jax.manifest import write_together
 
 
 @dataclass(frozen=True)
@@ -59,41 +61,37 @@ def annotate(options: AnnotateOptions) -> None:
     for name in ("votes", "out"):
         if not getattr(options, name):
             raise InputError(f"config.{name}: name {'a csv of votes' if name == 'votes' else 'a directory to write'}")
-    votes = read_votes(options.votes, read_merge(options.merge) if options.merge else None)
-    _warn_of_labels(votes, options.concepts)
+    out = Path(options.out).expanduser()
+    _check_places(options, out)
+    table = concept_table(options.concepts)
+    spellings = {concept.name: concept.labels.read for concept in table}
+    merge = read_merge(options.merge, spellings) if options.merge else {}
+    votes = read_votes(options.votes, merge, spellings)
+    _warn_of_labels(votes, merge, spellings)
     clips = read_clips(options.clips, votes.items) if options.clips else {}
-    speakers = [clips.get(item, {}).get("speaker", "").strip() for item in votes.items]
     rows = labels(votes, options.majority)
-    classes = [row["class5"] for row in rows]
-    if options.split == "speakers":
-        if not any(speakers):
-            raise InputError("split: speakers are known only from a column speaker of config.clips")
-        splits = speaker_split(classes, speakers, options.seed)
-        say("warning: CH-CEMS' official split is not speaker-disjoint, this one is: numbers do not compare")
-    else:
-        splits = stratified_split(classes, options.seed)
-        if common := shared_speakers(splits, speakers):
-            say(f"warning: {common} speakers of test stand in train too, as in CH-CEMS' official split; "
-                "--config.split=speakers keeps them apart")
+    splits = split_of(rows, [clips.get(item, {}).get("speaker", "").strip() for item in votes.items], options)
     rows = [row | {"split": split} for row, split in zip(rows, splits, strict=True)]
     back = again(votes, options.majority)
+    report = agreements(votes, options)
 
-    out = Path(options.out)
+    names = ("item", "score", "class3", "class5", *votes.concepts, "split")
+    files = {"labels.csv": _csv(names, rows), "again.csv": _csv(("item", "field", "votes"), back),
+             "agreement.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"}
+    if clips and (absent := lacking(clips)):
+        say(f"warning: no label.csv is written: config.clips has no column {', '.join(absent)}")
+    elif clips:
+        files["label.csv"] = _csv(*joined(rows, clips, votes.concepts))
+        if left := len(clips) - len(rows):
+            say(f"warning: {left} clips without votes are left out of label.csv")
     try:
         out.mkdir(parents=True, exist_ok=True)
+        write_together(out, files)
     except OSError as error:
-        raise InputError(f"config.out: {out} cannot be made: {error.strerror}") from error
-    names = ("item", "score", "class3", "class5", *votes.concepts, "split")
-    write_atomic(out / "labels.csv", _csv(names, rows))
-    write_atomic(out / "again.csv", _csv(("item", "field", "votes"), back))
-    report = agreements(votes, options)
-    write_atomic(out / "agreement.json", json.dumps(report, indent=1, ensure_ascii=False).encode() + b"\n")
-    if clips:
-        columns = list(next(iter(clips.values())))
-        added = ("label", "mode", *votes.concepts)
-        joined = [clips[row["item"]] | row | {"label": row["score"], "mode": row["split"]} for row in rows]
-        write_atomic(out / "label.csv", _csv([*(c for c in columns if c not in added), *added], joined))
+        raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
     _tell(rows, back, report, out)
+    if "label.csv" not in files and (out / "label.csv").exists():
+        say(f"warning: {out / 'label.csv'} is of before, and may have another split")
 
 
 def labels(votes: Votes, least: int) -> list[dict[str, str | float]]:
@@ -118,6 +116,28 @@ def again(votes: Votes, least: int) -> list[dict[str, str]]:
     return rows
 
 
+def split_of(rows: Sequence[Mapping], speakers: Sequence[str], options: AnnotateOptions) -> list[str]:
+    """The split of each row, and what is to be known of it on the screen. speakers: "" where unknown."""
+    classes = [row["class5"] for row in rows]
+    if options.split == "speakers":
+        if not any(speakers):
+            raise InputError("split: speakers are known only from a column speaker of config.clips")
+        if nameless := [row["item"] for row, speaker in zip(rows, speakers, strict=True) if not speaker]:
+            raise InputError(f"config.clips: item {nameless[0]!r} has no speaker; name all of them")
+        splits = speaker_split(classes, speakers, options.seed)
+        say("warning: CH-CEMS' official split is not speaker-disjoint, this one is: numbers do not compare")
+    else:
+        splits = stratified_split(classes, options.seed)
+        if common := shared_speakers(splits, speakers):
+            say(f"warning: {common} speakers of test stand in train too, as in CH-CEMS' official split; "
+                "--config.split=speakers keeps them apart")
+    shares = {split: splits.count(split) / len(splits) for split in SPLITS[1:]}
+    if any(abs(share - SHARE) > 0.05 for share in shares.values()):
+        say("warning: " + " and ".join(f"{split} is {share:.0%}" for split, share in shares.items()) +
+            f" of the items, not {SHARE:.0%}: there are too few items or speakers")
+    return splits
+
+
 def agreements(votes: Votes, options: AnnotateOptions) -> dict[str, dict]:
     """Field -> kappa, its interval, and what they rest on."""
     found = {}
@@ -129,47 +149,26 @@ def agreements(votes: Votes, options: AnnotateOptions) -> dict[str, dict]:
     return found
 
 
-def read_merge(path: str | Path) -> dict[str, dict[str, str]]:
-    """{"speaking_style": {"Scientific exposition": "General Narrative Exposition"}} from a JSON file."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"config.merge: {path} cannot be read: {reason}") from error
-    fields = content.values() if isinstance(content, dict) else [None]
-    if not all(isinstance(table, dict) and all(isinstance(v, str) and v.strip() for v in table.values())
-               for table in fields):
-        raise InputError(f"config.merge: {path} must be an object of objects: field -> label -> the label it counts as")
-    if SENTIMENT in content:
-        raise InputError(f"config.merge: {path}: votes on sentiment are numbers, which are averaged, not merged")
-    return content
+def _check_places(options: AnnotateOptions, out: Path) -> None:
+    """Raises InputError if something would be written over what is read."""
+    for field in ("votes", "clips", "merge"):
+        path = Path(getattr(options, field))
+        for name in ("labels.csv", "again.csv", "agreement.json", "label.csv"):
+            if path.is_file() and (out / name).exists() and path.samefile(out / name):
+                raise InputError(f"config.out: {out / name} would be written over config.{field}; name another "
+                                 "directory")
 
 
-def read_clips(path: str | Path, items: Sequence[str]) -> dict[str, dict[str, str]]:
-    """item -> its row. InputError for an item of the votes that has none, or two."""
-    found: dict[str, dict[str, str]] = {}
-    for where, row in labels_csv.rows(Path(path), ()):
-        item = row.get("item") or row.get("id") or (
-            f"{row['video_id']}$_${row['clip_id']}" if row.get("video_id") and row.get("clip_id") else "")
-        if not item:
-            raise InputError(f"{where}: a clip is named by a column item or id, or by video_id and clip_id")
-        if item in found:
-            raise InputError(f"{where}: {item!r} stands there twice")
-        found[item] = row
-    absent = [item for item in items if item not in found]
-    if absent:
-        raise InputError(f"config.clips: {path} has no row for {len(absent)} items of the votes, such as {absent[0]!r}")
-    return found
-
-
-def _warn_of_labels(votes: Votes, options: ConceptOptions) -> None:
-    known = {concept.name: concept.labels for concept in concept_table(options)}
+def _warn_of_labels(votes: Votes, merge: Mapping[str, Mapping[str, str]], spellings: Mapping[str, Callable]) -> None:
     for field in votes.concepts:
-        others = {value for given in votes.votes[field].values() for value in given
-                  if field in known and known[field].read(value) is None}
-        if others:
+        values = {value for given in votes.votes[field].values() for value in given}
+        if field not in spellings:
+            say(f"warning: {field} is no concept of the table ({', '.join(spellings)}); its labels stay as they are")
+        elif others := {value for value in values if spellings[field](value) is None}:
             say(f"warning: {field} has {len(others)} labels that the table does not know, such as {min(others)!r}; "
                 "merge them (config.merge), or name a table that has them (config.concepts.table)")
+    for field in merge.keys() - set(votes.concepts):
+        say(f"warning: config.merge names {field}, on which nobody has voted")
 
 
 def _csv(names: Sequence[str], rows: Sequence[Mapping]) -> bytes:

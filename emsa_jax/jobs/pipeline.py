@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
@@ -54,6 +55,7 @@ def check_inputs(config: Config) -> None:
             _check_splits(config, role, dataset)
     if stages & {"sft", "grpo", "evaluate"}:
         load_plugins(config.reward.plugins)
+        _check_concepts(config)
     for directory in config.mix.data:
         read_manifest(directory)
     if stages - {"prepare", "report"} and config.policy != "tiny":
@@ -63,6 +65,14 @@ def check_inputs(config: Config) -> None:
             check_base(Path(config.adapter), policy.directory)
     if "sft" in stages and config.data not in PUPPETS and config.sft.targets == "traces":
         any_traces(traces_file(None, config))
+
+
+def _check_concepts(config: Config) -> None:
+    """Raises InputError for a table of concepts that cannot be read, or weights of concepts that it does not have."""
+    known = [concept.name for concept in concept_table(config.concepts)]
+    for name in config.reward.concept_weights:
+        if name not in known:
+            raise InputError(f"reward.concept_weights.{name}: no such concept; there are {', '.join(known)}")
 
 
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:

@@ -46,7 +46,7 @@ def class_parts(parsed: ParsedConcepts, truth: Truth | None, format, options: Re
 
 
 def disagrees(parsed: ParsedConcepts) -> bool:
-    """The answer names two sentiments, or a concept under two labels."""
+    """The answer names a sentiment more than once, or a concept under two labels."""
     return any(note == REPEATED or note.endswith(CONTRADICTS) for note in parsed.notes)
 
 

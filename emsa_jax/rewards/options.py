@@ -1,6 +1,5 @@
 """What is rewarded and how much."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +7,7 @@ from emsa_jax.errors import InputError
 
 SCORE_PARTS = ("format", "polarity", "score")  # of answers that name a score
 CLASS_PARTS = ("format", "accuracy", "concept")  # of answers that name a class (CH-CEMS, section 4.3)
+LARGEST = 1e6  # of a weight, and of what a plug-in pays: their products and sums stay finite in float32
 PARTS = tuple(dict.fromkeys(SCORE_PARTS + CLASS_PARTS))
 
 
@@ -59,5 +59,5 @@ class RewardOptions:
 
 
 def _check_weight(name: str, weight) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-        raise InputError(f"{name}: must be a finite number >= 0, not {weight!r}")
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= LARGEST:
+        raise InputError(f"{name}: must be a number from 0 to {LARGEST:g}, not {weight!r}")

@@ -1,12 +1,12 @@
 """Reward parts of the user's own, named as "module:function"."""
 
 import importlib
-import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from emsa_jax.answers.dc import Parsed
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.options import PARTS
+from emsa_jax.rewards.options import LARGEST, PARTS
 
 Plugin = Callable[[str, Parsed, Mapping], float | None]
 
@@ -21,7 +21,7 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
             raise InputError(f"{where} must look like 'module:function'")
         try:
             function = getattr(importlib.import_module(module), name)
-        except Exception as error:  # a user's module may fail in any way while it is imported
+        except (Exception, SystemExit) as error:  # a user's module may fail in any way while it is imported
             raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
         if not callable(function):
             raise InputError(f"{where} is not a function")
@@ -32,13 +32,16 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
 
 
 def call_plugin(name: str, plugin: Plugin, text: str, parsed: Parsed, sample: Mapping) -> float | None:
-    """plugin(answer text, parsed, sample): a finite number, or None where the part does not apply."""
+    """plugin(answer text, parsed, sample): a number, or None where the part does not apply. It cannot change the
+    sample, which other answers and parts read."""
     where = f"reward.plugins: {name!r} on sample {sample.get('id')!r}"
     try:
-        value = plugin(text, parsed, sample)
+        value = plugin(text, parsed, MappingProxyType(sample))
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"it returned the text {value!r}, not a number")
         value = None if value is None else float(value)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{where} failed: {type(error).__name__}: {error}") from error
-    if value is not None and not math.isfinite(value):
-        raise InputError(f"{where} returned {value}; it must be finite, or None")
+    if value is not None and not abs(value) <= LARGEST:
+        raise InputError(f"{where} returned {value}; it must be a number of at most {LARGEST:g}, or None")
     return value

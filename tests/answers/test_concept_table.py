@@ -39,7 +39,10 @@ def test_it_takes_the_place_of_the_papers(tmp_path):
      ({"labels": {"en": ["a", "b"], "zh": ["c"]}}, "as many as"), ({"labels": {"fr": ["a", "b"]}}, "en or zh"),
      ({"labels": {"en": ["a", "b"], "zh": ["b", "a"]}}, "'b' stands for two things"),
      ({"labels": {"en": ["a<b", "c"]}}, "without < >"), ({"labels": {"en": [1, 2]}}, "list of texts"),
-     ({"name": ""}, "name must be a text"), ({"name": "pace"}, "the same name"), ({"colour": 1}, "an object of name")],
+     ({"name": ""}, "name must be a text"), ({"name": "a\nb"}, "text of one line"),
+     ({"name": "concept", "tag": "gaze"}, "'concept' is no concept"), ({"labels": {"en": ["a", "\u200b"]}}, "visible"),
+     ({"labels": {"en": ["a", "\ud800"]}}, "surrogates"), ({"name": "pace"}, "the same name"),
+     ({"colour": 1}, "an object of name")],
 )  # fmt: skip
 def test_a_bad_table_is_named(tmp_path, change, message):
     with pytest.raises(InputError) as error:
@@ -56,6 +59,8 @@ def test_other_json_is_no_table(tmp_path, content):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="concepts.table: .*nowhere"):
         concept_table(ConceptOptions(3, str(tmp_path / "nowhere")))
-    (tmp_path / "bad").write_text("{")
-    with pytest.raises(InputError, match="concepts.table"):
-        concept_table(ConceptOptions(3, str(tmp_path / "bad")))
+    for content, message in (("{", "line 1"), ('{"concepts": [], "concepts": []}', "'concepts' is given twice"),
+                             ('{"concepts": "\\ud800"}', "surrogates")):
+        (tmp_path / "bad").write_text(content)
+        with pytest.raises(InputError, match=f"concepts.table.*{message}"):
+            concept_table(ConceptOptions(3, str(tmp_path / "bad")))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emsa_jax.answers.class_only import ClassOnly
-from emsa_jax.answers.concept_table import CH_CEMS
+from emsa_jax.answers.concept_table import CH_CEMS, Concept, Labels
 from emsa_jax.answers.concepts import LEVELS, Concepts, Truth
 from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.errors import InputError
@@ -160,6 +160,9 @@ TWO = {k: v for k, v in ALL.items() if k != "tone"}
         (swap("Light", "<concept>light"), "Weakly Positive", TWO, "concept holds another tag, or is not closed"),
         (swap("Light", "<concept><tone>happy</tone></concept>"), "Weakly Positive", TWO,
          "tone stands inside another tag"),
+        (swap(FACE, "<concept>she</style>" + FACE), "Weakly Positive", {}, "expression stands inside another tag"),
+        (swap(TONE, "<tone>nope</tone><tone>sad</tone>" + TONE), "Weakly Positive", TWO, "tone contradicts itself"),
+        ("<think><concept></concept></think><sentiment>Neutral</sentiment>", "Neutral", {}, "think is empty"),
         ("Sure! " + GOOD, "Weakly Positive", ALL, "text stands outside the tags"),
         (GOOD + "\u200b", "Weakly Positive", ALL, "text stands outside the tags"),
         (swap("\n<sent", "so\n<sent"), "Weakly Positive", ALL, "text stands outside the tags"),
@@ -240,6 +243,13 @@ def test_the_instruction_echoed_earns_nothing_and_holds_all_labels():
     for language in ("en", "zh"):
         text = FORMAT.instruction(language, True, True, True)
         assert all(label in text for c in CH_CEMS for label in c.labels.shown(language))
+
+
+def test_labels_that_are_spelled_alike_in_both_languages_count_as_english():
+    labels = Labels({"en": ("OK", "bad"), "zh": ("OK", "坏")})
+    format = Concepts(3, (Concept("state", "state", labels),))
+    assert format.write("", "so <state>OK</state>", 0.9).endswith("<sentiment>Positive</sentiment>")
+    assert format.write("", "so <state>坏</state>", 0.9).endswith("<sentiment>积极</sentiment>")
 
 
 def test_a_bare_class_and_nothing_else():

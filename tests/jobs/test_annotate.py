@@ -116,6 +116,45 @@ def test_merging_and_clips_make_a_set_that_the_reader_takes(tmp_path, start):
     assert all(len(modes) == 1 for modes in speakers.values()) and len(set.union(*speakers.values())) == 3
 
 
+def test_what_is_read_is_never_written_over(tmp_path, start):
+    rows = [ballot for i in range(10) for ballot in ballots(f"c{i}", "sentiment", [1, 0, 0])]
+    write(tmp_path / "labels.csv", rows)
+    write(tmp_path / "label.csv", [("v", f"c{i}", "hi", f"c{i}") for i in range(12)],
+          ("video_id", "clip_id", "text", "item"))
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments in ([f"votes={tmp_path / 'labels.csv'}"],
+                      [f"votes={write(tmp_path.parent / 'v.csv', rows)}", f"clips={tmp_path / 'label.csv'}"]):
+        status, _, error = start(*arguments, f"out={tmp_path}")
+        assert status == 2 and "would be written over config." in error
+    assert files == {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, out, _ = start(*arguments, f"out={tmp_path / 'out'}")
+    assert status == 0 and "2 clips without votes are left out" in out
+    assert len(read_samples(tmp_path / "out" / "label.csv", dataset="ch_cems")) == 10  # concepts: empty cells
+
+
+def test_a_directory_in_the_way_is_told_before_anything_is_written(tmp_path, start):
+    rows = ballots("a", "sentiment", [1, 0]) + ballots("b", "sentiment", [1, 1])
+    (tmp_path / "out" / "agreement.json").mkdir(parents=True)
+    status, _, error = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}")
+    assert status == 2 and "agreement.json cannot be written: a directory is in the way" in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["agreement.json"]
+
+
+def test_spellings_warnings_and_null(tmp_path, start):
+    rows = ballots("a", "sentiment", [1, 0]) + ballots("a", "tone", ["casual", "Casual", "随意"]) + ballots(
+        "a", "gaze", ["away"])
+    write(tmp_path / "clips.csv", [("a", "s")], ("item", "speaker"))
+    (tmp_path / "merge.json").write_text('{"pace": {"quick": "fast"}}')
+    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}",
+                           f"clips={tmp_path / 'clips.csv'}", f"merge={tmp_path / 'merge.json'}")
+    assert status == 0 and read(tmp_path / "out" / "labels.csv")[0]["tone"] == "casual"
+    for told in ("gaze is no concept of the table", "config.merge names pace", "no column video_id, clip_id, text",
+                 "test is 100% of the items"):
+        assert told in out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    assert json.loads((tmp_path / "out" / "agreement.json").read_text())["tone"]["interval"] == [None, None]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["out=x"], "config.votes: name a csv"), (["votes=VOTES"], "config.out: name a directory"),
     (["votes=nowhere.csv", "out=OUT"], "nowhere.csv cannot be read"), (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),

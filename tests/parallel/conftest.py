@@ -99,7 +99,7 @@ class World:
             file.write_text(json.dumps(listed))
             environment = os.environ | {
                 "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "HARD": json.dumps(list(hard)),
-                "STOP_AT": stop_at, "PYTHONPATH": str(self.root), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+                "STOP_AT": stop_at, "PYTHONPATH": str(self.root)}
             if processes > 1:
                 environment |= {"NNODES": str(processes), "NODE_RANK": str(process),
                                 "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}"}

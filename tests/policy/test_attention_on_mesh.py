@@ -41,6 +41,6 @@ print("equal")
 
 
 def test_the_kernel_on_four_devices_is_plain_attention():
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=env)
     assert done.stdout.strip() == "equal", done.stderr[-3000:]

@@ -64,8 +64,13 @@ def test_plugins(tmp_path, monkeypatch):
         "def wild(text, parsed, sample): return float('inf')\n"
         "number = 3\n"
         "def score(text, parsed, sample): return 1\n"
+        "def huge(text, parsed, sample): return -1e300\n"
+        "def word(text, parsed, sample): return '0.5'\n"
+        "def leaves(text, parsed, sample): raise SystemExit(0)\n"
+        "def greedy(text, parsed, sample): sample['score'] = 0.0\n"
     )
     (tmp_path / "no_good.py").write_text("raise RuntimeError('on purpose')")
+    (tmp_path / "no_end.py").write_text("raise SystemExit(0)")
     monkeypatch.syspath_prepend(tmp_path)
     specs = ("my_rewards:heard",)
     options = RewardOptions({"heard": 2.0}, plugins=specs)
@@ -73,13 +78,14 @@ def test_plugins(tmp_path, monkeypatch):
     np.testing.assert_array_equal(table.parts["heard"], [[1.5], [np.nan]])
     np.testing.assert_array_equal(table.total, [[6], [1]])
 
-    failures = {"broken": "'broken' on sample 'a' failed: ZeroDivisionError", "wild": "returned inf"}
+    failures = {"broken": "'broken' on sample 'a' failed: ZeroDivisionError", "wild": "returned inf",
+                "huge": "at most 1e", "word": "the text '0.5', not a number", "leaves": "SystemExit",
+                "greedy": "'greedy' on sample 'a' failed: TypeError"}
     for name, message in failures.items():
         with pytest.raises(InputError, match=message):
             batch_rewards([[RIGHT]], SAMPLES[:1], FORMAT, options, load_plugins([f"my_rewards:{name}"]))
     for bad in ("my_rewards", "my_rewards:", ":f", "my_rewards:absent", "my_rewards:number",
-    "no_such_module:f",
-                "no_good:f", "my_rewards:score", "my_rewards:a b"):  # fmt: skip
+                "no_such_module:f", "no_good:f", "no_end:f", "my_rewards:score", "my_rewards:a b"):  # fmt: skip
         with pytest.raises(InputError) as error:
             load_plugins([bad])
         assert f"reward.plugins: {bad!r}" in str(error.value)

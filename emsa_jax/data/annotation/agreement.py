@@ -35,8 +35,8 @@ def fleiss_kappa(counts: np.ndarray) -> float | None:
 
 
 def agreement(counts: np.ndarray, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Agreement:
-    """Kappa with a percentile bootstrap over items (resamples in which it is undefined are left out), and that of each
-    category against all others."""
+    """Kappa with a percentile bootstrap over items (resamples in which it is undefined are left out; where all are, so
+    is the interval), and that of each category against all others."""
     counts = _rated(counts)
     kappa = fleiss_kappa(counts)
     low = high = None
@@ -47,7 +47,8 @@ def agreement(counts: np.ndarray, confidence: float = 0.95, resamples: int = 200
             found.append(_kappas(counts, times))
         found = np.concatenate(found)
         tail = 50 * (1 - confidence)
-        low, high = (float(x) for x in np.nanpercentile(found, (tail, 100 - tail)))
+        if not np.isnan(found).all():
+            low, high = (float(x) for x in np.nanpercentile(found, (tail, 100 - tail)))
     others = counts.sum(1, keepdims=True) - counts
     per_class = tuple(fleiss_kappa(np.stack([counts[:, j], others[:, j]], 1)) for j in range(counts.shape[1]))
     return Agreement(kappa, low, high, len(counts), int(counts.sum()), per_class)

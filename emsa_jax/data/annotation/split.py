@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,22 +41,23 @@ def allocate(counts: np.ndarray, draws: int, rng: np.random.Generator) -> np.nda
 
 def speaker_split(classes: Sequence[str], speakers: Sequence[str], seed: int = 0) -> list[str]:
     """As `stratified_split`, but all items of a speaker in one split, so that shares are met about as well as speakers
-    allow. InputError where a speaker is unknown or there are fewer than five."""
+    allow: of five folds, the two nearest to a fifth become test and valid. Where no class has five items, classes are
+    not looked at. InputError where a speaker is unknown or there are fewer than five."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     if not all(speakers):
         raise InputError(f"split: item {list(map(bool, speakers)).index(False) + 1} has no speaker; name all of them")
     if len(set(speakers)) < 5:
         raise InputError(f"split: {len(set(speakers))} speakers cannot be kept apart in three splits; 5 is the least")
+    if max(Counter(classes).values()) < 5:
+        classes = [""] * len(classes)
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
     splits = [SPLITS[0]] * len(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer items than folds
-        try:
-            parts = [test for _, test in folds.split(np.zeros(len(classes)), classes, speakers)]
-        except ValueError as error:
-            raise InputError(f"split: {error}") from error
-    for part, split in ((parts[0], SPLITS[2]), (parts[1], SPLITS[1])):
+        parts = [test for _, test in folds.split(np.zeros(len(classes)), classes, speakers)]
+    nearest = sorted(parts, key=lambda part: abs(len(part) - SHARE * len(classes)))
+    for part, split in zip(nearest, (SPLITS[2], SPLITS[1]), strict=False):
         for i in part:
             splits[i] = split
     return splits

@@ -1,7 +1,8 @@
 """Votes, and what they decide: a majority for each concept, the mean for sentiment (CH-CEMS, section 3.2)."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from emsa_jax.errors import InputError
 COLUMNS = ("item", "annotator", "field", "value")
 SENTIMENT = "sentiment"
 POLARITIES = ("-1", "0", "1")
-RESERVED = ("item", "score", "class3", "class5", "split", "label", "mode")
+# columns of labels.csv, and of clips
+RESERVED = ("item", "score", "class3", "class5", "split", "label", "mode",
+            "id", "video_id", "clip_id", "text", "speaker")
+MOST_VALUES = 1000  # of one field: more are free text, whose agreement nobody could compute
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,25 @@ class Votes:
         """(int [items, values] votes for each value; the values, sentiment's from the most negative)."""
         given = self.votes[field]
         values = POLARITIES if field == SENTIMENT else tuple(sorted({v for votes in given.values() for v in votes}))
-        table = np.zeros((len(self.items), len(values)), int)
+        table, place = np.zeros((len(self.items), len(values)), int), {value: j for j, value in enumerate(values)}
         for i, item in enumerate(self.items):
             for value in given.get(item, ()):
-                table[i, values.index(value)] += 1
+                table[i, place[value]] += 1
         return table, values
 
 
-def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None = None) -> Votes:
+def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None = None,
+               spellings: Mapping[str, Callable[[str], str | None]] | None = None) -> Votes:
     """The votes of a csv with the columns item, annotator, field, value. merge: field -> value -> the value that it
-    counts as, for classes too sparse to keep.
+    counts as, for classes too sparse to keep. spellings: field -> what reads one of its labels however it is spelled
+    (None: it is none of them, and kept as it is), so that one label in two spellings is one.
 
-    Raises InputError naming file and line: an empty cell, a sentiment other than -1, 0 or 1, a second vote of an
-    annotator on the same field of an item, an item without a vote on sentiment, or no votes at all.
+    Raises InputError naming file and line: an empty cell, one with a line break or control character, a sentiment
+    other than -1, 0 or 1, a known field in another case, a second vote of an annotator on the same field of an item,
+    an item without a vote on sentiment; and for a field with over 1,000 values, and no votes at all.
     """
-    merge = merge or {}
+    merge, spellings = merge or {}, spellings or {}
+    known = {name.lower(): name for name in (SENTIMENT, *spellings)}
     seen: dict[tuple[str, str, str], str] = {}
     votes: dict[str, dict[str, list[str]]] = {SENTIMENT: {}}
     items: dict[str, str] = {}
@@ -57,11 +65,16 @@ def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None =
         for name in COLUMNS:
             if not row[name].strip():
                 raise InputError(f"{where}: {name} is empty")
+            if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in row[name].strip()):
+                raise InputError(f"{where}: {name} has a line break or control character: {row[name].strip()!r}")
+        if known.get(field.lower(), field) != field:
+            raise InputError(f"{where}: field {field!r} must be written {known[field.lower()]!r}")
         if field in RESERVED:
-            raise InputError(f"{where}: field {field!r} is the name of a column of labels.csv; call it another way")
+            raise InputError(f"{where}: field {field!r} is the name of a column of labels or clips; call it otherwise")
         if field == SENTIMENT:
             value = _polarity(value, where)
         else:
+            value = spelled(field, value, spellings)
             value = merge.get(field, {}).get(value, value)
         key = (item, annotator, field)
         if key in seen:
@@ -71,12 +84,21 @@ def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None =
         votes.setdefault(field, {}).setdefault(item, []).append(value)
     if not items:
         raise InputError(f"{path} has no votes")
+    for field, by_item in votes.items():
+        if (many := len({value for given in by_item.values() for value in given})) > MOST_VALUES:
+            raise InputError(f"{path}: field {field!r} has {many} different values, which are no labels; take it out, "
+                             "or merge them")
     for item, where in items.items():
         if item not in votes[SENTIMENT]:
             raise InputError(f"{where}: item {item!r} has no vote on sentiment, and so no score; add some, or take its "
                              "votes out")
     frozen = {field: {item: tuple(given) for item, given in by_item.items()} for field, by_item in votes.items()}
     return Votes(tuple(items), frozen)
+
+
+def spelled(field: str, value: str, spellings: Mapping[str, Callable[[str], str | None]]) -> str:
+    """A label as the table of its field spells it; as it is where that does not know it, or there is none."""
+    return (spellings[field](value) if field in spellings else None) or value
 
 
 def majority(votes: Iterable[str], least: int = 3) -> str | None:

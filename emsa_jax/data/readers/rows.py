@@ -8,6 +8,7 @@ from typing import Any
 from emsa_jax.data import labels_csv
 from emsa_jax.data.readers.cells import name_of
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import unique
 
 
 def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
@@ -80,7 +81,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _loads(text: str, where: str) -> Any:
     try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_unique)
+        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         line = "" if " line " in where else f" line {error.lineno}"
         raise InputError(f"{where}{line} is not json ({error.msg})") from error
@@ -88,11 +89,3 @@ def _loads(text: str, where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
     except RecursionError as error:
         raise InputError(f"{where} is nested too deeply") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is given twice")
-    return found

@@ -72,6 +72,19 @@ def test_speakers_stay_on_one_side():
         np.testing.assert_allclose(counts, TABLE_6[split], rtol=0.12)
 
 
+def test_one_who_spoke_much_is_not_the_test_set():
+    speakers = ["loud"] * 50 + [f"s{i % 10}" for i in range(50)]
+    classes = [str(i % 3) for i in range(100)]
+    for seed in range(20):
+        counts = Counter(speaker_split(classes, speakers, seed))
+        assert counts["train"] >= 70 and counts["test"] >= 10 and counts["valid"] >= 10
+
+
+def test_a_few_items_of_each_class_are_split_by_speaker():
+    counts = Counter(speaker_split([str(i // 2) for i in range(10)], [f"s{i}" for i in range(10)]))
+    assert counts == {"train": 6, "valid": 2, "test": 2}
+
+
 def test_what_cannot_be_kept_apart_is_told():
     with pytest.raises(InputError, match="4 speakers"):
         speaker_split(["a"] * 8, ["s", "t", "u", "v"] * 2)

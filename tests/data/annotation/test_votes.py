@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emsa_jax.answers.concept_table import CH_CEMS
+from emsa_jax.data.annotation.merging import read_merge
 from emsa_jax.data.annotation.votes import majority, read_votes, score
 from emsa_jax.errors import InputError
 
@@ -28,9 +30,40 @@ def test_reading(tmp_path):
     assert votes.counts("tone")[0].tolist() == [[1], [0]]
 
 
+def test_one_label_in_two_spellings_is_one(tmp_path):
+    spellings = {concept.name: concept.labels.read for concept in CH_CEMS}
+    path = write(tmp_path, "a,1,sentiment,0", "a,1,tone,casual", "a,2,tone,CASUAL", "a,3,tone,随意", "a,4,tone,Other",
+                 "a,1,gaze,Away")  # fmt: skip
+    votes = read_votes(path, {"tone": {"Other": "sad"}}, spellings).votes
+    assert votes["tone"] == {"a": ("casual", "casual", "casual", "sad")} and votes["gaze"] == {"a": ("Away",)}
+    for field in ("Tone", "SENTIMENT"):
+        with pytest.raises(InputError, match=f"line 2: field '{field}' must be written '{field.lower()}'"):
+            read_votes(write(tmp_path, f"a,1,{field},0"), {}, spellings)
+
+
+def test_free_text_is_no_label(tmp_path):
+    path = write(tmp_path, "a,0,sentiment,1", *(f"a,{i},remark,said {i}" for i in range(1001)))
+    with pytest.raises(InputError, match="field 'remark' has 1001 different values"):
+        read_votes(path)
+
+
+def test_merging(tmp_path):
+    path = tmp_path / "merge.json"
+    path.write_text('{"tone": {" Sadness ": "SAD", "grief": "sad"}}')
+    spellings = {concept.name: concept.labels.read for concept in CH_CEMS}
+    assert read_merge(path, spellings) == {"tone": {"Sadness": "sad", "grief": "sad"}}
+    for content, message in (('{"tone": {"a": "b", "b": "c"}}', "'a' counts as 'b', which counts as 'c'"),
+                             ('{"tone": {"a": "b", "b": "a"}}', "which counts as"), ('{"sentiment": {}}', "averaged"),
+                             ('{"tone": {"a": "b", "a": "c"}}', "'a' is given twice"), ('{"tone": "sad"}', "object")):
+        path.write_text(content)
+        with pytest.raises(InputError, match=f"config.merge: .*merge.json.*{message}"):
+            read_merge(path)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("a,1,sentiment,2", "is -1, 0 or 1, not 2"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
+    [("a,1,speaker,x", "'speaker' is the name"), ('"a\tb",1,sentiment,1', "item has a line break or control"),
+     ("a,1,sentiment,2", "is -1, 0 or 1, not 2"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
      ("a,1,sentiment,good", "'good' is not a number"), ("a,1,sentiment,nan", "not a number"),
      ("a,,tone,sad", "annotator is empty"), ("a,1,tone, ", "value is empty"), (",1,tone,sad", "item is empty"),
      ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
