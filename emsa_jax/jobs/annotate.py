@@ -13,7 +13,7 @@ from typing import Literal
 from emsa_jax.answers.concept_table import ConceptOptions, concept_table
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.data.annotation.agreement import agreement
-from emsa_jax.data.annotation.clips import joined, lacking, read_clips
+from emsa_jax.data.annotation.clips import joined, read_clips, reader_of
 from emsa_jax.data.annotation.merging import read_merge
 from emsa_jax.data.annotation.split import SHARE, shared_speakers, speaker_split, stratified_split
 from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_votes, score
@@ -30,7 +30,8 @@ class AnnotateOptions:
 
     majority: votes that a concept's label needs. merge: a JSON file, field -> label -> the label it counts as.
     clips: a csv of the items' other columns, found by `item`, by `id`, or by video_id and clip_id; out/label.csv then
-    joins it with the labels, as the reader `ch_cems` wants it.
+    joins it with the labels, as the reader `ch_cems` or `plain` wants it. concepts: whose table says how labels are
+    spelled.
     split: "stratified" on the five classes, or "speakers", which also keeps each speaker (clips' column `speaker`)
     on one side. seed: of split and intervals. resamples, confidence: of the intervals.
     """
@@ -48,8 +49,9 @@ class AnnotateOptions:
     concepts: ConceptOptions = ConceptOptions()
 
     def __post_init__(self) -> None:
-        if self.majority < 1 or self.resamples < 1:
-            raise InputError("majority and resamples must be at least 1")
+        for name in ("majority", "resamples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"config.{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence must be between 0 and 1, not {self.confidence}")
         if not 0 <= self.seed < 2**31:
@@ -68,6 +70,7 @@ def annotate(options: AnnotateOptions) -> None:
     merge = read_merge(options.merge, spellings) if options.merge else {}
     votes = read_votes(options.votes, merge, spellings)
     _warn_of_labels(votes, merge, spellings)
+    _warn_of_majority(votes, options.majority)
     clips = read_clips(options.clips, votes.items) if options.clips else {}
     rows = labels(votes, options.majority)
     splits = split_of(rows, [clips.get(item, {}).get("speaker", "").strip() for item in votes.items], options)
@@ -78,8 +81,9 @@ def annotate(options: AnnotateOptions) -> None:
     names = ("item", "score", "class3", "class5", *votes.concepts, "split")
     files = {"labels.csv": _csv(names, rows), "again.csv": _csv(("item", "field", "votes"), back),
              "agreement.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"}
-    if clips and (absent := lacking(clips)):
-        say(f"warning: no label.csv is written: config.clips has no column {', '.join(absent)}")
+    if clips and not reader_of(clips):
+        say("warning: no label.csv is written: for that, config.clips needs the columns video_id, clip_id and text, or "
+            "id and any of text, video and audio")
     elif clips:
         files["label.csv"] = _csv(*joined(rows, clips, votes.concepts))
         if left := len(clips) - len(rows):
@@ -89,7 +93,7 @@ def annotate(options: AnnotateOptions) -> None:
         write_together(out, files)
     except OSError as error:
         raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
-    _tell(rows, back, report, out)
+    _tell(rows, back, report, out, reader_of(clips) if clips else None)
     if "label.csv" not in files and (out / "label.csv").exists():
         say(f"warning: {out / 'label.csv'} is of before, and may have another split")
 
@@ -171,6 +175,14 @@ def _warn_of_labels(votes: Votes, merge: Mapping[str, Mapping[str, str]], spelli
         say(f"warning: config.merge names {field}, on which nobody has voted")
 
 
+def _warn_of_majority(votes: Votes, least: int) -> None:
+    for field in votes.concepts:
+        most = max(map(len, votes.votes[field].values()))
+        if most < least:
+            say(f"warning: no item has more than {most} votes on {field}, and a label needs {least}: all go back; set "
+                "config.majority")
+
+
 def _csv(names: Sequence[str], rows: Sequence[Mapping]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
@@ -179,7 +191,8 @@ def _csv(names: Sequence[str], rows: Sequence[Mapping]) -> bytes:
     return text.getvalue().encode()
 
 
-def _tell(rows: Sequence[Mapping], back: Sequence[Mapping], report: Mapping[str, Mapping], out: Path) -> None:
+def _tell(rows: Sequence[Mapping], back: Sequence[Mapping], report: Mapping[str, Mapping], out: Path,
+          reader: str | None) -> None:
     for split in ("train", "valid", "test"):
         counts = Counter(row["class5"] for row in rows if row["split"] == split)
         say(f"{split}: {sum(counts.values())} items; " + ", ".join(f"{counts[c]} {c}" for c in SENTIMENTS[5]))
@@ -189,3 +202,5 @@ def _tell(rows: Sequence[Mapping], back: Sequence[Mapping], report: Mapping[str,
         left = sum(row["field"] == field for row in back)
         say(f"{field}: kappa {kappa}" + (f"; {left} items go back" if field != SENTIMENT else ""))
     say(f"labels: {out / 'labels.csv'}")
+    if reader:
+        say(f"the set: {out / 'label.csv'}, for --config.dataset={reader}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emsa_jax.answers.labels import SENTIMENTS
+from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.world import is_puppet
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
-from emsa_jax.manifest import write_atomic
+from emsa_jax.manifest import write_together
 from emsa_jax.report.boxes import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, REGRESSION_COLUMNS
 from emsa_jax.report.ch_cems_tables import (
@@ -44,22 +47,29 @@ def benchmark(options: BenchmarkOptions) -> None:
     if not options.runs or not options.out:
         raise InputError('config.runs and config.out: name predictions as "MODEL=PATH", and a directory to write')
     seeds: dict[str, list[list[dict]]] = {}
-    puppets = False
+    puppets, seen = False, set()
     for run in options.runs:
         model, _, path = run.partition("=")
         if not model or not path:
             raise InputError(f"config.runs: {run!r} must look like MODEL=PATH")
         file = Path(path) / "predictions.jsonl" if Path(path).is_dir() else Path(path)
-        seeds.setdefault(model, []).append(read_predictions(file))
-        puppets |= _of_puppets(file, seeds[model][-1])
+        rows, others = read_predictions(file), seeds.setdefault(model, [])
+        if file.resolve() in seen:
+            raise InputError(f"config.runs: {file} is named twice; each seed has predictions of its own")
+        if others and {row.get("id") for row in rows} != {row.get("id") for row in others[0]}:
+            raise InputError(f"config.runs: {file} is not of the clips that other seeds of {model} are of; give it "
+                             "another model's name")
+        seen.add(file.resolve())
+        others.append(rows)
+        puppets |= _of_puppets(file, rows)
 
     tables = {"Regression (tables 3 and 7)": (REGRESSION_COLUMNS, _regression(seeds, puppets))}
     tables |= {f"{classes} classes (tables 4 and {8 if classes == 3 else 9})": (
         CLASS_COLUMNS, _classification(seeds, classes, puppets)) for classes in (3, 5)}
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out, files = Path(options.out), {}
     note = "In percent; mean±standard deviation over seeds (n - 1)" + ("." if puppets else "; the paper's as printed.")
-    text = ["# CH-CEMS benchmark", "", note, *([_PUPPETS] if puppets else []), ""]
+    told = [_PUPPETS] if puppets else _other_clips(seeds)
+    text = ["# CH-CEMS benchmark", "", note, *told, ""]
     text += [markdown(title, columns, rows) for title, (columns, rows) in tables.items() if rows]
     for group, name in _FIGURES.items():
         for classes in (3, 5):
@@ -68,10 +78,16 @@ def benchmark(options: BenchmarkOptions) -> None:
             if values:
                 groups = {v: {m: by_value[v] for m, by_value in found.items() if v in by_value} for v in values}
                 title = f"Accuracy in {classes} classes by {group}"
-                write_atomic(out / f"{name}_{classes}.svg", box_plot(groups, title, "accuracy, %").encode())
+                files[f"{name}_{classes}.svg"] = box_plot(groups, title, "accuracy, %").encode()
                 text += [f"![{title}]({name}_{classes}.svg)", ""]
-    write_atomic(out / "tables.csv", _csv(tables))
-    write_atomic(out / "tables.md", "\n".join(text).encode())
+    files |= {"tables.csv": _csv(tables), "tables.md": "\n".join(text).encode()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_together(out, files)
+    except OSError as error:
+        raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
+    for line in told:
+        say(f"note: {line}")
     say(f"tables: {out / 'tables.md'}")
 
 
@@ -80,22 +96,41 @@ def read_predictions(path: str | Path) -> list[dict]:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"config.runs: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-                target = row["target"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}, line {number}: not a prediction: {error}") from error
-            if target is not None and not -1 <= target <= 1:
-                raise InputError(f"{path}, line {number}: target {target} is outside [-1, 1]; CH-CEMS' tables are for "
-                                 "scores in that range")
-            rows.append(row)
+        raise InputError(f"config.runs: {path} cannot be read: {getattr(error, 'strerror', None) or error}; name what "
+                         "an evaluation left, such as RUN/evaluate/grpo/train") from error
+    rows = [_prediction(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not any(row["target"] is not None for row in rows):
         raise InputError(f"{path}: no prediction has a true score beside it")
     return rows
+
+
+def _prediction(line: str, where: str) -> dict:
+    try:
+        row = json.loads(line)
+        target, about = row["target"], row.get("about", {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: not a prediction: {error}; those of a csv go through configs/evaluate.py first"
+                         ) from error
+    if not any(name in row for name in ("score", "sentiment", "label")) or not isinstance(about, dict):
+        raise InputError(f"{where}: a prediction has a score, a sentiment or a label (null: unparsed)")
+    for name, value in (("target", target), ("score", row.get("score"))):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))
+                                  or not math.isfinite(value)):
+            raise InputError(f"{where}: {name} {value!r} is no number")
+    if target is not None and not -1 <= target <= 1:
+        raise InputError(f"{where}: target {target} is outside [-1, 1]; CH-CEMS' tables are for scores in that range")
+    if row.get("sentiment") not in (None, *SENTIMENTS[5]):
+        raise InputError(f"{where}: sentiment {row['sentiment']!r} is none of {', '.join(SENTIMENTS[5])}")
+    return row
+
+
+def _other_clips(seeds: Mapping[str, Sequence[Sequence[Mapping]]]) -> list[str]:
+    """What is to be said where the paper's lines stand beside those of other clips."""
+    official = FACTS["ch_cems"].sizes["test"]
+    numbers = {sum(row["target"] is not None for row in rows) for lists in seeds.values() for rows in lists}
+    ours = ", ".join(map(str, sorted(numbers)))
+    return [f"The published lines are of CH-CEMS' {official} test clips, ours of {ours}: they do not compare."
+            ] if numbers != {official} else []
 
 
 def _regression(seeds: Mapping[str, Sequence], puppets: bool) -> list[Row]:
@@ -115,7 +150,10 @@ def _of_puppets(file: Path, rows: Sequence[Mapping]) -> bool:
     for parent in list(file.absolute().parents)[:4]:
         config = parent / "config.json"
         if config.is_file():
-            return str(json.loads(config.read_text()).get("data", "")).startswith("puppets")
+            try:
+                return json.loads(config.read_text())["data"].startswith("puppets:")
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                raise InputError(f"config.runs: {config} is damaged, so that nobody knows of what {file} is") from error
     return False
 
 

@@ -1,12 +1,14 @@
 """The stages of a run in turn. A stage whose inputs hash the same and whose outputs are sound is skipped."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emsa_jax.answers.concept_table import concept_table
+from emsa_jax.answers.formats import CLASS_FORMATS, make_format
 from emsa_jax.config import digest, to_dict
-from emsa_jax.data.records import read_manifest
+from emsa_jax.data.records import Entry, read_manifest
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.metrics import family_of
 from emsa_jax.jobs.artifacts import (
@@ -26,7 +28,7 @@ from emsa_jax.jobs.evaluate import evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
 from emsa_jax.jobs.options import Config, Dataset
-from emsa_jax.jobs.prepare import check_data, prepare_all
+from emsa_jax.jobs.prepare import clips_of, labelled_splits, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
 from emsa_jax.jobs.sft import sft
@@ -35,6 +37,7 @@ from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.rewards.table import sample_of, truth_of
 from emsa_jax.teaching.traces import any_traces
 
 # what a stage reads of the config; the rest cannot change its outputs
@@ -67,6 +70,19 @@ def check_inputs(config: Config) -> None:
         any_traces(traces_file(None, config))
 
 
+def _check_labels(config: Config, dataset: Dataset, clips: Sequence[Sample | Entry], score_range: tuple[float, float]
+                  ) -> None:
+    """Raises InputError for a clip whose concepts the table does not know, or if no clip has one to be rewarded for."""
+    if config.format not in CLASS_FORMATS or not set(config.stages) & {"sft", "grpo", "evaluate"}:
+        return
+    format = make_format(config.format, score_range, config.labels.neutral_eps, config.concepts)
+    truths = [truth_of(format, sample_of(clip)) for clip in clips]
+    rewarded = config.format == "concepts" and config.reward.weight("concept") > 0
+    if "grpo" in config.stages and rewarded and not any(truth.concepts for truth in truths if truth):
+        raise InputError(f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.table)}; name a "
+                         "table of the concepts that it has (config.concepts.table), or set reward.weights.concept=0")
+
+
 def _check_concepts(config: Config) -> None:
     """Raises InputError for a table of concepts that cannot be read, or weights of concepts that it does not have."""
     known = [concept.name for concept in concept_table(config.concepts)]
@@ -77,7 +93,10 @@ def _check_concepts(config: Config) -> None:
 
 def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
     """Raises InputError if a stage will find no clips of a split it needs, or labels that no metric is made for."""
-    labelled, score_range = check_data(dataset, config.read)
+    clips, score_range = clips_of(dataset, config.read)
+    if role == "train" and clips is not None:
+        _check_labels(config, dataset, clips, score_range)
+    labelled = labelled_splits(clips)
     for stage, split in _splits_read(config, role):
         if split not in labelled:
             raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "

@@ -4,6 +4,7 @@ The stage also makes the embedded world and tiny where they are asked for.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from emsa_jax.answers.formats import make_format
@@ -55,24 +56,27 @@ def prepare_records(config: Config) -> None:
     _tell(config.out, manifest)
 
 
-def check_data(dataset: Dataset, read: ReadingOptions) -> tuple[dict[str, bool], tuple[float, float]]:
-    """(split -> whether clips of it have labels, score range) of a data set; splits without clips are left out.
+def clips_of(dataset: Dataset, read: ReadingOptions) -> tuple[Sequence[Sample | Entry] | None, tuple[float, float]]:
+    """(clips, score range) of a data set as its labels tell; None for puppets, which are still to be made.
 
     Raises InputError for one that cannot be used: an unknown domain, a bad path or table of labels."""
     if dataset.data.startswith("puppets:"):
         if dataset.data not in PUPPETS:
             raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
-        return dict.fromkeys(SPLITS, True), labels_of(dataset)[0]
+        return None, labels_of(dataset)[0]
     score_range, language = labels_of(dataset)
     if is_prepared(Path(dataset.data)):
-        score_range = read_manifest(dataset.data).score_range
         clips = [entry for split in SPLITS for entry in read_index(dataset.data, split)]
-    else:
-        clips = read_samples(dataset.data, score_range, language, dataset.reader, **to_dict(read))
-    labelled: dict[str, bool] = {}
-    for clip in clips:
-        labelled[clip.split] = labelled.get(clip.split, False) or clip.score is not None
-    return labelled, score_range
+        return clips, read_manifest(dataset.data).score_range
+    return read_samples(dataset.data, score_range, language, dataset.reader, **to_dict(read)), score_range
+
+
+def labelled_splits(clips: Sequence[Sample | Entry] | None) -> dict[str, bool]:
+    """Split -> whether clips of it have scores; splits without clips are left out. None: of puppets, which have all."""
+    if clips is None:
+        return dict.fromkeys(SPLITS, True)
+    return {split: any(clip.score is not None for clip in clips if clip.split == split)
+            for split in dict.fromkeys(clip.split for clip in clips)}
 
 
 def _source(run: Run, config: Config, dataset: Dataset) -> Path:

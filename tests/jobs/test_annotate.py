@@ -116,6 +116,23 @@ def test_merging_and_clips_make_a_set_that_the_reader_takes(tmp_path, start):
     assert all(len(modes) == 1 for modes in speakers.values()) and len(set.union(*speakers.values())) == 3
 
 
+@pytest.mark.parametrize("reader", ["ch_cems", "plain"])
+def test_ones_own_concepts_reach_the_reader(tmp_path, start, reader):
+    """Those of no column of CH-CEMS', whatever names the clips."""
+    columns = ("video_id", "clip_id", "text") if reader == "ch_cems" else ("id", "text")
+    names = [f"v{i}$_$1" for i in range(5)]
+    write(tmp_path / "clips.csv", [(*(name.split("$_$") if reader == "ch_cems" else [name]), "hi") for name in names],
+          columns)
+    rows = [ballot for name in names for field, value in (("sentiment", 1), ("tone", "sad"), ("gaze", "up; away")) for
+            ballot in ballots(name, field, [value] * 3)]
+    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}",
+                           f"clips={tmp_path / 'clips.csv'}")
+    assert status == 0 and f"--config.dataset={reader}" in out
+    samples = read_samples(tmp_path / "out" / "label.csv", dataset=reader)
+    assert [sample.id for sample in samples] == names
+    assert {sample.concepts for sample in samples} == {(("tone", "sad"), ("gaze", "up; away"))}
+
+
 def test_what_is_read_is_never_written_over(tmp_path, start):
     rows = [ballot for i in range(10) for ballot in ballots(f"c{i}", "sentiment", [1, 0, 0])]
     write(tmp_path / "labels.csv", rows)
@@ -148,7 +165,8 @@ def test_spellings_warnings_and_null(tmp_path, start):
     status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}",
                            f"clips={tmp_path / 'clips.csv'}", f"merge={tmp_path / 'merge.json'}")
     assert status == 0 and read(tmp_path / "out" / "labels.csv")[0]["tone"] == "casual"
-    for told in ("gaze is no concept of the table", "config.merge names pace", "no column video_id, clip_id, text",
+    for told in ("gaze is no concept of the table", "config.merge names pace",
+                 "no label.csv is written", "no item has more than 1 votes on gaze",
                  "test is 100% of the items"):
         assert told in out
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES

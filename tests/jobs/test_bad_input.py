@@ -149,6 +149,14 @@ def test_tables_of_labels(refused, world, name):
     assert str(world / "data" / "label.csv") in error and re.search(message, error)
 
 
+@pytest.mark.parametrize(("cell", "message"), [
+    ("gaze=away", "no clip has a label of expression, speaking_style, tone; name a table"),
+    ("tone=grim", "clip 'c0': tone 'grim' is none of casual")])
+def test_concepts_that_the_table_does_not_have(refused, world, cell, message):
+    table(world / "data" / "label.csv", [[*ROWS[0], "concepts"], *([*row, cell] for row in ROWS[1:])])
+    assert message in refused("--config.format=concepts", "--config.hint.mode=off")
+
+
 def test_all_clips_are_missing(refused, world):
     table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
     message = "5 of the 5 clips are missing or broken, more than a share of 0.5 (max_bad_share); the first, c0"

@@ -125,6 +125,7 @@ def test_the_job_writes_tables_and_figures(tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"tables.md", "tables.csv", "figure7_3.svg",
                                                               "figure7_5.svg"}
     text = (tmp_path / "out" / "tables.md").read_text()
+    assert "of CH-CEMS' 743 test clips, ours of 200: they do not compare" in text
     regression, three, five = text.split("\n## ")[1:]
     assert "| scores | here | 2 |" in regression and "| DLF | published | 5 |" in regression
     assert "| mine |" not in regression
@@ -146,9 +147,15 @@ def test_no_number_from_puppets_stands_beside_one_from_a_paper(tmp_path):
 
 @pytest.mark.parametrize(("runs", "message"), [
     ((), "config.runs"), (("x",), "must look like MODEL=PATH"), (("m=nowhere",), "nowhere cannot be read"),
-    (("m=BAD",), "line 1: not a prediction"), (("m=NONE",), "no prediction has a true score"), (("m=FAR",), "[-1, 1]")])
+    (("m=BAD",), "line 1: not a prediction"), (("m=NONE",), "no prediction has a true score"), (("m=FAR",), "[-1, 1]"),
+    (("m=EMPTY",), "a score, a sentiment or a label"), (("m=WORD",), "score 'high' is no number"),
+    (("m=MOOD",), "sentiment 'Happy' is none of"), (("m=ABOUT",), "line 1"), (("m=GOOD", "m=GOOD"), "named twice"),
+    (("m=GOOD", "m=OTHER"), "not of the clips that other seeds of m are of")])
 def test_what_is_wrong_is_named(tmp_path, runs, message):
-    files = {"BAD": [[1]], "NONE": [{"target": None}], "FAR": [{"target": 2.4}]}
+    good = {"id": "a", "target": 0.4, "score": 0.2}
+    files = {"BAD": [[1]], "NONE": [good | {"target": None}], "FAR": [good | {"target": 2.4}], "GOOD": [good],
+             "EMPTY": [{"id": "a", "target": 0.4}], "WORD": [good | {"score": "high"}], "OTHER": [good | {"id": "b"}],
+             "MOOD": [good | {"sentiment": "Happy"}], "ABOUT": [good | {"about": "x"}]}
     for name, rows in files.items():
         path = write(tmp_path / name.lower(), rows)
         runs = tuple(run.replace(name, str(path)) for run in runs)

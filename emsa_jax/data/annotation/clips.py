@@ -1,5 +1,6 @@
 """The other columns of the items that were voted on, and both joined."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,16 +27,27 @@ def read_clips(path: str | Path, items: Sequence[str]) -> dict[str, dict[str, st
     return found
 
 
-def lacking(clips: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The columns without which no reader takes them."""
-    columns = next(iter(clips.values()))
-    return [name for name in NEEDED if name not in (*columns, "label", "mode")]
+def reader_of(clips: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The reader that takes label.csv: "ch_cems" for clips with video_id, clip_id and text, "plain" for those with id
+    and any of text, video and audio; None for others."""
+    columns = set(next(iter(clips.values())))
+    if set(NEEDED) <= columns | {"label", "mode"}:
+        return "ch_cems"
+    return "plain" if "id" in columns and columns & {"text", "video", "audio"} else None
 
 
 def joined(rows: Sequence[Mapping], clips: Mapping[str, Mapping[str, str]], concepts: Sequence[str]
            ) -> tuple[list[str], list[dict]]:
-    """(columns, rows) of the items' clips and labels, as the reader `ch_cems` takes them."""
+    """(columns, rows) of label.csv: the clips' columns, label and mode, and the concepts: those of CH-CEMS in columns
+    of their own where `ch_cems` reads them, all others together in the column `concepts`."""
     columns = list(next(iter(clips.values())))
-    added = ("label", "mode", *dict.fromkeys((*concepts, *(c for c in ANNOTATED if c not in columns))))
-    found = [clips[row["item"]] | row | {"label": row["score"], "mode": row["split"]} for row in rows]
+    named = ANNOTATED if reader_of(clips) == "ch_cems" else ()
+    others = [name for name in concepts if name not in named]
+    added = ("label", "mode", *named, *(("concepts",) if others else ()))
+    found = []
+    for row in rows:
+        found.append(clips[row["item"]] | row | {"label": row["score"], "mode": row["split"]})
+        if others:
+            cell = {name: row[name] for name in others if row[name]}
+            found[-1]["concepts"] = json.dumps(cell, ensure_ascii=False) if cell else ""
     return [*(c for c in columns if c not in added), *added], found

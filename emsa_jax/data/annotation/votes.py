@@ -17,7 +17,7 @@ SENTIMENT = "sentiment"
 POLARITIES = ("-1", "0", "1")
 # columns of labels.csv, and of clips
 RESERVED = ("item", "score", "class3", "class5", "split", "label", "mode",
-            "id", "video_id", "clip_id", "text", "speaker")
+            "id", "video_id", "clip_id", "text", "speaker", "concepts")
 MOST_VALUES = 1000  # of one field: more are free text, whose agreement nobody could compute
 
 
@@ -116,7 +116,10 @@ def score(votes: Iterable[str]) -> float:
 
 
 def _polarity(value: str, where: str) -> str:
-    number = number_of(value, "value", where)
+    try:
+        number = number_of(value, "value", where)
+    except InputError:
+        number = None
     if number not in (-1, 0, 1):
-        raise InputError(f"{where}: a vote on sentiment is -1, 0 or 1, not {value}")
+        raise InputError(f"{where}: a vote on sentiment is -1, 0 or 1, not {value!r}")
     return str(int(number))

@@ -63,8 +63,8 @@ def test_merging(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [("a,1,speaker,x", "'speaker' is the name"), ('"a\tb",1,sentiment,1', "item has a line break or control"),
-     ("a,1,sentiment,2", "is -1, 0 or 1, not 2"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
-     ("a,1,sentiment,good", "'good' is not a number"), ("a,1,sentiment,nan", "not a number"),
+     ("a,1,sentiment,2", "is -1, 0 or 1, not '2'"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
+     ("a,1,sentiment,good", "is -1, 0 or 1, not 'good'"), ("a,1,sentiment,nan", "is -1, 0 or 1"),
      ("a,,tone,sad", "annotator is empty"), ("a,1,tone, ", "value is empty"), (",1,tone,sad", "item is empty"),
      ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
      ("c,1,tone,sad", "'c' has no vote on sentiment"), ("a,1,tone", "3 cells"), ("a,1,split,x", "'split' is the name")],
