@@ -125,8 +125,10 @@ def read_table(path: str | Path) -> tuple[Concept, ...]:
 
 
 def _concept(row, where: str) -> Concept:
-    if not isinstance(row, dict) or not set(row) <= {"name", "tag", "aliases", "labels"}:
+    if not isinstance(row, dict):
         raise InputError(f"{where} must be an object of name, tag, aliases and labels")
+    if other := row.keys() - {"name", "tag", "aliases", "labels"}:
+        raise InputError(f"{where}: {min(other)!r} is none of name, tag, aliases, labels")
     name = row.get("name")
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise InputError(f"{where}: name must be a text of one line")
@@ -142,10 +144,10 @@ def _concept(row, where: str) -> Concept:
     lists = {language: tuple(_texts(found, f"{where}: labels of {language}")) for language, found in labels.items()}
     first = next(iter(lists.values()))
     for language, found in lists.items():
-        folded = [_folded(label) for label in found]
-        if len(found) < 2 or len(found) != len(first) or len(set(folded)) < len(folded):
-            raise InputError(f"{where}: labels of {language} must be two or more that differ, as many as in the "
-                             "first language")  # fmt: skip
+        if len(found) < 2 or len({_folded(label) for label in found}) < len(found):
+            raise InputError(f"{where}: labels of {language} must be two or more, all different")
+        if len(found) != len(first):
+            raise InputError(f"{where}: labels of {language} are {len(found)}, but {len(first)} of the first language")
         for label in found:
             if not label.isprintable() or label.strip() != label or not 0 < len(label) <= 64 or set(label) & set("<>|"):
                 raise InputError(f"{where}: label {label!r} must be 1 to 64 visible characters, without < > |, odd "

@@ -36,12 +36,15 @@ class Given:
 
 
 def read_given(path: Path) -> Given:
-    """The predictions of a csv with columns id and pred. InputError naming the line of an id that stands twice."""
+    """The predictions of a csv with columns id and pred. InputError naming the line of an id that stands twice,
+    and for a file without any."""
     cells: dict[str, tuple[str, str]] = {}
     for where, row in labels_csv.rows(path, ("id", "pred")):
         if row["id"] in cells:
             raise InputError(f"{where}: id {row['id']!r} was already given at {cells[row['id']][0]}")
         cells[row["id"]] = where, row["pred"].strip()
+    if not cells:
+        raise InputError(f"{path} has no predictions")
     return Given(cells)
 
 

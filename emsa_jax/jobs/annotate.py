@@ -154,9 +154,11 @@ def agreements(votes: Votes, options: AnnotateOptions) -> dict[str, dict]:
 
 
 def _check_places(options: AnnotateOptions, out: Path) -> None:
-    """Raises InputError if something would be written over what is read."""
+    """Raises InputError for a file that is not there, or over which something would be written."""
     for field in ("votes", "clips", "merge"):
         path = Path(getattr(options, field))
+        if getattr(options, field) and not path.exists():
+            raise InputError(f"config.{field}: there is no file {path}")
         for name in ("labels.csv", "again.csv", "agreement.json", "label.csv"):
             if path.is_file() and (out / name).exists() and path.samefile(out / name):
                 raise InputError(f"config.out: {out / name} would be written over config.{field}; name another "

@@ -22,7 +22,8 @@ def class_of(entry: Entry) -> str:
 
 
 def summarize(entries: Sequence[Entry], facts: Facts) -> dict[str, Any]:
-    """Counts as JSON values. entries: all of a set. facts: of its data set; its classes are counted at 0, too.
+    """Counts as JSON values. entries: all of a set. facts: of its data set; its classes are counted at 0, too, and its
+    labels in Chinese as those in English.
 
     samples {split: n}; polarity, labels {split: {class: n}}; concepts {name: {split: {value: n}}}; media
     {"video", "audio", "text": n}; languages {language: n}; speakers: how many different ones; seconds: of
@@ -31,7 +32,9 @@ def summarize(entries: Sequence[Entry], facts: Facts) -> dict[str, Any]:
     """
     labels = [(e.split, e.label) for e in entries if e.label]
     names = dict.fromkeys(name for e in entries for name, _ in e.concepts)
-    concepts = {name: [(e.split, value) for e in entries for n, value in e.concepts if n == name] for name in names}
+    english = {name: dict(zip(facts.chinese[name], facts.concepts[name], strict=True)) for name in facts.chinese}
+    concepts = {name: [(e.split, english.get(name, {}).get(value, value)) for e in entries for n, value in e.concepts
+                       if n == name] for name in names}
     return {
         "samples": {split: sum(e.split == split for e in entries) for split in SPLITS},
         "polarity": tally(((e.split, class_of(e)) for e in entries), (*SIGNS, UNLABELLED)),

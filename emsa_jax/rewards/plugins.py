@@ -22,7 +22,9 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
         try:
             function = getattr(importlib.import_module(module), name)
         except (Exception, SystemExit) as error:  # a user's module may fail in any way while it is imported
-            raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+            lost = isinstance(error, ModuleNotFoundError) and error.name == module.split(".")[0]
+            hint = "; its folder must be in PYTHONPATH" if lost else ""
+            raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}{hint}") from error
         if not callable(function):
             raise InputError(f"{where} is not a function")
         if name in plugins or name in (*PARTS, "consistency"):

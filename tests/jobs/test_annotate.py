@@ -175,7 +175,8 @@ def test_spellings_warnings_and_null(tmp_path, start):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["out=x"], "config.votes: name a csv"), (["votes=VOTES"], "config.out: name a directory"),
-    (["votes=nowhere.csv", "out=OUT"], "nowhere.csv cannot be read"), (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),
+    (["votes=nowhere.csv", "out=OUT"], "config.votes: there is no file nowhere.csv"),
+    (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),
     (["votes=VOTES", "out=OUT", "split=speakers"], "column speaker"),
     (["votes=VOTES", "out=OUT", "split=random"], "config.split"),
     (["votes=VOTES", "out=OUT", "merge=VOTES"], "config.merge"),
