@@ -1,8 +1,10 @@
 """What a person sees while a job runs: plain lines and progress with the time left."""
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -32,7 +34,7 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """One plain line on the standard output."""
     if not _state["quiet"]:
-        print(printable(text), flush=True)
+        _print(printable(text), sys.stdout)
 
 
 @contextlib.contextmanager
@@ -78,9 +80,18 @@ def _lines(total: int, description: str, start: int, every: float) -> Iterator[A
             shown = now
             left = (now - begun) / max(done - start, 1) * max(total - done, 0)
             line = f"{description} {done}/{total}, {_clock(now - begun)} gone, {_clock(left)} left"
-            print(f"{line}  {printable(note)}".rstrip(), file=sys.stderr, flush=True)
+            _print(f"{line}  {printable(note)}".rstrip(), sys.stderr)
 
     yield advance
+
+
+def _print(text: str, file: TextIO) -> None:
+    """Prints what the file's encoding can spell; the work goes on where nobody reads any more (`| head`)."""
+    encoding = file.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,6 @@
 import io
+import os
+import subprocess
 import sys
 
 from emsa_jax.jobs import console
@@ -35,3 +37,20 @@ def test_a_bar_on_a_terminal(monkeypatch):
 def test_say_tames_control_characters(capsys):
     say("wave \x1b]0;title\x07 \u4f60\n\tend")
     assert capsys.readouterr().out == "wave \\x1b]0;title\\x07 \u4f60\n\tend\n"
+
+
+LINES = "from emsa_jax.jobs.console import progress, say\nfor i in range(20_000):\n    say('积极 ' * 20)\n"
+
+
+def test_work_goes_on_where_nobody_reads():
+    script = LINES + "import sys; print('done', file=sys.stderr)"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1, text=True)  # two pipes
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("done\n", 0)
+
+
+def test_what_the_terminal_cannot_spell_is_escaped():
+    done = subprocess.run([sys.executable, "-c", LINES.replace("20_000", "1")], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": "ascii"})  # fmt: skip
+    assert done.stdout.startswith(r"\u79ef\u6781 ") and done.returncode == 0, done.stderr
