@@ -101,12 +101,14 @@ def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, gr
 
 
 def hinted(workdir: Path) -> dict[str, float]:
-    """Hard groups, and how many of the hinted ones were rescued, over the last half of the steps."""
+    """Over the last half of the steps: groups whose answers all earn the same, and so teach nothing; hard groups, and
+    how many of the hinted ones were rescued."""
     rows = [row for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
             if row["stage"] == "grpo"]
     rows = rows[len(rows) // 2:]
     rescued = [row["hint/rescued_rate"] for row in rows if "hint/rescued_rate" in row]
-    return {"hard": statistics.mean(row["hint/trigger_rate"] for row in rows),
+    return {"equal": statistics.mean(row["frac_reward_zero_std"] for row in rows),
+            "hard": statistics.mean(row["hint/trigger_rate"] for row in rows),
             "rescued": statistics.mean(rescued) if rescued else None}
 
 
@@ -134,7 +136,8 @@ def table(found: dict[int, dict], classes: int) -> str:
     for name in ("plain", "cd", "cd_hint"):
         rows = [arms[name] for arms in found.values() if name in arms]
         if rows:
-            lines.append(f"- {NAMES[name]}, last half of the steps: hard groups {_cell([r['hard'] for r in rows])}, "
+            lines.append(f"- {NAMES[name]}, last half of the steps: groups whose answers all earn the same "
+                         f"{_cell([r['equal'] for r in rows])}, hard groups {_cell([r['hard'] for r in rows])}, "
                          f"rescued by hints {_cell([r['rescued'] for r in rows])}")
     return "\n".join(lines)
 
