@@ -1,7 +1,7 @@
 """CD-GRPO on annotated puppets: what the concept reward adds to plain GRPO, and concept hints to that.
 
     python benchmarks/cd_study.py [--seeds 0,1,2] [--arms label_only,plain,cd,cd_hint] [--classes 3] [--steps 192]
-                                  [--group 4] [--workdir runs/cd_study] [--out benchmarks/results/cd_study.md]
+                                  [--group 4] [--temperature 1.0] [--workdir runs/cd_study] [--out benchmarks/results/cd_study.md]
 
 For each seed: label-only SFT on every label; one cold start on the teacher's traces, and from it GRPO with the rewards
 of format and accuracy alone, CD-GRPO, and CD-GRPO whose hard groups are told sentiment and concepts. All are judged
@@ -77,12 +77,14 @@ def read(workdir: Path, policy: str) -> dict:
                       **{name: concepts[name]["majority"] for name in CONCEPTS if concepts}}}
 
 
-def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, group: int) -> dict[str, dict]:
+def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, group: int, temperature: float
+          ) -> dict[str, dict]:
     """Arm -> what came out for one seed."""
     cache = root / "compilation_cache"
     config = replace(embedded_concepts(), seed=seed, concepts=ConceptOptions(classes))
     config = replace(config, evaluate=replace(config.evaluate, samples=0),
-                     grpo=replace(config.grpo, max_steps=steps, group_size=group))
+                     grpo=replace(config.grpo, max_steps=steps, group_size=group),
+                     sampling=replace(config.sampling, temperature=temperature))
     base = root / f"seed{seed}"
     run(base, replace(config, stages=("prepare", "sft", "evaluate")), cache)
     found = {"sft": read(base, "sft"), "ceiling": concept_ceiling(base / "puppets" / "concepts_en", classes)}
@@ -161,13 +163,14 @@ def main() -> None:
     parser.add_argument("--classes", type=int, choices=(3, 5), default=3)
     parser.add_argument("--steps", type=int, default=192, help="of GRPO, each of 16 prompts: 3 epochs, as in the paper")
     parser.add_argument("--group", type=int, default=4, help="answers to each prompt; 4 in the paper")
+    parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--workdir", type=Path, default=Path("runs/cd_study"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     found = {}
     for seed in map(int, args.seeds.split(",")):
         found[seed] = study(seed, args.workdir.absolute(), args.arms.split(","), args.classes, args.steps,
-                            args.group)
+                            args.group, args.temperature)
         print(table(found, args.classes), flush=True)  # what there is so far
     if args.out:
         args.out.write_text(table(found, args.classes) + "\n")

@@ -37,8 +37,9 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("chain")
     data = root / "puppets"
     make_concept_puppets(data, ConceptOptions(num_train=24, num_valid=8, num_test=8, trace_share=1.0, workers=1))
-    told = start("--config=configs/annotate.py", f"--config.votes={data / 'votes.csv'}", f"--config.out={data}",
+    told = start("--config=configs/annotate.py", f"--config.votes={data / 'votes.csv'}", f"--config.out={root}",
                  f"--config.clips={data / 'label.csv'}", "--config.resamples=50")
+    shutil.move(root / "label.csv", data / "label.csv")
     shown = start("--config=configs/grpo.py:puppets_concepts", f"--workdir={root / 'run'}", f"--config.data={data}",
                   "--config.dataset=ch_cems", *(f"--config.{name}={value}" for name, value in SIZES.items()))
     return data, root / "run", told, shown
@@ -46,7 +47,7 @@ def world(tmp_path_factory):
 
 def test_the_split_is_the_annotation_jobs(world):
     data, workdir, told, _ = world
-    with open(data / "labels.csv", newline="") as file:
+    with open(data.parent / "labels.csv", newline="") as file:
         labels = {row["item"]: row for row in csv.DictReader(file)}
     assert len(labels) == 40 and "test: 8 items" in told and "kappa" in told
     rows = [json.loads(line) for line in

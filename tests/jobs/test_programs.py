@@ -11,6 +11,7 @@ import pytest
 
 from emsa_jax.jobs import programs
 from emsa_jax.jobs.programs import Programs, tabulate, used_bytes
+from emsa_jax.learning.optimizer import OptimizerOptions, learning_rate_schedule
 
 USER = """
     import pathlib, sys, jax, jax.numpy as jnp
@@ -97,6 +98,16 @@ def test_the_first_form_that_fits_is_taken(monkeypatch):
     assert chosen(2 * needed, none=exhausted, full=jnp.sin) == "full"
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         chosen(2 * needed, none=broken, full=jnp.sin)
+
+
+def test_another_schedule_as_long_compiles_nothing():
+    compiled = []
+    for peak in (1e-3, 2e-3):
+        tabulate(learning_rate_schedule(OptimizerOptions(peak, warmup_steps=3, schedule="cosine"), 17), 17)
+        if not compiled:
+            jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: compiled.append(event))
+            compiled.append("begun")
+    assert not [event for event in compiled if event.endswith("backend_compile_duration")]
 
 
 def test_tabulate():
