@@ -1,7 +1,8 @@
 """CD-GRPO on annotated puppets: what the concept reward adds to plain GRPO, and concept hints to that.
 
     python benchmarks/cd_study.py [--seeds 0,1,2] [--arms label_only,plain,cd,cd_hint] [--classes 3] [--steps 192]
-                                  [--group 4] [--temperature 1.0] [--workdir runs/cd_study] [--out benchmarks/results/cd_study.md]
+                                  [--group 4] [--temperature 1.0] [--workdir runs/cd_study]
+                                  [--out benchmarks/results/cd_study.md]
 
 For each seed: label-only SFT on every label; one cold start on the teacher's traces, and from it GRPO with the rewards
 of format and accuracy alone, CD-GRPO, and CD-GRPO whose hard groups are told sentiment and concepts. All are judged
