@@ -108,17 +108,17 @@ def _run(argv: list[str]) -> None:
 
 def _end(code: int, reason: str, error: Exception | None = None) -> None:
     """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
-    from emsa_jax.parallel import peers, stop
+    from emsa_jax.parallel import peers
 
     if isinstance(error, peers.PeerError):
         print(f"error: another process failed: {error}", file=sys.stderr)
-        code = stop.EXIT  # a launcher may start all of them again
+        code = error.code  # if it is 42, a launcher starts all of them again
     elif error is not None and peers.count() == 1:
         raise error
     elif error is not None:
         traceback.print_exception(error)
     if peers.count() > 1:
-        peers.fail(reason)
+        peers.fail(reason, code)
         sys.stderr.flush()
         peers.leave(code)
     sys.exit(code)

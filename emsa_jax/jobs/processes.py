@@ -10,7 +10,7 @@ from emsa_jax.config import digest, to_dict
 from emsa_jax.jobs import console
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.run import LIBRARIES
-from emsa_jax.parallel import peers, start, stop
+from emsa_jax.parallel import peers, start, stop, watch
 
 
 def join(config: Config) -> None:
@@ -20,6 +20,7 @@ def join(config: Config) -> None:
     stop.listen(_told_to_stop)
     if peers.count() == 1:
         return
+    watch.watch()
     if not peers.first():
         console.be_quiet()
     software = {name: metadata.version(name) for name in LIBRARIES}
@@ -37,6 +38,6 @@ def _short(value: object) -> object:
 
 def _told_to_stop() -> None:
     if peers.count() > 1:
-        peers.fail("told to stop")
+        peers.fail("told to stop", stop.EXIT)
         peers.leave(stop.EXIT)
     sys.exit(stop.EXIT)

@@ -27,7 +27,12 @@ _state = {"number": 0}
 
 
 class PeerError(Exception):
-    """Another process of the run has failed, was stopped, or does not answer."""
+    """Another process of the run has failed, was stopped, or does not answer. code: with which this one ends too: that
+    of the other, so that no launcher starts again what cannot work."""
+
+    def __init__(self, reason: str, code: int = stop.EXIT) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 def joined() -> bool:
@@ -119,12 +124,41 @@ def agree(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> N
                                  f"{every[0].get(name)!r}; {advice}")
 
 
-def fail(reason: str) -> None:
-    """Tells the other processes that this one fails, and ends."""
+def publish(reason: str, code: int) -> None:
+    """Writes down why the run ends; the first reason stands."""
+    try:
+        _client().key_value_set(_FAILED, json.dumps([reason, code]))
+    except jax.errors.JaxRuntimeError as error:
+        if "ALREADY_EXISTS" not in str(error):
+            raise
+
+
+def failed() -> PeerError | None:
+    """Why the run ends, if it does."""
+    try:
+        return PeerError(*json.loads(_client().key_value_try_get(_FAILED)))
+    except jax.errors.JaxRuntimeError as error:
+        if "NOT_FOUND" not in str(error):
+            raise
+        return None
+
+
+def live() -> None:
+    """Gives a sign of life."""
+    _client().key_value_set(_life(index()), str(time.monotonic()), allow_overwrite=True)
+
+
+def signs() -> dict[int, str]:
+    """Process -> its last sign of life."""
+    return {int(key.rpartition("/")[2]): sign for key, sign in _client().key_value_dir_get(_life(""))}
+
+
+def fail(reason: str, code: int) -> None:
+    """Tells the other processes that this one fails, and with which exit code."""
     if count() == 1:
         return
     try:
-        _client().key_value_set(_FAILED, f"process {index()}: {reason}", allow_overwrite=True)
+        publish(f"process {index()}: {reason}", code)
         if not first():
             _client().key_value_set(_gone(index()), "", allow_overwrite=True)
             return
@@ -152,9 +186,11 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise PeerError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
         try:
-            raise PeerError(_client().key_value_try_get(_FAILED))
-        except jax.errors.JaxRuntimeError:
-            pass
+            error = failed()
+        except jax.errors.JaxRuntimeError:  # the next look says why
+            error = None
+        if error:
+            raise error
         if timeout is not None and time.monotonic() - begun > timeout:
             raise PeerError(f"process {process} has not come to {what!r} within {timeout:g} seconds")
 
@@ -165,6 +201,10 @@ def _set(number: int, process: int, piece: int, value: bytes) -> None:
 
 def _key(number: int, process: int, piece: int) -> str:
     return f"emsa_jax/{number}/{process}/{piece}"
+
+
+def _life(process: int | str) -> str:
+    return f"emsa_jax/alive/{process}"
 
 
 def _gone(process: int) -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 EXIT = 42
-_state = {"asked": False, "agreed": False, "deferred": 0}
+_state = {"asked": False, "agreed": False, "deferred": 0, "leave": None}
 
 
 def listen(leave: Callable[[], None]) -> None:
@@ -22,6 +22,7 @@ def listen(leave: Callable[[], None]) -> None:
         if not _state["deferred"]:
             leave()
 
+    _state["leave"] = leave
     signal.signal(signal.SIGTERM, heard)
 
 
@@ -33,6 +34,13 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _state["deferred"] -= 1
+    if _state["asked"] and not _state["deferred"]:  # it came after the last look
+        _state["leave"]()
+
+
+def kept() -> bool:
+    """Whether a SIGTERM would be kept now."""
+    return bool(_state["deferred"])
 
 
 def asked() -> bool:

@@ -1,0 +1,68 @@
+"""One process of two fails, is told to stop, or is killed: the other ends soon, in one line, with the code that tells a
+launcher whether to start again."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from emsa_jax.parallel import start as joining
+from emsa_jax.parallel import stop
+
+SCRIPT = """
+import signal, sys, time
+from emsa_jax import main
+from emsa_jax.jobs import processes
+from emsa_jax.parallel import peers, start, stop, watch
+
+watch.POLL, watch.GRACE, watch.SILENT, peers._LINGER = 0.2, 1.0, 4.0, 5.0
+start.start(60)
+stop.listen(processes._told_to_stop)
+watch.watch()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as in a device program: Python hears nothing
+peers.exchange(b"", "the start")
+print("ready", flush=True)
+if sys.argv[1] == "fails" and peers.index() == 1:
+    main._end(2, "no such policy")
+elif sys.argv[1] == "fails":
+    try:
+        peers.exchange(b"", "the end")
+    except peers.PeerError as error:
+        main._end(1, "", error)
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize(("what", "number", "codes", "told"), [
+    ("fails", 1, [2, 2], "error: another process failed: process 1: no such policy"),
+    ("is told to stop", 1, [42, 42], "error: another process failed: process 1: told to stop"),
+    ("is killed", 1, [42, -9], "error: another process failed: process 1 has given no sign of life for 4 seconds")])
+def test_the_other_ends_too(what, number, codes, told):
+    started = start(what)
+    begun = time.monotonic()
+    if "fails" not in what:
+        started[number].send_signal(signal.SIGKILL if "killed" in what else signal.SIGTERM)
+    outputs = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == codes, outputs
+    assert time.monotonic() - begun < 30
+    assert outputs[1 - number][1].splitlines()[-1:] == [told] and "Check failure" not in str(outputs)
+
+
+def test_process_0_is_killed():
+    """With the service, which JAX notices first: it aborts, and launchers take that (128 and more) for "again"."""
+    started = start("is killed")
+    started[0].kill()
+    assert started[1].wait(30) in (stop.EXIT, -signal.SIGABRT)
+    for process in started:
+        process.communicate()
+
+
+def start(what: str) -> list[subprocess.Popen]:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "NNODES": "2",
+                                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{joining._free_port()}"}
+    started = [subprocess.Popen([sys.executable, "-c", SCRIPT, what], env=environment | {"NODE_RANK": str(rank)},
+                                stdout=-1, stderr=-1, text=True) for rank in range(2)]
+    assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
+    return started
