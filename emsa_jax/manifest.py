@@ -128,17 +128,22 @@ def require_sound(directory: str | os.PathLike) -> None:
 def staged(directory: str | os.PathLike, extra: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """A folder to fill that becomes `directory`, with a manifest, if nothing goes wrong: all or nothing.
 
-    What a killed start left is removed first. Raises InputError if `directory` exists.
+    What a killed start left is removed first. Raises InputError if `directory` exists, or cannot be written.
     """
     directory = Path(directory)
     if directory.exists():
         raise InputError(f"{directory}: exists already; remove it or export elsewhere")
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    yield part
-    write_manifest(part, extra)
-    part.rename(directory)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        write_manifest(part, extra)
+        part.rename(directory)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # a full disk would stay full
     fsync(directory.parent)
 
 

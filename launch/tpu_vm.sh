@@ -4,11 +4,11 @@
 #       --config=configs/grpo.py:msa_thinker --config.policy=/share/qwen --config.data=/share/records --workdir=/share/run
 # SHARE: an NFS export (Filestore) that all hosts mount at /share: the work directory must be one for all of them.
 # EXTRA: further options of `queued-resources create`, such as --spot. Names: v5litepod-16 has 16 chips, v5p-8 has 4.
-# Start it where it can stay, in tmux on a small machine: it watches the slice, and ends with the run (code 0) or with
-# its error. Needs gcloud, logged in.
+# Start it where it can stay, in tmux on a small machine: it watches the slice, and ends with the run (code 0), with its
+# error, or after TRIES slices or starts in a row that came to nothing within 10 minutes. Needs gcloud, logged in.
 set -euo pipefail
 : "${NAME:?}" "${ZONE:?}" "${TYPE:?}" "${SHARE:?}"
-PAUSE=${PAUSE:-30}
+PAUSE=${PAUSE:-30} TRIES=${TRIES:-5} failures=0
 read -ra extra <<< "${EXTRA:-}"
 case $TYPE in
   v5litepod-*) runtime=v2-alpha-tpuv5-lite ;;
@@ -16,34 +16,36 @@ case $TYPE in
   v6e-*) runtime=v2-alpha-tpuv6e ;;
   *) echo "TYPE $TYPE: say v5litepod-N, v5p-N or v6e-N" >&2; exit 2 ;;
 esac
-
 queued() { local verb=$1; shift; gcloud compute tpus queued-resources "$verb" "$NAME" --zone="$ZONE" --quiet "$@"; }
 state() { queued describe --format='value(state.state)' 2>/dev/null || echo NONE; }
 on_all() { gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker=all --quiet --command="$1"; }
-
+failed() {  # counts what came to nothing
+  failures=$((failures + 1))
+  [ "$failures" -lt "$TRIES" ] || { echo "$NAME: $failures times in a row: $1" >&2; exit "$2"; }
+}
 acquire() {  # until the slice is there; a suspended one never comes back by itself
   local now
   while now=$(state); [ "$now" != ACTIVE ]; do
     echo "$(date +%T) $NAME: $now" >&2
     case $now in
       NONE) queued create --node-id="$NAME" --accelerator-type="$TYPE" --runtime-version="$runtime" "${extra[@]}" ;;
-      FAILED | SUSPENDED) queued delete --force ;;
+      FAILED) queued describe --format='value(state)' >&2; failed "the slice is FAILED" 1; queued delete --force ;;
+      SUSPENDED) queued delete --force ;;
     esac
     sleep "$PAUSE"
   done
 }
-
 install() {
-  tar czf "/tmp/$NAME.tgz" --exclude=.venv --exclude=.git --exclude=runs .
-  gcloud compute tpus tpu-vm scp "/tmp/$NAME.tgz" "$NAME:/tmp/emsa.tgz" --zone="$ZONE" --worker=all --quiet
-  on_all "sudo mkdir -p /share && { mountpoint -q /share || sudo mount -t nfs $SHARE /share; } && mkdir -p emsa_jax &&
+  tar czf "/tmp/$NAME.tgz" --exclude=.venv --exclude=.git --exclude=runs . &&
+    gcloud compute tpus tpu-vm scp "/tmp/$NAME.tgz" "$NAME:/tmp/emsa.tgz" --zone="$ZONE" --worker=all --quiet &&
+    on_all "sudo mkdir -p /share && { mountpoint -q /share || sudo mount -t nfs $SHARE /share; } && mkdir -p emsa_jax &&
     cd emsa_jax && tar xzf /tmp/emsa.tgz && pip install -q uv && python3 -m uv venv -q --allow-existing --python 3.11 &&
     python3 -m uv pip install -q -r requirements.txt -e '.[tpu]'"
 }
 
 while :; do
   acquire
-  code=0
+  code=0 begun=$SECONDS
   { install && on_all "cd emsa_jax && set -a && . launch/env.tpu && set +a &&
     exec .venv/bin/python -m emsa_jax.main $(printf '%q ' "$@")"; } || code=$?
   case $code in
@@ -51,6 +53,8 @@ while :; do
     42) ;;  # told to stop, and saved
     *) [ "$(state)" != ACTIVE ] || [ "$code" = 255 ] || exit "$code" ;;  # 255: a host cannot be reached
   esac
+  [ $((SECONDS - begun)) -lt 600 ] || failures=0
+  failed "the run ended with code $code within 10 minutes" "$code"
   echo "$(date +%T) $NAME: again (code $code)" >&2
   sleep "$PAUSE"
 done

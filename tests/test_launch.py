@@ -86,6 +86,24 @@ def test_an_error_while_the_slice_goes_away_is_tried_again(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("states", "codes", "told", "code"), [
+    (["FAILED"] * 9, [], "5 times in a row: the slice is FAILED", 1),
+    (["ACTIVE"] * 9, [42] * 9, "5 times in a row: the run ended with code 42 within 10 minutes", 42),
+    (["ACTIVE"] * 9, [255] * 9, "5 times in a row: the run ended with code 255 within 10 minutes", 255)])
+def test_what_comes_to_nothing_again_and_again_is_given_up(tmp_path, states, codes, told, code):
+    done, *_ = on_tpu(tmp_path, states, codes)
+    assert done.returncode == code and told in done.stderr
+
+
+def test_nothing_starts_where_the_code_could_not_be_copied(tmp_path):
+    (tmp_path / "states").write_text("ACTIVE\n")
+    fake(tmp_path, "gcloud", "case $* in *describe*) echo ACTIVE ;; esac")
+    fake(tmp_path, "tar", "exit 2")
+    done = run("tpu_vm.sh", [], tmp_path, **TPU)
+    calls = (tmp_path / "calls").read_text()
+    assert done.returncode == 2 and "scp" not in calls and "emsa_jax.main" not in calls
+
+
 def test_what_is_missing_is_named(tmp_path):
     for name in TPU:
         done = run("tpu_vm.sh", [], tmp_path, **{k: v for k, v in TPU.items() if k != name})
@@ -106,11 +124,13 @@ def test_xpk_gets_the_workload(tmp_path):
         assert part in call
 
 
-@pytest.mark.parametrize("code, requeued", [(0, False), (42, True), (1, False)])
-def test_slurm_puts_a_preempted_job_back(tmp_path, code, requeued):
+@pytest.mark.parametrize("code, restarts, requeued", [
+    (0, 0, False), (42, 0, True), (42, 50, False), (1, 0, False), (2, 0, False), (134, 3, True)])
+def test_slurm_puts_a_preempted_job_back(tmp_path, code, restarts, requeued):
     fake(tmp_path, "srun", f"env >> {tmp_path}/env; exit {code}")
     fake(tmp_path, "scontrol", "")
-    done = run("slurm.sh", ["--workdir=/shared/run"], tmp_path, SLURM_SUBMIT_DIR=str(LAUNCH.parent), SLURM_JOB_ID="7")
+    done = run("slurm.sh", ["--workdir=/shared/run"], tmp_path, SLURM_SUBMIT_DIR=str(LAUNCH.parent), SLURM_JOB_ID="7",
+               SLURM_RESTART_COUNT=str(restarts))
     calls = (tmp_path / "calls").read_text()
     assert ("scontrol requeue 7" in calls) == requeued and done.returncode == (0 if requeued else code)
     assert "emsa_jax.main --workdir=/shared/run" in calls
@@ -151,11 +171,14 @@ def test_sky_runs_the_same_command_on_every_host(tmp_path):
         *task["envs"], "SKYPILOT_NUM_NODES", "SKYPILOT_NODE_RANK", "SKYPILOT_NODE_IPS", "NODE_RANK"}
     (tmp_path / "launch").symlink_to(LAUNCH)
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    fake(tmp_path / ".venv/bin", "python", f"env > {tmp_path}/env")
+    fake(tmp_path / ".venv/bin", "python", f"env > {tmp_path}/env; printf $# > {tmp_path}/.venv/bin/arguments")
     subprocess.run(["bash", "-euc", task["run"]], check=True, cwd=tmp_path, env={
-        "PATH": os.environ["PATH"], "EXTRA": "cuda", "ENV": "gpu", "ARGS": "--config=configs/grpo.py",
+        "PATH": os.environ["PATH"], "EXTRA": "cuda", "ENV": "gpu",
+        "ARGS": "--config=configs/grpo.py '--config.data=a b'",
         "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2"})
     env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+    assert (tmp_path / ".venv/bin/calls").read_text().endswith("--config=configs/grpo.py --config.data=a b \n")
+    assert (tmp_path / ".venv/bin/arguments").read_text() == "4"
     assert (env["NNODES"], env["NODE_RANK"], env["JAX_COORDINATOR_ADDRESS"]) == ("2", "1", "10.0.0.1:8476")
     assert env["JAX_PLATFORMS"] == "cuda,cpu"
 

@@ -1,10 +1,20 @@
+import errno
 import os
 import random
 
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.manifest import NAME, read_manifest, require_sound, verify, write_atomic, write_manifest, write_together
+from emsa_jax.manifest import (
+    NAME,
+    read_manifest,
+    require_sound,
+    staged,
+    verify,
+    write_atomic,
+    write_manifest,
+    write_together,
+)
 
 
 @pytest.fixture
@@ -25,6 +35,15 @@ def test_files_are_written_together_or_not_at_all(tmp_path):
     with pytest.raises(OSError):
         write_together(tmp_path, {"a": b"3", "x" * 300: b"4"})
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"} and (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_full_disk_leaves_nothing_and_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for directory in (tmp_path / "full", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=f"{directory}: cannot be written: "), staged(directory) as part:
+            (part / "a").write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_sound(tree):

@@ -24,7 +24,8 @@ def export(run: Run, config: Config) -> None:
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
     if peers.first():
-        shutil.rmtree(run.path("export"), ignore_errors=True)  # what a killed export left
+        for part in ("merged", "base", "adapter"):  # what a killed export left
+            shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": peers.told(lambda: weights_print(directory), "hashes of the base")}
     save = dict(source=directory, shard_bytes=config.export.shard_bytes)
     if config.export.merged or adapter is None:

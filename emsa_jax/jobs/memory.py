@@ -130,6 +130,8 @@ def advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     each, options = config.grpo.prompts_per_step // placement.share.shards, config.grpo
     if sum(plan.held.values()) > 0.9 * plan.there:
         cut = placement.update.mesh.shape
+        if plan.held.get("inputs", 0) > 0.5 * sum(plan.held.values()):
+            return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): inputs are most of what is held"
         if config.dtype == "float32":
             return "set dtype=bfloat16"
         return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"

@@ -28,6 +28,7 @@ from emsa_jax.jobs.evaluate import evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.grpo import grpo
 from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.prepare import clips_of, labelled_splits, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.jobs.run import Run
@@ -36,6 +37,7 @@ from emsa_jax.manifest import sha256_file
 from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.table import sample_of, truth_of
 from emsa_jax.teaching.traces import any_traces
@@ -122,6 +124,12 @@ def _check_prompts(run: Run, config: Config) -> None:
                        taught=taught_by(run, config, role)).buckets()
 
 
+def _check_batch(run: Run, config: Config) -> None:
+    """Raises InputError, before anything is learned, if a step of GRPO cannot be cut as the mesh cuts batches."""
+    placement = Placement.of(config, read_checked_config(policy_dir(run, config)), tell=False)
+    placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+
+
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
     if config.prompt.buckets and "prepare" not in config.stages:
@@ -133,6 +141,8 @@ def run_stages(run: Run, config: Config) -> None:
             if stage == "prepare" and config.prompt.buckets:
                 peers.told(lambda: _check_prompts(run, config), "prompts")
             continue
+        if stage == "sft" and "grpo" in config.stages:
+            _check_batch(run, config)
         if config.policy == "tiny" and config.adapter:  # whose base was not there before
             peers.told(lambda: check_base(Path(config.adapter), policy_dir(run, config)), "the adapter's base")
         if stage not in _READS:

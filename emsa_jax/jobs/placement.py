@@ -33,13 +33,13 @@ class Placement:
     share: Share
 
     @classmethod
-    def of(cls, config: Config, policy: ThinkerConfig, trained: str = "lora") -> Placement:
-        """For a policy of which an adapter ("lora"), everything ("all") or nothing ("") is trained. Says which mesh was
-        chosen, and why, where there is a choice."""
+    def of(cls, config: Config, policy: ThinkerConfig, trained: str = "lora", tell: bool = True) -> Placement:
+        """For a policy of which an adapter ("lora"), everything ("all") or nothing ("") is trained. tell: say which
+        mesh was chosen, and why, where there is a choice."""
         need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, trained),
                     policy.text.num_attention_heads, policy.text.num_key_value_heads)
         mesh, why = make_mesh(config.mesh, need=need, memory=device_bytes())
-        if mesh.size > 1:
+        if tell and mesh.size > 1:
             sizes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
             say(f"mesh: {sizes} on {mesh.size} {jax.devices()[0].device_kind} devices ({why})")
         return cls.on(mesh, policy)

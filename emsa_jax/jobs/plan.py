@@ -49,6 +49,13 @@ class PromptShape:
     width: int = 448
     audio_seconds: float = 10.0
 
+    def __post_init__(self) -> None:
+        side = 28 if self.frames else 0  # of one token of video
+        for name, least, most in (("tokens", 1, 10**6), ("frames", 0, 10**4), ("height", side, 10**4),
+                                  ("width", side, 10**4), ("audio_seconds", 0, 10**5)):
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"prompt.{name} must be from {least} to {most}, not {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class PlanOptions:

@@ -47,6 +47,8 @@ class MeshOptions:
         for name in (*AXES, "slices"):
             if getattr(self, name) < 0:
                 raise InputError(f"mesh.{name} must be at least 0, not {getattr(self, name)}")
+        if not 1 <= self.timeout <= 86_400:
+            raise InputError(f"mesh.timeout must be between a second and a day, 86400, not {self.timeout}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,10 @@ def make_mesh(options: MeshOptions, devices: Sequence[Any] | None = None, need: 
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes, why = choose(options, len(devices), devices[0].device_kind, memory, need)
-    slices = options.slices or len({getattr(d, "slice_index", None) or 0 for d in devices})
+    there = len({getattr(d, "slice_index", None) or 0 for d in devices})
+    slices = options.slices or there
+    if slices != there and devices[0].platform != "cpu":
+        raise InputError(f"mesh.slices is {slices}, but the devices are of {there}; leave it 0")
     if sizes[0] % slices:
         raise InputError(f"mesh.data {sizes[0]} must be a multiple of the {slices} slices")
     if devices[0].platform == "cpu" or len(devices) == 1:

@@ -51,6 +51,10 @@ def start(timeout: int = 300) -> None:
         except ValueError as error:
             if "should be defined" not in str(error) and "must be defined" not in str(error):
                 raise
+            for name in ("JAX_COORDINATOR_ADDRESS", "NODE_RANK"):  # else every host would train for itself
+                if os.environ.get(name):
+                    raise InputError(f"{name} is set, but not how many processes there are; set NNODES too, or unset "
+                                     f"{name} for a run of one process") from error
             _alone()
 
 
@@ -72,7 +76,26 @@ def _named() -> tuple[str, int, int] | None:
                          "(the number of this process) too")
     if not 0 <= number < processes:
         raise InputError(f"NODE_RANK is {number}, but must be at least 0 and below NNODES, {processes}")
+    if processes > 1:
+        _check(address, number == 0)
     return address, processes, number
+
+
+def _check(address: str, ours: bool) -> None:
+    """Raises InputError for an address that is none, or whose port, where process 0 is to listen, is in use: JAX would
+    end with a traceback, or a segmentation fault."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise InputError(f"JAX_COORDINATOR_ADDRESS is {address!r}, but must be host:port of process 0, or the host "
+                         "with the port as JAX_COORDINATOR_PORT")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            if ours:
+                probe.bind(("", int(port)))
+        except OSError as error:
+            raise InputError(f"JAX_COORDINATOR_ADDRESS: port {port} of this host cannot be had ({error.strerror}); "
+                             "name another one on all hosts") from error
 
 
 def _alone() -> None:

@@ -174,6 +174,14 @@ def _open(path: Path):
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
 
 
+def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """A safetensors file. Raises OSError, also where the disk is full."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
 def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str | Path | None = None,
          extra: dict | None = None, shard_bytes: int = SHARD_BYTES) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
@@ -224,7 +232,7 @@ def _write_shards(part: Path, tensors, kept: dict[str, Path], shard_bytes: int) 
 
     def flush():
         if batch:
-            save_file(batch, part / f"{len(shards):05d}.part", metadata={"format": "pt"})
+            write_tensors(batch, part / f"{len(shards):05d}.part")
             shards.append(list(batch))
             batch.clear()
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import peers
 from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.hf import write_tensors
 from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_shapes
 
@@ -131,7 +132,7 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
                     place = f"base_model.model.{_PLACE[tower]}.{layer}.{_module(tower, name)}"
                     tensors[f"{place}.lora_A.weight"] = np.asarray(ab["a"][layer], np.float32)
                     tensors[f"{place}.lora_B.weight"] = np.asarray(ab["b"][layer], np.float32)
-        save_file(tensors, part / "adapter_model.safetensors", metadata={"format": "pt"})
+        write_tensors(tensors, part / "adapter_model.safetensors")
         raw = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": rank,
                "lora_alpha": adapter.scale * rank, "lora_dropout": 0.0, "bias": "none", "inference_mode": True,
                "fan_in_fan_out": False, "target_modules": _target_pattern(adapter)}

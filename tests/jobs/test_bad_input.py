@@ -149,6 +149,12 @@ def test_tables_of_labels(refused, world, name):
     assert str(world / "data" / "label.csv") in error and re.search(message, error)
 
 
+def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, world):
+    error = refused("--config.grpo.prompts_per_step=6", "--config.grpo.micro_batches=4", left="run/")
+    assert "grpo.prompts_per_step 6 must be a multiple of" in error
+    assert not (world / "run" / "sft").exists()
+
+
 @pytest.mark.parametrize(("cell", "message"), [
     ("gaze=away", "no clip has a label of expression, speaking_style, tone; name a table"),
     ("tone=grim", "clip 'c0': tone 'grim' is none of casual")])

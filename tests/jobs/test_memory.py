@@ -87,6 +87,8 @@ def test_the_field_to_change_is_named():
 
     assert "mesh.tensor (now 1) or mesh.fsdp" in said(45)
     assert said(45, replace(CONFIG, dtype="float32")) == "set dtype=bfloat16"
+    many = MemoryPlan({"base": gb, "inputs": 60 * gb}, {phase: {} for phase in plan.phases}, 40 * gb)
+    assert advice(many, CONFIG, placement).startswith("lower grpo.prompts_per_step (now 16): inputs are most")
     assert said(20, with_grpo(remat="dots"), update=30) == "set grpo.remat=full (now dots)"
     assert said(20, update=30) == "raise grpo.micro_batches (now 8, at most 16 here)"
     assert "sampling.max_completion_length" in said(20, with_grpo(micro_batches=16), update=30)

@@ -94,6 +94,13 @@ def test_bad_input(options, fields, said):
         plan(replace(options, compile="no", **fields))
 
 
+@pytest.mark.parametrize("field, value", [("frames", -1), ("height", 0), ("audio_seconds", -1.0), ("frames", 10**6),
+                                          ("audio_seconds", 1e12), ("tokens", 0)])
+def test_a_prompt_that_nobody_has_is_named(field, value):
+    with pytest.raises(InputError, match=f"prompt.{field} must be from"):
+        PromptShape(**{field: value})
+
+
 def test_it_is_a_job_of_the_command_line(monkeypatch):
     asked = []
     monkeypatch.setattr("emsa_jax.jobs.plan.plan", asked.append)

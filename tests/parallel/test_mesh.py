@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import Mesh
 
 from emsa_jax.errors import InputError
-from emsa_jax.parallel.mesh import PRESETS, MeshOptions, Need, batch_shards, choose, rows_held
+from emsa_jax.parallel.mesh import PRESETS, MeshOptions, Need, batch_shards, choose, make_mesh, rows_held
 
 GB = 10**9
 SEVEN = Need(18 * GB, 2 * GB, 28, 4)
@@ -48,6 +48,14 @@ def test_presets_are_as_large_as_they_say():
     assert {name: int(np.prod(sizes)) for name, sizes in PRESETS.items()} == chips
     with pytest.raises(InputError, match="mesh.fsdp must be at least 0"):
         MeshOptions(fsdp=-1)
+
+
+def test_slices_are_those_of_the_devices():
+    devices = [SimpleNamespace(platform="tpu", device_kind="TPU v5 lite", process_index=0, id=i, slice_index=i // 4)
+               for i in range(8)]
+    for slices, there in ((1, devices), (2, devices[:4])):
+        with pytest.raises(InputError, match=f"mesh.slices is {slices}, but the devices are of {3 - slices}"):
+            make_mesh(MeshOptions(slices=slices), there)
 
 
 def mesh_of(processes: list[int], sizes: tuple[int, int, int]) -> Mesh:

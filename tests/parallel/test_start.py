@@ -1,0 +1,65 @@
+"""Environments that contradict themselves are named, in one line, before anybody waits."""
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from emsa_jax.errors import InputError
+from emsa_jax.parallel import start, stop
+from emsa_jax.parallel.mesh import MeshOptions
+
+HERE = {"NNODES": "2", "NODE_RANK": "0", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1"}, "'10.0.0.1', but must be host:port"),
+    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:abc"}, "must be host:port"),
+    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:99999"}, "must be host:port"),
+    ({"JAX_COORDINATOR_ADDRESS": ""}, "set JAX_COORDINATOR_ADDRESS"), ({"NODE_RANK": "2"}, "NODE_RANK is 2"),
+    ({"NNODES": "two"}, "must be numbers")])
+def test_what_contradicts_itself_is_named(monkeypatch, change, message):
+    for name, value in (HERE | change).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        start._named()
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        for name, value in (HERE | {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{taken.getsockname()[1]}"}).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(InputError, match="cannot be had .*in use"):
+            start._named()
+        monkeypatch.setenv("NODE_RANK", "1")  # which does not listen there
+        assert start._named()[1:] == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["JAX_COORDINATOR_ADDRESS", "NODE_RANK"])
+def test_no_host_trains_for_itself(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    done = subprocess.run([sys.executable, "-c", "from emsa_jax.parallel import start; start.start(20)"],
+                          capture_output=True, text=True)
+    assert f"InputError: {name} is set, but not how many processes there are" in done.stderr
+
+
+@pytest.mark.parametrize("timeout", [0, -5, 10**14])
+def test_the_wait_is_a_time(timeout):
+    with pytest.raises(InputError, match="mesh.timeout must be"):
+        MeshOptions(timeout=timeout)
+
+
+def test_a_stop_that_comes_after_the_last_look_is_not_forgotten(monkeypatch):
+    left = []
+    state = {"asked": False, "agreed": False, "deferred": 0, "leave": lambda: left.append(1)}
+    monkeypatch.setattr(stop, "_state", state)
+    with stop.deferred():
+        with stop.deferred():
+            stop._state["asked"] = True
+        assert not left and stop.kept()
+    assert left and not stop.kept()
+    with pytest.raises(KeyError), stop.deferred():  # what ends it stays what it is
+        raise KeyError
+    assert left == [1]
