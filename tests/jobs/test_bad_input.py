@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from absl import flags
 from safetensors.numpy import load_file, save_file
 
 from emsa_jax import main
+from emsa_jax.parallel.share import Share
 from emsa_jax.policy.tiny import make_tiny
 
 ROWS = [["id", "text", "label", "mode", "video", "audio"],
@@ -149,8 +151,10 @@ def test_tables_of_labels(refused, world, name):
     assert str(world / "data" / "label.csv") in error and re.search(message, error)
 
 
-def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, world):
-    error = refused("--config.grpo.prompts_per_step=6", "--config.grpo.micro_batches=4", left="run/")
+def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, world, monkeypatch):
+    four = SimpleNamespace(of=lambda *_, **__: SimpleNamespace(share=Share(shards=4)))  # devices
+    monkeypatch.setattr("emsa_jax.jobs.pipeline.Placement", four)
+    error = refused("--config.grpo.prompts_per_step=6", "--config.grpo.micro_batches=1", left="run/")
     assert "grpo.prompts_per_step 6 must be a multiple of" in error
     assert not (world / "run" / "sft").exists()
 
