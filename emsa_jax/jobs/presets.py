@@ -26,7 +26,7 @@ def embedded() -> Config:
         sft=SftOptions(trainable="all", epochs=200.0, batch_size=16, eval_every=16, patience=3, save_every=16,
                        remat="none", optimizer=OptimizerOptions(2e-3, warmup_steps=20, schedule="constant", b2=0.98,
                                                                 weight_decay=0.05)),
-        grpo=GrpoOptions(group_size=8, prompts_per_step=16, epochs=0.0, max_steps=100, micro_batches=2, save_every=20,
+        grpo=GrpoOptions(group_size=8, prompts_per_step=16, epochs=0.0, max_steps=120, micro_batches=2, save_every=20,
                          remat="none",
                          optimizer=OptimizerOptions(4e-3, warmup_steps=10, schedule="cosine", b2=0.95)))
 
