@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predict import abstract_inputs
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
@@ -35,10 +36,17 @@ class Placement:
     @classmethod
     def of(cls, config: Config, policy: ThinkerConfig, trained: str = "lora", tell: bool = True) -> Placement:
         """For a policy of which an adapter ("lora"), everything ("all") or nothing ("") is trained. tell: say which
-        mesh was chosen, and why, where there is a choice."""
+        mesh was chosen, and why, where there is a choice. Raises InputError if the devices cannot hold it."""
         need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, trained),
                     policy.text.num_attention_heads, policy.text.num_key_value_heads)
-        mesh, why = make_mesh(config.mesh, need=need, memory=device_bytes())
+        there = device_bytes()
+        mesh, why = make_mesh(config.mesh, need=need, memory=there)
+        held = (need.weights + need.trained) // (mesh.shape["fsdp"] * mesh.shape["tensor"])
+        if held > there:  # told before anything is loaded
+            fields = "mesh.tensor or mesh.fsdp" + (", or dtype=bfloat16" if config.dtype == "float32" else "") + (
+                ", or sft.trainable=lora" if trained == "all" else "")
+            raise InputError(f"memory: the policy and what is trained of it are {held / 1e9:.3g} GB on each device, "
+                             f"which has {there / 1e9:.3g}; set {fields}")
         if tell and mesh.size > 1:
             sizes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
             say(f"mesh: {sizes} on {mesh.size} {jax.devices()[0].device_kind} devices ({why})")

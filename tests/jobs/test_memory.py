@@ -4,6 +4,7 @@ from dataclasses import replace
 import jax
 import pytest
 
+from emsa_jax.errors import InputError
 from emsa_jax.jobs.memory import MemoryPlan, advice, memory_plan
 from emsa_jax.jobs.options import Config, GrpoOptions
 from emsa_jax.jobs.placement import Placement
@@ -94,6 +95,17 @@ def test_the_field_to_change_is_named():
     assert "sampling.max_completion_length" in said(20, with_grpo(micro_batches=16), update=30)
     assert said(20, decode=30) == "lower grpo.prompts_per_step (now 16): decode runs all of them at once"
     assert "frames" in said(20, with_grpo(prompts_per_step=1, micro_batches=1), encode=30)
+
+
+@pytest.mark.parametrize(("trained", "fields"), [
+    ("all", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16, or sft.trainable=lora"),
+    ("", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16")])
+def test_a_policy_that_no_device_holds_is_told_at_every_stage(monkeypatch, trained, fields):
+    """Also where no memory plan is made: of the cold start, of evaluation and export."""
+    monkeypatch.setattr("emsa_jax.jobs.placement.device_bytes", lambda: 10**9)
+    with pytest.raises(InputError, match=f"on each device, which has 1; {fields}$"):
+        Placement.of(Config(), POLICY, trained)
+    Placement.of(Config(), tiny_config({name: i for i, name in enumerate(SPECIAL)}, 64), trained)
 
 
 def test_lines_say_what_is_there_and_what_each_phase_needs():
