@@ -25,6 +25,7 @@ def watch() -> None:
     heard, signalled = os.pipe()
     os.set_blocking(signalled, False)
     signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # its signals are not ours
     atexit.register(_ended.set)  # at the end the service goes, and nobody is missing
     for function, arguments in ((_watch_others, ()), (_watch_signals, (heard,))):
         threading.Thread(target=function, args=arguments, daemon=True).start()

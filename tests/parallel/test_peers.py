@@ -17,7 +17,7 @@ from emsa_jax import main
 from emsa_jax.jobs import processes
 from emsa_jax.parallel import peers, start, stop, watch
 
-watch.POLL, watch.GRACE, watch.SILENT, peers._LINGER = 0.2, 1.0, 4.0, 5.0
+watch.POLL, watch.GRACE, watch.SILENT, peers._LINGER = 0.2, 1.0, 8.0, 5.0
 start.start(60)
 stop.listen(processes._told_to_stop)
 watch.watch()
@@ -38,7 +38,7 @@ time.sleep(100)
 @pytest.mark.parametrize(("what", "number", "codes", "told"), [
     ("fails", 1, [2, 2], "error: another process failed: process 1: no such policy"),
     ("is told to stop", 1, [42, 42], "error: another process failed: process 1: told to stop"),
-    ("is killed", 1, [42, -9], "error: another process failed: process 1 has given no sign of life for 4 seconds")])
+    ("is killed", 1, [42, -9], "error: another process failed: process 1 has given no sign of life for 8 seconds")])
 def test_the_other_ends_too(what, number, codes, told):
     started = start(what)
     begun = time.monotonic()
