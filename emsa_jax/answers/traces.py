@@ -92,7 +92,7 @@ def filter_traces(
 
 def _objection(trace: Trace, truth: float | None, format: Format, neutral_eps: float, concepts) -> str:
     if truth is None:
-        return "no such clip, or no true score"
+        return "no train clip of this id, or no true score"
     if format.name in CLASS_FORMATS:
         return _class_objection(trace, truth, format, concepts)
     if trace.polarity != polarity_of(truth, neutral_eps):

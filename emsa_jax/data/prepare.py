@@ -127,8 +127,8 @@ def _quarantined(outcomes: dict[str, Outcomes]) -> dict[str, str]:
 
 def _check_share(reasons: dict[str, str], num_clips: int, options: PrepareOptions) -> None:
     if num_clips and len(reasons) > options.max_bad_share * num_clips:
-        raise InputError(f"{len(reasons)} of the {num_clips} clips are missing or broken, more than a share of "
-                         f"{options.max_bad_share:g} (max_bad_share); {_first(reasons)}")  # fmt: skip
+        raise InputError(f"{len(reasons)} of the {num_clips} clips with video or sound are missing or broken, more "
+                         f"than a share of {options.max_bad_share:g} (max_bad_share); {_first(reasons)}")  # fmt: skip
 
 
 def _first(reasons: dict[str, str]) -> str:

@@ -18,8 +18,8 @@ from emsa_jax.manifest import write_atomic
 from emsa_jax.report.run_results import CONTROLS
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
-COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 has0", "Acc2 non0", "F1", "MAE", "Corr",
-           "parsed")
+COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 (0 pos.)", "Acc2 (no 0)", "F1 (weighted)",
+           "MAE", "Corr", "parsed")
 CLASS_COLUMNS = ("reward (sampled)", "reward (greedy)", "sentiment acc", "WF1", "polarity acc", "concepts acc",
                  "parsed")
 
@@ -35,8 +35,9 @@ def report(run: Run, config: Config) -> None:
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
             cells = [_cell(value) for value in _values(result, config)]
-            table.add_row(STAGES[name], where, *cells)
-            lines.append("| " + " | ".join([STAGES[name], where, *cells]) + " |")
+            told = STAGES[name] if len(found) > 1 else "as given"  # of a run that judges one policy alone
+            table.add_row(told, where, *cells)
+            lines.append("| " + " | ".join([told, where, *cells]) + " |")
         for told, metrics in _floors(found, config):
             floor = [_cell(value) for value in _values({"metrics": metrics}, config)]
             table.add_row(told, where, *floor, style="dim")
@@ -47,11 +48,11 @@ def report(run: Run, config: Config) -> None:
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
     write_page(run, config)
-    for what, path in (("the whole run on one page", PAGE), ("answers in full", "evaluate/*/*/predictions.jsonl"),
-                       ("curves (pip install tensorboard)", "tensorboard --logdir"),
-                       ("rollouts", "grpo/completions"), ("exports", "export"), ("this table", "summary.md")):
-        where = f"{path} {run.path('tensorboard')}" if what.startswith("curves") else run.path(path)
-        say(f"{what}: {where}")
+    for what, path in (("the whole run on one page:", PAGE), ("answers in full:", "evaluate/*/*/predictions.jsonl"),
+                       ("curves (pip install tensorboard): tensorboard --logdir", "tensorboard"),
+                       ("rollouts:", "grpo/completions"), ("exports:", "export"), ("this table:", "summary.md")):
+        if any(run.workdir.glob(path)):
+            say(f"{what} {run.path(path)}")
 
 
 def _floors(found: dict[str, dict], config: Config) -> list[tuple[str, dict]]:

@@ -178,12 +178,14 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
     before = _read_json(path)
     if before is not None:
         old, new = _flat(before), _flat(config)
-        for name in [*new, *(name for name in old if name not in new)]:
-            ignored = any(name == field or name.startswith(f"{field}.") for field in ignore)
-            if not ignored and old.get(name, "absent") != new.get(name, "absent"):
-                raise InputError(
-                    f"{workdir} belongs to a run with config.{name} = {old.get(name, 'absent')!r}, not "
-                    f"{new.get(name, 'absent')!r}; set it back, remove this directory, or choose another --workdir")
+        names = [name for name in dict.fromkeys([*new, *old]) if old.get(name, "absent") != new.get(name, "absent")
+                 and not any(name == field or name.startswith(f"{field}.") for field in ignore)]
+        if names:
+            told = "; ".join(f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}"
+                             for name in names[:10])
+            more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
+            raise InputError(f"{workdir} belongs to a run with {told}{more}. Give the fields that it was made with "
+                             "(config.json there), or choose another --workdir")
     if before != config:
         _write_json(path, config)
 

@@ -9,13 +9,13 @@ from emsa_jax.report.run_content import Content, Result, by_data, cell, row, sec
 CONTROLS = {"constant": "mean of train", "random": "random from train", "shuffled": "shuffled labels"}
 SHOWN = {
     "polarity acc": "Polarity_acc",
-    "Acc2 has0": "Has0_acc_2",
-    "Acc2 non0": "Non0_acc_2",
+    "Acc2 (0 positive)": "Has0_acc_2",
+    "Acc2 (without 0)": "Non0_acc_2",
     "Acc2 (0 negative)": "Mult_acc_2",
     "Acc3": "Mult_acc_3",
     "Acc5": "Mult_acc_5",
     "Acc7": "Mult_acc_7",
-    "F1 polarity": "Polarity_F1_weighted",
+    "F1 polarity, weighted": "Polarity_F1_weighted",
     "MAE": "MAE",
     "Corr": "Corr",
     "R2": "R2",

@@ -65,8 +65,8 @@ def test_filter_keeps_what_agrees_and_puts_the_true_score_in():
     assert rejected == {
         "wrong class": "the teacher's polarity is wrong",
         "torn": "the teacher's score contradicts its polarity",
-        "unknown": "no such clip, or no true score",
-        "unlabelled": "no such clip, or no true score",
+        "unknown": "no train clip of this id, or no true score",
+        "unlabelled": "no train clip of this id, or no true score",
         "empty": "cannot be written as an answer with score 0.8",
         "tagged": "cannot be written as an answer with score 0.8",
     }

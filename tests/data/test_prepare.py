@@ -131,12 +131,12 @@ def test_too_many_broken_clips(tmp_path):
     rows = [[str(i), "", 0, "train", "", f"{i}.wav"] for i in range(3)] + [["b", "", 0, "train", "", "b.wav"]]
     table = write_table(tmp_path, [*rows, ["t", "text", 0, "train", "", ""]])
     strict = dataclasses.replace(OPTIONS, max_bad_share=0.2)
-    with pytest.raises(InputError, match="1 of the 4 clips are missing or broken, more than a share of 0.2 .* b: "):
+    with pytest.raises(InputError, match="1 of the 4 clips with video or sound .* a share of 0.2 .* b: "):
         run(table, tmp_path / "out", strict)
     assert not (tmp_path / "out").exists()
     assert run(table, tmp_path / "out", dataclasses.replace(OPTIONS, max_bad_share=0.25)).samples["train"] == 4
     rows = [[str(i), "", 0, "train", f"{i}.mp4", ""] for i in range(3)]
-    with pytest.raises(InputError, match="3 of the 3 clips are .* the first, 0: there is no file"):
+    with pytest.raises(InputError, match="3 of the 3 clips with video or sound are .* the first, 0: there is no file"):
         run(write_table(tmp_path, rows), tmp_path / "none")
     with pytest.raises(InputError, match="none of the 3 samples of .* could be prepared; the first, 0: there is no"):
         run(write_table(tmp_path, rows), tmp_path / "none", dataclasses.replace(OPTIONS, max_bad_share=1.0))

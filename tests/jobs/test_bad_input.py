@@ -169,7 +169,8 @@ def test_concepts_that_the_table_does_not_have(refused, world, cell, message):
 
 def test_all_clips_are_missing(refused, world):
     table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
-    message = "5 of the 5 clips are missing or broken, more than a share of 0.5 (max_bad_share); the first, c0"
+    message = ("5 of the 5 clips with video or sound are missing or broken, more than a share of 0.5 (max_bad_share); "
+               "the first, c0")
     assert message in refused(left="run/")
     assert not (world / "run" / "records" / "train").exists()
 

@@ -13,7 +13,8 @@ class PrepareOptions:
     min_frames and at most max_frames, by Qwen's rule. min_pixels, max_pixels: bounds of height x width of a frame.
     frame_format: "jpeg" or "raw". jpeg_quality: 1 to 100. shard_bytes: a shard is closed when it has grown beyond
     this. workers: decoding processes, 0 for one per CPU. max_seconds: longer clips are quarantined. timeout_seconds:
-    so is a clip whose decoding takes longer. max_bad_share: of the clips; more missing or broken ones are an error.
+    so is a clip whose decoding takes longer. max_bad_share: of the clips with video or
+    sound; more missing or broken ones are an error.
     """
 
     frames: str = "uniform"
