@@ -99,8 +99,7 @@ def test_a_table_cell_by_cell(tmp_path):
     compiled = {tuple(line.split()[2:4]): int(line.split()[4]) for line in rest.splitlines()
                 if line.startswith("compiled in")}  # fmt: skip
     assert len(compiled) == 11
-    again = {arm: count for (arm, seed), count in compiled.items() if seed == "1" and count and arm != "zero_shot"}
-    assert again.pop("continued", 0) <= 2 and not again  # its learning rates, a table as long as its updates are many
+    assert not {arm: count for (arm, seed), count in compiled.items() if seed == "1" and count and arm != "zero_shot"}
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     assert len(cells) == 12 and all(np.isfinite(cell["values"]["prefix_logp"]) for cell in cells)
     for seed in (0, 1):
