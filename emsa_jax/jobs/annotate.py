@@ -20,7 +20,7 @@ from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_vote
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
-from emsa_jax.manifest import write_together
+from emsa_jax.jobs.outputs import write_outputs
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,7 @@ def annotate(options: AnnotateOptions) -> None:
         files["label.csv"] = _csv(*joined(rows, clips, votes.concepts))
         if left := len(clips) - len(rows):
             say(f"warning: {left} clips without votes are left out of label.csv")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_together(out, files)
-    except OSError as error:
-        raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
+    write_outputs(out, files)
     _tell(rows, back, report, out, reader_of(clips) if clips else None)
     if "label.csv" not in files and (out / "label.csv").exists():
         say(f"warning: {out / 'label.csv'} is of before, and may have another split")

@@ -14,7 +14,7 @@ from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.world import is_puppet
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
-from emsa_jax.manifest import write_together
+from emsa_jax.jobs.outputs import write_outputs
 from emsa_jax.report.boxes import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, REGRESSION_COLUMNS
 from emsa_jax.report.ch_cems_tables import (
@@ -81,11 +81,7 @@ def benchmark(options: BenchmarkOptions) -> None:
                 files[f"{name}_{classes}.svg"] = box_plot(groups, title, "accuracy, %").encode()
                 text += [f"![{title}]({name}_{classes}.svg)", ""]
     files |= {"tables.csv": _csv(tables), "tables.md": "\n".join(text).encode()}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_together(out, files)
-    except OSError as error:
-        raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
+    write_outputs(out, files)
     for line in told:
         say(f"note: {line}")
     say(f"tables: {out / 'tables.md'}")
