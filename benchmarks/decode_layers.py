@@ -45,9 +45,7 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     config = Config(stages=("grpo",), policy="any", dtype="bfloat16",
                     grpo=GrpoOptions(group_size=8, prompts_per_step=8, remat="full"))
     where = topology(name)
-    described = where.described()[:1]
-    with mock.patch.object(type(where), "described", lambda _: described):
-        placement, _ = plan.place_on(config, policy, where)
+    placement, _ = plan.place_on(config, policy, where, where.described()[:1])
     attention = "plain" if where.chip.platform == "gpu" else "auto"
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, attention=attention))
     budget, _ = plan.longest(plan.PromptShape(frames=0, audio_seconds=0), policy, 8)

@@ -16,6 +16,7 @@ from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
 from emsa_jax.jobs.datasets import Split, open_split
 from emsa_jax.jobs.judging import judge_of
+from emsa_jax.jobs.memory import announce, answer_advice, answer_memory
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.predict import answers_of
@@ -23,9 +24,10 @@ from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_atomic
 from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.rewards.table import RewardTable
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
 
@@ -33,7 +35,7 @@ from emsa_jax.rewards.trigger import TriggerOptions, threshold
 def evaluate(run: Run, config: Config) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     for name, (directory, adapter_dir) in policies(run, config).items():
-        asked = None
+        opened = loaded = None
         policy_print = peers.told(lambda d=directory, a=adapter_dir: {
             "policy": fingerprint(d), "adapter": adapter_print(a)}, "which policy is evaluated")
         for role in datasets(config):
@@ -44,22 +46,29 @@ def evaluate(run: Run, config: Config) -> None:
                              to_dict(config.hint.threshold)])
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
-            if asked is None:
+            if opened is None:
                 placement = Placement.of(config, read_checked_config(directory), trained="")
                 placement.share.check(config.evaluate.batch_size, "evaluate.batch_size")
-                checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention,
-                                             layout=placement.decode)
-                adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
-                adapter = adapter and place(adapter, placement.decode.adapter(adapter))
-                asked = (checkpoint, adapter, placement)
-            checkpoint, adapter, placement = asked
-            split = open_split(config, records_dir(run, config, role), checkpoint, config.evaluate.split,
+                opened = open_checkpoint(directory, weights=False, attention=config.attention)
+            split = open_split(config, records_dir(run, config, role), opened, config.evaluate.split,
                                config.evaluate.max_clips, taught=taught)
-            answers = answers_of(run, config, split, adapter, placement, policy_print, f"{name} on {role}")
+            loaded = loaded or _loaded(config, opened, adapter_dir, placement, split)
+            answers = answers_of(run, config, split, *loaded, placement, policy_print, f"{name} on {role}")
             out = run.path("evaluate", name, role)
             result, rows = measured(run, config, role, split, answers)
             write_result(out, result, rows)
             run.mark_done(f"evaluate {name} {role}", inputs, [out])
+
+
+def _loaded(config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
+            ) -> tuple[dict, Adapter | None]:
+    """(base, adapter) as they decode, after a word on the memory that answering the split takes."""
+    budgets = split.budgets(config.evaluate.batch_size // placement.share.shards)
+    memory = answer_memory(config, opened.config, placement, budgets[max(budgets)], adapter_dir is not None)
+    announce(memory, answer_advice(memory, config, placement))
+    base = load_weights(opened, config.dtype, placement.decode).params
+    adapter = peft.load_adapter(adapter_dir, opened.config) if adapter_dir else None
+    return base, adapter and place(adapter, placement.decode.adapter(adapter))
 
 
 def measured(run: Run, config: Config, role: str, split: Split, answers: dict[str, list[Answered]]

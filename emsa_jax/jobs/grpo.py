@@ -24,7 +24,7 @@ from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
 from emsa_jax.jobs.judging import judge_of
-from emsa_jax.jobs.memory import announce
+from emsa_jax.jobs.memory import announce, grpo_advice, grpo_memory
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -64,7 +64,9 @@ def grpo(run: Run, config: Config) -> None:
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     hints = Hints.of(config, checkpoint, train, share.shards)
     budgets = train.budgets(options.prompts_per_step // share.shards)
-    announce(config, checkpoint.config, placement, budgets, hints.slots, adapter_dir is not None)
+    memory = grpo_memory(config, checkpoint.config, placement, budgets[max(budgets)], hints.slots,
+                         adapter_dir is not None)
+    announce(memory, grpo_advice(memory, config, placement))
 
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None

@@ -1,4 +1,4 @@
-"""What a GRPO step needs on each device, by arithmetic, before anything is loaded."""
+"""What a stage needs on each device, by arithmetic, before anything is loaded."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,25 +8,19 @@ from typing import Any
 import jax
 
 from emsa_jax.errors import InputError
+from emsa_jax.jobs.activations import Activations
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.hardware import device_bytes
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.placement import WIDTH, Placement, split_bytes
+from emsa_jax.jobs.placement import Placement, split_bytes
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
-from emsa_jax.parallel.rules import using
-from emsa_jax.policy import decoder
-from emsa_jax.policy.attention import BLOCK, BLOCKS, choose_kernel
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
-PHASES = ("encode", "prefill", "decode", "update")
-# how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
-# Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
-_WIDE, _NARROW = 2, 6
-_WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
+_LITTLE = 0.1  # of a device's memory
 
 
 @dataclass(frozen=True)
@@ -53,88 +47,90 @@ class MemoryPlan:
         return self.need(self.worst) <= self.there
 
     def lines(self) -> list[str]:
-        """A line for what is held, and one for each phase."""
-        shown = [f"memory of each device: {gb(self.there)}; held: {_listed(self.held)}"]
-        return shown + [f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}"
-                        for phase, adds in self.phases.items()]
+        """A line for what is held, and one for each phase; where it is little, the latter in a few words."""
+        shown = f"memory of each device: {gb(self.there)}; held: {_listed(self.held)}"
+        if self.need(self.worst) < _LITTLE * self.there:
+            return [f"{shown}; most is needed by {self.worst}: {gb(self.need(self.worst))}"]
+        return [shown] + [f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}"
+                          for phase, adds in self.phases.items()]
 
 
-def memory_plan(config: Config, policy: ThinkerConfig, placement: Placement, state: Any, reference: Any, budget: Budget,
-                slots: int, there: int) -> MemoryPlan:
-    """By arithmetic.
+def grpo_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int,
+                reference: bool, there: int = 0) -> MemoryPlan:
+    """Of a GRPO step.
 
     Args:
-      state: the train state's shapes. reference: the reference adapter's, or None.
       budget: of one part of a step's prompts (the longest bucket). slots: of an answer.
-      there: bytes that a device has for programs.
+      reference: whether there is one beside the adapter.
+      there: bytes that a device has for programs (0: those of the devices that are here).
     """
-    each = config.grpo.prompts_per_step // placement.share.shards
-    width, base = WIDTH[config.dtype], abstract_params(policy, config.dtype)
-    whole = split_bytes(state, placement.update.state(state))
-    adapter = split_bytes(state.params, placement.update.trained(state.params))
-    held = {"base": split_bytes(base, placement.update.params()), "adapter": adapter, "optimizer": whole - adapter}
-    if placement.apart:
-        held["base for decoding"] = split_bytes(base, placement.decode.params())
-        held["adapter"] += split_bytes(state.params, placement.decode.adapter(state.params))
-    if reference is not None:
-        held["reference"] = split_bytes(reference, placement.update.adapter(reference))
-    held["inputs"] = 4 * budget.patch_rows * budget.patch_row * policy.vision.patch_dim
-    c = policy.text
-    prompts = each * budget.prompt * c.hidden_size * width
-    cut = placement.update.mesh.shape["tensor"]
-    heads = cut if c.num_key_value_heads % cut == 0 else 1
-    cache = 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * width // heads  # of one token
-    caches = each * budget.prompt * cache
-    with using(placement.decode.mesh, placement.decode.rules):
-        kernel = c.attention
-        if kernel == "auto":
-            kernel = choose_kernel(decoder.platform(), config.dtype, c.head_dim, budget.prompt)
-        fused = kernel != "plain"
-        taken_apart = decoder.apart()
-    layers = split_bytes(base["text"]["layers"], placement.decode.params()["text"]["layers"])
-    answers = each * config.grpo.group_size
-    decode = {"prompts": prompts, "prompt cache": caches, "answer cache": answers * slots * cache * 3 // 2,
-              "logits": 4 * 4 * answers * c.vocab_size // cut}
-    if taken_apart:
-        decode["layers taken apart"] = layers + adapter * width // 4 + caches
-    return MemoryPlan(held, {
-        "encode": {"prompts": prompts, "activations": _towers(policy, budget, cut, width)},
-        "prefill": {"prompts": prompts, "prompt cache": caches, "activations": _prefill(
-            policy, each, budget.prompt, cut, width, fused)},
-        "decode": decode,
-        "update": {"prompts": prompts, "gradients": 2 * adapter, "activations": _update(
-            policy, config, each // config.grpo.micro_batches, budget.prompt, slots, cut, width, fused)}}, there)
-
-
-def announce(config: Config, policy: ThinkerConfig, placement: Placement, budgets: Mapping[int, Budget], slots: int,
-             reference: bool) -> None:
-    """Says what a run's steps will need of the devices that are here, and what to change if that may be too much.
-
-    slots: of an answer. Raises InputError if what is held through a step is too much already: that part is exact.
-    """
+    sizes, each = Activations(policy, placement, config.dtype), config.grpo.prompts_per_step // placement.share.shards
     adapter = abstract_adapter(policy, config.lora)
-    state = jax.eval_shape(lambda a: create_state(a, build_optimizer(config.grpo.optimizer, 1)), adapter)
-    plan = memory_plan(config, policy, placement, state, adapter if reference else None, budgets[max(budgets)], slots,
-                       device_bytes())
+    held = _held(config, policy, placement, adapter, config.grpo.optimizer)
+    if reference:
+        held["reference"] = split_bytes(adapter, placement.update.adapter(adapter))
+    held["inputs"] = sizes.inputs(budget)
+    own = split_bytes(adapter, placement.update.trained(adapter))
+    update = sizes.update(each // config.grpo.micro_batches, budget.prompt, config.grpo.row_sizes[-1], slots,
+                          config.grpo.remat)
+    return MemoryPlan(held, {
+        "encode": sizes.encode(each, budget), "prefill": sizes.prefill(each, budget.prompt),
+        "decode": sizes.decode(each, budget.prompt, config.grpo.group_size, slots, own),
+        "update": {"prompts": sizes.prompts(each, budget.prompt), "gradients": 2 * own, "activations": update},
+    }, there or device_bytes())
+
+
+def sft_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int,
+               asking: Budget) -> MemoryPlan:
+    """Of an update of the cold start and of its validation. budget: of one part of a micro-batch; slots: of the longest
+    trace; asking: of one part of a batch that is validated."""
+    options, sizes = config.sft, Activations(policy, placement, config.dtype)
+    trained = (abstract_params(policy, config.dtype) if options.trainable == "all"
+               else abstract_adapter(policy, config.lora))
+    own = split_bytes(trained, placement.update.trained(trained))
+    held = _held(config, policy, placement, trained, options.optimizer)
+    held |= {"best so far": own, "inputs": options.micro_batches * sizes.inputs(budget)}
+    rows = options.batch_size // options.micro_batches // placement.share.shards
+    update = {"prompts": sizes.prompts(rows, budget.prompt), "gradients": 2 * own,
+              "activations": sizes.update(rows, budget.prompt, 1, slots, options.remat)}
+    phases = _answers(config, sizes, asking, 1, 0 if options.trainable == "all" else own)
+    worst = max(phases, key=lambda phase: sum(phases[phase].values()))
+    return MemoryPlan(held, {"update": update, "validation": phases[worst]}, device_bytes())
+
+
+def answer_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, adapter: bool
+                  ) -> MemoryPlan:
+    """Of prediction. budget: of one part of a batch of evaluation. adapter: whether the policy has one."""
+    sizes, own = Activations(policy, placement, config.dtype), 0
+    base = abstract_params(policy, config.dtype)
+    held = {"base": split_bytes(base, placement.decode.params())}
+    if adapter:
+        trained = abstract_adapter(policy, config.lora)
+        held["adapter"] = own = split_bytes(trained, placement.decode.adapter(trained))
+    held["inputs"] = sizes.inputs(budget)
+    phases = _answers(config, sizes, budget, max(1, config.evaluate.samples), own)
+    return MemoryPlan(held, phases, device_bytes())
+
+
+def announce(plan: MemoryPlan, advice: str) -> None:
+    """Says what a stage will need of the devices that are here, and what to change if that may be too much.
+
+    Raises InputError if what is held throughout is too much already: that part is exact."""
     for line in plan.lines():
         say(line)
     if (held := sum(plan.held.values())) > plan.there:
-        raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; "
-                         f"{advice(plan, config, placement)}")
+        raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; {advice}")
     if not plan.fits:
-        say(f"memory: {plan.worst} may need more than there is; {advice(plan, config, placement)}")
+        say(f"memory: {plan.worst} may need more than there is; {advice}")
 
 
-def advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
+def grpo_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     """What to change where it does not fit; the field that costs least first."""
     each, options = config.grpo.prompts_per_step // placement.share.shards, config.grpo
     if sum(plan.held.values()) > 0.9 * plan.there:
-        cut = placement.update.mesh.shape
         if plan.held.get("inputs", 0) > 0.5 * sum(plan.held.values()):
             return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): inputs are most of what is held"
-        if config.dtype == "float32":
-            return "set dtype=bfloat16"
-        return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
+        return _cut_weights(config, placement)
     if plan.worst == "update":
         if options.remat not in ("auto", "full"):
             return f"set grpo.remat=full (now {options.remat})"
@@ -147,36 +143,58 @@ def advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
             "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst]
 
 
-def _towers(policy: ThinkerConfig, budget: Budget, cut: int, width: int) -> int:
-    """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
-    c, patches = policy.vision, budget.patch_rows * budget.patch_row
-    heads = c.num_heads // cut if c.num_heads % cut == 0 else c.num_heads
-    logits = 4 * patches * budget.patch_row * heads
-    return logits + patches * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
+def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
+    """The same for the cold start."""
+    options, most = config.sft, config.sft.batch_size // placement.share.shards
+    if sum(plan.held.values()) > 0.9 * plan.there:
+        return _cut_weights(config, placement) + (", or sft.trainable=lora" if options.trainable == "all" else "")
+    if plan.worst == "validation":
+        return answer_advice(plan, config, placement)
+    if options.remat != "full":
+        return f"set sft.remat=full (now {options.remat})"
+    if options.micro_batches < most:
+        return f"raise sft.micro_batches (now {options.micro_batches}, at most {most} here)"
+    return "show fewer or smaller frames (prepare.*), or raise mesh.tensor"
 
 
-def _prefill(policy: ThinkerConfig, rows: int, prompt: int, cut: int, width: int, fused: bool) -> int:
-    c = policy.text
-    block = max(BLOCK, -(-prompt // BLOCKS))  # of queries: plain attention's logits are never there all at once
-    logits = 0 if fused else 4 * rows * c.num_attention_heads // cut * min(block, prompt) * prompt
-    return logits + rows * prompt * width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // cut)
+def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
+    """The same for prediction."""
+    least, now = placement.share.shards, config.evaluate.batch_size
+    if sum(plan.held.values()) > 0.9 * plan.there:
+        return _cut_weights(config, placement)
+    if now > least:
+        return f"lower evaluate.batch_size (now {now}, at least {least} here)"
+    return "lower sampling.max_completion_length, or raise mesh.tensor"
 
 
-def _update(policy: ThinkerConfig, config: Config, rows: int, prompt: int, slots: int, cut: int, width: int,
-            fused: bool) -> int:
-    """Of one micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's."""
-    c = policy.text
-    answers = config.grpo.row_sizes[-1] * slots  # of a prompt
-    tokens = rows * (prompt + answers)
-    pairs = 0 if fused else 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * (prompt + slots))
-    wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
-    kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
-    saved = c.num_hidden_layers * tokens * width * (c.hidden_size + kept[config.grpo.remat])
-    work = tokens * width * (_NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut)
-    if config.grpo.remat in ("none", "dots"):
-        saved += c.num_hidden_layers * pairs
-    chunk = 4 * rows * config.grpo.row_sizes[-1] * min(slots, 128) * c.vocab_size // cut * _LOGITS_BACK
-    return saved + max(work + _LOGITS_BACK * pairs, chunk)
+def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: Any, optimizer: Any) -> dict[str, int]:
+    """What lies on a device while something is trained: an adapter over the base, or all of it."""
+    base, decode = abstract_params(policy, config.dtype), placement.decode
+    state = jax.eval_shape(lambda t: create_state(t, build_optimizer(optimizer, 1)), trained)
+    whole = split_bytes(state, placement.update.state(state))
+    own = split_bytes(trained, placement.update.trained(trained))
+    alone = isinstance(trained, dict)  # no adapter over a base
+    held = {"policy": own} if alone else {"base": split_bytes(base, placement.update.params()), "adapter": own}
+    held["optimizer"] = whole - own
+    if placement.apart:
+        held["base for decoding"] = split_bytes(base, decode.params())
+        if not alone:
+            held["adapter"] += split_bytes(trained, decode.adapter(trained))
+    return held
+
+
+def _answers(config: Config, sizes: Activations, budget: Budget, answers: int, adapter: int
+             ) -> dict[str, dict[str, int]]:
+    rows = config.evaluate.batch_size // sizes.placement.share.shards
+    return {"encode": sizes.encode(rows, budget), "prefill": sizes.prefill(rows, budget.prompt),
+            "decode": sizes.decode(rows, budget.prompt, answers, config.sampling.max_completion_length, adapter)}
+
+
+def _cut_weights(config: Config, placement: Placement) -> str:
+    cut = placement.update.mesh.shape
+    if config.dtype == "float32":
+        return "set dtype=bfloat16"
+    return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
 
 
 def _listed(parts: Mapping[str, int]) -> str:

@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.grpo_programs import compile_step
-from emsa_jax.jobs.memory import MemoryPlan, advice, gb, memory_plan
+from emsa_jax.jobs.memory import MemoryPlan, gb, grpo_advice, grpo_memory
 from emsa_jax.jobs.options import Config, GrpoOptions
 from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
 from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
@@ -87,7 +88,8 @@ def plan(options: PlanOptions) -> dict:
     config = Config(stages=("grpo",), policy=options.policy, **{
         name: getattr(options, name) for name in ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss",
                                                   "grpo")})
-    placement, why = place_on(config, policy, where)
+    devices = where.stand_ins() if options.compile == "no" else where.described()
+    placement, why = place_on(config, policy, where, devices)
     shards = placement.share.shards
     placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
     budget, one = longest(options.prompt, policy, config.grpo.prompts_per_step // shards)
@@ -97,7 +99,7 @@ def plan(options: PlanOptions) -> dict:
     base, reference, state, optimizer = abstract_step(config, policy, placement)
     hints = abstract_hints(config, shards)
     remat = "full" if config.grpo.remat == "auto" else config.grpo.remat
-    by_formula = memory_plan(config, policy, placement, state, reference, budget, hints.slots, where.chip.memory)
+    by_formula = grpo_memory(config, policy, placement, budget, hints.slots, reference is not None, where.chip.memory)
     memory, costs = by_formula, {}
     if options.compile != "no":
         programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
@@ -117,17 +119,17 @@ def plan(options: PlanOptions) -> dict:
     say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
     verdict = "fits" if memory.fits else "does not fit"
     say(f"{verdict}: {memory.worst} needs {gb(memory.need(memory.worst))} of {gb(memory.there)}"
-        + ("" if memory.fits else f"; {advice(memory, config, placement)}"))
+        + ("" if memory.fits else f"; {grpo_advice(memory, config, placement)}"))
     found = _summary(options, sizes, memory, by_formula, costs, seconds, cache) | {"remat": remat}
     print(json.dumps(found), flush=True)
     return found
 
 
-def place_on(config: Config, policy: ThinkerConfig, where: Topology) -> tuple[Placement, str]:
-    """(placement on a topology's devices, why its mesh is what it is)."""
+def place_on(config: Config, policy: ThinkerConfig, where: Topology, devices: Sequence[Any]) -> tuple[Placement, str]:
+    """(placement on devices of a topology, why its mesh is what it is)."""
     need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, "lora"),
                 policy.text.num_attention_heads, policy.text.num_key_value_heads)
-    mesh, why = make_mesh(config.mesh, where.described(), need, where.chip.memory)
+    mesh, why = make_mesh(config.mesh, devices, need, where.chip.memory)
     return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), Share(batch_shards(mesh))), why
 
 
@@ -193,8 +195,10 @@ def _summary(options: PlanOptions, sizes: tuple[int, ...], memory: MemoryPlan, b
     sample = costs.get("sample")
     return {
         "fit": memory.fits, "policy": options.policy, "topology": options.topology, "devices": math.prod(sizes),
-        "mesh": dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)), "bytes_there": memory.there,
-        "bytes_needed": memory.need(memory.worst), "worst": memory.worst, "held": dict(memory.held),
+        "mesh": dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)),
+        "prompts_per_step": options.grpo.prompts_per_step, "micro_batches": options.grpo.micro_batches,
+        "bytes_there": memory.there, "bytes_needed": memory.need(memory.worst), "worst": memory.worst,
+        "held": dict(memory.held),
         "phases": {phase: memory.need(phase) for phase in memory.phases},
         "phases_by_formula": {phase: by_formula.need(phase) for phase in by_formula.phases},
         "compile_seconds": {kind: round(cost.seconds, 1) for kind, cost in costs.items()},

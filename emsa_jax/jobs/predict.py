@@ -19,11 +19,12 @@ from emsa_jax.jobs.programs import Programs
 from emsa_jax.jobs.run import Run
 from emsa_jax.parallel import peers
 from emsa_jax.parallel.share import Share
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.draw import SamplingOptions
 
 
-def answers_of(run: Run, config: Config, split: Split, adapter, placement: Placement, policy_print: Mapping[str, str],
-               label: str) -> dict[str, list[Answered]]:
+def answers_of(run: Run, config: Config, split: Split, base: dict, adapter: Adapter | None, placement: Placement,
+               policy_print: Mapping[str, str], label: str) -> dict[str, list[Answered]]:
     """Kind ("greedy", "sampled") -> the answers to each clip of the split, in its order, on every process.
 
     Those on disk are read, the others asked, each batch on disk before the next one.
@@ -37,17 +38,16 @@ def answers_of(run: Run, config: Config, split: Split, adapter, placement: Place
         found[kind] = (where, {id: Answered(*one) for id, one in known.items()})
         missing[kind] = [i for i, entry in enumerate(split.entries) if entry.id not in known]
         if missing[kind]:
-            checkpoint = split.prompter.checkpoint
             inputs = {bucket: placement.inputs(budget, options.batch_size)
                       for bucket, budget in split.budgets(options.batch_size // share.shards).items()}
-            compile_answers(programs, kind, checkpoint.params, adapter, checkpoint, inputs, sampling, group_size)
+            compile_answers(programs, kind, base, adapter, split.prompter.checkpoint, inputs, sampling, group_size)
     total = sum(map(len, missing.values()))
     if not total:
         say(f"evaluating {label}: all answers are known")
     else:
         with progress(total, f"evaluating {label}") as advance:
             for kind, members in missing.items():
-                _ask(config, split, members, programs, kind, adapter, share, *found[kind], advance)
+                _ask(config, split, members, programs, kind, (base, adapter), share, *found[kind], advance)
     return {kind: [answers[entry.id] for entry in split.entries] for kind, (_, answers) in found.items()}
 
 
@@ -72,15 +72,15 @@ def answers_dir(run: Run, config: Config, split: Split, sampling: SamplingOption
     return root / digest(identity)[:16]
 
 
-def _ask(config: Config, split: Split, members: list[int], programs: Programs, kind: str, adapter, share: Share,
+def _ask(config: Config, split: Split, members: list[int], programs: Programs, kind: str, policy: tuple, share: Share,
          where: Path, answers: dict[str, Answered], advance: Callable) -> None:
     if not members:
         return
-    params, new = split.prompter.checkpoint.params, {}  # new: this process's
+    new = {}  # this process's
     journal = Journal(where, peers.index(), peers.count())
     try:
         def run(bucket, *rest):
-            return programs[f"{kind}/{bucket}"](params, adapter, *rest)
+            return programs[f"{kind}/{bucket}"](*policy, *rest)
 
         for indices, texts, ended in predict(split, run, config.evaluate.batch_size, config.seed, share, members):
             ids = [split.entries[i].id for i in indices]

@@ -23,6 +23,7 @@ from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weight
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.datasets import Split, open_split, shown
 from emsa_jax.jobs.judging import judge_of
+from emsa_jax.jobs.memory import announce, sft_advice, sft_memory
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -37,7 +38,7 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import peers, stop
 from emsa_jax.parallel.share import SOLE, Share
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
@@ -54,7 +55,7 @@ def sft(run: Run, config: Config) -> None:
     share = placement.share
     share.check(options.batch_size, "sft.batch_size", options.micro_batches)
     share.check(config.evaluate.batch_size, "evaluate.batch_size")
-    checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention, layout=placement.update)
+    checkpoint = open_checkpoint(directory, weights=False, attention=config.attention)
     records = records_dir(run, config, "train")
     if options.targets == "labels":
         traces = label_targets(config, records, checkpoint)
@@ -64,6 +65,12 @@ def sft(run: Run, config: Config) -> None:
     train = train.balanced(config.labels.neutral_eps) if options.balance else train
     valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
+    micro, asking = options.batch_size // options.micro_batches, config.evaluate.batch_size
+    budgets, asked = train.budgets(micro // share.shards), valid.budgets(asking // share.shards)
+    memory = sft_memory(config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1],
+                        asked[max(asked)])
+    announce(memory, sft_advice(memory, config, placement))
+    checkpoint = load_weights(checkpoint, config.dtype, placement.update)
 
     plan = train.plan(options.batch_size, config.seed, drop_remainder=True)
     total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
@@ -77,8 +84,6 @@ def sft(run: Run, config: Config) -> None:
 
     programs = Programs(placement.update)
     update = functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
-    micro = options.batch_size // options.micro_batches
-    budgets = train.budgets(micro // share.shards)
     rows = placement.update.batch(1)
     for bucket, budget in budgets.items():
         shape = (options.micro_batches, micro, answers.shape[1])
@@ -87,13 +92,12 @@ def sft(run: Run, config: Config) -> None:
         programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,),
                      out=(placement.update.state(state), placement.update.whole))
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
-    asking, decoding = config.evaluate.batch_size, (trained, base)
+    decoding = (trained, base)
     if placement.apart:
         decoding = (programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
                     placement.for_decoding(base) if base else base)
     compile_answers(programs, "answer", *split_trained(*decoding), checkpoint,
-                    {bucket: placement.inputs(budget, asking)
-                     for bucket, budget in valid.budgets(asking // share.shards).items()}, greedy, 1)
+                    {bucket: placement.inputs(budget, asking) for bucket, budget in asked.items()}, greedy, 1)
     programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))

@@ -52,6 +52,18 @@ class MeshOptions:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """A device that nothing is compiled for: a mesh of these has sizes and a platform, and that is all."""
+
+    id: int
+    platform: str
+    device_kind: str
+    slice_index: int = 0
+    process_index: int = 0
+    client: None = None
+
+
+@dataclass(frozen=True)
 class Need:
     """What has to fit. weights: bytes of the policy's parameters. trained: bytes of trained parameters with their
     optimizer's state. heads, kv_heads: of the decoder."""
@@ -105,7 +117,8 @@ def make_mesh(options: MeshOptions, devices: Sequence[Any] | None = None, need: 
               memory: int = 0) -> tuple[Mesh, str]:
     """(mesh with the axes data, fsdp, tensor; why these sizes).
 
-    devices: default all of the run; those of a topology without hardware do as well. memory: bytes of one device.
+    devices: default all of the run; those of a topology without hardware do as well, and stand-ins. memory: bytes of
+    one device.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes, why = choose(options, len(devices), devices[0].device_kind, memory, need)
@@ -115,7 +128,7 @@ def make_mesh(options: MeshOptions, devices: Sequence[Any] | None = None, need: 
         raise InputError(f"mesh.slices is {slices}, but the devices are of {there}; leave it 0")
     if sizes[0] % slices:
         raise InputError(f"mesh.data {sizes[0]} must be a multiple of the {slices} slices")
-    if devices[0].platform == "cpu" or len(devices) == 1:
+    if devices[0].platform == "cpu" or len(devices) == 1 or isinstance(devices[0], StandIn):
         ordered = np.array(sorted(devices, key=lambda d: (d.process_index, d.id))).reshape(sizes)
     elif slices > 1:
         ordered = mesh_utils.create_hybrid_device_mesh((sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices,

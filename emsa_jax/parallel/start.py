@@ -42,7 +42,7 @@ def start(timeout: int = 300) -> None:
                              "with python -m emsa_jax.main")
         return
     options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
-    with _at_most(timeout, f"{named[1]} processes" if named else "processes"):
+    with _at_most(timeout, named):
         try:
             if named:
                 jax.distributed.initialize(*named, cluster_detection_method="deactivate", **options)
@@ -119,12 +119,13 @@ def _alone() -> None:
 
 
 @contextlib.contextmanager
-def _at_most(timeout: int, whom: str) -> Iterator[None]:
+def _at_most(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]:
     """Ends the process with one line if what is inside takes longer: JAX would abort with a page of its own."""
 
     def give_up() -> None:
-        print(f"error: not all {whom} came within {timeout} seconds; start the same command on every host, and see "
-              "that process 0 can be reached", file=sys.stderr, flush=True)
+        whom, own = f"{named[1]} processes" if named else "processes", ", each NODE_RANK once" if named else ""
+        print(f"error: not all {whom} came within {timeout} seconds{_unknown_host(named)}; start the same command on "
+              f"every host{own}, and see that process 0 can be reached", file=sys.stderr, flush=True)
         peers.leave(stop.EXIT)
 
     timer = threading.Timer(timeout, give_up)
@@ -134,6 +135,18 @@ def _at_most(timeout: int, whom: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _unknown_host(named: tuple[str, int, int] | None) -> str:
+    """Why nobody could come, if process 0's host has no address; a cluster may give it one late, so it is no error
+    before the time is over."""
+    host = named[0].rpartition(":")[0].strip("[]") if named else ""
+    try:
+        if host:
+            socket.getaddrinfo(host, None)
+    except OSError:
+        return f" (no address is known here for {host}, of JAX_COORDINATOR_ADDRESS)"
+    return ""
 
 
 def _free_port() -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.mesh import StandIn
 
 GIB = 2**30
 
@@ -86,6 +87,11 @@ class Topology:
     devices: int
     slices: int = 1
     shape: tuple[int, ...] = ()
+
+    def stand_ins(self) -> list[StandIn]:
+        """As many devices that nothing can be compiled for; no compiler is needed to name them."""
+        return [StandIn(i, self.chip.platform, self.chip.kind, i * self.slices // self.devices)
+                for i in range(self.devices)]
 
     def described(self) -> list[Any]:
         """JAX devices that programs can be compiled for, with none at hand. `compile_without_devices` comes first.

@@ -5,11 +5,18 @@ import jax
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.memory import MemoryPlan, advice, memory_plan
-from emsa_jax.jobs.options import Config, GrpoOptions
+from emsa_jax.jobs.memory import (
+    MemoryPlan,
+    announce,
+    answer_advice,
+    answer_memory,
+    grpo_advice,
+    grpo_memory,
+    sft_advice,
+    sft_memory,
+)
+from emsa_jax.jobs.options import Config, EvaluateOptions, GrpoOptions, SftOptions
 from emsa_jax.jobs.placement import Placement
-from emsa_jax.learning.optimizer import build_optimizer
-from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.mesh import MeshOptions, make_mesh
 from emsa_jax.policy.config import preset
 from emsa_jax.policy.inputs import Budget
@@ -22,19 +29,18 @@ CONFIG = Config(policy="any", dtype="bfloat16", grpo=GrpoOptions(group_size=8, p
                                                                remat="full"))
 
 
-def state_of(policy, lora):
-    return jax.eval_shape(lambda a: create_state(a, build_optimizer(CONFIG.grpo.optimizer, 1)),
-                          abstract_adapter(policy, lora))
+def here(policy=POLICY):
+    return Placement.on(make_mesh(MeshOptions(), jax.devices()[:1])[0], policy)
+
+
+def budget_of(rows):
+    return Budget(1536, 5 * rows, 4 * rows, 1024)
 
 
 def plan_of(config=CONFIG, policy=POLICY, there=78 * 10**9, reference=True):
-    placement = Placement.on(make_mesh(MeshOptions(), jax.devices()[:1])[0], policy)
-    state = state_of(policy, config.lora)
-    each = config.grpo.prompts_per_step
-    budget = Budget(1536, 5 * each, 4 * each, 1024)
-    plan = memory_plan(config, policy, placement, state, state.params if reference else None, budget,
-                       config.sampling.max_completion_length, there)
-    return plan, placement
+    plan = grpo_memory(config, policy, here(policy), budget_of(config.grpo.prompts_per_step),
+                       config.sampling.max_completion_length, reference, there)
+    return plan, here(policy)
 
 
 def test_what_is_held_is_exact():
@@ -84,12 +90,12 @@ def test_the_field_to_change_is_named():
         needs = {phase: {"activations": int(phases.get(phase, 0) * gb)} for phase in plan.phases}
         small = MemoryPlan({"base": int(held * gb)}, needs, 40 * gb)
         assert not small.fits
-        return advice(small, config, placement)
+        return grpo_advice(small, config, placement)
 
     assert "mesh.tensor (now 1) or mesh.fsdp" in said(45)
     assert said(45, replace(CONFIG, dtype="float32")) == "set dtype=bfloat16"
     many = MemoryPlan({"base": gb, "inputs": 60 * gb}, {phase: {} for phase in plan.phases}, 40 * gb)
-    assert advice(many, CONFIG, placement).startswith("lower grpo.prompts_per_step (now 16): inputs are most")
+    assert grpo_advice(many, CONFIG, placement).startswith("lower grpo.prompts_per_step (now 16): inputs are most")
     assert said(20, with_grpo(remat="dots"), update=30) == "set grpo.remat=full (now dots)"
     assert said(20, update=30) == "raise grpo.micro_batches (now 8, at most 16 here)"
     assert "sampling.max_completion_length" in said(20, with_grpo(micro_batches=16), update=30)
@@ -101,7 +107,7 @@ def test_the_field_to_change_is_named():
     ("all", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16, or sft.trainable=lora"),
     ("", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16")])
 def test_a_policy_that_no_device_holds_is_told_at_every_stage(monkeypatch, trained, fields):
-    """Also where no memory plan is made: of the cold start, of evaluation and export."""
+    """Also where no memory plan is made: of export."""
     monkeypatch.setattr("emsa_jax.jobs.placement.device_bytes", lambda: 10**9)
     with pytest.raises(InputError, match=f"on each device, which has 1; {fields}$"):
         Placement.of(Config(), POLICY, trained)
@@ -114,6 +120,8 @@ def test_lines_say_what_is_there_and_what_each_phase_needs():
     assert lines[0].startswith(f"memory of each device: 78.00 GB; held: {held}")
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["encode", "prefill", "decode", "update"]
     assert plan_of()[0].fits and not plan_of(there=30 * 10**9)[0].fits
+    few = plan_of(there=10**12)[0].lines()  # where it is little, no more than that
+    assert len(few) == 1 and few[0].endswith("; most is needed by decode: 43.07 GB")
 
 
 def test_layers_taken_apart_are_counted_where_they_are(monkeypatch):
@@ -121,3 +129,67 @@ def test_layers_taken_apart_are_counted_where_they_are(monkeypatch):
     monkeypatch.setattr("emsa_jax.policy.decoder.platform", lambda: "tpu")
     assert "layers taken apart" in on_cpu and "layers taken apart" not in plan_of()[0].phases["decode"]
     assert on_cpu["layers taken apart"] > 2 * 6.5e9
+
+
+LEARNING = replace(CONFIG, sft=SftOptions(batch_size=16, micro_batches=4), evaluate=EvaluateOptions(batch_size=8))
+
+
+def cold_start_of(config=LEARNING, there=0, monkeypatch=None):
+    if there:
+        monkeypatch.setattr("emsa_jax.jobs.memory.device_bytes", lambda: there)
+    rows = config.sft.batch_size // config.sft.micro_batches
+    return sft_memory(config, POLICY, here(), budget_of(rows), 256, budget_of(config.evaluate.batch_size))
+
+
+def changed(**fields):
+    return replace(LEARNING, sft=replace(LEARNING.sft, **fields))
+
+
+def test_the_cold_start_is_planned_too():
+    adapter, plan = 4 * 161_480_704, cold_start_of()
+    assert (plan.held["base"], plan.held["adapter"], plan.held["best so far"]) == (2 * num_params(POLICY), adapter,
+                                                                                   adapter)
+    assert adapter * 2 <= plan.held["optimizer"] <= adapter * 2 + 100
+    everything = cold_start_of(changed(trainable="all"))
+    whole = 2 * num_params(POLICY)
+    assert "base" not in everything.held and everything.held["policy"] == everything.held["best so far"] == whole
+    assert everything.phases["update"]["gradients"] == 2 * whole
+    assert cold_start_of(changed(micro_batches=8)).need("update") < plan.need("update")
+    assert cold_start_of(changed(remat="none")).need("update") > plan.need("update")
+    fewer = replace(LEARNING, evaluate=EvaluateOptions(batch_size=4))
+    assert cold_start_of(fewer).need("validation") < plan.need("validation")
+
+
+def test_prediction_is_planned_too():
+    def plan(adapter=True, **fields):
+        config = replace(LEARNING, evaluate=replace(LEARNING.evaluate, **fields))
+        return answer_memory(config, POLICY, here(), budget_of(config.evaluate.batch_size), adapter)
+
+    assert plan().held["base"] == 2 * num_params(POLICY) and plan().held["adapter"] == 4 * 161_480_704
+    assert "adapter" not in plan(adapter=False).held
+    assert plan(samples=8).need("decode") > plan(samples=0).need("decode")
+    assert all(plan(batch_size=2).need(phase) < plan().need(phase) for phase in ("encode", "prefill", "decode"))
+
+
+@pytest.mark.parametrize(("config", "there", "field"), [
+    (LEARNING, 22e9, "cut the weights over more devices: mesh.tensor (now 1) or mesh.fsdp (now 1)"),
+    (changed(trainable="all"), 60e9, "mesh.fsdp (now 1), or sft.trainable=lora"),
+    (changed(remat="none"), 35e9, "set sft.remat=full (now none)"),
+    (LEARNING, 24.5e9, "raise sft.micro_batches (now 4, at most 16 here)"),
+    (replace(changed(micro_batches=16), evaluate=EvaluateOptions(batch_size=32)), 30e9,
+     "lower evaluate.batch_size (now 32, at least 1 here)")])
+def test_the_field_of_the_cold_start_to_change_is_named(monkeypatch, config, there, field):
+    monkeypatch.setattr("emsa_jax.policy.decoder.platform", lambda: "tpu")  # where layers stay together
+    plan = cold_start_of(config, int(there), monkeypatch)
+    assert not plan.fits and sft_advice(plan, config, here()).endswith(field)
+
+
+def test_what_is_held_decides_what_may_fit_is_said(monkeypatch, capsys):
+    plan = cold_start_of(LEARNING, int(26e9), monkeypatch)
+    announce(plan, "do this")
+    assert f"memory: {plan.worst} may need more than there is; do this" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"memory: 20.* GB are held on each device, and it has 20.00 GB; do that"):
+        announce(replace(plan, there=20 * 10**9), "do that")
+    alone = replace(LEARNING, evaluate=EvaluateOptions(batch_size=1))
+    plan = answer_memory(alone, POLICY, here(), budget_of(1), True)
+    assert answer_advice(replace(plan, there=25 * 10**9), alone, here()).startswith("lower sampling.max_completion")

@@ -74,6 +74,19 @@ def test_what_does_not_fit_is_said_with_the_field_to_change(options, capsys):
     assert "does not fit: update" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("topology, mesh", [
+    ("v5e:4x4", (4, 1, 4)), ("2*v5e:16x16", (128, 1, 4)), ("h100:16", (16, 1, 1))])
+def test_arithmetic_needs_no_compiler_for_the_devices(monkeypatch, topology, mesh):
+    monkeypatch.setattr(Topology, "described", None)
+    grpo = GrpoOptions(group_size=8, prompts_per_step=512, micro_batches=4, remat="full")
+    found = plan(PlanOptions(topology=topology, compile="no", grpo=grpo))
+    assert tuple(found["mesh"].values()) == mesh and not found["compile_seconds"]
+    assert found["held"]["base"] == pytest.approx(2 * 8.93e9 / mesh[2], rel=0.01)
+    # by the platform that is planned for, not the one that plans: TPUs read a stack of layers where it lies
+    cache = found["phases"]["decode"] - found["phases"]["prefill"]
+    assert (cache > 5e9) == topology.startswith("h100"), found["phases"]
+
+
 def test_the_longest_prompt_is_what_was_asked_for():
     budget, one = longest(PromptShape(), preset("7B"), 3)
     assert one.tokens.shape == (1, 1536) and one.mask.all()

@@ -45,6 +45,19 @@ def test_no_host_trains_for_itself(monkeypatch, name):
     assert f"InputError: {name} is set, but not how many processes there are" in done.stderr
 
 
+def test_who_did_not_come_is_looked_for(monkeypatch):
+    for name, value in (HERE | {"NODE_RANK": "1", "JAX_COORDINATOR_ADDRESS": "nowhere.invalid:1234"}).items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run([sys.executable, "-c", "from emsa_jax.parallel import start; start.start(2)"],
+                          capture_output=True, text=True)
+    assert done.returncode == stop.EXIT  # the host may have an address when all are started again
+    assert done.stderr.splitlines()[-1] == (
+        "error: not all 2 processes came within 2 seconds (no address is known here for nowhere.invalid, of "
+        "JAX_COORDINATOR_ADDRESS); start the same command on every host, each NODE_RANK once, and see that process 0 "
+        "can be reached")
+    assert start._unknown_host(("[::1]:1234", 2, 1)) == start._unknown_host(None) == ""
+
+
 @pytest.mark.parametrize("timeout", [0, -5, 10**14])
 def test_the_wait_is_a_time(timeout):
     with pytest.raises(InputError, match="mesh.timeout must be"):
