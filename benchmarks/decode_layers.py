@@ -17,10 +17,11 @@ from unittest import mock
 from emsa_jax.parallel.topologies import compile_without_devices, topology
 
 
-class Sliced:
-    """Layers that are cut from the stack where they are used, in place of a list of them."""
+class Sliced(list):
+    """A list of layers that are cut from the stack where they are used."""
 
     def __init__(self, stacked):
+        super().__init__()
         self.stacked = stacked
 
     def __len__(self):
