@@ -7,6 +7,8 @@
     --config=configs/ablation.py:modality        text, audio, video and their pairs
     --config=configs/ablation.py:bench           all of them, on small puppets and few steps
 
+These are of the embedded default; for your own data,
+:hint@msa_thinker and the like take another preset of configs/grpo.py.
 What all arms share is set as --config.base.FIELD=VALUE, fields as in configs/grpo.py.
 """
 from emsa_jax.config import to_config_dict

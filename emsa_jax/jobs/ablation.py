@@ -12,7 +12,8 @@ from emsa_jax.jobs.artifacts import PUPPETS
 from emsa_jax.jobs.cells import Cells
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config, Puppets
-from emsa_jax.jobs.presets import embedded
+from emsa_jax.jobs.pipeline import check_inputs
+from emsa_jax.jobs.presets import PRESETS, embedded
 from emsa_jax.jobs.programs import keep_compiled
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.manifest import write_atomic
@@ -61,6 +62,7 @@ def bench() -> Config:
 
 def ablation(options: AblationOptions, workdir: Path) -> None:
     """Makes what is missing of the tables and writes them anew after each cell; what is done is kept."""
+    check_inputs(replace(options.base, stages=("prepare", "sft", "grpo", "evaluate")))
     keep_compiled(workdir / "compilation_cache")
     cells, begun = Cells(workdir, options.base, options.cross_traces), time.monotonic()
     plan = [(arm, seed) for name in options.tables for seed in range(max(options.seeds, options.hint_seeds))
@@ -100,9 +102,14 @@ def write_tables(options: AblationOptions, cells: Cells) -> None:
 
 
 def options_for(preset: str) -> AblationOptions:
-    """hint, hints, cross_domain, format, modality: that table on the embedded default. bench: all of them, small."""
+    """hint, hints, cross_domain, format, modality: that table on the embedded default, or as "hint@msa_thinker" on
+    another preset of configs/grpo.py. bench: all of them, small."""
     if preset == "bench":
         return AblationOptions(tables=tuple(TABLES), base=bench())
-    if preset not in TABLES:
+    table, _, base = preset.partition("@")
+    if table not in TABLES:
         raise InputError(f"configs/ablation.py: name a table, one of {', '.join(TABLES)}, or bench, not {preset!r}")
-    return AblationOptions(tables=(preset,), base=embedded())
+    if base not in PRESETS:
+        raise InputError(f"configs/ablation.py: {base!r} is no preset of configs/grpo.py; there are "
+                         f"{', '.join(filter(None, PRESETS))}")
+    return AblationOptions(tables=(table,), base=PRESETS[base]())

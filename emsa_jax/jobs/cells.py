@@ -123,8 +123,10 @@ class Cells:
 
     def _train(self, arm: Arm, seed: int, start: Path) -> tuple[Path, Config]:
         config = self._from(arm, seed, start)
-        steps = max(1, round(config.grpo.max_steps * arm.steps))
-        config = replace(config, stages=("grpo", "evaluate"), grpo=replace(config.grpo, max_steps=steps))
+        options = config.grpo
+        length = ({"max_steps": max(1, round(options.max_steps * arm.steps))} if options.max_steps
+                  else {"epochs": options.epochs * arm.steps})
+        config = replace(config, stages=("grpo", "evaluate"), grpo=replace(options, **length))
         where = self.root / f"seed{seed}" / arm.name
         with open_run(where, config) as run:
             run_stages(run, config)

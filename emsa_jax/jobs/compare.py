@@ -34,7 +34,8 @@ from emsa_jax.report.run_page import run_page
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """runs: workdirs, the baseline first. out: the page to write. resamples: of the paired tests (0: none)."""
+    """runs: workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline first. out: the
+    page to write. resamples: of the paired tests (0: none)."""
 
     job: Literal["compare"] = "compare"
     runs: tuple[str, ...] = ()
@@ -47,18 +48,21 @@ class CompareOptions:
 
 
 def compare(options: CompareOptions) -> None:
-    """Writes the page. Each run stands for its last policy."""
+    """Writes the page. A run stands for its last policy."""
     if len(options.runs) < 2:
         raise InputError("config.runs: name at least two workdirs, such as \"('runs/off','runs/hint')\"")
     opened = {name: _open(Path(run)) for name, run in _names(options.runs).items()}
+    runs = {name: (workdir, config) for name, (workdir, config, chosen) in opened.items() if not chosen}
     results, answered = [], {}
-    for name, (workdir, config) in opened.items():
+    for name, (workdir, config, chosen) in opened.items():
         for role in datasets(config):
             held = [(policy, result) for policy, at, result in results_of(workdir, config) if at == role]
-            own = [(policy, result) for policy, result in held if policy in POLICIES]
+            own = [(policy, result) for policy, result in held
+                   if (policy == chosen if chosen else policy in POLICIES)]
             if own:
                 policy, result = own[-1]
-                results.append(Result(f"{name}, {POLICIES[policy]}", place(config, role), result))
+                told = POLICIES.get(policy, "as scored")
+                results.append(Result(f"{name}, {told}", place(config, role), result))
                 rows = read_rows(workdir / "evaluate" / policy / role / "predictions.jsonl")
                 answered.setdefault((role, place(config, role)), {})[name] = rows
     if not results:
@@ -73,10 +77,10 @@ def compare(options: CompareOptions) -> None:
                        for test in _paired(data, config, role, pair, by_run, options.resamples)]
     content = Content(
         title="Runs compared: " + ", ".join(opened), lead=_lead(results), results=results,
-        rows={name: read_metrics(workdir) for name, (workdir, _) in opened.items()}, cases=numbered(cases, {}),
-        paired=paired, hints={name: hints_ignored(workdir, config) for name, (workdir, config) in opened.items()},
-        made=_differences({name: made(workdir) for name, (workdir, _) in opened.items()}),
-        notes=[PUPPETS_SAID] if any(config.data in PUPPETS for _, config in opened.values()) else [])
+        rows={name: read_metrics(workdir) for name, (workdir, _) in runs.items()}, cases=numbered(cases, {}),
+        paired=paired, hints={name: hints_ignored(workdir, config) for name, (workdir, config) in runs.items()},
+        made=_differences({name: made(workdir) for name, (workdir, _) in runs.items()}),
+        notes=[PUPPETS_SAID] if any(config.data in PUPPETS for _, config, _ in opened.values()) else [])
     out = Path(options.out).expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, run_page(content))
@@ -89,17 +93,22 @@ def _names(runs: tuple[str, ...]) -> dict[str, str]:
     return {name if short.count(name) == 1 else run: run for name, run in zip(short, runs, strict=True)}
 
 
-def _open(workdir: Path) -> tuple[Path, Config]:
+def _open(named: Path) -> tuple[Path, Config, str]:
+    """(workdir, its config, the policy or scored csv that was chosen; "" for the last policy)."""
+    workdir, chosen = (named.parents[1], named.name) if named.parent.name == "evaluate" else (named, "")
     found = read_json(workdir / "config.json")
     if found is None:
-        raise InputError(f"config.runs: {workdir} is no workdir of a run")
-    return workdir, from_config_dict(Config, found)
+        raise InputError(f"config.runs: {workdir} is no workdir of a run" + (
+            "; score a csv with --workdir of the run that it is compared with" if chosen else ""))
+    if chosen and not any(named.glob("*/metrics.json")):
+        raise InputError(f"config.runs: {named} holds no metrics.json; evaluate or score it first")
+    return workdir, from_config_dict(Config, found), chosen
 
 
 def _paired(data: str, config: Config, role: str, pair: tuple[str, str], by_run: dict[str, list[dict]], resamples: int):
     first, second = ({row["id"]: row for row in by_run[name] if row.get("target") is not None} for name in pair)
     ids = [id for id in first if id in second and first[id]["target"] == second[id]["target"]]
-    if not ids:
+    if not ids or not all("score" in row[ids[0]] for row in (first, second)):  # classes have none
         return
     dataset = datasets(config)[role]
     family = family_of(labels_of(dataset)[0])

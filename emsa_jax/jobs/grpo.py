@@ -24,7 +24,7 @@ from emsa_jax.jobs.grpo_programs import Base, compile_step
 from emsa_jax.jobs.grpo_speed import speed
 from emsa_jax.jobs.hardware import peak_flops
 from emsa_jax.jobs.judging import judge_of
-from emsa_jax.jobs.memory import announce, grpo_advice, grpo_memory
+from emsa_jax.jobs.memory import MemoryPlan, announce, grpo_advice, grpo_memory, with_micro_batches
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -54,18 +54,23 @@ from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions
 
 def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
-    options = config.grpo
     base_dir, adapter_dir = cold_started(run, config)
     checkpoint = open_checkpoint(base_dir, weights=False, attention=config.attention)
     placement = Placement.of(config, checkpoint.config)
     share = placement.share
-    share.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
+    share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+    each = config.grpo.prompts_per_step // share.shards
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
-    train = train.balanced(config.labels.neutral_eps) if options.balance else train
+    train = train.balanced(config.labels.neutral_eps) if config.grpo.balance else train
     hints = Hints.of(config, checkpoint, train, share.shards)
-    budgets = train.budgets(options.prompts_per_step // share.shards)
-    memory = grpo_memory(config, checkpoint.config, placement, budgets[max(budgets)], hints.slots,
-                         adapter_dir is not None)
+    budgets = train.budgets(each)
+
+    def planned(config: Config) -> MemoryPlan:
+        return grpo_memory(config, checkpoint.config, placement, budgets[max(budgets)], hints.slots,
+                           adapter_dir is not None)
+
+    config = with_micro_batches(config, "grpo", each, planned)
+    options, memory = config.grpo, planned(config)
     announce(memory, grpo_advice(memory, config, placement))
 
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))

@@ -1,9 +1,9 @@
 """What a stage needs on each device, by arithmetic, before anything is loaded."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import jax
 
@@ -21,6 +21,7 @@ from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.table import abstract_params
 
 _LITTLE = 0.1  # of a device's memory
+SURE = 0.85  # what is less by arithmetic is less by the compilers (tests/aot)
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,22 @@ def answer_memory(config: Config, policy: ThinkerConfig, placement: Placement, b
     return MemoryPlan(held, phases, device_bytes())
 
 
+def with_micro_batches(config: Config, stage: Literal["sft", "grpo"], each: int,
+                       plan_of: Callable[[Config], MemoryPlan]) -> Config:
+    """The config with a stage's micro_batches chosen, if they are 0: as few as fit, at most one of the `each` prompts
+    of a part at a time."""
+    options = getattr(config, stage)
+    if options.micro_batches:
+        return config
+    for count in (n for n in range(1, each + 1) if each % n == 0):
+        chosen = replace(config, **{stage: replace(options, micro_batches=count)})
+        plan = plan_of(chosen)
+        if plan.need("update") <= SURE * plan.there:
+            break
+    say(f"{stage}.micro_batches: {count}, with which an update needs {gb(plan.need('update'))}")
+    return chosen
+
+
 def announce(plan: MemoryPlan, advice: str) -> None:
     """Says what a stage will need of the devices that are here, and what to change if that may be too much.
 
@@ -136,10 +153,15 @@ def grpo_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
             return f"set grpo.remat=full (now {options.remat})"
         if options.micro_batches < each:
             return f"raise grpo.micro_batches (now {options.micro_batches}, at most {each} here)"
-        return "lower sampling.max_completion_length or grpo.group_size, or raise mesh.tensor"
+        if config.dtype == "float32":
+            return "set dtype=bfloat16"
+        return f"lower sampling.max_completion_length or grpo.group_size{_more_heads(placement)}"
     if each > 1:
         return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): {plan.worst} runs all of them at once"
-    return {"encode": "show fewer or smaller frames (prepare.*)", "prefill": "raise mesh.tensor",
+    if config.dtype == "float32":
+        return "set dtype=bfloat16"
+    return {"encode": "show fewer or smaller frames (prepare.*)",
+            "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
             "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst]
 
 
@@ -154,7 +176,9 @@ def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
         return f"set sft.remat=full (now {options.remat})"
     if options.micro_batches < most:
         return f"raise sft.micro_batches (now {options.micro_batches}, at most {most} here)"
-    return "show fewer or smaller frames (prepare.*), or raise mesh.tensor"
+    if config.dtype == "float32":
+        return "set dtype=bfloat16"
+    return f"show fewer or smaller frames (prepare.*){_more_heads(placement)}"
 
 
 def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
@@ -164,7 +188,8 @@ def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str
         return _cut_weights(config, placement)
     if now > least:
         return f"lower evaluate.batch_size (now {now}, at least {least} here)"
-    return "lower sampling.max_completion_length, or raise mesh.tensor"
+    return "set dtype=bfloat16" if config.dtype == "float32" else (
+        f"lower sampling.max_completion_length{_more_heads(placement)}")
 
 
 def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: Any, optimizer: Any) -> dict[str, int]:
@@ -195,6 +220,12 @@ def _cut_weights(config: Config, placement: Placement) -> str:
     if config.dtype == "float32":
         return "set dtype=bfloat16"
     return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
+
+
+def _more_heads(placement: Placement) -> str:
+    """mesh.tensor, where more of it would cut keys and values too."""
+    cut, heads = placement.update.mesh.shape["tensor"], placement.update.config.text.num_key_value_heads
+    return f", or raise mesh.tensor (now {cut})" if cut < heads and heads % (2 * cut) == 0 else ""
 
 
 def _listed(parts: Mapping[str, int]) -> str:

@@ -101,7 +101,7 @@ def _at_least(options, lowest: int, *names: str) -> None:
 
 
 def _divides(whole: int, parts: int, name: str) -> None:
-    if whole % parts:
+    if parts and whole % parts:
         raise InputError(f"{name} {whole} must be a multiple of micro_batches {parts}")
 
 
@@ -111,6 +111,7 @@ class SftOptions:
 
     trainable: "lora" over the given policy, or "all" for one without a pretrained base.
     epochs: passes over the kept traces at most. max_steps: updates at most, in place of epochs (0: epochs count).
+    micro_batches: parts that an update takes in turn; 0: as few as fit the devices by arithmetic (jobs/memory.py).
     eval_every: updates between evaluations on the validation split, at most eval_clips of it.
     patience: evaluations without a rise of the validation reward after which it stops, keeping the best.
     balance: repeat the clips of rarer polarities in each pass until all are equally frequent. max_per_class: learn from
@@ -134,8 +135,8 @@ class SftOptions:
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "epochs", "max_steps", "max_per_class")
-        _at_least(self, 1, "batch_size", "micro_batches", "eval_every", "eval_clips", "patience", "save_every")
+        _at_least(self, 0, "epochs", "max_steps", "max_per_class", "micro_batches")
+        _at_least(self, 1, "batch_size", "eval_every", "eval_clips", "patience", "save_every")
         if not self.epochs and not self.max_steps:
             raise InputError("set epochs or max_steps: the schedule needs an end")
         _divides(self.batch_size, self.micro_batches, "batch_size")
@@ -146,7 +147,8 @@ class GrpoOptions:
     """Hint-GRPO.
 
     group_size: G, answers to a prompt. prompts_per_step: N. num_iterations: updates on each rollout.
-    epochs, max_steps, balance: as in the cold start. samples: prompts of each step whose answers are written out.
+    epochs, max_steps, micro_batches, balance: as in the cold start. samples: prompts of each step whose answers are
+    written out.
     remat: what the backward pass computes again: "none", "dots" (all but products), "full", or "auto", the first of
     these that fits the device.
     answer_rows: rows that the answers of a group are packed into for reference and update, as many as one of these
@@ -167,10 +169,10 @@ class GrpoOptions:
     optimizer: OptimizerOptions = OptimizerOptions(1e-5, warmup_fraction=0.03, weight_decay=0.01, b2=0.95)
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "epochs", "max_steps", "samples")
+        _at_least(self, 0, "epochs", "max_steps", "samples", "micro_batches")
         if not all(1 <= rows <= self.group_size for rows in self.answer_rows):
             raise InputError(f"answer_rows must be between 1 and group_size {self.group_size}, not {self.answer_rows}")
-        _at_least(self, 1, "prompts_per_step", "num_iterations", "micro_batches", "save_every")
+        _at_least(self, 1, "prompts_per_step", "num_iterations", "save_every")
         if self.group_size < 2:
             raise InputError(f"group_size must be at least 2, not {self.group_size}: an advantage needs others")
         if not self.epochs and not self.max_steps:

@@ -51,6 +51,8 @@ _READS = {
     "export": ("export", "adapter"),
 }
 
+_GENTLE = 1e-4  # more than this unlearns what a pretrained policy knows
+
 
 def check_inputs(config: Config) -> None:
     """Looks at all that the user named, before anything is made of it. Raises: InputError naming what is wrong."""
@@ -63,6 +65,11 @@ def check_inputs(config: Config) -> None:
         _check_concepts(config)
     for directory in config.mix.data:
         read_manifest(directory)
+    rate = config.sft.optimizer.learning_rate
+    if "sft" in stages and config.policy != "tiny" and config.sft.trainable == "all" and rate > _GENTLE:
+        say(f"sft.trainable=all: all of {config.policy} is trained, at a learning rate of "
+            f"{rate:g}, as tiny wants it; for a pretrained policy take a preset such as "
+            "msa_thinker")
     if stages - {"prepare", "report"} and config.policy != "tiny":
         policy = open_checkpoint(policy_dir(None, config), weights=False)
         if config.adapter:

@@ -13,10 +13,11 @@ import numpy as np
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.grpo_programs import compile_step
-from emsa_jax.jobs.memory import MemoryPlan, gb, grpo_advice, grpo_memory
+from emsa_jax.jobs.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory, with_micro_batches
 from emsa_jax.jobs.options import Config, GrpoOptions
 from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
 from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
+from emsa_jax.jobs.presets import PRESETS
 from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
@@ -76,7 +77,19 @@ class PlanOptions:
     sampling: SamplingOptions = SamplingOptions()
     hint: HintOptions = HintOptions()
     loss: LossOptions = LossOptions(kind="seq_sum", beta=0.1)
-    grpo: GrpoOptions = GrpoOptions(group_size=8, micro_batches=16, remat="full")
+    grpo: GrpoOptions = GrpoOptions(group_size=8, micro_batches=0, remat="full")
+
+
+def options_for(preset: str) -> PlanOptions:
+    """What a run of a preset of configs/grpo.py would need; "": G 8 and else the papers' choices."""
+    if not preset:
+        return PlanOptions()
+    if preset not in PRESETS:
+        raise InputError(f"configs/plan.py: {preset!r} is no preset of configs/grpo.py; there are "
+                         f"{', '.join(filter(None, PRESETS))}")
+    config = PRESETS[preset]()
+    return PlanOptions(**{name: getattr(config, name) for name in (
+        "dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")})
 
 
 def plan(options: PlanOptions) -> dict:
@@ -92,14 +105,20 @@ def plan(options: PlanOptions) -> dict:
     placement, why = place_on(config, policy, where, devices)
     shards = placement.share.shards
     placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
-    budget, one = longest(options.prompt, policy, config.grpo.prompts_per_step // shards)
+    each = config.grpo.prompts_per_step // shards
+    budget, one = longest(options.prompt, policy, each)
     sizes = tuple(placement.update.mesh.shape.values())
     say(f"{options.policy} ({num_params(policy) / 1e9:.2f} billion parameters, {options.dtype}) on {where.name}: "
         f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})")
-    base, reference, state, optimizer = abstract_step(config, policy, placement)
     hints = abstract_hints(config, shards)
+
+    def by_arithmetic(config: Config) -> MemoryPlan:
+        return grpo_memory(config, policy, placement, budget, hints.slots, config.loss.beta > 0, where.chip.memory)
+
+    config = with_micro_batches(config, "grpo", each, by_arithmetic)
+    base, reference, state, optimizer = abstract_step(config, policy, placement)
     remat = "full" if config.grpo.remat == "auto" else config.grpo.remat
-    by_formula = grpo_memory(config, policy, placement, budget, hints.slots, reference is not None, where.chip.memory)
+    by_formula = by_arithmetic(config)
     memory, costs = by_formula, {}
     if options.compile != "no":
         programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
@@ -117,10 +136,8 @@ def plan(options: PlanOptions) -> dict:
     cache = hints.slots, policy.text.head_dim
     _say_costs(costs, cache)
     say(f"a step by the roofline, s: {_listed(seconds, '.2f')}; assumed: {_listed(asdict(Assumptions()), 'g')}")
-    verdict = "fits" if memory.fits else "does not fit"
-    say(f"{verdict}: {memory.worst} needs {gb(memory.need(memory.worst))} of {gb(memory.there)}"
-        + ("" if memory.fits else f"; {grpo_advice(memory, config, placement)}"))
-    found = _summary(options, sizes, memory, by_formula, costs, seconds, cache) | {"remat": remat}
+    say(_verdict(memory, options.compile == "no", grpo_advice(memory, config, placement)))
+    found = _summary(options, config.grpo, sizes, memory, by_formula, costs, seconds, cache) | {"remat": remat}
     print(json.dumps(found), flush=True)
     return found
 
@@ -190,13 +207,23 @@ def _say_costs(costs: dict[str, Cost], cache: tuple[int, int]) -> None:
             f"{sent}; caches written in place: {'yes' if cost.in_place(*cache) else 'no'}")
 
 
-def _summary(options: PlanOptions, sizes: tuple[int, ...], memory: MemoryPlan, by_formula: MemoryPlan,
-             costs: dict[str, Cost], seconds: dict[str, float], cache: tuple[int, int]) -> dict:
+def _verdict(memory: MemoryPlan, by_formula: bool, advice: str) -> str:
+    need = memory.need(memory.worst)
+    told = f"{memory.worst} needs {gb(need)} of {gb(memory.there)}"
+    if not memory.fits:
+        return f"does not fit: {told}; {advice}"
+    if by_formula and need > SURE * memory.there:
+        return f"may fit: {told}, and arithmetic errs by up to 15%; compile it to know"
+    return f"fits: {told}"
+
+
+def _summary(options: PlanOptions, grpo: GrpoOptions, sizes: tuple[int, ...], memory: MemoryPlan,
+             by_formula: MemoryPlan, costs: dict[str, Cost], seconds: dict[str, float], cache: tuple[int, int]) -> dict:
     sample = costs.get("sample")
     return {
         "fit": memory.fits, "policy": options.policy, "topology": options.topology, "devices": math.prod(sizes),
         "mesh": dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)),
-        "prompts_per_step": options.grpo.prompts_per_step, "micro_batches": options.grpo.micro_batches,
+        "prompts_per_step": grpo.prompts_per_step, "micro_batches": grpo.micro_batches,
         "bytes_there": memory.there, "bytes_needed": memory.need(memory.worst), "worst": memory.worst,
         "held": dict(memory.held),
         "phases": {phase: memory.need(phase) for phase in memory.phases},

@@ -32,8 +32,10 @@ def embedded() -> Config:
 
 
 def paper() -> Config:
-    """MSA-Thinker and C2F-Thinker: G 4, beta 0.1, learning rates 1e-5; the loss as equation 6 prints it."""
-    return Config(policy="", data="", loss=LossOptions(kind="seq_sum", beta=0.1))
+    """MSA-Thinker and C2F-Thinker: G 4, beta 0.1, learning rates 1e-5; the loss as equation 6 prints it. bfloat16 and
+    as few micro-batches as fit are ours."""
+    return Config(policy="", data="", dtype="bfloat16", loss=LossOptions(kind="seq_sum", beta=0.1),
+                  sft=SftOptions(micro_batches=0), grpo=GrpoOptions(micro_batches=0))
 
 
 def cd_grpo() -> Config:
@@ -45,7 +47,8 @@ def cd_grpo() -> Config:
         policy="", data="", dataset="ch_cems", format="concepts", dtype="bfloat16",
         sampling=SamplingOptions(temperature=1.1, top_p=0.93), loss=LossOptions(kind="grpo", beta=0.04),
         hint=HintOptions(mode="off", metric="accuracy", levels=("sentiment+concepts",)),
-        grpo=GrpoOptions(group_size=4, prompts_per_step=64, epochs=3.0, optimizer=optimizer))
+        sft=SftOptions(micro_batches=0),
+        grpo=GrpoOptions(group_size=4, prompts_per_step=64, epochs=3.0, micro_batches=0, optimizer=optimizer))
 
 
 def cd_grpo_hint() -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from emsa_jax.config import to_dict
+from emsa_jax.config import from_config_dict, to_dict
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
@@ -15,6 +15,8 @@ from emsa_jax.jobs.artifacts import PUPPETS, is_prepared, labels_of
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import write_result
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.run import open_run
+from emsa_jax.jobs.run_report import read_json, write_page
 
 RESERVED = ("zero_shot", "sft", "grpo", "answers")
 
@@ -49,7 +51,21 @@ def score_predictions(config: Config, workdir: Path) -> None:
     out = workdir / "evaluate" / path.stem / "train"
     write_result(out, result | {"predictions": path.name}, rows)
     say(f"written to {out}")
+    _show(workdir)
     print(json.dumps(result), flush=True)
+
+
+def _show(workdir: Path) -> None:
+    """Gives the predictions their row in the page of the run in whose workdir they were left, if there is one."""
+    found = read_json(workdir / "config.json")
+    if found is None:
+        return say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
+    config = from_config_dict(Config, found)
+    try:
+        with open_run(workdir, config) as run:
+            say(f"the run's page has their row now: {write_page(run, config)}")
+    except InputError as error:  # it is at work, say
+        say(f"the run's page was left as it is ({error})")
 
 
 def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:

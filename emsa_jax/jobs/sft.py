@@ -23,7 +23,7 @@ from emsa_jax.jobs.artifacts import policy_dir, records_dir, traces_file, weight
 from emsa_jax.jobs.console import progress, say
 from emsa_jax.jobs.datasets import Split, open_split, shown
 from emsa_jax.jobs.judging import judge_of
-from emsa_jax.jobs.memory import announce, sft_advice, sft_memory
+from emsa_jax.jobs.memory import MemoryPlan, announce, sft_advice, sft_memory, with_micro_batches
 from emsa_jax.jobs.mixture import open_train
 from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
@@ -49,27 +49,33 @@ from emsa_jax.teaching.traces import any_traces, capped
 
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
-    options = config.sft
     directory = policy_dir(run, config)
-    placement = Placement.of(config, read_checked_config(directory), options.trainable)
+    placement = Placement.of(config, read_checked_config(directory), config.sft.trainable)
     share = placement.share
-    share.check(options.batch_size, "sft.batch_size", options.micro_batches)
+    share.check(config.sft.batch_size, "sft.batch_size", config.sft.micro_batches)
     share.check(config.evaluate.batch_size, "evaluate.batch_size")
     checkpoint = open_checkpoint(directory, weights=False, attention=config.attention)
     records = records_dir(run, config, "train")
-    if options.targets == "labels":
+    if config.sft.targets == "labels":
         traces = label_targets(config, records, checkpoint)
     else:
         traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_train(config, records, checkpoint, set(traces))
-    train = train.balanced(config.labels.neutral_eps) if options.balance else train
-    valid = open_split(config, records, checkpoint, "valid", options.eval_clips)
+    train = train.balanced(config.labels.neutral_eps) if config.sft.balance else train
+    valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
-    micro, asking = options.batch_size // options.micro_batches, config.evaluate.batch_size
-    budgets, asked = train.budgets(micro // share.shards), valid.budgets(asking // share.shards)
-    memory = sft_memory(config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1],
-                        asked[max(asked)])
+    each, asking = config.sft.batch_size // share.shards, config.evaluate.batch_size
+    asked = valid.budgets(asking // share.shards)
+
+    def planned(config: Config) -> MemoryPlan:
+        budgets = train.budgets(each // config.sft.micro_batches)
+        return sft_memory(config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1],
+                          asked[max(asked)])
+
+    config = with_micro_batches(config, "sft", each, planned)
+    options, memory = config.sft, planned(config)
     announce(memory, sft_advice(memory, config, placement))
+    micro, budgets = options.batch_size // options.micro_batches, train.budgets(each // options.micro_batches)
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
 
     plan = train.plan(options.batch_size, config.seed, drop_remainder=True)

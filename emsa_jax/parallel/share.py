@@ -46,12 +46,17 @@ class Share:
         size = batch // self.groups
         return range(self.group * size, (self.group + 1) * size)
 
-    def check(self, batch: int, name: str, micro_batches: int = 1) -> None:
-        """Raises InputError unless a batch can be cut into equal parts of equal micro-batches."""
-        if batch % (self.shards * micro_batches):
-            cut = f" times {micro_batches} micro-batches" if micro_batches > 1 else ""
+    def check(self, batch: int, name: str, micro_batches: int = 0) -> None:
+        """Raises InputError unless a batch can be cut into equal parts of equal micro-batches. micro_batches: 0 if they
+        are yet to be chosen."""
+        if batch % self.shards:
             raise InputError(f"{name} {batch} must be a multiple of the {self.shards} parts that the mesh cuts a batch "
-                             f"into{cut}; change it, or mesh.tensor")
+                             "into; change it, or mesh.tensor")
+        each = batch // self.shards
+        if micro_batches and each % micro_batches:
+            works = next(n for n in range(micro_batches, 0, -1) if each % n == 0)
+            raise InputError(f"{name.rpartition('.')[0]}.micro_batches {micro_batches} must divide {each}, each of the "
+                             f"{self.shards} parts that the mesh cuts {name} into; {works} does; 0 chooses")
 
     def gather(self, tree: Any, what: str) -> Any:
         """Host arrays [rows, ...] of this process -> those of the whole batch."""
