@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -17,10 +18,20 @@ from emsa_jax.evaluation.resampling import RESAMPLES, compare, intervals
 CLASSES = {"labels3": 3, "labels5": 5}
 
 
+class _OneLine(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """In one line, as all bad input is."""
+        raise InputError(f"{message} (--help tells more)")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints the object; an exit status. A bad file is one line on the standard error, and 2."""
-    args = _parser().parse_args(arguments)
     try:
+        args = _parser().parse_args(arguments)
+        if args.resamples < 1:
+            raise InputError(f"--resamples must be at least 1, not {args.resamples}")
+        if args.family in CLASSES and args.f1 != "weighted":
+            raise InputError(f"--f1={args.f1} is for scores; of classes, WF1 and F1 (macro) are both printed")
         result = score_file(args)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -69,15 +80,17 @@ def _value(cell: str, classes: int | None, where: str, column: str) -> float | i
     try:
         number = float(cell) if cell.strip() else np.nan
     except ValueError:
-        raise InputError(f"{where}: {column} {cell[:40]!r} is no number; leave it empty if it is unparsed") from None
+        said = f"is no index from 0 to {classes - 1}" if classes else "is no number"
+        raise InputError(f"{where}: {column} {cell[:40]!r} {said}; leave it empty if it is unparsed") from None
     if np.isnan(number):
         return None
     if classes is None:
-        if not abs(number) <= np.finfo(np.float32).max:
-            raise InputError(f"{where}: {column} {cell!r} is not finite")
+        if not abs(number) <= float(np.finfo(np.float32).max):  # a Python float: NumPy's would be cast, and warn
+            raise InputError(f"{where}: {column} {cell[:40]!r} is not finite")
         return float(np.float32(number))
     if number not in range(-1, classes):
-        raise InputError(f"{where}: {column} {cell!r} is no class; they are 0 to {classes - 1}, and -1 for unparsed")
+        raise InputError(f"{where}: {column} {cell[:40]!r} is no class; they are 0 to {classes - 1}, and -1 for "
+                         "unparsed")
     return int(number)
 
 
@@ -92,7 +105,7 @@ def _take(values: list, rows: np.ndarray) -> list:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m emsa_jax.evaluation.metrics", description=__doc__)
+    parser = _OneLine(prog="python -m emsa_jax.evaluation.metrics", description=__doc__)
     parser.add_argument("file", type=Path, help="csv with columns true and pred; an empty pred is unparsed")
     parser.add_argument("--family", required=True, choices=(*metrics.FAMILIES, *CLASSES))
     parser.add_argument("--fallback", default="neutral", choices=metrics.FALLBACKS,

@@ -12,31 +12,28 @@ def score_controls(pred: Sequence[float | None], true: np.ndarray, measure: Call
     """measure(pred, true) of three predictors that have seen no clip.
 
     constant: the mean of `prior`. random: a score drawn from `prior`. shuffled: the answers at hand, each held against
-    another clip's label. prior: scores of the training set; without them those of `true`. random and shuffled are
-    means over `SHUFFLES` draws.
+    another clip's label. prior: scores of the training set (None: those of `true`); where it is empty, shuffled is all
+    there is. random and shuffled are means over `SHUFFLES` draws.
     """
-    prior = np.asarray(true if prior is None or not len(prior) else prior, np.float32)
-    mean = float(prior.mean()) if len(prior) else 0.0
-    return {"constant": measure([mean] * len(true), true),
-            **_drawn(pred, true, measure, lambda rng: rng.choice(prior, len(true)).tolist(), seed)}
+    prior = np.asarray(true if prior is None else prior, np.float32)
+    return _controls(pred, true, measure, prior, float(prior.mean()) if len(prior) else None, seed)
 
 
 def label_controls(pred: Sequence[int], true: np.ndarray, measure: Callable, prior: Sequence[int] | None = None,
                    seed: int = 0) -> dict[str, dict]:
     """As `score_controls`, for classes. constant: the most frequent class."""
-    prior = np.asarray(true if prior is None or not len(prior) else prior, int)
-    often = int(np.bincount(prior).argmax()) if len(prior) else 0
-    return {"constant": measure([often] * len(true), true),
-            **_drawn(pred, true, measure, lambda rng: rng.choice(prior, len(true)).tolist(), seed)}
+    prior = np.asarray(true if prior is None else prior, int)
+    return _controls(pred, true, measure, prior, int(np.bincount(prior).argmax()) if len(prior) else None, seed)
 
 
-def _drawn(pred: Sequence, true: np.ndarray, measure: Callable, draw: Callable, seed: int) -> dict[str, dict]:
-    if not len(true):
-        return {"random": measure([], true), "shuffled": measure([], true)}
-    rng = np.random.default_rng(seed)
-    random = [measure(draw(rng), true) for _ in range(SHUFFLES)]
-    shuffled = [measure(list(pred), rng.permutation(true)) for _ in range(SHUFFLES)]
-    return {"random": _mean_of(random), "shuffled": _mean_of(shuffled)}
+def _controls(pred: Sequence, true: np.ndarray, measure: Callable, prior: np.ndarray, constant: float | int | None,
+              seed: int) -> dict[str, dict]:
+    n = len(true)
+    rng, times, found = np.random.default_rng(seed), range(SHUFFLES if n else 1), {}
+    if constant is not None:
+        found = {"constant": measure([constant] * n, true),
+                 "random": _mean_of([measure(rng.choice(prior, n).tolist(), true) for _ in times])}
+    return found | {"shuffled": _mean_of([measure(list(pred), rng.permutation(true)) for _ in times])}
 
 
 def _mean_of(results: list[dict]) -> dict:

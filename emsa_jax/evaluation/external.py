@@ -84,7 +84,7 @@ def _score(given: Given, id: str) -> float | None:
     except ValueError:
         raise InputError(f"{where}: pred {cell[:40]!r} is no number; leave it empty if it is unparsed") from None
     if abs(number) > float(np.finfo(np.float32).max):
-        raise InputError(f"{where}: pred {cell!r} is not finite")
+        raise InputError(f"{where}: pred {cell[:40]!r} is not finite")
     return None if np.isnan(number) else float(np.float32(number))
 
 

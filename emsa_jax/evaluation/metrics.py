@@ -20,7 +20,7 @@ FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
 FALLBACKS = ("neutral", "drop", "worst")
 F1_AVERAGES = ("weighted", "macro", "weighted_pred")
 WEAK = np.float32(0.4)
-__all__ = ["family_of", "floors", "label_metrics", "label_row", "paper_row", "regression_metrics", "score_row"]
+__all__ = ["family_of", "label_metrics", "label_row", "paper_row", "regression_metrics", "score_row"]
 
 
 def family_of(score_range: tuple[float, float]) -> str:
@@ -107,16 +107,6 @@ def regression_metrics(
         "parse_rate": _mean(read),
         "fallback": fallback,
     }
-
-
-def floors(
-    train_scores: Sequence[float], test_scores: Sequence[float], family: str
-) -> dict[str, float | int | bool | str | None]:
-    """What always answering the mean of the training scores earns: to be printed beside every result."""
-    if not len(train_scores):
-        raise InputError("no training scores to take the mean of")
-    mean = float(np.mean(np.asarray(train_scores, np.float64)))
-    return regression_metrics([mean] * len(test_scores), test_scores, family)
 
 
 def score_row(

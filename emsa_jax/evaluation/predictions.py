@@ -10,7 +10,7 @@ from emsa_jax.data.views import modalities
 from emsa_jax.evaluation.breakdowns import about, breakdowns
 from emsa_jax.evaluation.classes import class_fields
 from emsa_jax.evaluation.controls import score_controls
-from emsa_jax.evaluation.metrics import family_of, floors, label_row, regression_metrics, score_row
+from emsa_jax.evaluation.metrics import family_of, label_row, regression_metrics, score_row
 from emsa_jax.evaluation.reasoning import reasoning_checks
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.evaluation.vote import Verdict, combine
@@ -88,7 +88,7 @@ def summarize(rows: Sequence[Mapping], score_range: tuple[float, float], fallbac
 
     result["controls"] = score_controls(list(zip(scores, named, strict=True)), truth, told_measure, prior)
     if len(prior):
-        result["floor"] = floors(prior, truth, family)
+        result["floor"] = result["controls"]["constant"]
     result["breakdowns"] = breakdowns(known, family, fallback, neutral_eps)
     return result
 

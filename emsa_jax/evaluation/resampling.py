@@ -34,7 +34,8 @@ def compare(measure: Callable, first: Sequence, second: Sequence, true: np.ndarr
     """Two runs on the same clips: metric -> {"difference": first - second, "interval", "p"}.
 
     measure(pred, true) -> metrics. interval: paired bootstrap. p: two-sided permutation test that swaps the two
-    answers to a clip at random (Noreen 1989), with the add-one correction; never below 1 / (resamples + 1).
+    answers to a clip at random (Noreen 1989), with the add-one correction; never below 1 / (resamples + 1). None for a
+    metric that is undefined on the clips, or on more than one draw in twenty of either kind.
     """
     rng = np.random.default_rng(seed)
     a, b = _objects(first), _objects(second)
@@ -48,11 +49,10 @@ def compare(measure: Callable, first: Sequence, second: Sequence, true: np.ndarr
         swapped.append(_difference(*(measure(list(pred), true) for pred in mixed)))
     found: dict[str, dict | None] = {}
     for name, value in whole.items():
-        if value is None:
+        drawn, under = (np.array([d[name] for d in draws if d.get(name) is not None]) for draws in (booted, swapped))
+        if value is None or min(len(drawn), len(under)) < max(1, LEVEL * resamples):
             found[name] = None
             continue
-        drawn = np.array([d[name] for d in booted if d[name] is not None])
-        under = np.array([d[name] for d in swapped if d[name] is not None])
         as_far = int((np.abs(under) >= abs(value) - 1e-12).sum())
         found[name] = {"difference": value, "interval": tuple(map(float, np.quantile(drawn, _tails()))),
                        "p": (as_far + 1) / (len(under) + 1)}
@@ -83,7 +83,8 @@ def paired_seeds(first: Sequence[float], second: Sequence[float]) -> dict[str, f
     that would show a difference of this size in four of five tries (power 0.8)."""
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     found = over_seeds(differences.tolist())
-    varied = len(differences) > 1 and float(np.ptp(differences)) > 0
+    # differences that are equal but for rounding do not vary
+    varied = len(differences) > 1 and float(np.ptp(differences)) > 1e-9 * float(np.abs(differences).max())
     found["p"] = float(stats.ttest_rel(first, second).pvalue) if varied else None
     found["needed"] = seeds_needed(found["mean"], found["std"]) if varied else None
     return found

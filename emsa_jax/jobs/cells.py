@@ -214,7 +214,7 @@ def _measure(run: Run, config: Config, policy: str, hard: set[str]) -> dict[str,
         if not suffix:
             values |= {"reward": found["rewards"]["total"], "reward_sampled": found["mean_sampled_reward"],
                        "parsed": metrics["parse_rate"],
-                       "floor": found["controls"]["constant"]["Polarity_acc"]}
+                       "floor": (found["floor"] or {}).get("Polarity_acc")}
     rows = read_rows(run.path("evaluate", policy, "train", "predictions.jsonl"))
     right = [row["polarity"] == row["target_polarity"] for row in rows if row["id"] in hard]
     values |= {"hard_accuracy": float(np.mean(right)) if right else None, "hard_clips": float(len(right))}

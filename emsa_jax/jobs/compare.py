@@ -1,21 +1,20 @@
 """Two or more runs on one page: their results, curves and answers side by side, with paired tests."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from emsa_jax.config import from_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.metrics import family_of, regression_metrics
-from emsa_jax.evaluation.resampling import compare as paired_test
-from emsa_jax.jobs.artifacts import PUPPETS, datasets, labels_of
+from emsa_jax.evaluation.paired import Judged, paired
+from emsa_jax.jobs.artifacts import PUPPETS
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import read_rows
 from emsa_jax.jobs.options import Config
+from emsa_jax.jobs.outputs import write_outputs
 from emsa_jax.jobs.run_report import (
     POLICIES,
     PUPPETS_SAID,
@@ -26,7 +25,6 @@ from emsa_jax.jobs.run_report import (
     read_metrics,
     results_of,
 )
-from emsa_jax.manifest import write_atomic
 from emsa_jax.report.cases import make_cases, numbered
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_page import run_page
@@ -47,54 +45,81 @@ class CompareOptions:
             raise InputError(f"resamples must be at least 0, not {self.resamples}")
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """One of what is compared: a run, of which its last policy, or one policy or scored csv of it (`chosen`)."""
+
+    workdir: Path
+    config: Config
+    chosen: str
+
+
 def compare(options: CompareOptions) -> None:
-    """Writes the page. A run stands for its last policy."""
+    """Writes the page. A run stands for its last policy. Runs that were asked about other clips stand apart, and no
+    test pairs what was not judged alike."""
     if len(options.runs) < 2:
         raise InputError("config.runs: name at least two workdirs, such as \"('runs/off','runs/hint')\"")
-    opened = {name: _open(Path(run)) for name, run in _names(options.runs).items()}
-    runs = {name: (workdir, config) for name, (workdir, config, chosen) in opened.items() if not chosen}
-    results, answered = [], {}
-    for name, (workdir, config, chosen) in opened.items():
-        for role in datasets(config):
-            held = [(policy, result) for policy, at, result in results_of(workdir, config) if at == role]
-            own = [(policy, result) for policy, result in held
-                   if (policy == chosen if chosen else policy in POLICIES)]
-            if own:
-                policy, result = own[-1]
-                told = POLICIES.get(policy, "as scored")
-                results.append(Result(f"{name}, {told}", place(config, role), result))
-                rows = read_rows(workdir / "evaluate" / policy / role / "predictions.jsonl")
-                answered.setdefault((role, place(config, role)), {})[name] = rows
+    entries = {name: _open(Path(run)) for name, run in _names(options.runs).items()}
+    runs = {name: entry for name, entry in entries.items() if not entry.chosen}
+    results, answered = _results(entries)
     if not results:
         raise InputError("config.runs: none of them is evaluated yet")
-    cases, paired = [], []
-    for (role, data), by_run in answered.items():
-        if len(by_run) > 1:
-            names = list(by_run)
-            cases += make_cases(data, by_run, names[0], names[-1])
-            config = next(iter(opened.values()))[1]
-            paired += [test for pair in combinations(names, 2) if options.resamples
-                       for test in _paired(data, config, role, pair, by_run, options.resamples)]
+    cases, tests = [], []
+    notes = [PUPPETS_SAID] if any(entry.config.data in PUPPETS for entry in entries.values()) else []
+    evaluated = {name for found in answered.values() for name in found}
+    notes += [f"{name} is not evaluated yet." for name in entries if name not in evaluated]
+    for data, by_name in answered.items():
+        if len(by_name) > 1:
+            names = list(by_name)
+            cases += make_cases(data, {name: one.rows for name, one in by_name.items()}, names[0], names[-1])
+        for pair in combinations(by_name, 2) if options.resamples else ():
+            first, second = (by_name[name] for name in pair)
+            if apart := first.apart(second):
+                notes.append(f"No paired test of {pair[0]} and {pair[1]}, {data}: they differ in {', '.join(apart)}.")
+            elif test := paired(first, second, options.resamples):
+                tests.append((f"{pair[0]} - {pair[1]}, {data}: {len(first.rows):,} clips", test))
     content = Content(
-        title="Runs compared: " + ", ".join(opened), lead=_lead(results), results=results,
-        rows={name: read_metrics(workdir) for name, (workdir, _) in runs.items()}, cases=numbered(cases, {}),
-        paired=paired, hints={name: hints_ignored(workdir, config) for name, (workdir, config) in runs.items()},
-        made=_differences({name: made(workdir) for name, (workdir, _) in runs.items()}),
-        notes=[PUPPETS_SAID] if any(config.data in PUPPETS for _, config, _ in opened.values()) else [])
+        title="Runs compared: " + ", ".join(entries), lead=_lead(results), results=results,
+        rows={name: read_metrics(run.workdir) for name, run in runs.items()}, cases=numbered(cases, {}), paired=tests,
+        hints={name: hints_ignored(run.workdir, run.config) for name, run in runs.items()},
+        made=_differences({name: made(run.workdir) for name, run in runs.items()}), notes=notes)
     out = Path(options.out).expanduser()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, run_page(content))
+    if not out.name:
+        raise InputError("config.out: name the page to write, such as compare.html")
+    write_outputs(out.parent, {out.name: run_page(content)})
     say(f"the page: {out}")
+
+
+def _results(entries: Mapping[str, _Entry]) -> tuple[list[Result], dict[str, dict[str, Judged]]]:
+    """(results in order; data set -> entry -> answers). Data sets of one name and other clips or labels are others."""
+    results, answered, known = [], {}, {}
+    for name, entry in entries.items():
+        for role in ("train", "cross"):
+            held = [(policy, result) for policy, at, result in results_of(entry.workdir, entry.config) if at == role
+                    and (policy == entry.chosen if entry.chosen else policy in POLICIES)]
+            if not held:
+                continue
+            policy, result = held[-1]
+            where = entry.workdir / "evaluate" / policy / role
+            if "judged" not in result:
+                raise InputError(f"{where / 'metrics.json'} does not say on which clips; remove it and evaluate again")
+            clips, data = result["judged"]["clips"], place(entry.config, role)
+            if known.setdefault(data, clips) != clips:  # of the same name, and yet another
+                data = f"{data}, {result['clips']:,} other clips of {name}"
+            results.append(Result(f"{name}, {POLICIES.get(policy, 'as scored')}", data, result))
+            answered.setdefault(data, {})[name] = Judged(result["judged"], read_rows(where / "predictions.jsonl"))
+    return results, answered
 
 
 def _names(runs: tuple[str, ...]) -> dict[str, str]:
     """Name -> workdir: the last part of its path, or all of it where two are called the same."""
+    if twice := next((run for run in runs if runs.count(run) > 1), None):
+        raise InputError(f"config.runs: {twice} is named twice")
     short = [Path(run).name for run in runs]
     return {name if short.count(name) == 1 else run: run for name, run in zip(short, runs, strict=True)}
 
 
-def _open(named: Path) -> tuple[Path, Config, str]:
-    """(workdir, its config, the policy or scored csv that was chosen; "" for the last policy)."""
+def _open(named: Path) -> _Entry:
     workdir, chosen = (named.parents[1], named.name) if named.parent.name == "evaluate" else (named, "")
     found = read_json(workdir / "config.json")
     if found is None:
@@ -102,23 +127,7 @@ def _open(named: Path) -> tuple[Path, Config, str]:
             "; score a csv with --workdir of the run that it is compared with" if chosen else ""))
     if chosen and not any(named.glob("*/metrics.json")):
         raise InputError(f"config.runs: {named} holds no metrics.json; evaluate or score it first")
-    return workdir, from_config_dict(Config, found), chosen
-
-
-def _paired(data: str, config: Config, role: str, pair: tuple[str, str], by_run: dict[str, list[dict]], resamples: int):
-    first, second = ({row["id"]: row for row in by_run[name] if row.get("target") is not None} for name in pair)
-    ids = [id for id in first if id in second and first[id]["target"] == second[id]["target"]]
-    if not ids or not all("score" in row[ids[0]] for row in (first, second)):  # classes have none
-        return
-    dataset = datasets(config)[role]
-    family = family_of(labels_of(dataset)[0])
-    true = np.array([first[id]["target"] for id in ids], np.float32)
-
-    def measure(pred, truth):
-        return regression_metrics([p[0] for p in pred], truth, family, polarities=[p[1] for p in pred])
-
-    answers = [[(row[id]["score"], row[id]["polarity"]) for id in ids] for row in (first, second)]
-    yield f"{pair[0]} - {pair[1]}, {data}: {len(ids):,} clips", paired_test(measure, *answers, true, resamples)
+    return _Entry(workdir, from_config_dict(Config, found), chosen)
 
 
 def _lead(results: list[Result]) -> str:

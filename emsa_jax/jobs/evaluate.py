@@ -9,9 +9,11 @@ import numpy as np
 from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.config import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
+from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import hardness
 from emsa_jax.evaluation.classes import summarize_classes
 from emsa_jax.evaluation.journal import Answered
+from emsa_jax.evaluation.paired import judged_as
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
 from emsa_jax.jobs.datasets import Split, open_split
@@ -21,7 +23,7 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement
 from emsa_jax.jobs.predict import answers_of
 from emsa_jax.jobs.run import Run
-from emsa_jax.manifest import write_atomic
+from emsa_jax.manifest import write_together
 from emsa_jax.parallel import peers
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
@@ -93,7 +95,9 @@ def measured(run: Run, config: Config, role: str, split: Split, answers: dict[st
         result = summarize_classes(result, rows, format, learned, options.resamples)
     known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
     rewards = [reward for row in known for reward in row["sampled_rewards"]]
-    result |= {"decode": options.decode, "mean_sampled_reward": float(np.mean(rewards)) if rewards else None}
+    result |= {"decode": options.decode, "mean_sampled_reward": float(np.mean(rewards)) if rewards else None,
+               "judged": judged_as(rows, split.manifest.score_range, config.labels.neutral_eps, options.fallback,
+                                   format.classes if by_class else 0)}
     return result, rows
 
 
@@ -115,10 +119,17 @@ def write_result(out: Path, result: dict, rows: list[dict]) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomic(out / "predictions.jsonl", lines.encode("utf-8", "surrogatepass"))
-    write_atomic(out / "metrics.json", json.dumps(result, indent=1).encode() + b"\n")
+    write_together(out, {"predictions.jsonl": lines.encode("utf-8", "surrogatepass"),
+                         "metrics.json": json.dumps(result, indent=1).encode() + b"\n"})
 
 
 def read_rows(path: Path) -> list[dict]:
-    """The rows of a file of predictions."""
-    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
+    """The rows of a file of predictions, or of another with an object a line. Raises InputError for a damaged one."""
+    try:
+        lines = path.read_bytes().decode("utf-8", "surrogatepass").split("\n")
+        rows = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged; make it anew, or restore it") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} is damaged: not all of its lines are objects; make it anew, or restore it")
+    return rows

@@ -64,15 +64,26 @@ def results_of(workdir: Path, config: Config) -> list[tuple[str, str, dict]]:
     for role in ("train", "cross"):
         names = [path.parent.parent.name for path in sorted(workdir.glob(f"evaluate/*/{role}/metrics.json"))]
         for name in sorted(names, key=lambda n: (list(POLICIES).index(n) if n in POLICIES else len(POLICIES), n)):
-            found.append((name, role, json.loads((workdir / "evaluate" / name / role / "metrics.json").read_text())))
+            found.append((name, role, _result(workdir / "evaluate" / name / role / "metrics.json")))
+    return found
+
+
+def _result(path: Path) -> dict:
+    found = read_json(path)
+    metrics = found.get("metrics") if isinstance(found, dict) else ()
+    if metrics == () or metrics is not None and "Polarity_acc" not in metrics:
+        raise InputError(f"{path} is damaged; remove it and evaluate or score again")
     return found
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; a line that is being written is passed over."""
+    """The rows of metrics.jsonl; a line that is being written is passed over. Raises InputError for a damaged one."""
     path = workdir / "metrics.jsonl"
-    data = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
+    try:
+        data = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; restore it, or remove it and lose the curves") from error
 
 
 def place(config: Config, role: str) -> str:
@@ -185,6 +196,8 @@ def _hinted(workdir: Path, format: object | Rescaled, neutral_eps: float) -> lis
 def made(workdir: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """(caption, (name, value) pairs) of what was asked and with which software."""
     config, versions = (read_json(workdir / name) for name in ("config.json", "versions.json"))
+    if not all(isinstance(one, dict) for one in versions or []):
+        raise InputError(f"{workdir / 'versions.json'} is damaged; restore it or remove it")
     groups = [("What was asked", [(name, _said(value)) for name, value in (config or {}).items()
                                   if not isinstance(value, dict) and value not in ("", [], None)])]
     for name, value in (config or {}).items():

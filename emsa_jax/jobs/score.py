@@ -1,7 +1,9 @@
 """Scores of predictions that came from elsewhere, as the run's own policies are scored."""
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from emsa_jax.config import from_config_dict, to_dict
@@ -11,22 +13,26 @@ from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.external import read_given, score_given
+from emsa_jax.evaluation.paired import judged_as
 from emsa_jax.jobs.artifacts import PUPPETS, is_prepared, labels_of
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import write_result
 from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.run import open_run
-from emsa_jax.jobs.run_report import read_json, write_page
+from emsa_jax.jobs.run import Run, open_run
+from emsa_jax.jobs.run_report import POLICIES, read_json, write_page
 
-RESERVED = ("zero_shot", "sft", "grpo", "answers")
+RESERVED = (*POLICIES, "answers")
 
 
 def score_predictions(config: Config, workdir: Path) -> None:
     """Holds the csv `config.predictions` against a split of `config.data`, records or raw. Leaves evaluate/<name of the
-    file>/train, a row in the report of the run in that workdir, and prints the metrics as JSON on the last line."""
+    file>/<which of the run's data sets it is, else train>, a row in the report of the run in that workdir, and prints
+    the metrics as JSON on the last line."""
     path, options = Path(config.predictions), config.evaluate
     if path.stem in RESERVED:
         raise InputError(f"config.predictions: {path.name} is named like a policy of the run; rename the file")
+    if path.stem.strip(".") == "":
+        raise InputError(f"config.predictions: {path.name} has no name that a directory could have; rename the file")
     if not config.data or config.data in PUPPETS:
         raise InputError("config.data: name the data that was predicted: records, or a data set's directory")
     given = read_given(path)
@@ -43,29 +49,49 @@ def score_predictions(config: Config, workdir: Path) -> None:
     absent, other = sum(id not in given.cells for id in ids), sum(id not in ids for id in given.cells)
     say(f"{path.name}: {len(entries)} clips of {options.split}, {absent} without a row count as unparsed, {other} rows "
         "of other clips are left out")
+    if absent == len(entries):
+        raise InputError(f"{path}: none of its ids is a clip of mode {options.split}; name theirs as "
+                         "config.evaluate.split")
     train = [clip.score for clip in clips if clip.split == "train" and clip.score is not None]
     name = config.dataset or (read_manifest(config.data).dataset if is_prepared(Path(config.data)) else "")
     classes = FACTS[name].classes if name in FACTS else ()
     result, rows = score_given(given, entries, score_range, classes, options.fallback, config.labels.neutral_eps, train,
                                options.resamples)
-    out = workdir / "evaluate" / path.stem / "train"
-    write_result(out, result | {"predictions": path.name}, rows)
-    say(f"written to {out}")
-    _show(workdir)
+    result["judged"] = judged_as(rows, score_range, config.labels.neutral_eps, options.fallback)
+    with _opened(workdir) as run:
+        out = workdir / "evaluate" / path.stem / _role(workdir, result["judged"]["clips"], config)
+        try:
+            write_result(out, result | {"predictions": path.name}, rows)
+        except OSError as error:
+            raise InputError(f"--workdir: {error.filename or out} cannot be written: {error.strerror}") from error
+        say(f"written to {out}")
+        if run is not None:
+            say(f"the run's page has their row now: {write_page(run, from_config_dict(Config, run.config))}")
     print(json.dumps(result), flush=True)
 
 
-def _show(workdir: Path) -> None:
-    """Gives the predictions their row in the page of the run in whose workdir they were left, if there is one."""
+@contextlib.contextmanager
+def _opened(workdir: Path) -> Iterator[Run | None]:
+    """The run of that workdir, whose page is to show the predictions; None where there is none."""
     found = read_json(workdir / "config.json")
     if found is None:
-        return say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
-    config = from_config_dict(Config, found)
-    try:
-        with open_run(workdir, config) as run:
-            say(f"the run's page has their row now: {write_page(run, config)}")
-    except InputError as error:  # it is at work, say
-        say(f"the run's page was left as it is ({error})")
+        say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
+        yield None
+    else:
+        with open_run(workdir, from_config_dict(Config, found)) as run:
+            yield run
+
+
+def _role(workdir: Path, clips: str, config: Config) -> str:
+    """On which of a run's data sets the predictions are: of the same clips and labels. Raises InputError for others."""
+    known = {}
+    for path in sorted(workdir.glob("evaluate/*/*/metrics.json")):
+        if path.parent.parent.name in POLICIES and (judged := (read_json(path) or {}).get("judged")):
+            known[judged["clips"]] = path.parent.name
+    if known and clips not in known:
+        raise InputError(f"--workdir: the run in {workdir} was evaluated on other clips, or other labels, than the "
+                         f"{config.evaluate.split} split of {config.data}; name another workdir, or those clips")
+    return known.get(clips, "train")
 
 
 def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:

@@ -86,16 +86,17 @@ def as_markdown(rows: Sequence[Row], baseline: str) -> str:
 
 
 def as_latex(rows: Sequence[Row], caption: str) -> str:
-    """A table for booktabs: mean and, small, standard deviation; the best mean of a column is bold."""
+    """A table for booktabs: seeds, mean and, small, standard deviation. Bold is the best mean over the seeds that all
+    arms of a column have."""
     keys = _present(rows)
     best = {key: _best(rows, key) for key in keys}
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_tex(caption)}}}",
-        rf"\begin{{tabular}}{{l{'c' * len(keys)}}}",
+        rf"\begin{{tabular}}{{lr{'c' * len(keys)}}}",
         r"\toprule",
-        " & ".join(["", *(_tex(f"{COLUMNS[key][0]}{_unit(key)}") for key in keys)]) + r" \\",
+        " & ".join(["", "seeds", *(_tex(f"{COLUMNS[key][0]}{_unit(key)}") for key in keys)]) + r" \\",
         r"\midrule",
     ]
     for row in rows:
@@ -103,7 +104,7 @@ def as_latex(rows: Sequence[Row], caption: str) -> str:
         for key in keys:
             cell = _spread(row, key, r"{}\,{{\scriptsize$\pm${}}}")
             cells.append(rf"\textbf{{{cell}}}" if row.name == best[key] else cell)
-        lines.append(" & ".join([_tex(row.told), *cells]) + r" \\")
+        lines.append(" & ".join([_tex(row.told), str(len(row.cells)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
@@ -138,8 +139,12 @@ def _spread(row: Row, key: str, form: str) -> str:
 def _best(rows: Sequence[Row], key: str) -> str | None:
     if key in ("tokens", "moved"):
         return None
-    means = {row.name: over_seeds([cell.get(key) for cell in row.cells.values()])["mean"] for row in rows}
-    means = {name: value for name, value in means.items() if value is not None}
+    cells = {}
+    for row in rows:
+        if known := {seed: cell[key] for seed, cell in row.cells.items() if cell.get(key) is not None}:
+            cells[row.name] = known
+    shared = set.intersection(*map(set, cells.values())) if cells else set()
+    means = {name: over_seeds([by_seed[seed] for seed in shared])["mean"] for name, by_seed in cells.items() if shared}
     choose = min if key.startswith("mae") else max
     return choose(means, key=means.get) if len(means) > 1 else None
 

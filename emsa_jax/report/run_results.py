@@ -37,11 +37,11 @@ def results(content: Content) -> dict | None:
                 for r in scored
                 if r.found["metrics"][key] is not None
             ]
-            if bars and scored[-1].found.get("controls"):
+            if bars:
                 bars += [
-                    Bar(told, scored[-1].found["controls"][control][key], None, True)
-                    for control, told in CONTROLS.items()
-                    if scored[-1].found["controls"][control].get(key) is not None
+                    Bar(told, found[key], None, True)
+                    for told, found in _controls(scored)
+                    if found.get(key) is not None
                 ]
             drawn.append(intervals_plot(f"{name}, {data}", unit, bars, 0 if key == "Polarity_acc" else None))
         if scored:
@@ -85,15 +85,22 @@ def _metrics_table(data: str, results: Sequence[Result]) -> dict:
         rows.append(
             row(r.policy, rewards + [cell(r.found["metrics"][key], bounds.get(key)) for key in columns.values()])
         )
-    for control, told in CONTROLS.items():
-        found = (results[-1].found.get("controls") or {}).get(control)
-        if found:
-            rows.append(row(told, [cell(None)] * 2 + [cell(found.get(key)) for key in columns.values()], True))
+    for told, found in _controls(results):
+        rows.append(row(told, [cell(None)] * 2 + [cell(found.get(key)) for key in columns.values()], True))
     return {
         "caption": f"{data}: {results[-1].found['metrics']['n']:,} clips with a score",
         "columns": ["policy", "reward, sampled", "reward, answer", *columns],
         "rows": rows,
     }
+
+
+def _controls(results: Sequence[Result]) -> list[tuple[str, dict]]:
+    """(name, metrics) of what saw no clip: of all results the same, but for their own answers to shuffled labels."""
+    every = [(r.policy, r.found["controls"]) for r in results if r.found.get("controls")]
+    found = [(CONTROLS[name], every[-1][1][name]) for name in ("constant", "random") if every and name in every[-1][1]]
+    several = len(every) > 1
+    return found + [(f"{CONTROLS['shuffled']}, {policy}" if several else CONTROLS["shuffled"], controls["shuffled"])
+                    for policy, controls in every]
 
 
 def curve_plots(content: Content) -> dict | None:

@@ -126,13 +126,37 @@ def test_values_are_float32(score):
     ("sims", "true,guess\n1,1\n", "pred"), ("sims", "true,pred\n1,high\n", "line 2: pred 'high' is no number"),
     ("sims", "true,pred\n1,1\n,1\n", "line 3: true is ''"), ("sims", "true,pred\n1,inf\n", "not finite"),
     ("mosi", "true,pred\nnan,1\n", "needs its true value"), ("labels3", "true,pred\n0,3\n", "is no class"),
+    ("labels3", "true,pred\n0,Positive\n", "is no index from 0 to 2"),
+    ("sims", f"true,pred\n1,{'9' * 5000}\n", "not finite"), ("mosi", "true,pred\n1,1e39\n", "not finite"),
     ("labels3", "true,pred\n-1,0\n", "needs its true value"), ("labels5", "true,pred\n0,1.5\n", "is no class")])
 def test_a_bad_file_is_one_line(tmp_path, capsys, family, text, message):
     path = tmp_path / "bad.csv"
     path.write_text(text)
     assert main([f"--family={family}", str(path)]) == 2
     out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1 and message in err and len(err) < 300
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--family=mosei", "x.csv"], "invalid choice: 'mosei'"), (["--family=sims"], "required: file"),
+    (["--family=sims", "x.csv", "--resamples=0"], "--resamples must be at least 1"),
+    (["--family=sims", "x.csv", "--resamples=x"], "invalid int value"),
+    (["--family=labels3", "x.csv", "--f1=macro"], "--f1=macro is for scores")])
+def test_bad_arguments_are_one_line(capsys, arguments, message):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
     assert not out and err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+def test_scores_beyond_the_range_are_clipped_on_both_sides(score):
+    found = score("sims", [2, -3, 0.5], [1, -1, 0.5])
+    assert found["mae"] == 0 and found["r2"] == 1 and score("mosi", [2, -3], [3, -3])["mae"] == 0.5
+
+
+def test_controls_are_those_of_the_answers(score):
+    """Shuffled: the answers at hand, none of which could be read here."""
+    found = score("sims", [1, -1] * 20, [""] * 40, "--controls")["controls"]
+    assert found["shuffled"]["parse_rate"] == 0 and found["random"]["parse_rate"] == 1
 
 
 def test_more_on_request(score, tmp_path):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, recall_score
 
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.metrics import family_of, floors, label_metrics, paper_row, regression_metrics
+from emsa_jax.evaluation.metrics import family_of, label_metrics, label_row, paper_row, regression_metrics
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ARRAYS = dict(np.load(FIXTURES / "metrics.npz"))
@@ -110,15 +111,6 @@ def test_the_averages_of_f1():
     assert swapped["F1_score"] == pytest.approx(6 / 7)
 
 
-def test_floors_are_those_of_the_training_mean():
-    floor = floors([0.5, 0.5, -0.4], [0.2, -0.2, 0.6, 0.0], "sims")
-    assert floor["Mult_acc_2"] == 0.5
-    assert floor["MAE"] == pytest.approx((0 + 0.4 + 0.4 + 0.2) / 4)
-    assert floor["Corr"] is None
-    with pytest.raises(InputError, match="no training scores"):
-        floors([], [0.1], "sims")
-
-
 def test_the_columns_of_the_papers_are_metrics():
     assert list(paper_row("mosi")) == ["Acc7", "Acc2", "F1", "MAE", "Corr"]
     assert list(paper_row("sims")) == ["Acc5", "Acc3", "Acc2", "F1", "MAE", "Corr"]
@@ -139,3 +131,11 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(InputError, match=message):
             call()
+
+
+def test_classes_that_are_absent_are_left_out_of_means():
+    """As scikit-learn has it: of five classes, the two that occur in truth or answers."""
+    pred, true = [0, 0, 2], [0, 0, 0]
+    found = label_row(pred, true, 5)
+    assert found["UAR"] == pytest.approx(recall_score(true, pred, average="macro", zero_division=0)) == 1 / 3
+    assert found["F1"] == pytest.approx(f1_score(true, pred, average="macro")) == pytest.approx(0.4)

@@ -133,6 +133,20 @@ def test_shuffled_answers_keep_their_polarity():
     assert found["controls"]["shuffled"]["parse_rate"] == 0 and found["controls"]["random"]["parse_rate"] == 1
 
 
+def test_intervals_and_breakdowns_are_of_what_was_named_and_of_the_options():
+    """Scores that cannot be read beside a polarity that can; a neutral zone, and unparsed answers at the wrong end."""
+    rows = [{"id": str(i), "target": t, "target_polarity": "Positive", "score": None, "polarity": "Positive",
+             "about": {"speaker": "ada" if i % 2 else "bob"}} for i, t in enumerate([0.5, 0.5] * 20)]
+    found = summarize(rows, (-1.0, 1.0), "worst", 0.0, [], resamples=50)
+    assert found["intervals"]["Polarity_acc"] == (1, 1) and found["floor"] is None
+    assert found["controls"].keys() == {"shuffled"}  # nothing was learned from: there is no mean of it
+    assert found["breakdowns"]["speaker"]["ada"]["mae"] == found["metrics"]["MAE"] > 1
+    near = [row | {"target": 0.1, "target_polarity": "Neutral", "score": 0.05, "polarity": "Neutral"} for row in rows]
+    found = summarize(near, (-1.0, 1.0), "neutral", 0.2, [0.1, 0.1])
+    assert found["breakdowns"]["speaker"]["ada"]["polarity_acc"] == found["metrics"]["Polarity_acc"] == 1
+    assert found["floor"]["Polarity_acc"] == 1  # always 0.1, which is neutral here
+
+
 def test_answers_survive(tmp_path):
     journal = Journal(tmp_path)
     journal.write(["a", "b"], [Answered(["x\ud800", "y"], [True, False]), Answered(["\u2028"], [True])])

@@ -87,4 +87,19 @@ def test_controls_land_where_they_must():
         assert rows[name]["ACC"] == pytest.approx(1 / 36 + 4 / 36 + 9 / 36, abs=0.02)
         assert rows[name]["UAR"] == pytest.approx(1 / 3, abs=0.02)
     nothing = score_controls([], np.zeros(0, np.float32), sims)
-    assert nothing["random"]["mae"] is None
+    assert nothing["shuffled"]["mae"] is None and nothing.keys() == {"shuffled"}
+
+
+def test_a_metric_that_a_draw_leaves_undefined_has_no_test():
+    """Three clips: many a draw has no spread, and so no correlation; of accuracy all is known."""
+    true = np.array([1, -1, 0.5], np.float32)
+    found = compare(sims, [0.5, -0.5, 0.1], [0.4, 0.5, 0.3], true, 200)
+    assert found["corr"] is None and found["acc2"]["difference"] == pytest.approx(1 / 3) and 0 < found["acc2"]["p"] <= 1
+    zeros = np.array([0.0] * 28 + [0.5, -0.5], np.float32)
+    found = compare(lambda p, t: score_row(p, t, "mosi"), [0.5] * 30, [-0.5] * 30, zeros, 50)
+    assert found["non0_acc2"] is None and found["has0_acc2"]["difference"] > 0.9
+
+
+def test_differences_that_are_equal_but_for_rounding_are_no_evidence():
+    found = paired_seeds([0.3, 0.4, 0.5], [0.2, 0.3, 0.4])
+    assert found["p"] is None and found["needed"] is None and found["mean"] == pytest.approx(0.1)

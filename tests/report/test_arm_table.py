@@ -47,5 +47,17 @@ def test_markdown_says_what_is_missing():
 def test_latex():
     text = as_latex(ROWS, "50% & more")
     assert r"\caption{50\% \& more}" in text and r"hint \& more" in text and text.count(r"\\") == 4
+    assert r"hint \& more & 4 &" in text and r"\$x\_y\$" in as_latex(ROWS, "$x_y$")
     assert r"\textbf{63.0\,{\scriptsize$\pm$5.1}}" in text and r"\textbf{0.370" in text  # the least error is the best
     assert text.count("{") == text.count("}")
+
+
+def test_bold_is_the_best_over_the_seeds_that_all_have():
+    """An arm with an easier fourth seed is not the better one; of errors, in either domain, the least is."""
+    few = Row("few", "few", {s: {"accuracy": a, "mae_cross": 1 - a} for s, a in enumerate([0.6, 0.7])}, 2)
+    many = Row("many", "many", {s: {"accuracy": a, "mae_cross": 1 - a} for s, a in enumerate([0.5, 0.6, 0.9, 0.9])}, 4)
+    lines = as_latex([few, many, ROWS[2]], "t").splitlines()
+    (bold,) = [line for line in lines if "textbf" in line]
+    assert bold.startswith("few & 2") and bold.count("textbf") == 2
+    apart = [Row("a", "a", {0: {"accuracy": 0.5}}, 1), Row("b", "b", {1: {"accuracy": 0.6}}, 1)]
+    assert "textbf" not in as_latex(apart, "t")
