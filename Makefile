@@ -1,5 +1,6 @@
 # make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
-# make plan [ARGS="--config.topology=v5e:4x4"]
+# make install [EXTRA=cuda|tpu]
+# make plan [PRESET=msa_thinker] [ARGS="--config.topology=v5e:4x4"]
 # make test | test-kill | test-browser | test-slow | test-aot | lint | clean
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
@@ -12,13 +13,15 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: train plan test test-kill test-browser test-slow test-aot lint clean
+.PHONY: train install plan test test-kill test-browser test-slow test-aot lint clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
 
+install: $(VENV)/.run$(EXTRA)
+
 plan: $(VENV)/.run $(VENV)/.aot
-	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py $(ARGS)
+	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py$(addprefix :,$(PRESET)) $(ARGS)
 
 test: $(VENV)/.dev
 	XLA_FLAGS="$(FAST_COMPILE)" $(PY) -m pytest -n 2 --dist loadfile $(ARGS)

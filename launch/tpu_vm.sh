@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A slice of Cloud TPUs as a queued resource, the same command on all its hosts, and again after every pre-emption:
-#   NAME=emsa ZONE=us-west4-a TYPE=v5litepod-16 SHARE=10.0.0.2:/share launch/tpu_vm.sh \
-#       --config=configs/grpo.py:msa_thinker --config.policy=/share/qwen --config.data=/share/records --workdir=/share/run
-# SHARE: an NFS export (Filestore) that all hosts mount at /share: the work directory must be one for all of them.
+#   NAME=emsa ZONE=us-west4-a TYPE=v5litepod-16 SHARE=10.0.0.2:/share launch/tpu_vm.sh --config=configs/grpo.py:msa_thinker \
+#       --config.policy=/share/qwen --config.data=/share/records --config.traces=/share/traces.jsonl --workdir=/share/run
+# SHARE: an NFS export (Filestore, of the slice's network) that all hosts mount at /share, with policy, records and traces.
 # EXTRA: further options of `queued-resources create`, such as --spot. Names: v5litepod-16 has 16 chips, v5p-8 has 4.
 # Start it where it can stay, in tmux on a small machine: it watches the slice, and ends with the run (code 0), with its
 # error, or after TRIES slices or starts in a row that came to nothing within 10 minutes. Needs gcloud, logged in.
@@ -36,7 +36,7 @@ acquire() {  # until the slice is there; a suspended one never comes back by its
   done
 }
 install() {
-  tar czf "/tmp/$NAME.tgz" --exclude=.venv --exclude=.git --exclude=runs . &&
+  tar czf "/tmp/$NAME.tgz" --exclude=.venv --exclude=.git --exclude=./runs --exclude=./data . &&
     gcloud compute tpus tpu-vm scp "/tmp/$NAME.tgz" "$NAME:/tmp/emsa.tgz" --zone="$ZONE" --worker=all --quiet &&
     on_all "sudo mkdir -p /share && { mountpoint -q /share || sudo mount -t nfs $SHARE /share; } && mkdir -p emsa_jax &&
     cd emsa_jax && tar xzf /tmp/emsa.tgz && pip install -q uv && python3 -m uv venv -q --allow-existing --python 3.11 &&

@@ -111,13 +111,16 @@ class Topology:
             return list(topologies.get_topology_desc(platform=of, **options).devices)
         except Exception as error:  # of many kinds, all about the compiler or the name
             reason = str(error).strip().split("\n")[0]
-            raise InputError(f"topology {self.name}: its compiler gives no devices ({reason}); install "
-                             "requirements-aot.txt, and name a shape that exists") from error
+            raise InputError(f"topology {self.name}: its compiler gives no devices ({reason}); name a shape that "
+                             "exists, and install the compilers of requirements-aot.txt: make plan does") from error
 
 
 def topology(name: str) -> Topology:
     """What a name such as "v5e:4x4", "2*v5e:16x16" or "h100:8" stands for. Raises: InputError."""
     found = re.fullmatch(r"(?:(\d+)\*)?(\w+):(\d+(?:x\d+)*)", name)
+    if re.fullmatch(r"(v5litepod|v5e|v6e|v5p)-\d+", name):
+        raise InputError(f"topology {name!r} is a type of accelerator; say its shape, such as v5e:4x4 for "
+                         "v5litepod-16, v6e:2x4 for v6e-8 or v5p:2x2x1 for v5p-8 (docs/scaling.md lists them)")
     if not found or found.group(2) not in CHIPS:
         raise InputError(f"topology {name!r} is not one: say v5e:4x4, v5p:2x2x1, 2*v5e:16x16 or h100:8; known are "
                          f"{', '.join(CHIPS)}")
@@ -130,6 +133,8 @@ def topology(name: str) -> Topology:
         if len(shape) != axes:
             raise InputError(f"topology {name!r}: a slice of {found.group(2)} has {axes} axes, as in "
                              f"{found.group(2)}:{'x'.join('2' * axes)}")
+        if axes == 2 and (max(shape) > 16 or any(size & (size - 1) for size in shape)):
+            raise InputError(f"topology {name!r}: axes of a slice of {found.group(2)} have 1, 2, 4, 8 or 16 chips")
         return Topology(name, chip, slices * math.prod(shape), slices, shape)
     if len(shape) > 1 or slices > 1:
         raise InputError(f"topology {name!r}: GPUs are counted, as in {found.group(2)}:16")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 SIZES = {
     "puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
     "prepare.workers": 1, "sampling.max_completion_length": 80,
-    "sft.max_steps": 4, "sft.batch_size": 8, "sft.eval_every": 2, "sft.save_every": 1,
+    "sft.max_steps": 4, "sft.batch_size": 8, "sft.micro_batches": 0, "sft.eval_every": 2, "sft.save_every": 1,
     "grpo.max_steps": 3, "grpo.prompts_per_step": 4, "grpo.group_size": 4, "grpo.micro_batches": 2,
     "grpo.save_every": 1, "grpo.answer_rows": "(3,)",
     "evaluate.batch_size": 8, "evaluate.samples": 1,

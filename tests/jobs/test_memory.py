@@ -14,10 +14,12 @@ from emsa_jax.jobs.memory import (
     grpo_memory,
     sft_advice,
     sft_memory,
+    with_micro_batches,
 )
 from emsa_jax.jobs.options import Config, EvaluateOptions, GrpoOptions, SftOptions
 from emsa_jax.jobs.placement import Placement
 from emsa_jax.parallel.mesh import MeshOptions, make_mesh
+from emsa_jax.parallel.share import Share
 from emsa_jax.policy.config import preset
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.lora import LoraOptions, abstract_adapter, init_adapter
@@ -99,6 +101,8 @@ def test_the_field_to_change_is_named():
     assert said(20, with_grpo(remat="dots"), update=30) == "set grpo.remat=full (now dots)"
     assert said(20, update=30) == "raise grpo.micro_batches (now 8, at most 16 here)"
     assert "sampling.max_completion_length" in said(20, with_grpo(micro_batches=16), update=30)
+    assert said(20, with_grpo(micro_batches=16), update=30).endswith(", or raise mesh.tensor (now 1)")
+    assert said(20, replace(with_grpo(micro_batches=16), dtype="float32"), update=30) == "set dtype=bfloat16"
     assert said(20, decode=30) == "lower grpo.prompts_per_step (now 16): decode runs all of them at once"
     assert "frames" in said(20, with_grpo(prompts_per_step=1, micro_batches=1), encode=30)
 
@@ -193,3 +197,27 @@ def test_what_is_held_decides_what_may_fit_is_said(monkeypatch, capsys):
     alone = replace(LEARNING, evaluate=EvaluateOptions(batch_size=1))
     plan = answer_memory(alone, POLICY, here(), budget_of(1), True)
     assert answer_advice(replace(plan, there=25 * 10**9), alone, here()).startswith("lower sampling.max_completion")
+
+
+def test_micro_batches_are_as_few_as_fit(capsys):
+    config = with_grpo(micro_batches=0, prompts_per_step=24)
+    plans = {n: plan_of(with_grpo(micro_batches=n, prompts_per_step=24))[0].need("update") for n in (1, 2, 3, 4, 6, 24)}
+
+    def chosen(there):
+        return with_micro_batches(config, "grpo", 24, lambda c: plan_of(c, there=int(there))[0]).grpo.micro_batches
+
+    assert chosen(10**12) == 1 and chosen(plans[1] * 1.1) == 2  # arithmetic errs: it must fit with room to spare
+    assert chosen(plans[6] / 0.84) == 6 and chosen(plans[6]) == 12
+    assert chosen(10**9) == 24  # nothing fits: a prompt at a time, and the plan says that it does not
+    assert "grpo.micro_batches: 24, with which an update needs" in capsys.readouterr().out
+    given = with_grpo(micro_batches=5)
+    assert with_micro_batches(given, "grpo", 20, None) is given
+
+
+@pytest.mark.parametrize(("batch", "micro", "message"), [
+    (6, 0, "grpo.prompts_per_step 6 must be a multiple of the 4 parts"),
+    (64, 12, "grpo.micro_batches 12 must divide 16, each of the 4 parts .*; 8 does; 0 chooses")])
+def test_what_cannot_be_cut_names_what_can(batch, micro, message):
+    Share(4).check(64, "grpo.prompts_per_step", 16)
+    with pytest.raises(InputError, match=message):
+        Share(4).check(batch, "grpo.prompts_per_step", micro)

@@ -13,7 +13,7 @@ from emsa_jax.config import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs import grpo_programs
 from emsa_jax.jobs.options import GrpoOptions
-from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, plan
+from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, options_for, plan
 from emsa_jax.jobs.plan_programs import Cost, Planned
 from emsa_jax.parallel.hlo import Moved
 from emsa_jax.parallel.topologies import CHIPS, Topology
@@ -85,6 +85,21 @@ def test_arithmetic_needs_no_compiler_for_the_devices(monkeypatch, topology, mes
     # by the platform that is planned for, not the one that plans: TPUs read a stack of layers where it lies
     cache = found["phases"]["decode"] - found["phases"]["prefill"]
     assert (cache > 5e9) == topology.startswith("h100"), found["phases"]
+
+
+@pytest.mark.parametrize("topology", ["v5e:4x4", "v5p:2x2x1", "h100:1", "h100:8", "h200:1"])
+def test_a_run_of_the_papers_preset_fits_as_it_is(topology, capsys):
+    found = plan(replace(options_for("msa_thinker"), topology=topology, compile="no"))
+    assert found["fit"] and "\nfits: " in capsys.readouterr().out
+
+
+def test_what_barely_fits_is_not_promised(options, capsys):
+    need = plan(replace(options, compile="no"))["bytes_needed"]
+    with mock.patch.dict(CHIPS, {"h100": replace(CHIPS["h100"], memory=int(need * 1.1))}):
+        assert plan(replace(options, compile="no"))["fit"]
+    assert "may fit: " in capsys.readouterr().out
+    with pytest.raises(InputError, match="'papers' is no preset of configs/grpo.py; there are msa_thinker"):
+        options_for("papers")
 
 
 def test_the_longest_prompt_is_what_was_asked_for():

@@ -20,6 +20,7 @@ def test_names(name, devices, slices, platform):
 @pytest.mark.parametrize("name, said", [
     ("v5litepod-16", "v5e:4x4"), ("h100", "h100:8"), ("tpu:4x4", "known are v5e"), ("v5p:2x2", "v5p:2x2x2"),
     ("v5e:4x4x4", "has 2 axes"), ("v5e:0x4", "at least 1"), ("h100:4x2", "h100:16"), ("2*h100:8", "counted"),
+    ("v6e-8", "v6e:2x4"), ("v5e:3x4", "1, 2, 4, 8 or 16"), ("v5e:32x4", "1, 2, 4, 8 or 16"),
     ("h100:12", "whole machines of 8")])
 def test_other_names_are_refused(name, said):
     with pytest.raises(InputError, match=r"topology .*" + said.replace("*", r"\*")):
