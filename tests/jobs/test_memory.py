@@ -210,8 +210,8 @@ def test_micro_batches_are_as_few_as_fit(capsys):
     assert chosen(plans[6] / 0.84) == 6 and chosen(plans[6]) == 12
     assert chosen(10**9) == 24  # nothing fits: a prompt at a time, and the plan says that it does not
     assert "grpo.micro_batches: 24, with which an update needs" in capsys.readouterr().out
-    given = with_grpo(micro_batches=5)
-    assert with_micro_batches(given, "grpo", 20, None) is given
+    given = with_grpo(micro_batches=4)
+    assert with_micro_batches(given, "grpo", 16, None) is given
 
 
 @pytest.mark.parametrize(("batch", "micro", "message"), [
