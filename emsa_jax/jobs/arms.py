@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.options import Config, Dataset
+from emsa_jax.jobs.options import Config, Dataset, GrpoOptions
 
 Start = Literal["zero_shot", "sft", "grpo"]
 
@@ -120,6 +120,13 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
              if isinstance(value, dict) and is_dataclass(getattr(config, name)) else value
              for name, value in grouped.items()}
     return replace(config, **found)
+
+
+def lengthened(options: GrpoOptions, factor: float) -> GrpoOptions:
+    """GRPO of `factor` times as many steps, however its length is given."""
+    if options.max_steps:
+        return replace(options, max_steps=max(1, round(options.max_steps * factor)))
+    return replace(options, epochs=options.epochs * factor)
 
 
 def swapped(config: Config, traces: str) -> Config:

@@ -12,7 +12,7 @@ import numpy as np
 
 from emsa_jax.config import digest, to_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.arms import Arm, changed, swapped
+from emsa_jax.jobs.arms import Arm, changed, lengthened, swapped
 from emsa_jax.jobs.artifacts import PUPPETS, policies, records_dir, taught_by, traces_file
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.datasets import open_split
@@ -123,10 +123,7 @@ class Cells:
 
     def _train(self, arm: Arm, seed: int, start: Path) -> tuple[Path, Config]:
         config = self._from(arm, seed, start)
-        options = config.grpo
-        length = ({"max_steps": max(1, round(options.max_steps * arm.steps))} if options.max_steps
-                  else {"epochs": options.epochs * arm.steps})
-        config = replace(config, stages=("grpo", "evaluate"), grpo=replace(options, **length))
+        config = replace(config, stages=("grpo", "evaluate"), grpo=lengthened(config.grpo, arm.steps))
         where = self.root / f"seed{seed}" / arm.name
         with open_run(where, config) as run:
             run_stages(run, config)

@@ -12,8 +12,8 @@ import pytest
 
 from emsa_jax.config import to_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.ablation import AblationOptions, bench, options_for
-from emsa_jax.jobs.arms import MANY, PAPER, TABLES, changed, swapped
+from emsa_jax.jobs.ablation import AblationOptions, ablation, bench, options_for
+from emsa_jax.jobs.arms import MANY, PAPER, TABLES, changed, lengthened, swapped
 from emsa_jax.jobs.options import Config
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,25 @@ def test_names_are_checked():
         options_for("hintz")
     with pytest.raises(InputError, match="none of"):
         AblationOptions(tables=("nothing",))
+
+
+def test_a_table_on_ones_own_data():
+    """Another preset's recipe under the same arms; nothing is made of it while something named is not there."""
+    base = options_for("hint@msa_thinker").base
+    assert (base.dtype, base.sft.trainable, base.sft.micro_batches) == ("bfloat16", "lora", 0)
+    assert lengthened(base.grpo, 1.25).epochs == 1.25 * base.grpo.epochs and not base.grpo.max_steps
+    assert lengthened(bench().grpo, 1.25).max_steps == 50
+    with pytest.raises(InputError, match="'papers' is no preset of configs/grpo.py"):
+        options_for("hint@papers")
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"policy": "/nowhere"}, "policy /nowhere: no such directory"), ({"data": ""}, "config.data")])
+def test_what_is_not_there_is_told_before_anything_is_made(tmp_path, fields, message):
+    options = options_for("hint")
+    with pytest.raises(InputError, match=message):
+        ablation(replace(options, base=replace(options.base, **fields)), tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()
 
 
 @pytest.mark.slow
