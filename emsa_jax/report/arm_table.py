@@ -77,7 +77,7 @@ def as_markdown(rows: Sequence[Row], baseline: str) -> str:
             interval = (
                 "-" if one["interval"] is None else "{} to {}".format(*(_shown(v, key, "+") for v in one["interval"]))
             )
-            p = "-" if one["p"] is None else f"{one['p']:.3f}"
+            p = "-" if one["p"] is None else "< 0.001" if one["p"] < 0.001 else f"{one['p']:.3f}"
             lines.append(
                 f"| {told[name]} | {COLUMNS[key][0]}{_unit(key)} | {_shown(one['mean'], key, '+')} | {interval} | "
                 f"{p} | {one['n']} | {one['needed'] or '-'} |"
