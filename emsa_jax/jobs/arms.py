@@ -69,14 +69,21 @@ def _without(*hidden: str) -> dict[str, bool]:
     return {f"prompt.{m}": m not in hidden for m in ("text", "audio", "video")}
 
 
+# a cold start that saw each subset of the modalities: to one that always saw all, a prompt without some means nothing
+DROPPED = {f"view.drop_{name}": 0.3 for name in ("text", "audio", "video")}
+KEPT = dict.fromkeys(DROPPED, 0.0)
+SHOWN_ALL = Arm("shown_all", "RL with text, audio and video", changes={"hint.mode": "hint"} | KEPT, start=DROPPED)
+
+
 def _kept(*kept: str) -> Arm:
     hidden = [m for m in ("text", "audio", "video") if m not in kept]
     return Arm("only_" + "_".join(kept), f"RL with {' and '.join(kept)} alone", changes={
-        "hint.mode": "hint"} | _without(*hidden))
+        "hint.mode": "hint"} | KEPT | _without(*hidden), start=DROPPED)
 
 
 def _hidden(name: str) -> Arm:
-    return Arm(f"hide_{name}", f"RL with all, {name} hidden when judged", changes=_without(name), judges="paper")
+    return Arm(f"hide_{name}", f"RL with all, {name} hidden when judged", changes=KEPT | _without(name),
+               judges="shown_all", start=DROPPED)
 
 
 def _format(name: str, told: str) -> tuple[Arm, Arm]:
@@ -99,9 +106,9 @@ TABLES = {
         *_format("dc", "polarity, reasoning, score (DC)"), *_format("think_first", "reasoning first"),
         *_format("label_only", "score alone")), "off"),
     "modality": Table("Which modality carries it?", (
-        replace(PAPER, told="RL with text, audio and video"), _kept("text"), _kept("audio"), _kept("video"),
+        SHOWN_ALL, _kept("text"), _kept("audio"), _kept("video"),
         _kept("text", "audio"), _kept("text", "video"), _kept("audio", "video"),
-        _hidden("text"), _hidden("audio"), _hidden("video")), "paper"),
+        _hidden("text"), _hidden("audio"), _hidden("video")), "shown_all"),
 }  # fmt: skip
 
 

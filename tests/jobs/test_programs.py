@@ -72,6 +72,14 @@ def test_equal_programs_are_compiled_once():
     assert compiled(7.0, 3, donate=(0,)) == 1 and compiled(9.0, 3) == 0
 
 
+def test_programs_that_differ_in_what_they_do_not_use_are_two():
+    """Their text is the same, but each is called with arguments of its own shapes."""
+    for size in (0, 16):
+        programs = Programs()
+        programs.add("sum", lambda x, unused: x.sum() + 0.5, np.zeros(3, np.float32), np.zeros(size, np.float32))
+        assert float(programs["sum"](jnp.ones(3), jnp.ones(size))) == 3.5
+
+
 def test_the_first_form_that_fits_is_taken(monkeypatch):
     def roomy(x):
         return jnp.sin(x[:, None] * jnp.arange(50_000.0)).cumsum(1).sum(1)
