@@ -28,18 +28,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    plans, last = {}, ""
+    plans, last = {}, "no tests"
     for line in sys.stdin:
         print(line, end="", flush=True)
         if line.startswith('{"fit"'):
             found = json.loads(line)
             if found["policy"].startswith("qwen"):  # not those of a test's small policies
                 plans[found["topology"]] = found
-        last = line.strip().strip("=").strip() or last
+        if " passed in " in line or " failed" in line:
+            last = line.strip("= \n")
     head = ["topology", "mesh data x fsdp x tensor", "prompts a step", "micro-batches", "held, GB", *PHASES, "of",
             "s to compile"]
     lines = ["# What a step needs of each device", "", "`make test-aot ARGS=-rP | python benchmarks/memory_table.py`: "
-             f"{last}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *map(row, plans.values())]
+             f"{last}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(row(plans[name]) for name in sorted(plans))]
     print("\n".join(lines))
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
