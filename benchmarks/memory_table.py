@@ -39,8 +39,9 @@ def main() -> None:
             last = line.strip("= \n")
     head = ["topology", "mesh data x fsdp x tensor", "prompts a step", "micro-batches", "held, GB", *PHASES, "of",
             "s to compile"]
-    lines = ["# What a step needs of each device", "", "`make test-aot ARGS=-rP | python benchmarks/memory_table.py`: "
-             f"{last}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(row(plans[name]) for name in sorted(plans))]
+    command = "`make test-aot ARGS=-rP | python benchmarks/memory_table.py`"
+    lines = ["# What a step needs of each device", "", f"{command}: {last}", "", f"| {' | '.join(head)} |",
+             "|" + "---|" * len(head), *(row(plans[name]) for name in sorted(plans))]
     print("\n".join(lines))
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

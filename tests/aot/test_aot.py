@@ -90,6 +90,50 @@ def test_gpus_copy_the_layers_of_a_loop_at_every_token(tmp_path):
     assert control(tmp_path, **fields, change="decoder.apart = lambda: False")["copied"] > 4e8 > 4 * apart
 
 
+LEARNING = """
+    import functools, json, sys
+    from emsa_jax.parallel.topologies import compile_without_devices, topology
+    compile_without_devices()
+    import jax, numpy as np
+    from emsa_jax.evaluation.predict import answer
+    from emsa_jax.jobs import memory, plan, plan_programs
+    from emsa_jax.jobs.options import Config, EvaluateOptions, SftOptions
+    from emsa_jax.learning.sft import SftBatch, sft_update
+    from emsa_jax.rollout.draw import SamplingOptions
+    where = topology("{topology}")
+    policy = plan._policy(plan.PlanOptions(topology=where.name))
+    config = Config(policy="any", dtype="bfloat16", sft=SftOptions(batch_size=16 * where.devices, micro_batches=4),
+                    evaluate=EvaluateOptions(batch_size=8 * where.devices, samples=0))
+    placement, _ = plan.place_on(config, policy, where, where.described())
+    base, _, state, optimizer = plan_programs.abstract_step(config, policy, placement)
+    shards, asking, rows, slots = placement.share.shards, config.evaluate.batch_size, 4 * where.devices, 256
+    budget, asked = (plan.longest(plan.PromptShape(), policy, n // shards)[0] for n in (rows, asking))
+    learning = memory.sft_memory(config, policy, placement, budget, slots, asked)
+    answering = memory.answer_memory(config, policy, placement, asked, True)
+    programs = plan_programs.Planned(placement.update, where.chip.memory, ("update", "answer"))
+    of_batch, whole = placement.update.batch(1), placement.update.whole
+    batch = SftBatch(placement.inputs(budget, rows, 4), *(
+        jax.ShapeDtypeStruct((4, rows, slots), dtype, sharding=of_batch) for dtype in (np.int32, bool)))
+    programs.add("update", functools.partial(sft_update, config=policy, optimizer=optimizer, remat="full"), state,
+                 base.update, batch, donate=(0,), out=(placement.update.state(state), whole))
+    greedy = functools.partial(answer, config=policy, sampling=SamplingOptions(greedy=True), group_size=1)
+    ids = jax.ShapeDtypeStruct((asking,), np.int32, sharding=placement.decode.batch())
+    programs.add("answer", greedy, base.decode, state.params, placement.inputs(asked, asking), np.zeros(3, np.int32),
+                 ids, out=placement.decode.batch(), layout=placement.decode)
+    update, answers = (programs.costs[kind].arguments + programs.costs[kind].added for kind in ("update", "answer"))
+    print(json.dumps({{"update": [learning.need("update"), update + learning.held["best so far"]],
+                       "answers": [answering.need(answering.worst), answers]}}))
+"""
+
+
+def test_the_cold_starts_and_evaluations_arithmetic():
+    """Of the programs that no plan compiles: an update of SFT, and prompts to answers in one."""
+    found, text = python("-c", textwrap.dedent(LEARNING).format(topology="h100:1"))
+    print(text)
+    for name, (by_formula, compiled) in found.items():
+        assert by_formula == pytest.approx(compiled, rel=0.15), name
+
+
 def test_what_does_not_fit_is_said_with_the_field_to_change(tmp_path):
     found, text = plan(topology="v5e:2x2", policy=small(tmp_path), grpo__prompts_per_step=512, grpo__micro_batches=1)
     assert not found["fit"] and "raise grpo.micro_batches (now 1" in text
