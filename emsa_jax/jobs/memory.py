@@ -47,10 +47,10 @@ class MemoryPlan:
         """Whether every phase does."""
         return self.need(self.worst) <= self.there
 
-    def lines(self) -> list[str]:
-        """A line for what is held, and one for each phase; where it is little, the latter in a few words."""
+    def lines(self, brief: bool = False) -> list[str]:
+        """A line for what is held, and one for each phase; briefly, where it is little, the latter in a few words."""
         shown = f"memory of each device: {gb(self.there)}; held: {_listed(self.held)}"
-        if self.need(self.worst) < _LITTLE * self.there:
+        if brief and self.need(self.worst) < _LITTLE * self.there:
             return [f"{shown}; most is needed by {self.worst}: {gb(self.need(self.worst))}"]
         return [shown] + [f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}"
                           for phase, adds in self.phases.items()]
@@ -133,7 +133,7 @@ def announce(plan: MemoryPlan, advice: str) -> None:
     """Says what a stage will need of the devices that are here, and what to change if that may be too much.
 
     Raises InputError if what is held throughout is too much already: that part is exact."""
-    for line in plan.lines():
+    for line in plan.lines(brief=True):
         say(line)
     if (held := sum(plan.held.values())) > plan.there:
         raise InputError(f"memory: {gb(held)} are held on each device, and it has {gb(plan.there)}; {advice}")

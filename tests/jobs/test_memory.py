@@ -124,7 +124,8 @@ def test_lines_say_what_is_there_and_what_each_phase_needs():
     assert lines[0].startswith(f"memory of each device: 78.00 GB; held: {held}")
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["encode", "prefill", "decode", "update"]
     assert plan_of()[0].fits and not plan_of(there=30 * 10**9)[0].fits
-    few = plan_of(there=10**12)[0].lines()  # where it is little, no more than that
+    assert len(plan_of(there=10**12)[0].lines()) == 5
+    few = plan_of(there=10**12)[0].lines(brief=True)  # where it is little, no more than that
     assert len(few) == 1 and few[0].endswith("; most is needed by decode: 43.07 GB")
 
 
