@@ -10,10 +10,12 @@ import argparse
 import csv
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
+from emsa_jax.evaluation.resampling import paired_seeds
 from emsa_jax.jobs.ablation import options_for, write_tables
-from emsa_jax.jobs.arms import TABLES
+from emsa_jax.jobs.arms import TABLES, Arm
 from emsa_jax.jobs.cells import Cells
 from emsa_jax.manifest import write_atomic
 
@@ -44,7 +46,8 @@ def page(workdir: Path) -> str:
              + (f"; {len(wanted - made)} are missing, which the column of seeds tells for each arm." if wanted - made
                 else ".")
              + (f" An arm with GRPO took {statistics.median(trained):.0f} s in the median and {max(trained):.0f} s at "
-                "most, training and evaluation, compilation of what was new included" if trained else "")
+                f"most, {sum(seconds <= 60 for seconds in trained)} of {len(trained)} at most 60 s, training and "
+                "evaluation, compilation of what was new included" if trained else "")
              + (f" ({statistics.median(used):.0f} s of one core in the median)" if used else "")
              + (f"; a cold start {statistics.median(starts):.0f} s" if starts else "")
              + f". All of them together: {spent / 60:.0f} minutes."]
@@ -58,7 +61,26 @@ def page(workdir: Path) -> str:
         begun = any((arm.name, seed) in made for arm in table.arms for seed in range(options.hint_seeds))
         if source.exists() and begun:
             lines += ["", f"### {table.told}", "", *_body(source), "", *_undecided(workdir, name)]
+            if name == "hints":
+                lines += ["", *_against(cells, "off", table.arms)]
     return "\n".join(lines) + "\n"
+
+
+def _against(cells: list[dict], other: str, arms: Sequence[Arm]) -> list[str]:
+    """Accuracy on the hard set, and on all, against another arm than the table's baseline."""
+    values = {(cell["arm"], cell["seed"]): cell["values"] for cell in cells}
+    told, found = {arm.name: arm.told for arm in arms}, []
+    for arm in arms:
+        seeds = [seed for name, seed in values if name == arm.name and (other, seed) in values]
+        if arm.name == other or len(seeds) < 2:
+            continue
+        parts = []
+        for key in ("hard_accuracy", "accuracy"):
+            one = paired_seeds(*([values[name, seed][key] for seed in seeds] for name in (arm.name, other)))
+            mean, low, high = (100 * number for number in (one["mean"], *one["interval"]))
+            parts.append(f"{mean:+.1f} ({low:.1f} to {high:.1f})")
+        found.append(f"{arm.told} {parts[0]}, in all {parts[1]}")
+    return [f'Against "{told[other]}", points on the hard set with 95% intervals: {"; ".join(found)}.'] if found else []
 
 
 def _body(source: Path) -> list[str]:

@@ -13,7 +13,7 @@ from emsa_jax.jobs.cells import Cells
 from emsa_jax.jobs.console import say
 from emsa_jax.jobs.options import Config, Puppets
 from emsa_jax.jobs.pipeline import check_inputs
-from emsa_jax.jobs.presets import PRESETS, embedded
+from emsa_jax.jobs.presets import embedded, preset_of
 from emsa_jax.jobs.programs import keep_compiled
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.manifest import write_atomic
@@ -109,7 +109,4 @@ def options_for(preset: str) -> AblationOptions:
     table, _, base = preset.partition("@")
     if table not in TABLES:
         raise InputError(f"configs/ablation.py: name a table, one of {', '.join(TABLES)}, or bench, not {preset!r}")
-    if base not in PRESETS:
-        raise InputError(f"configs/ablation.py: {base!r} is no preset of configs/grpo.py; there are "
-                         f"{', '.join(filter(None, PRESETS))}")
-    return AblationOptions(tables=(table,), base=PRESETS[base]())
+    return AblationOptions(tables=(table,), base=preset_of(base, "configs/ablation.py"))

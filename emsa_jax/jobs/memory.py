@@ -15,6 +15,7 @@ from emsa_jax.jobs.options import Config
 from emsa_jax.jobs.placement import Placement, split_bytes
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
+from emsa_jax.parallel import peers
 from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.lora import abstract_adapter
@@ -116,17 +117,23 @@ def answer_memory(config: Config, policy: ThinkerConfig, placement: Placement, b
 def with_micro_batches(config: Config, stage: Literal["sft", "grpo"], each: int,
                        plan_of: Callable[[Config], MemoryPlan]) -> Config:
     """The config with a stage's micro_batches chosen, if they are 0: as few as fit, at most one of the `each` prompts
-    of a part at a time."""
+    of a part at a time. Process 0 chooses, for all."""
     options = getattr(config, stage)
     if options.micro_batches:
         return config
-    for count in (n for n in range(1, each + 1) if each % n == 0):
-        chosen = replace(config, **{stage: replace(options, micro_batches=count)})
-        plan = plan_of(chosen)
-        if plan.need("update") <= SURE * plan.there:
-            break
-    say(f"{stage}.micro_batches: {count}, with which an update needs {gb(plan.need('update'))}")
-    return chosen
+
+    def of(count: int) -> Config:
+        return replace(config, **{stage: replace(options, micro_batches=count)})
+
+    def fewest() -> int:
+        for count in (n for n in range(1, each + 1) if each % n == 0):
+            plan = plan_of(of(count))
+            if plan.need("update") <= SURE * plan.there:
+                break
+        say(f"{stage}.micro_batches: {count}, with which an update needs {gb(plan.need('update'))}")
+        return count
+
+    return of(peers.told(fewest, f"{stage}.micro_batches"))
 
 
 def announce(plan: MemoryPlan, advice: str) -> None:
@@ -149,36 +156,24 @@ def grpo_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
             return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): inputs are most of what is held"
         return _cut_weights(config, placement)
     if plan.worst == "update":
-        if options.remat not in ("auto", "full"):
-            return f"set grpo.remat=full (now {options.remat})"
-        if options.micro_batches < each:
-            return f"raise grpo.micro_batches (now {options.micro_batches}, at most {each} here)"
-        if config.dtype == "float32":
-            return "set dtype=bfloat16"
-        return f"lower sampling.max_completion_length or grpo.group_size{_more_heads(placement)}"
+        return _lighter_update("grpo", config, each) or _narrower(
+            config, f"lower sampling.max_completion_length or grpo.group_size{_more_heads(placement)}")
     if each > 1:
         return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): {plan.worst} runs all of them at once"
-    if config.dtype == "float32":
-        return "set dtype=bfloat16"
-    return {"encode": "show fewer or smaller frames (prepare.*)",
-            "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
-            "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst]
+    return _narrower(config, {
+        "encode": "show fewer or smaller frames (prepare.*)",
+        "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
+        "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst])
 
 
 def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     """The same for the cold start."""
-    options, most = config.sft, config.sft.batch_size // placement.share.shards
     if sum(plan.held.values()) > 0.9 * plan.there:
-        return _cut_weights(config, placement) + (", or sft.trainable=lora" if options.trainable == "all" else "")
+        return _cut_weights(config, placement) + (", or sft.trainable=lora" if config.sft.trainable == "all" else "")
     if plan.worst == "validation":
         return answer_advice(plan, config, placement)
-    if options.remat != "full":
-        return f"set sft.remat=full (now {options.remat})"
-    if options.micro_batches < most:
-        return f"raise sft.micro_batches (now {options.micro_batches}, at most {most} here)"
-    if config.dtype == "float32":
-        return "set dtype=bfloat16"
-    return f"show fewer or smaller frames (prepare.*){_more_heads(placement)}"
+    return _lighter_update("sft", config, config.sft.batch_size // placement.share.shards) or _narrower(
+        config, f"show fewer or smaller frames (prepare.*){_more_heads(placement)}")
 
 
 def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
@@ -188,8 +183,7 @@ def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str
         return _cut_weights(config, placement)
     if now > least:
         return f"lower evaluate.batch_size (now {now}, at least {least} here)"
-    return "set dtype=bfloat16" if config.dtype == "float32" else (
-        f"lower sampling.max_completion_length{_more_heads(placement)}")
+    return _narrower(config, f"lower sampling.max_completion_length{_more_heads(placement)}")
 
 
 def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: Any, optimizer: Any) -> dict[str, int]:
@@ -215,11 +209,24 @@ def _answers(config: Config, sizes: Activations, budget: Budget, answers: int, a
             "decode": sizes.decode(rows, budget.prompt, answers, config.sampling.max_completion_length, adapter)}
 
 
+def _lighter_update(stage: Literal["sft", "grpo"], config: Config, most: int) -> str:
+    """What makes an update need less, while there is something; most: micro-batches that there can be."""
+    options = getattr(config, stage)
+    if options.remat not in ("auto", "full"):
+        return f"set {stage}.remat=full (now {options.remat})"
+    if options.micro_batches < most:
+        return f"raise {stage}.micro_batches (now {options.micro_batches}, at most {most} here)"
+    return ""
+
+
+def _narrower(config: Config, otherwise: str) -> str:
+    return "set dtype=bfloat16" if config.dtype == "float32" else otherwise
+
+
 def _cut_weights(config: Config, placement: Placement) -> str:
     cut = placement.update.mesh.shape
-    if config.dtype == "float32":
-        return "set dtype=bfloat16"
-    return f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
+    return _narrower(config, f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now "
+                             f"{cut['fsdp']})")
 
 
 def _more_heads(placement: Placement) -> str:

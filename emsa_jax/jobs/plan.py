@@ -17,7 +17,7 @@ from emsa_jax.jobs.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory,
 from emsa_jax.jobs.options import Config, GrpoOptions
 from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
 from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
-from emsa_jax.jobs.presets import PRESETS
+from emsa_jax.jobs.presets import preset_of
 from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
@@ -38,6 +38,7 @@ NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
 KINDS = {"phases": (*PROGRAMS, "layout"), "decode": ("sample",),
          "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
+SHARED = ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")  # fields, with a run's Config
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,8 @@ def options_for(preset: str) -> PlanOptions:
     """What a run of a preset of configs/grpo.py would need; "": G 8 and else the papers' choices."""
     if not preset:
         return PlanOptions()
-    if preset not in PRESETS:
-        raise InputError(f"configs/plan.py: {preset!r} is no preset of configs/grpo.py; there are "
-                         f"{', '.join(filter(None, PRESETS))}")
-    config = PRESETS[preset]()
-    return PlanOptions(**{name: getattr(config, name) for name in (
-        "dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")})
+    config = preset_of(preset, "configs/plan.py")
+    return PlanOptions(**{name: getattr(config, name) for name in SHARED})
 
 
 def plan(options: PlanOptions) -> dict:
@@ -98,9 +95,7 @@ def plan(options: PlanOptions) -> dict:
     The process must be readied by `topologies.compile_without_devices`.
     """
     where, policy = topology(options.topology), _policy(options)
-    config = Config(stages=("grpo",), policy=options.policy, **{
-        name: getattr(options, name) for name in ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss",
-                                                  "grpo")})
+    config = Config(stages=("grpo",), policy=options.policy, **{name: getattr(options, name) for name in SHARED})
     devices = where.stand_ins() if options.compile == "no" else where.described()
     placement, why = place_on(config, policy, where, devices)
     shards = placement.share.shards

@@ -69,6 +69,15 @@ PRESETS = {"": embedded, "msa_thinker": paper, "c2f_thinker": lambda: replace(pa
            "cd_grpo": cd_grpo, "cd_grpo_hint": cd_grpo_hint, "puppets_concepts": embedded_concepts}
 
 
+def preset_of(name: str, asked: str) -> Config:
+    """A preset that another config file, `asked`, takes from configs/grpo.py. Raises: InputError naming those there
+    are."""
+    if name not in PRESETS:
+        raise InputError(f"{asked}: {name!r} is no preset of configs/grpo.py; there are "
+                         f"{', '.join(filter(None, PRESETS))}")
+    return PRESETS[name]()
+
+
 def config_for(stages: tuple[str, ...], preset: str):
     """The ConfigDict of a preset that runs `stages`. Raises: InputError naming the presets there are."""
     if preset not in PRESETS:

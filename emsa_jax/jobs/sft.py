@@ -65,17 +65,17 @@ def sft(run: Run, config: Config) -> None:
     valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
     each, asking = config.sft.batch_size // share.shards, config.evaluate.batch_size
-    asked = valid.budgets(asking // share.shards)
+    asked, budgets_of = valid.budgets(asking // share.shards), functools.cache(train.budgets)
 
     def planned(config: Config) -> MemoryPlan:
-        budgets = train.budgets(each // config.sft.micro_batches)
+        budgets = budgets_of(each // config.sft.micro_batches)
         return sft_memory(config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1],
                           asked[max(asked)])
 
     config = with_micro_batches(config, "sft", each, planned)
     options, memory = config.sft, planned(config)
     announce(memory, sft_advice(memory, config, placement))
-    micro, budgets = options.batch_size // options.micro_batches, train.budgets(each // options.micro_batches)
+    micro, budgets = options.batch_size // options.micro_batches, budgets_of(each // options.micro_batches)
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
 
     plan = train.plan(options.batch_size, config.seed, drop_remainder=True)

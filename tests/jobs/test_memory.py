@@ -222,3 +222,10 @@ def test_what_cannot_be_cut_names_what_can(batch, micro, message):
     Share(4).check(64, "grpo.prompts_per_step", 16)
     with pytest.raises(InputError, match=message):
         Share(4).check(batch, "grpo.prompts_per_step", micro)
+
+
+def test_process_0_chooses_the_micro_batches_for_all(monkeypatch):
+    """Devices that say to have a little more or less memory would else wait for each other in different programs."""
+    monkeypatch.setattr("emsa_jax.jobs.memory.peers.told", lambda function, what: 6)
+    config = with_grpo(micro_batches=0, prompts_per_step=24)
+    assert with_micro_batches(config, "grpo", 24, None).grpo.micro_batches == 6
