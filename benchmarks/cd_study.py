@@ -9,6 +9,7 @@ of format and accuracy alone, CD-GRPO, and CD-GRPO whose hard groups are told se
 on the test split. Beside them: always naming the commonest label, and a classifier on what is drawn. Finished parts are
 kept: the same command goes on.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,8 +30,13 @@ from emsa_jax.jobs.run import open_run
 from emsa_jax.rewards.options import RewardOptions
 
 SHARED = ("puppets", "records", "policy", "sft", "stages.json", "evaluate")
-NAMES = {"label_only": "label-only SFT, every label", "sft": "cold start on traces", "plain": "GRPO: format + accuracy",
-         "cd": "CD-GRPO", "cd_hint": "CD-GRPO with concept hints"}
+NAMES = {
+    "label_only": "label-only SFT, every label",
+    "sft": "cold start on traces",
+    "plain": "GRPO: format + accuracy",
+    "cd": "CD-GRPO",
+    "cd_hint": "CD-GRPO with concept hints",
+}
 CONCEPTS = [concept.name for concept in CH_CEMS]
 COLUMNS = ("sentiment", "WF1", "mean of concepts", *CONCEPTS, "well-formed")
 
@@ -71,21 +77,31 @@ def read(workdir: Path, policy: str) -> dict:
     path = workdir / "evaluate" / policy / "train" / "metrics.json"
     found = json.loads(path.read_text())
     concepts = found["concepts"] or {}
-    return {"sentiment": found["metrics"]["ACC"], "WF1": found["metrics"]["WF1"], "well-formed": found["format_rate"],
-            "mean of concepts": concepts["mean"]["ACC"] if concepts else None,
-            **{name: concepts[name]["ACC"] if concepts else None for name in CONCEPTS},
-            "floor": {"sentiment": found["floor"]["ACC"],
-                      **{name: concepts[name]["majority"] for name in CONCEPTS if concepts}}}
+    return {
+        "sentiment": found["metrics"]["ACC"],
+        "WF1": found["metrics"]["WF1"],
+        "well-formed": found["format_rate"],
+        "mean of concepts": concepts["mean"]["ACC"] if concepts else None,
+        **{name: concepts[name]["ACC"] if concepts else None for name in CONCEPTS},
+        "floor": {
+            "sentiment": found["floor"]["ACC"],
+            **{name: concepts[name]["majority"] for name in CONCEPTS if concepts},
+        },
+    }
 
 
-def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, group: int, temperature: float
-          ) -> dict[str, dict]:
+def study(
+    seed: int, root: Path, wanted: list[str], classes: int, steps: int, group: int, temperature: float
+) -> dict[str, dict]:
     """Arm -> what came out for one seed."""
     cache = root / "compilation_cache"
     config = replace(embedded_concepts(), seed=seed, concepts=ConceptOptions(classes))
-    config = replace(config, evaluate=replace(config.evaluate, samples=0),
-                     grpo=replace(config.grpo, max_steps=steps, group_size=group),
-                     sampling=replace(config.sampling, temperature=temperature))
+    config = replace(
+        config,
+        evaluate=replace(config.evaluate, samples=0),
+        grpo=replace(config.grpo, max_steps=steps, group_size=group),
+        sampling=replace(config.sampling, temperature=temperature),
+    )
     base = root / f"seed{seed}"
     run(base, replace(config, stages=("prepare", "sft", "evaluate")), cache)
     found = {"sft": read(base, "sft"), "ceiling": concept_ceiling(base / "puppets" / "concepts_en", classes)}
@@ -95,9 +111,14 @@ def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, gr
             run(workdir, replace(arm, stages=("prepare", "grpo", "evaluate")), cache)  # over the same cold start
             found[name] = read(workdir, "grpo") | hinted(workdir)
     if "label_only" in wanted:
-        labels = replace(config, format="class_only", stages=("prepare", "sft", "evaluate"),
-                         hint=replace(config.hint, mode="off"), sft=replace(config.sft, targets="labels"),
-                         sampling=replace(config.sampling, max_completion_length=8))
+        labels = replace(
+            config,
+            format="class_only",
+            stages=("prepare", "sft", "evaluate"),
+            hint=replace(config.hint, mode="off"),
+            sft=replace(config.sft, targets="labels"),
+            sampling=replace(config.sampling, max_completion_length=8),
+        )
         run(root / f"seed{seed}_label_only", labels, cache)
         found["label_only"] = read(root / f"seed{seed}_label_only", "sft")
     return found
@@ -106,20 +127,27 @@ def study(seed: int, root: Path, wanted: list[str], classes: int, steps: int, gr
 def hinted(workdir: Path) -> dict[str, float]:
     """Over the last half of the steps: groups whose answers all earn the same, and so teach nothing; hard groups, and
     how many of the hinted ones were rescued."""
-    rows = [row for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-            if row["stage"] == "grpo"]
-    rows = rows[len(rows) // 2:]
+    rows = [
+        row for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()) if row["stage"] == "grpo"
+    ]
+    rows = rows[len(rows) // 2 :]
     rescued = [row["hint/rescued_rate"] for row in rows if "hint/rescued_rate" in row]
-    return {"equal": statistics.mean(row["frac_reward_zero_std"] for row in rows),
-            "hard": statistics.mean(row["hint/trigger_rate"] for row in rows),
-            "rescued": statistics.mean(rescued) if rescued else None}
+    return {
+        "equal": statistics.mean(row["frac_reward_zero_std"] for row in rows),
+        "hard": statistics.mean(row["hint/trigger_rate"] for row in rows),
+        "rescued": statistics.mean(rescued) if rescued else None,
+    }
 
 
 def table(found: dict[int, dict], classes: int) -> str:
     """The study as Markdown."""
-    lines = [f"Annotated puppets, {classes} classes, seeds {', '.join(map(str, found))}; accuracies on the test split, "
-             "256 clips: mean (standard deviation over seeds).", "",
-             "| policy | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 1)]
+    lines = [
+        f"Annotated puppets, {classes} classes, seeds {', '.join(map(str, found))}; accuracies on the test split, "
+        "256 clips: mean (standard deviation over seeds).",
+        "",
+        "| policy | " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * (len(COLUMNS) + 1),
+    ]
     for name, shown in NAMES.items():
         rows = [arms[name] for arms in found.values() if name in arms]
         if rows:
@@ -139,9 +167,11 @@ def table(found: dict[int, dict], classes: int) -> str:
     for name in ("plain", "cd", "cd_hint"):
         rows = [arms[name] for arms in found.values() if name in arms]
         if rows:
-            lines.append(f"- {NAMES[name]}, last half of the steps: groups whose answers all earn the same "
-                         f"{_cell([r['equal'] for r in rows])}, hard groups {_cell([r['hard'] for r in rows])}, "
-                         f"rescued by hints {_cell([r['rescued'] for r in rows])}")
+            lines.append(
+                f"- {NAMES[name]}, last half of the steps: groups whose answers all earn the same "
+                f"{_cell([r['equal'] for r in rows])}, hard groups {_cell([r['hard'] for r in rows])}, "
+                f"rescued by hints {_cell([r['rescued'] for r in rows])}"
+            )
     return "\n".join(lines)
 
 
@@ -170,8 +200,9 @@ def main() -> None:
     args = parser.parse_args()
     found = {}
     for seed in map(int, args.seeds.split(",")):
-        found[seed] = study(seed, args.workdir.absolute(), args.arms.split(","), args.classes, args.steps,
-                            args.group, args.temperature)
+        found[seed] = study(
+            seed, args.workdir.absolute(), args.arms.split(","), args.classes, args.steps, args.group, args.temperature
+        )
         print(table(found, args.classes), flush=True)  # what there is so far
     if args.out:
         args.out.write_text(table(found, args.classes) + "\n")

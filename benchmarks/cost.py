@@ -15,6 +15,7 @@ fewer once five seconds are spent; compilation is not in them.
 DIR gets cost.md, plots, and cost.jsonl with what is finished: the same command goes on from there. Delete it to
 measure anew, or with another --memory or --longest. The last line is one JSON object.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -65,8 +66,15 @@ class Work:
     answers: int = 128
 
 
-FULL = (Work(), {"prompt": (64, 256, 1024, 4096), "group": (2, 4, 8, 16, 32), "answers": (64, 128, 256, 512, 1024),
-                 "hinted": (0.0, 0.25, 0.5, 0.75, 1.0)})
+FULL = (
+    Work(),
+    {
+        "prompt": (64, 256, 1024, 4096),
+        "group": (2, 4, 8, 16, 32),
+        "answers": (64, 128, 256, 512, 1024),
+        "hinted": (0.0, 0.25, 0.5, 0.75, 1.0),
+    },
+)
 QUICK = (Work(4, 16, 4, 16), {"prompt": (16, 32), "group": (2, 4), "answers": (16, 32), "hinted": (0.0, 0.5, 1.0)})
 
 
@@ -88,8 +96,20 @@ class Programs:
     def _draw(self, base, adapter, cache, rows, given, lengths, *, slots, group):
         options = SamplingOptions(max_completion_length=slots, min_new_tokens=slots)
         noise = np.array([0, 0, sampler.ROLLOUT], np.int32)
-        return sampler.sample(base, adapter, self.config, options, slots, group, cache, noise, rows, given, lengths,
-                              jnp.full(rows.shape, slots, jnp.int32))
+        return sampler.sample(
+            base,
+            adapter,
+            self.config,
+            options,
+            slots,
+            group,
+            cache,
+            noise,
+            rows,
+            given,
+            lengths,
+            jnp.full(rows.shape, slots, jnp.int32),
+        )
 
     def _redraw(self, base, adapter, cache, rows, given, lengths, *, slots, group):
         return self._draw(base, adapter, cache.take(rows), rows, given, lengths, slots=slots, group=group)
@@ -99,8 +119,14 @@ class Programs:
         groups, micro_batches = batch.tokens.shape[0], 1
         while True:
             update = functools.partial(
-                grpo_update, config=self.config, options=LossOptions("grpo", beta=0.04), optimizer=self.optimizer,
-                temperature=1.0, max_completion_length=batch.tokens.shape[2], micro_batches=micro_batches)
+                grpo_update,
+                config=self.config,
+                options=LossOptions("grpo", beta=0.04),
+                optimizer=self.optimizer,
+                temperature=1.0,
+                max_completion_length=batch.tokens.shape[2],
+                micro_batches=micro_batches,
+            )
             program = jax.jit(update).lower(self.state, self.base, prompts, inputs, batch).compile()
             needed = program.memory_analysis().temp_size_in_bytes
             if needed <= most_bytes or micro_batches == groups:
@@ -130,21 +156,25 @@ def measure_step(run: Programs, work: Work, most_bytes: float, longest: float) -
     ids, none = np.arange(n, dtype=np.int32), np.zeros((n, 1), np.int32)
     cache, found["prefill"] = timed(lambda: run.prefill(base, adapter, prompts))
     answers, found["decode"] = timed(
-        lambda: run.draw(base, adapter, cache, ids, none, none[:, 0], slots=work.answers, group=g))
+        lambda: run.draw(base, adapter, cache, ids, none, none[:, 0], slots=work.answers, group=g)
+    )
     assert (np.asarray(answers.length) == work.answers).all()
     judged, found["reference"] = timed(lambda: run.reference(base, prompts, answers.tokens))
 
     adv = advantages((np.asarray(answers.tokens) % 7).mean(-1), AdvOptions()).values.astype(np.float32)
     ones = np.ones((n, g), np.float32)
-    batch = GrpoBatch(answers.tokens, np.ones(answers.tokens.shape, bool), answers.logps, None, judged, adv, ones,
-                      ones > 0, ones < 0)
+    batch = GrpoBatch(
+        answers.tokens, np.ones(answers.tokens.shape, bool), answers.logps, None, judged, adv, ones, ones > 0, ones < 0
+    )
     update, found["micro_batches"], found["bytes"] = run.update(prompts, inputs, batch, most_bytes)
     (_, logged), found["update"] = timed(lambda: update(run.state, base, prompts, inputs, batch), compiled=True)
 
     repeated = build_inputs(run.config, [row for row in rows for _ in range(g)])
     lengths = np.full((n, g), work.answers)
-    found["predicted"] = float(group_flops(run.config, adapter, repeated, lengths.reshape(-1, 1)).update
-                               / group_flops(run.config, adapter, inputs, lengths).update)
+    found["predicted"] = float(
+        group_flops(run.config, adapter, repeated, lengths.reshape(-1, 1)).update
+        / group_flops(run.config, adapter, inputs, lengths).update
+    )
     found |= {"unshared": None, "unshared_micro_batches": None, "unshared_bytes": None}
     if found["update"] * found["predicted"] > longest:
         return found
@@ -163,8 +193,9 @@ def measure_hint(run: Programs, work: Work, size: int) -> dict:
     cache = run.prefill(run.base, run.adapter, run.encode(run.base, inputs))
     rows, lengths = np.arange(size, dtype=np.int32), np.full(size, GIVEN, np.int32)
     given = rng.integers(32, run.config.text.vocab_size, (size, GIVEN)).astype(np.int32)
-    _, seconds = timed(lambda: run.redraw(run.base, run.adapter, cache, rows, given, lengths, slots=work.answers,
-                                          group=work.group))
+    _, seconds = timed(
+        lambda: run.redraw(run.base, run.adapter, cache, rows, given, lengths, slots=work.answers, group=work.group)
+    )
     return {"hint": seconds}
 
 
@@ -193,8 +224,9 @@ def compiled_size(groups: int, prompts: int) -> int:
     return compact(np.arange(groups), prompts, 1, bucket_sizes(HintOptions(), prompts)).size if groups else 0
 
 
-def measure(axes: list[str], base: Work, values: dict, finished: Finished, memory: float,
-            longest: float) -> dict[str, list[dict]]:
+def measure(
+    axes: list[str], base: Work, values: dict, finished: Finished, memory: float, longest: float
+) -> dict[str, list[dict]]:
     """{axis: [numbers for each of its values]}."""
     run = functools.cache(Programs)  # made only if something is to be measured
 
@@ -231,15 +263,24 @@ def main() -> None:
     base, values = QUICK if args.quick else FULL
     finished = Finished(args.out / "cost.jsonl" if args.out else None)
     found = measure([args.axis] if args.axis else list(NAMES), base, values, finished, args.memory, args.longest)
-    machine = {"load": max(row["load"] for row in finished.rows.values()), "cpus": len(os.sched_getaffinity(0)),
-               "device": jax.devices()[0].device_kind,
-               "versions": {"python": platform.python_version(), "jax": metadata.version("jax")}}
-    text = page(found, [
-        f"    {' '.join(['python benchmarks/cost.py', *sys.argv[1:]])}", "",
-        f"{machine['cpus']} cores, device {machine['device']}, jax {metadata.version('jax')}, load average before it "
-        f"{machine['load']}. A random policy (hidden 256, 4 layers, vocabulary 2048, LoRA 16, float32). Where nothing "
-        f"else is said: {base.prompts} prompts of {base.prompt} tokens, G = {base.group}, answers of {base.answers} "
-        f"tokens, {USUAL_SHARE:.0%} of the groups hinted. In seconds, the best of up to three runs.", ""])
+    machine = {
+        "load": max(row["load"] for row in finished.rows.values()),
+        "cpus": len(os.sched_getaffinity(0)),
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version(), "jax": metadata.version("jax")},
+    }
+    text = page(
+        found,
+        [
+            f"    {' '.join(['python benchmarks/cost.py', *sys.argv[1:]])}",
+            "",
+            f"{machine['cpus']} cores, device {machine['device']}, jax {metadata.version('jax')}, load average before it "
+            f"{machine['load']}. A random policy (hidden 256, 4 layers, vocabulary 2048, LoRA 16, float32). Where nothing "
+            f"else is said: {base.prompts} prompts of {base.prompt} tokens, G = {base.group}, answers of {base.answers} "
+            f"tokens, {USUAL_SHARE:.0%} of the groups hinted. In seconds, the best of up to three runs.",
+            "",
+        ],
+    )
     print(text)
     if args.out:
         (args.out / "cost.md").write_text(text)

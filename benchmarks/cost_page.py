@@ -1,11 +1,16 @@
 """The page and the plots of cost.py."""
+
 from __future__ import annotations
 
 from figures import chart, table
 
 PHASES = ("prefill", "decode", "hint", "reference", "update")
-NAMES = {"prompt": "Prompt tokens", "group": "G, answers to a prompt", "answers": "Answer tokens",
-         "hinted": "Share of hinted groups"}
+NAMES = {
+    "prompt": "Prompt tokens",
+    "group": "G, answers to a prompt",
+    "answers": "Answer tokens",
+    "hinted": "Share of hinted groups",
+}
 SHARED, UNSHARED = "one prompt for G answers", "one prompt for each answer"
 
 
@@ -16,15 +21,21 @@ def page(found: dict[str, list[dict]], head: list[str]) -> str:
         lines += [f"## {NAMES[axis]}", ""]
         if axis == "hinted":
             names = ("value", "groups", "bucket", "hint", "own_bucket", "total")
-            lines += table([NAMES[axis], "groups", "compiled size", "hint", "hint in a size of its own", "total"],
-                           [[row[name] for name in names] for row in rows])
+            lines += table(
+                [NAMES[axis], "groups", "compiled size", "hint", "hint in a size of its own", "total"],
+                [[row[name] for name in names] for row in rows],
+            )
             lines += [f"![](cost_{axis}.svg)", ""]
             continue
-        lines += table([NAMES[axis], *PHASES, "total", "decode, tokens/s"],
-                       [[row[name] for name in ("value", *PHASES, "total", "tok_s")] for row in rows])
+        lines += table(
+            [NAMES[axis], *PHASES, "total", "decode, tokens/s"],
+            [[row[name] for name in ("value", *PHASES, "total", "tok_s")] for row in rows],
+        )
         lines += [f"![](cost_{axis}.svg)", "", f"The update with {SHARED}, and with {UNSHARED}:", ""]
-        lines += table([NAMES[axis], SHARED, UNSHARED, "ratio", "ratio by formula", "micro-batches of both",
-                        "GiB of both"], [_update_row(row) for row in rows])
+        lines += table(
+            [NAMES[axis], SHARED, UNSHARED, "ratio", "ratio by formula", "micro-batches of both", "GiB of both"],
+            [_update_row(row) for row in rows],
+        )
         lines += [f"![](cost_{axis}_update.svg)", ""]
     return "\n".join(lines)
 
@@ -39,8 +50,11 @@ def plots(found: dict[str, list[dict]]) -> dict[str, str]:
             continue
         lines = {phase: _line(rows, phase) for phase in PHASES}
         files[f"cost_{axis}.svg"] = chart("Phases of a step", NAMES[axis], "seconds", lines)
-        lines = {SHARED: _line(rows, "update"), UNSHARED: _line(rows, "unshared"),
-                 "the latter by formula": [(row["value"], row["update"] * row["predicted"]) for row in rows]}
+        lines = {
+            SHARED: _line(rows, "update"),
+            UNSHARED: _line(rows, "unshared"),
+            "the latter by formula": [(row["value"], row["update"] * row["predicted"]) for row in rows],
+        }
         files[f"cost_{axis}_update.svg"] = chart("The update", NAMES[axis], "seconds", lines)
     return files
 
@@ -53,5 +67,12 @@ def _update_row(row: dict) -> list:
     def both(name, shown):
         return ", ".join("-" if row[key] is None else shown(row[key]) for key in (name, f"unshared_{name}"))
 
-    return [row["value"], row["update"], row["unshared"], row["ratio"], row["predicted"],
-            both("micro_batches", str), both("bytes", lambda size: f"{size / 2**30:.2f}")]
+    return [
+        row["value"],
+        row["update"],
+        row["unshared"],
+        row["ratio"],
+        row["predicted"],
+        both("micro_batches", str),
+        both("bytes", lambda size: f"{size / 2**30:.2f}"),
+    ]

@@ -13,6 +13,7 @@ memory    --records short sounds through prepare, then through the pipeline, eac
 
 --quick tries all of it in seconds; its numbers mean nothing. The last line is JSON.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -114,10 +115,17 @@ def prepare_speed(folder: Path, media: list[Path], few: int) -> dict:
         seconds = (timed_prepare(whole, folder / "records") - started) / (len(media) - few)
         loop = min(loop, pool.apply(plain_loop, (whole, raw)))  # before and after: machines drift
     length = float(np.mean([entry.seconds for entry in read_index(folder / "records", "train")]))
-    return {"clips": len(media), "mean_seconds": length, "clips_per_second": 1 / seconds,
-            "real_time_factor": length / seconds, "loop_clips_per_second": 1 / loop,
-            "loop_real_time_factor": length / loop, "packing_loop_clips_per_second": 1 / packing,
-            "speedup": loop / seconds, "speedup_packing": packing / seconds}
+    return {
+        "clips": len(media),
+        "mean_seconds": length,
+        "clips_per_second": 1 / seconds,
+        "real_time_factor": length / seconds,
+        "loop_clips_per_second": 1 / loop,
+        "loop_real_time_factor": length / loop,
+        "packing_loop_clips_per_second": 1 / packing,
+        "speedup": loop / seconds,
+        "speedup_packing": packing / seconds,
+    }
 
 
 def pipeline_speed(records: Path, num_samples: int) -> dict:
@@ -172,8 +180,10 @@ def memory(folder: Path, num_records: int) -> dict:
         soundfile.write(sound, 0.1 * rng.standard_normal(1600), 16_000)
     table = write_table(folder / "sounds.csv", islice(cycle(sounds), num_records), "audio")
     peaks = {}
-    for name, function, paths in (("prepare", prepare_memory, (table, folder / "sounds")),
-                                  ("pipeline", pipeline_memory, (folder / "sounds",))):
+    for name, function, paths in (
+        ("prepare", prepare_memory, (table, folder / "sounds")),
+        ("pipeline", pipeline_memory, (folder / "sounds",)),
+    ):
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # a peak of its own
             begun = time.perf_counter()
             found = pool.apply(function, (*paths, marks))
@@ -183,16 +193,24 @@ def memory(folder: Path, num_records: int) -> dict:
 
 def rows_of(found: dict) -> list[tuple[str, str]]:
     p, q, m = found["prepare"], found["pipeline"], found["memory"]
-    rows = [("clips", f"{p['clips']}, {p['mean_seconds']:.2f} s on average"),
-            ("prepare", f"{p['clips_per_second']:.2f} clips/s, {p['real_time_factor']:.1f} x real time"),
-            ("plain loop, nothing written",
-             f"{p['loop_clips_per_second']:.2f} clips/s, {p['loop_real_time_factor']:.1f} x real time"),
-            ("plain loop, packing records", f"{p['packing_loop_clips_per_second']:.2f} clips/s"),
-            (f"speed-up (target {TARGET})", f"{p['speedup']:.2f}; over the packing loop {p['speedup_packing']:.2f}"),
-            ("pipeline", f"{q['samples_per_second']:.1f} samples/s; one by one {q['one_by_one']:.1f}")]
-    return rows + [(f"peak memory of {name}, {m['records'] // 10:,} and {m['records']:,} records",
-                    f"{m[name]['first']:.0f} and {m[name]['all']:.0f} MiB ({m[name]['seconds']:.0f} s)")
-                   for name in ("prepare", "pipeline")]
+    rows = [
+        ("clips", f"{p['clips']}, {p['mean_seconds']:.2f} s on average"),
+        ("prepare", f"{p['clips_per_second']:.2f} clips/s, {p['real_time_factor']:.1f} x real time"),
+        (
+            "plain loop, nothing written",
+            f"{p['loop_clips_per_second']:.2f} clips/s, {p['loop_real_time_factor']:.1f} x real time",
+        ),
+        ("plain loop, packing records", f"{p['packing_loop_clips_per_second']:.2f} clips/s"),
+        (f"speed-up (target {TARGET})", f"{p['speedup']:.2f}; over the packing loop {p['speedup_packing']:.2f}"),
+        ("pipeline", f"{q['samples_per_second']:.1f} samples/s; one by one {q['one_by_one']:.1f}"),
+    ]
+    return rows + [
+        (
+            f"peak memory of {name}, {m['records'] // 10:,} and {m['records']:,} records",
+            f"{m[name]['first']:.0f} and {m[name]['all']:.0f} MiB ({m[name]['seconds']:.0f} s)",
+        )
+        for name in ("prepare", "pipeline")
+    ]
 
 
 def main() -> None:
@@ -224,17 +242,31 @@ def main() -> None:
         ):
             found[name] = measure()
             print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
-    found["machine"] = {"cores": len(os.sched_getaffinity(0)), "cpu": platform.machine(),
-                        "python": platform.python_version(), "quick": args.quick}
+    found["machine"] = {
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": platform.machine(),
+        "python": platform.python_version(),
+        "quick": args.quick,
+    }
     rows = rows_of(found)
     table = Table("what", "measured")
     for row in rows:
         table.add_row(*row)
     Console(soft_wrap=True).print(table)
     if args.out:
-        lines = ["# Data", "", f"`python benchmarks/data.py`, {found['machine']['cores']} cores", "",
-                 "| what | measured |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows), "", "```json",
-                 json.dumps(found), "```"]
+        lines = [
+            "# Data",
+            "",
+            f"`python benchmarks/data.py`, {found['machine']['cores']} cores",
+            "",
+            "| what | measured |",
+            "|---|---|",
+            *(f"| {a} | {b} |" for a, b in rows),
+            "",
+            "```json",
+            json.dumps(found),
+            "```",
+        ]
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(json.dumps(found))
 

@@ -6,6 +6,7 @@ Needs the compilers (make plan or make test-aot installs them). Qwen2.5-Omni-7B'
 prompts of 1,536 tokens, 8 answers of 512 tokens to each, on one device. Forms: a loop over the stack, the layers sliced
 from it at every token, and the layers taken apart before the first one.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -43,8 +44,12 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
 
     policy = preset("7B")
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, num_hidden_layers=layers))
-    config = Config(stages=("grpo",), policy="any", dtype="bfloat16",
-                    grpo=GrpoOptions(group_size=8, prompts_per_step=8, remat="full"))
+    config = Config(
+        stages=("grpo",),
+        policy="any",
+        dtype="bfloat16",
+        grpo=GrpoOptions(group_size=8, prompts_per_step=8, remat="full"),
+    )
     where = topology(name)
     placement, _ = plan.place_on(config, policy, where, where.described()[:1])
     attention = "plain" if where.chip.platform == "gpu" else "auto"
@@ -59,8 +64,15 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
     programs = plan_programs.Planned(placement.decode, where.chip.memory, ("sample",))
     with mock.patch.multiple(decoder, **changes):
-        compile_step(config, policy, {budget.prompt: budget}, *plan_programs.abstract_step(config, policy, placement),
-                     plan_programs.abstract_hints(config, 1), placement, programs)
+        compile_step(
+            config,
+            policy,
+            {budget.prompt: budget},
+            *plan_programs.abstract_step(config, policy, placement),
+            plan_programs.abstract_hints(config, 1),
+            placement,
+            programs,
+        )
     cost = programs.costs["sample"]
     last = [m for m in cost.in_loops if m.unchanged and m.loop == cost.in_loops[-1].loop]  # of the largest cache
     copied = sum(m.bytes * (layers if m.depth > 1 else 1) for m in last)  # of a loop over layers in it: for each
@@ -75,10 +87,14 @@ def main() -> None:
     compile_without_devices()
     command = " ".join(["python benchmarks/decode_layers.py", *sys.argv[1:]])
     stack = 2 * 233.05e6 * args.layers
-    lines = ["# How decoding reads the stacked layers", "",
-             f"`{command}`: {args.layers} layers, of which the stack takes {stack / 1e9:.2f} GB.", "",
-             "| device | form | memory beside the arguments, GB | copied at every token, GB | s to compile |",
-             "|---|---|---|---|---|"]
+    lines = [
+        "# How decoding reads the stacked layers",
+        "",
+        f"`{command}`: {args.layers} layers, of which the stack takes {stack / 1e9:.2f} GB.",
+        "",
+        "| device | form | memory beside the arguments, GB | copied at every token, GB | s to compile |",
+        "|---|---|---|---|---|",
+    ]
     for name in ("v5p:2x2x1", "h100:1"):
         for form in ("loop", "sliced", "apart"):
             found = measure(name, form, args.layers)

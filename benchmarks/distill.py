@@ -7,6 +7,7 @@ A local endpoint (tests/teaching/endpoint.py) answers each request after `delay`
 are open; busy is their mean number over the slots, from the first request to the last, as the endpoint sees it: the
 time to start and to write the report is left out, and stands beside it.
 """
+
 from __future__ import annotations
 
 import argparse

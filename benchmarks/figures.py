@@ -1,4 +1,5 @@
 """Tables and line charts for the pages that benchmarks leave behind: Markdown, and SVG that stands alone."""
+
 from __future__ import annotations
 
 import math
@@ -17,8 +18,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
-def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[tuple[float, float]]],
-          log: bool = True) -> str:
+def chart(
+    title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[tuple[float, float]]], log: bool = True
+) -> str:
     """Lines by name, each through its (x, y) points; one point at least. log: both axes are logarithmic and all
     values positive; otherwise both begin at 0. A line whose name ends in "formula" is dashed."""
     xs = sorted({x for points in lines.values() for x, _ in points})
@@ -28,8 +30,12 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[tup
     x_of = _scale(xs[0] if log else 0, xs[-1], LEFT, right, log)
     y_of = _scale(marks[0], marks[-1], bottom, TOP, log)
 
-    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>', _text(LEFT, 20, title, "start", "14"),
-             _text((LEFT + right) / 2, HEIGHT - 10, x_name, "middle"), _text(8, TOP - 12, y_name, "start")]
+    parts = [
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        _text(LEFT, 20, title, "start", "14"),
+        _text((LEFT + right) / 2, HEIGHT - 10, x_name, "middle"),
+        _text(8, TOP - 12, y_name, "start"),
+    ]
     for y in marks:
         parts.append(f'<path d="M{LEFT} {y_of(y):.1f}H{right}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 6, y_of(y) + 4, f"{y:,.6g}", "end"))
@@ -42,13 +48,18 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[tup
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" {style}/>')
         for x, y in points:
-            parts.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{colour}">'
-                         f"<title>{name}: {y:.3g} at {x:g}</title></circle>")
+            parts.append(
+                f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3" fill="{colour}">'
+                f"<title>{name}: {y:.3g} at {x:g}</title></circle>"
+            )
         parts.append(f'<path d="M{right + 14} {at}h22" {style}/>')
         parts.append(_text(right + 42, at + 4, name, "start"))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-            f'height="{HEIGHT}" font-family="sans-serif" role="img" aria-label="{title}">\n'
-            + "\n".join(parts) + "\n</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'height="{HEIGHT}" font-family="sans-serif" role="img" aria-label="{title}">\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
 
 
 def _cell(value) -> str:

@@ -22,6 +22,7 @@ what the device can do: `update` and `reference` in FLOPs that the formulas of p
 bytes that must be read for every token (weights once, keys and values of every prompt and answer). Peaks are the data
 sheet's, or measured where the device is unknown.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -50,14 +51,31 @@ def policy_config(name: str = "small"):
     if name != "small":
         return preset(name)
     return ThinkerConfig(
-        text=TextConfig(vocab_size=2048, hidden_size=256, intermediate_size=768, num_hidden_layers=4,
-                        num_attention_heads=4, num_key_value_heads=2, mrope_section=(8, 12, 12)),
+        text=TextConfig(
+            vocab_size=2048,
+            hidden_size=256,
+            intermediate_size=768,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            mrope_section=(8, 12, 12),
+        ),
         audio=AudioConfig(d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=128, output_dim=256),
-        vision=VisionConfig(depth=2, hidden_size=64, intermediate_size=128, num_heads=2, fullatt_block_indexes=(1,),
-                            out_hidden_size=256),
-        pad_token_id=0, eos_token_id=1, bos_token_id=2, user_token_id=3, audio_token_id=10, image_token_id=11,
-        video_token_id=12, audio_start_token_id=13, audio_end_token_id=14, vision_start_token_id=15,
-        vision_end_token_id=16)
+        vision=VisionConfig(
+            depth=2, hidden_size=64, intermediate_size=128, num_heads=2, fullatt_block_indexes=(1,), out_hidden_size=256
+        ),
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+        user_token_id=3,
+        audio_token_id=10,
+        image_token_id=11,
+        video_token_id=12,
+        audio_start_token_id=13,
+        audio_end_token_id=14,
+        vision_start_token_id=15,
+        vision_end_token_id=16,
+    )
 
 
 def prompt_rows(config, shape: str, prompts: int, prompt_tokens: int, rng):
@@ -73,8 +91,15 @@ def prompt_rows(config, shape: str, prompts: int, prompt_tokens: int, rng):
         mel = rng.standard_normal((100 * SECONDS_OF_SOUND, config.audio.num_mel_bins)).astype("float32")
         frames = rng.integers(0, 256, (FRAMES, PIXELS, PIXELS, 3), dtype="uint8")
         video = patchify(config, frames)
-        ids = [config.vision_start_token_id, config.video_token_id, config.vision_end_token_id,
-               config.audio_start_token_id, config.audio_token_id, config.audio_end_token_id, *words]
+        ids = [
+            config.vision_start_token_id,
+            config.video_token_id,
+            config.vision_end_token_id,
+            config.audio_start_token_id,
+            config.audio_token_id,
+            config.audio_end_token_id,
+            *words,
+        ]
         rows.append(Row(expand(config, ids, [mel], (), [video]), [mel], [], [video]))
     return rows
 
@@ -113,13 +138,35 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     @jax.jit
     def decode(base, adapter, cache, noise):
         ids, none = jnp.arange(n, dtype=jnp.int32), jnp.zeros((n, 1), jnp.int32)
-        return sample(base, adapter, config, sampling, c, g, cache, noise, ids, none, jnp.zeros(n, jnp.int32),
-                      jnp.full(n, c, jnp.int32))
+        return sample(
+            base,
+            adapter,
+            config,
+            sampling,
+            c,
+            g,
+            cache,
+            noise,
+            ids,
+            none,
+            jnp.zeros(n, jnp.int32),
+            jnp.full(n, c, jnp.int32),
+        )
 
     reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
-    update = jax.jit(functools.partial(grpo_update, config=config, options=LossOptions("grpo", beta=0.04),
-                                       optimizer=optimizer, temperature=1.0, max_completion_length=c,
-                                       micro_batches=args.micro_batches, remat=args.remat), donate_argnums=0)
+    update = jax.jit(
+        functools.partial(
+            grpo_update,
+            config=config,
+            options=LossOptions("grpo", beta=0.04),
+            optimizer=optimizer,
+            temperature=1.0,
+            max_completion_length=c,
+            micro_batches=args.micro_batches,
+            remat=args.remat,
+        ),
+        donate_argnums=0,
+    )
     ones, per_answer = np.ones((n, g, c), bool), np.ones((n, g), np.float32)
     steps = []
     for step in range(args.steps + 1):
@@ -138,8 +185,17 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
         rewards = (np.asarray(answers.tokens) % 7).mean(-1)
         adv = advantages(rewards, AdvOptions())
         judged = lap("reference", reference(base, prompts, answers.tokens))
-        batch = GrpoBatch(answers.tokens, ones, answers.logps, None, judged, adv.values.astype(np.float32), per_answer,
-                          per_answer > 0, np.zeros((n, g), bool))
+        batch = GrpoBatch(
+            answers.tokens,
+            ones,
+            answers.logps,
+            None,
+            judged,
+            adv.values.astype(np.float32),
+            per_answer,
+            per_answer > 0,
+            np.zeros((n, g), bool),
+        )
         state, logged = lap("update", update(state, base, prompts, inputs, batch))
         assert (np.asarray(answers.length) == c).all() and np.isfinite(logged["loss"])
         steps.append(times | {"rollout": times["prefill"] + times["decode"], "step": sum(times.values())})
@@ -164,9 +220,12 @@ def utilisation(config, base, adapter, inputs, n: int, g: int, c: int, steps) ->
     read = c * (weights + slot * (inputs.mask.sum() + n * g * c / 2))
     kind = jax.devices()[0].device_kind
     bandwidth = next((value for name, value in BANDWIDTH.items() if name in kind), None) or copied_a_second()
-    return {"device": kind, "update": round(flops.update / best["update"] / peak, 3),
-            "reference": round(flops.reference / best["reference"] / peak, 3),
-            "decode": round(read / bandwidth / best["decode"], 3)}
+    return {
+        "device": kind,
+        "update": round(flops.update / best["update"] / peak, 3),
+        "reference": round(flops.reference / best["reference"] / peak, 3),
+        "decode": round(read / bandwidth / best["decode"], 3),
+    }
 
 
 def copied_a_second(size: int = 2**26) -> float:
@@ -187,15 +246,33 @@ def summary(steps: list[dict[str, float]], tokens: int) -> dict:
     result = {}
     for name, choose in (("best", min), ("median", statistics.median)):
         seconds = {key: choose([step[key] for step in steps]) for key in steps[0]}
-        result[name] = {"rollout_tok_s": round(tokens / seconds["rollout"], 1), "step_s": round(seconds["step"], 3),
-                        **{f"{key}_s": round(seconds[key], 3) for key in seconds if key != "step"}}
+        result[name] = {
+            "rollout_tok_s": round(tokens / seconds["rollout"], 1),
+            "step_s": round(seconds["step"], 3),
+            **{f"{key}_s": round(seconds[key], 3) for key in seconds if key != "step"},
+        }
     return result
 
 
 def in_turns(args) -> dict:
     """Ours and the peer's, A B A B, each in a new process; all counted steps of all rounds together."""
-    sizes = ["--prompts", args.prompts, "--group", args.group, "--new", args.new, "--prompt-tokens", args.prompt_tokens,
-             "--steps", args.steps, "--policy", args.policy, "--shape", args.shape, *["--bfloat16"] * args.bfloat16]
+    sizes = [
+        "--prompts",
+        args.prompts,
+        "--group",
+        args.group,
+        "--new",
+        args.new,
+        "--prompt-tokens",
+        args.prompt_tokens,
+        "--steps",
+        args.steps,
+        "--policy",
+        args.policy,
+        "--shape",
+        args.shape,
+        *["--bfloat16"] * args.bfloat16,
+    ]
     ours = [sys.executable, __file__, "--micro-batches", args.micro_batches, "--remat", args.remat, "--raw", *sizes]
     peer = [args.peer_python, HERE / "peers" / PEERS[args.against], "--remat", args.remat, *sizes]
     found, tokens, used = {"ours": [], "peer": []}, args.prompts * args.group * args.new, {}
@@ -212,10 +289,13 @@ def in_turns(args) -> dict:
     result = {name: summary(steps, tokens) for name, steps in found.items()}
     for what, key, ours_first in (("ratio_rollout", "rollout_tok_s", True), ("ratio_step", "step_s", False)):
         pair = ("ours", "peer") if ours_first else ("peer", "ours")
-        result[what] = {kind: round(result[pair[0]][kind][key] / result[pair[1]][kind][key], 2)
-                        for kind in ("best", "median")}
-    return result | {"samples_s": {name: round(args.prompts * args.group / result[name]["best"]["step_s"], 2)
-                                   for name in found}, "utilisation": used}
+        result[what] = {
+            kind: round(result[pair[0]][kind][key] / result[pair[1]][kind][key], 2) for kind in ("best", "median")
+        }
+    return result | {
+        "samples_s": {name: round(args.prompts * args.group / result[name]["best"]["step_s"], 2) for name in found},
+        "utilisation": used,
+    }
 
 
 def main() -> None:
@@ -246,10 +326,22 @@ def main() -> None:
     else:
         steps, used = measure(args)
         result = {"ours": summary(steps, args.prompts * args.group * args.new), "utilisation": used}
-    print(json.dumps(result | {
-        "policy": args.policy, "shape": args.shape, "prompts": args.prompts, "group": args.group, "new": args.new,
-        "prompt_tokens": args.prompt_tokens, "load": load, "cpus": len(os.sched_getaffinity(0)),
-        "versions": {"python": platform.python_version(), "jax": metadata.version("jax")}}))
+    print(
+        json.dumps(
+            result
+            | {
+                "policy": args.policy,
+                "shape": args.shape,
+                "prompts": args.prompts,
+                "group": args.group,
+                "new": args.new,
+                "prompt_tokens": args.prompt_tokens,
+                "load": load,
+                "cpus": len(os.sched_getaffinity(0)),
+                "versions": {"python": platform.python_version(), "jax": metadata.version("jax")},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 Reads summary.json of the runs named <hint.mode><seed>, as docs/results.md makes them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,8 +19,11 @@ COLUMNS = ("reward, sampled (of 3)", "reward, greedy", "polarity accuracy, greed
 def read(workdir: Path, policy: str) -> tuple[float, ...]:
     """The values of the columns in domain."""
     found = json.loads((workdir / "summary.json").read_text())["train"][policy]
-    return (found["mean_sampled_reward"], found["rewards"]["total"],
-            *(found["metrics"][name] for name in ("Polarity_acc", "MAE", "Corr")))
+    return (
+        found["mean_sampled_reward"],
+        found["rewards"]["total"],
+        *(found["metrics"][name] for name in ("Polarity_acc", "MAE", "Corr")),
+    )
 
 
 def table(runs: Path, seeds: list[int]) -> str:
@@ -32,11 +36,15 @@ def table(runs: Path, seeds: list[int]) -> str:
         lines.append(f"| {told} | " + " | ".join(cells) + " |")
     lines.append("")
     for mode, rows in arms.items():
-        reward, accuracy = ([factor * (after[at] - before[at]) for after, before in zip(rows, base, strict=True)]
-                            for at, factor in ((0, 1), (2, 100)))
-        lines.append(f"- {ARMS[mode]} over the cold start: reward, sampled {statistics.mean(reward):+.3f} "
-                     f"({', '.join(f'{gain:+.3f}' for gain in reward)}); polarity accuracy "
-                     f"{statistics.mean(accuracy):+.1f} points ({', '.join(f'{gain:+.1f}' for gain in accuracy)})")
+        reward, accuracy = (
+            [factor * (after[at] - before[at]) for after, before in zip(rows, base, strict=True)]
+            for at, factor in ((0, 1), (2, 100))
+        )
+        lines.append(
+            f"- {ARMS[mode]} over the cold start: reward, sampled {statistics.mean(reward):+.3f} "
+            f"({', '.join(f'{gain:+.3f}' for gain in reward)}); polarity accuracy "
+            f"{statistics.mean(accuracy):+.1f} points ({', '.join(f'{gain:+.1f}' for gain in accuracy)})"
+        )
     return "\n".join(lines)
 
 
@@ -46,8 +54,10 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    text = (f"Seeds {args.seeds}, each with its own puppets and cold start; test split, 256 clips; mean (standard "
-            f"deviation over seeds).\n\n{table(args.runs, list(map(int, args.seeds.split(','))))}")
+    text = (
+        f"Seeds {args.seeds}, each with its own puppets and cold start; test split, 256 clips; mean (standard "
+        f"deviation over seeds).\n\n{table(args.runs, list(map(int, args.seeds.split(','))))}"
+    )
     print(text)
     if args.out:
         args.out.write_text(text + "\n")

@@ -4,6 +4,7 @@
 
 Reads the lines of JSON among what it is given, such as the last line of `make plan`; the rest it passes on.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,8 +21,10 @@ def row(found: dict) -> str:
     sizes = [sum(found["held"].values()), *(found["phases"][phase] for phase in PHASES), found["bytes_there"]]
     shown = " | ".join(f"{size / 1e9:.1f}" for size in sizes)
     seconds = sum(found["compile_seconds"].values())
-    return (f"| `{found['topology']}` | {mesh} | {found['prompts_per_step']} | {found['micro_batches']} | {shown} "
-            f"| {seconds:.0f} |")
+    return (
+        f"| `{found['topology']}` | {mesh} | {found['prompts_per_step']} | {found['micro_batches']} | {shown} "
+        f"| {seconds:.0f} |"
+    )
 
 
 def main() -> None:
@@ -37,11 +40,26 @@ def main() -> None:
                 plans[found["topology"]] = found
         if " passed in " in line or " failed" in line:
             last = line.strip("= \n")
-    head = ["topology", "mesh data x fsdp x tensor", "prompts a step", "micro-batches", "held, GB", *PHASES, "of",
-            "s to compile"]
+    head = [
+        "topology",
+        "mesh data x fsdp x tensor",
+        "prompts a step",
+        "micro-batches",
+        "held, GB",
+        *PHASES,
+        "of",
+        "s to compile",
+    ]
     command = "`make test-aot ARGS=-rP | python benchmarks/memory_table.py`"
-    lines = ["# What a step needs of each device", "", f"{command}: {last}", "", f"| {' | '.join(head)} |",
-             "|" + "---|" * len(head), *(row(plans[name]) for name in sorted(plans))]
+    lines = [
+        "# What a step needs of each device",
+        "",
+        f"{command}: {last}",
+        "",
+        f"| {' | '.join(head)} |",
+        "|" + "---|" * len(head),
+        *(row(plans[name]) for name in sorted(plans)),
+    ]
     print("\n".join(lines))
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ The policy, prompts and answers of grpo_step.py's "text" and of its long prompt 
 GRPO does: log-probabilities of the reference first, then the update. "one" is a single program that does both, so that
 the compiler may read each weight once for both. Both give the same adapter.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,8 +34,14 @@ NEW = 128
 
 def programs(config, optimizer):
     """name -> (state, reference adapter, base, prompts, inputs, batch) -> state."""
-    update = functools.partial(grpo_update, config=config, options=LossOptions("grpo", beta=0.04), optimizer=optimizer,
-                               temperature=1.0, max_completion_length=NEW)
+    update = functools.partial(
+        grpo_update,
+        config=config,
+        options=LossOptions("grpo", beta=0.04),
+        optimizer=optimizer,
+        temperature=1.0,
+        max_completion_length=NEW,
+    )
     judge = jax.jit(lambda reference, base, *of: group_logprobs(base, reference, config, *of)[0])
     learn = jax.jit(lambda *a: update(*a)[0])
 
@@ -79,8 +86,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    lines = ["# Reference and policy: one program or two", "", "`python benchmarks/one_pass.py`", "",
-             "| shape | two programs, s | one program, s | ratio |", "|---|---|---|---|"]
+    lines = [
+        "# Reference and policy: one program or two",
+        "",
+        "`python benchmarks/one_pass.py`",
+        "",
+        "| shape | two programs, s | one program, s | ratio |",
+        "|---|---|---|---|",
+    ]
     for name, shape in SHAPES.items():
         best = measure(*shape, args.rounds)
         lines.append(f"| {name} | {best['two']:.2f} | {best['one']:.2f} | {best['one'] / best['two']:.2f} |")

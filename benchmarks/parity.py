@@ -6,6 +6,7 @@ DIR holds tiny random checkpoints and `.npz` cases with inputs and outputs (towe
 tokens, gradients, log-mel, patches). Prints a table; exit code 1 when a float32 case is off by more than 2e-4, a
 gradient by more than 1e-3 of its tensor's largest entry, or a position or a clear greedy token at all.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,8 +34,22 @@ from emsa_jax.policy.thinker import encode, logits
 from emsa_jax.policy.vision import encode_vision
 
 TOLERANCE, GRADIENT_TOLERANCE = 2e-4, 1e-3
-CASES = ("text", "audio", "audio_lens", "image", "video", "av", "av_audio_long", "av_audio_short", "av_gap", "av_batch",
-         "mix_left", "mix_right", "lora_text_av", "lora_list_av")
+CASES = (
+    "text",
+    "audio",
+    "audio_lens",
+    "image",
+    "video",
+    "av",
+    "av_audio_long",
+    "av_audio_short",
+    "av_gap",
+    "av_batch",
+    "mix_left",
+    "mix_right",
+    "lora_text_av",
+    "lora_list_av",
+)
 
 
 @dataclass
@@ -52,16 +67,25 @@ class Result:
 def rows_of(config, case) -> tuple[list[Row], str]:
     """The recorded batch as our rows (media dealt out by their placeholders), and the side of its padding."""
     valid = case["in/attention_mask"].astype(bool)
-    audios = [f[:, m.astype(bool)].T for f, m in zip(case["in/input_features"], case["in/feature_attention_mask"],
-                                                     strict=True)] if "in/input_features" in case else []
+    audios = (
+        [
+            f[:, m.astype(bool)].T
+            for f, m in zip(case["in/input_features"], case["in/feature_attention_mask"], strict=True)
+        ]
+        if "in/input_features" in case
+        else []
+    )
     visuals = {}
-    for kind, pixels, grid in (("image", "in/pixel_values", "in/image_grid_thw"),
-                               ("video", "in/pixel_values_videos", "in/video_grid_thw")):
+    for kind, pixels, grid in (
+        ("image", "in/pixel_values", "in/image_grid_thw"),
+        ("video", "in/pixel_values_videos", "in/video_grid_thw"),
+    ):
         visuals[kind], start = [], 0
         for i, (t, h, w) in enumerate(case[grid] if grid in case else []):
             seconds = float(case["in/video_second_per_grid"][i]) if kind == "video" else 1.0
-            visuals[kind].append(Visual(case[pixels][start:start + t * h * w],
-                                        Grid(int(t), int(h), int(w), seconds, kind == "video")))
+            visuals[kind].append(
+                Visual(case[pixels][start : start + t * h * w], Grid(int(t), int(h), int(w), seconds, kind == "video"))
+            )
             start += t * h * w
     together = bool(case["in/use_audio_in_video"]) if "in/use_audio_in_video" in case else False
     starts = {"audio": config.audio_start_token_id, "image": config.image_token_id, "video": config.video_token_id}
@@ -89,14 +113,20 @@ def forward_case(name, config, params, adapter, case) -> list[Result]:
     valid = case["in/attention_mask"].astype(bool)
     off = np.abs(inputs.positions - case["out/position_ids"][-3:])[:, valid].max()
     found = [Result(name, "positions", float(off), 0)]
-    tables = {"audio": lambda: encode_audio(params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length,
-                                            inputs.audio_pairs),
-              "vision": lambda: encode_vision(params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw,
-                                              inputs.frame, inputs.window)}
+    tables = {
+        "audio": lambda: encode_audio(
+            params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length, inputs.audio_pairs
+        ),
+        "vision": lambda: encode_vision(
+            params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw, inputs.frame, inputs.window
+        ),
+    }
     ids, offset = inputs.tokens, len(inputs.audio_pairs)
-    for kind, token, tower, shift in (("audio", config.audio_token_id, "audio", 0),
-                                      ("image", config.image_token_id, "vision", offset),
-                                      ("video", config.video_token_id, "vision", offset)):
+    for kind, token, tower, shift in (
+        ("audio", config.audio_token_id, "audio", 0),
+        ("image", config.image_token_id, "vision", offset),
+        ("video", config.video_token_id, "vision", offset),
+    ):
         if f"out/{kind}_features" in case:
             ours = np.asarray(tables[tower]())[inputs.media_index[ids == token] - shift]
             gap = float(np.abs(ours - case[f"out/{kind}_features"]).max())
@@ -111,8 +141,9 @@ def forward_case(name, config, params, adapter, case) -> list[Result]:
 def greedy_case(name, config, params, adapter, inputs, case) -> list[Result]:
     """Prefill, then cached decoding fed with the recorded tokens: logits at each step, and the clear greedy choices."""
     text, steps = params["text"], case["gen/new_tokens"].shape[1]
-    hidden, prompt = decoder.forward(text, adapter, config.text, encode(params, adapter, config, inputs),
-                                     inputs.positions, inputs.mask)
+    hidden, prompt = decoder.forward(
+        text, adapter, config.text, encode(params, adapter, config, inputs), inputs.positions, inputs.mask
+    )
     own = decoder.empty_cache(config.text, len(inputs.tokens), steps, hidden.dtype)
     layers, scale = decoder.decode_layers(text, adapter, prompt), adapter.scale if adapter else 0.0
     step = jax.jit(functools.partial(decoder.decode_step, scale=scale, config=config.text))
@@ -121,16 +152,19 @@ def greedy_case(name, config, params, adapter, inputs, case) -> list[Result]:
     for t in range(steps):
         ours.append(np.asarray(h @ decoder.head(text).T, np.float32))
         x = text["embed_tokens"][case["gen/new_tokens"][:, t]][:, None]
-        h, own = step(text, layers, x=x, positions=inputs.next_position + t, slot=jnp.int32(t),
-                      prompt_mask=inputs.mask, own=own)
+        h, own = step(
+            text, layers, x=x, positions=inputs.next_position + t, slot=jnp.int32(t), prompt_mask=inputs.mask, own=own
+        )
         h = h[:, 0]
     ours, theirs = np.stack(ours, 1), case["gen/logits"]
     difference = float(np.abs(ours - theirs).max())
     two = np.sort(theirs, -1)[..., -2:]
     clear = two[..., 1] - two[..., 0] > 10 * max(difference, TOLERANCE / 10)
     wrong = (ours.argmax(-1) != case["gen/new_tokens"]) & clear
-    return [Result(name, f"cached decoding, {steps} tokens", difference, TOLERANCE),
-            Result(name, f"greedy tokens wrong ({int(clear.sum())} clear)", float(wrong.sum()), 0)]
+    return [
+        Result(name, f"cached decoding, {steps} tokens", difference, TOLERANCE),
+        Result(name, f"greedy tokens wrong ({int(clear.sum())} clear)", float(wrong.sum()), 0),
+    ]
 
 
 def gradient_case(name, config, params, case) -> list[Result]:
@@ -153,8 +187,10 @@ def gradient_case(name, config, params, case) -> list[Result]:
             if theirs is not None:
                 scale = max(float(np.abs(theirs).max()), 1e-6)
                 worst = max(worst, float(np.abs((ours[n] if spec.layers else ours) - theirs).max()) / scale)
-    return [Result(name, "loss", abs(float(loss) - float(case["out/loss"])), TOLERANCE),
-            Result(name, "gradients, relative", worst, GRADIENT_TOLERANCE)]
+    return [
+        Result(name, "loss", abs(float(loss) - float(case["out/loss"])), TOLERANCE),
+        Result(name, "gradients, relative", worst, GRADIENT_TOLERANCE),
+    ]
 
 
 def prep_cases(config, oracle: Path) -> list[Result]:
@@ -178,8 +214,11 @@ def prep_cases(config, oracle: Path) -> list[Result]:
         for name, low, high in (("default_image", 3136, 12845056), ("video", 128 * 784, 768 * 784)):
             sizes = case["smart_resize/in_hw"]
             ours = np.array([smart_resize(h, w, min_pixels=low, max_pixels=high) for h, w in sizes])
-            found.append(Result("prep_vision", f"smart resize, {name}",
-                                float(np.abs(ours - case[f"smart_resize/{name}"]).max()), 0))
+            found.append(
+                Result(
+                    "prep_vision", f"smart resize, {name}", float(np.abs(ours - case[f"smart_resize/{name}"]).max()), 0
+                )
+            )
         if "vid_noresize/uint8_thwc" in case:
             ours = patchify(config, case["vid_noresize/uint8_thwc"]).patches
             gap = float(np.abs(ours - case["vid_noresize/pixel_values_videos"]).max())
@@ -228,8 +267,12 @@ def main() -> int:
             absent.append(path.name)
     for directory, name in (("ckpt_full_sharded", "av"), ("ckpt_lora_text_merged", "lora_text_av")):
         if (oracle / directory).exists():
-            results += forward_case(f"{name} from {directory}", *hf.load(oracle / directory), None,
-                                    dict(np.load(oracle / f"case_{name}.npz")))
+            results += forward_case(
+                f"{name} from {directory}",
+                *hf.load(oracle / directory),
+                None,
+                dict(np.load(oracle / f"case_{name}.npz")),
+            )
         else:
             absent.append(directory)
     if (oracle / "case_bf16_av.npz").exists():
@@ -239,8 +282,13 @@ def main() -> int:
 
     table = Table("case", "what", "largest difference", "limit", "")
     for r in results:
-        table.add_row(r.case, r.what, f"{r.difference:.2e}", "-" if r.limit is None else f"{r.limit:g}",
-                      "FAILED" if r.failed else "")
+        table.add_row(
+            r.case,
+            r.what,
+            f"{r.difference:.2e}",
+            "-" if r.limit is None else f"{r.limit:g}",
+            "FAILED" if r.failed else "",
+        )
     Console(width=110).print(table)
     if absent:
         print("absent, not compared:", ", ".join(absent))

@@ -4,6 +4,7 @@
 
 Only the part between the two marks is written anew.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,21 +37,35 @@ def page(workdir: Path) -> str:
     used = [cell["seconds"]["cpu"] for cell in cells if cell["values"].get("tokens") and "cpu" in cell["seconds"]]
     starts = [cell["seconds"]["start"] for cell in cells if cell["seconds"]["start"] > 5]
     spent = sum(cell["seconds"]["start"] + cell["seconds"]["arm"] for cell in cells)
-    wanted = {(arm.name, seed) for name in options.tables for arm in TABLES[name].arms
-              for seed in range(options.seeds_of(arm))}
+    wanted = {
+        (arm.name, seed)
+        for name in options.tables
+        for arm in TABLES[name].arms
+        for seed in range(options.seeds_of(arm))
+    }
     made = {(cell["arm"], cell["seed"]) for cell in cells}
-    lines = ["`python -m emsa_jax.main --config=configs/ablation.py:bench --workdir=runs/bench`, then "
-             "`python benchmarks/puppets_page.py --workdir runs/bench`. How they are made and read: "
-             "[evaluation.md](evaluation.md).", "",
-             f"{len(made & wanted)} of {len(wanted)} cells are made"
-             + (f"; {len(wanted - made)} are missing, which the column of seeds tells for each arm." if wanted - made
-                else ".")
-             + (f" An arm with GRPO took {statistics.median(trained):.0f} s in the median and {max(trained):.0f} s at "
-                f"most, {sum(seconds <= 60 for seconds in trained)} of {len(trained)} at most 60 s, training and "
-                "evaluation, compilation of what was new included" if trained else "")
-             + (f" ({statistics.median(used):.0f} s of one core in the median)" if used else "")
-             + (f"; a cold start {statistics.median(starts):.0f} s" if starts else "")
-             + f". All of them together: {spent / 60:.0f} minutes."]
+    lines = [
+        "`python -m emsa_jax.main --config=configs/ablation.py:bench --workdir=runs/bench`, then "
+        "`python benchmarks/puppets_page.py --workdir runs/bench`. How they are made and read: "
+        "[evaluation.md](evaluation.md).",
+        "",
+        f"{len(made & wanted)} of {len(wanted)} cells are made"
+        + (
+            f"; {len(wanted - made)} are missing, which the column of seeds tells for each arm."
+            if wanted - made
+            else "."
+        )
+        + (
+            f" An arm with GRPO took {statistics.median(trained):.0f} s in the median and {max(trained):.0f} s at "
+            f"most, {sum(seconds <= 60 for seconds in trained)} of {len(trained)} at most 60 s, training and "
+            "evaluation, compilation of what was new included"
+            if trained
+            else ""
+        )
+        + (f" ({statistics.median(used):.0f} s of one core in the median)" if used else "")
+        + (f"; a cold start {statistics.median(starts):.0f} s" if starts else "")
+        + f". All of them together: {spent / 60:.0f} minutes.",
+    ]
     absent = sorted({arm for arm, _ in wanted} - {arm for arm, _ in made})
     lines += ["", f"Nothing yet of: {', '.join(absent)}."] if absent else []
     hard = [cell["values"]["hard_clips"] for cell in cells if cell["arm"] == "cold"]
@@ -95,13 +110,18 @@ def _undecided(workdir: Path, name: str) -> list[str]:
     with open(workdir / "tables" / f"{name}_differences.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "hard_accuracy" and row["low"]]
     found = [row for row in rows if float(row["low"]) <= 0 <= float(row["high"])]
-    sentences = [f"{told[row['arm']]} ({100 * float(row['difference']):+.1f} points; "
-                 + (f"{row['seeds_needed']} seeds" if row["seeds_needed"] else "no number of seeds below 10,000") + ")"
-                 for row in found]
+    sentences = [
+        f"{told[row['arm']]} ({100 * float(row['difference']):+.1f} points; "
+        + (f"{row['seeds_needed']} seeds" if row["seeds_needed"] else "no number of seeds below 10,000")
+        + ")"
+        for row in found
+    ]
     if not sentences:
         return []
-    return ["Not told apart from the baseline on the hard set, with the seeds that would show a difference of this "
-            f"size in four of five tries: {'; '.join(sentences)}."]
+    return [
+        "Not told apart from the baseline on the hard set, with the seeds that would show a difference of this "
+        f"size in four of five tries: {'; '.join(sentences)}."
+    ]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ sims     CH-SIMS utterances with the official split, text only
 The cold start's traces are templates filled in from the label, speaking of present modalities only: there is no
 teacher here, so they teach the form of an answer and nothing about why.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,11 +30,20 @@ from emsa_jax.jobs.run import open_run
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.rollout.prompts import PromptOptions
 
-EMOTIONS = {1: ("neutral", 0), 2: ("calm", 0), 3: ("happy", 1), 4: ("sad", -1), 5: ("angry", -1), 6: ("fearful", -1),
-            7: ("disgusted", -1)}  # 08, surprised, has no polarity
+EMOTIONS = {
+    1: ("neutral", 0),
+    2: ("calm", 0),
+    3: ("happy", 1),
+    4: ("sad", -1),
+    5: ("angry", -1),
+    6: ("fearful", -1),
+    7: ("disgusted", -1),
+}  # 08, surprised, has no polarity
 FIELDS = ("id", "text", "label", "mode", "video", "audio")
-FLOORS = {"ravdess": "log-mel statistics and SVM: UAR 0.586",
-          "sims": "TF-IDF and ridge: Acc2 0.733, Acc3 0.551, MAE 0.522"}
+FLOORS = {
+    "ravdess": "log-mel statistics and SVM: UAR 0.586",
+    "sims": "TF-IDF and ridge: Acc2 0.733, Acc3 0.551, MAE 0.522",
+}
 
 
 def write_table(path: Path, rows: list[dict], traces: list[dict]) -> Path:
@@ -67,8 +77,14 @@ def ravdess(data: Path, out: Path) -> Path:
 
 def video(data: Path, out: Path) -> Path:
     """Every mp4, unlabelled."""
-    return write_table(out / "clips.csv", [dict(id=path.stem, text="", label="", mode="test", video=path, audio="")
-                                           for path in sorted(data.glob("video/*.mp4"))], [])
+    return write_table(
+        out / "clips.csv",
+        [
+            dict(id=path.stem, text="", label="", mode="test", video=path, audio="")
+            for path in sorted(data.glob("video/*.mp4"))
+        ],
+        [],
+    )
 
 
 def sims(data: Path, out: Path) -> Path:
@@ -88,21 +104,30 @@ def sims(data: Path, out: Path) -> Path:
 def settings(name: str, source: Path, trained: Path) -> Config:
     """What each experiment changes of the embedded default."""
     config = replace(embedded(), data=str(source), cross=Dataset(), score_range=(-1.0, 1.0), language="en")
-    config = replace(config, sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),
-                     grpo=replace(config.grpo, max_steps=60),
-                     sampling=replace(config.sampling, max_completion_length=40),
-                     evaluate=replace(config.evaluate, samples=0))
+    config = replace(
+        config,
+        sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),
+        grpo=replace(config.grpo, max_steps=60),
+        sampling=replace(config.sampling, max_completion_length=40),
+        evaluate=replace(config.evaluate, samples=0),
+    )
     if name == "video":
-        return replace(config, stages=("prepare", "evaluate"), policy=str(trained / "sft" / "policy"),
-                       adapter=str(trained / "grpo" / "adapter"), evaluate=replace(config.evaluate, batch_size=5),
-                       prepare=PrepareOptions(num_frames=16))
+        return replace(
+            config,
+            stages=("prepare", "evaluate"),
+            policy=str(trained / "sft" / "policy"),
+            adapter=str(trained / "grpo" / "adapter"),
+            evaluate=replace(config.evaluate, batch_size=5),
+            prepare=PrepareOptions(num_frames=16),
+        )
     if name == "sims":
         # real sentences differ in length: two compiled prompt lengths
         return replace(config, language="zh", prompt=PromptOptions(buckets=(112, 256)))
     # two thirds of the clips are negative, and UAR counts classes alike: polarities are balanced
     optimizer = OptimizerOptions(5e-4, warmup_steps=40, schedule="constant", b2=0.98, weight_decay=0.2)
-    return replace(config, sft=replace(config.sft, optimizer=optimizer, balance=True),
-                   grpo=replace(config.grpo, balance=True))
+    return replace(
+        config, sft=replace(config.sft, optimizer=optimizer, balance=True), grpo=replace(config.grpo, balance=True)
+    )
 
 
 def main() -> None:
@@ -113,8 +138,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     makers = {"ravdess": ravdess, "video": video, "sims": sims}
-    lines = ["| experiment | policy | n | reward | polarity acc | UAR | Acc2 | Acc3 | MAE | Corr | parsed |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| experiment | policy | n | reward | polarity acc | UAR | Acc2 | Acc3 | MAE | Corr | parsed |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for name in args.only.split(","):
         workdir = args.workdir / name
         source = makers[name](args.data.absolute(), workdir / "source")
@@ -132,9 +159,17 @@ def main() -> None:
 def row_of(name: str, policy: str, result: dict) -> str:
     """One line of the table."""
     m = result["metrics"] or {}
-    cells = [m.get("n", result["clips"]), (result["rewards"] or {}).get("total"), m.get("Polarity_acc"),
-             m.get("Polarity_UAR"), m.get("Has0_acc_2") if m.get("Mult_acc_2") is None else m["Mult_acc_2"],
-             m.get("Mult_acc_3"), m.get("MAE"), m.get("Corr"), m.get("parse_rate", result["format_rate"])]
+    cells = [
+        m.get("n", result["clips"]),
+        (result["rewards"] or {}).get("total"),
+        m.get("Polarity_acc"),
+        m.get("Polarity_UAR"),
+        m.get("Has0_acc_2") if m.get("Mult_acc_2") is None else m["Mult_acc_2"],
+        m.get("Mult_acc_3"),
+        m.get("MAE"),
+        m.get("Corr"),
+        m.get("parse_rate", result["format_rate"]),
+    ]
     shown = ["-" if c is None else str(c) if isinstance(c, int) else f"{c:.3f}" for c in cells]
     return f"| {name} | {policy} | " + " | ".join(shown) + " |"
 

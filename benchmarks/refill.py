@@ -22,6 +22,7 @@ Lengths are drawn, each on its own, 20 times over: near-constant (44 to 52 of at
 heavy-tailed (lognormal, median 100, sigma 1, cut off at 512). --run: of a run's rollouts instead, whole groups at a
 time; its answers are encoded again, since they are kept as text. The last line is one JSON object.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -69,9 +70,20 @@ def measure(slots: int, numbers: list[int], repeats: int) -> Costs:
     @jax.jit
     def draw(base, adapter, cache, limit):
         n = limit.shape[0]
-        return sampler.sample(base, adapter, config, options, slots, GROUP, cache, np.zeros(3, np.int32),
-                              jnp.arange(n, dtype=jnp.int32), jnp.zeros((n, 1), jnp.int32), jnp.zeros(n, jnp.int32),
-                              limit).length
+        return sampler.sample(
+            base,
+            adapter,
+            config,
+            options,
+            slots,
+            GROUP,
+            cache,
+            np.zeros(3, np.int32),
+            jnp.arange(n, dtype=jnp.int32),
+            jnp.zeros((n, 1), jnp.int32),
+            jnp.zeros(n, jnp.int32),
+            limit,
+        ).length
 
     for rows in numbers:
         prompts = prompt_rows(config, "text", rows // GROUP, PROMPT, np.random.default_rng(0))
@@ -82,15 +94,19 @@ def measure(slots: int, numbers: list[int], repeats: int) -> Costs:
             spent.append(best(lambda cache=cache, limit=limit: draw(base, adapter, cache, limit), repeats))
         for i, size in enumerate(sizes):
             tokens[size].append((spent[i + 1] - spent[i]) / (size - (sizes[i - 1] if i else 0)))
-        print(f"{rows} rows: " + ", ".join(f"{1e3 * tokens[s][-1]:.2f} ms a token in {s} slots" for s in sizes),
-              flush=True)
+        print(
+            f"{rows} rows: " + ", ".join(f"{1e3 * tokens[s][-1]:.2f} ms a token in {s} slots" for s in sizes),
+            flush=True,
+        )
     return Costs(numbers, tokens, copy_seconds(config, numbers[-1] // GROUP))
 
 
 def copy_seconds(config, prompts: int, copies: int = 20) -> float:
     """Of one prompt's cache into one of so many, in place: the best of five rounds."""
-    place = jax.jit(lambda cache, one, at: jax.tree.map(
-        lambda t, o: jax.lax.dynamic_update_slice(t, o, (at, 0, 0, 0)), cache, one), donate_argnums=0)
+    place = jax.jit(
+        lambda cache, one, at: jax.tree.map(lambda t, o: jax.lax.dynamic_update_slice(t, o, (at, 0, 0, 0)), cache, one),
+        donate_argnums=0,
+    )
     one, cache = (empty_cache(config.text, n, PROMPT, jnp.float32) for n in (1, prompts))
     cache, times = jax.block_until_ready(place(cache, one, 0)), []
     for _ in range(5):
@@ -114,12 +130,15 @@ def best(call: Callable, repeats: int) -> float:
 
 def distributions(longest: int) -> dict[str, tuple[int, Draw]]:
     """{name: (most tokens, draw)}; longest: 512, or less to try it out."""
+
     def tailed(rng, n):
         return np.clip(rng.lognormal(np.log(longest * 100 / 512), 1.0, (n, GROUP)), 1, longest).astype(int)
 
-    return {"near-constant": (56, lambda rng, n: rng.integers(44, 53, (n, GROUP))),
-            "uniform": (longest, lambda rng, n: rng.integers(longest // 8, longest + 1, (n, GROUP))),
-            "heavy-tailed": (longest, tailed)}
+    return {
+        "near-constant": (56, lambda rng, n: rng.integers(44, 53, (n, GROUP))),
+        "uniform": (longest, lambda rng, n: rng.integers(longest // 8, longest + 1, (n, GROUP))),
+        "heavy-tailed": (longest, tailed),
+    }
 
 
 def of_run(run: Path) -> tuple[int, Draw]:
@@ -135,25 +154,40 @@ def of_run(run: Path) -> tuple[int, Draw]:
             encoded = tokenizer.encode_batch(row["completions"], add_special_tokens=False)
             groups.append([min(len(answer.ids) + 1, most) for answer in encoded])
     pool = np.array(groups)
-    print(f"{len(pool)} groups of {run}: {pool.mean():.1f} tokens an answer, {pool.max(1).mean():.1f} the longest of "
-          f"{pool.shape[1]}, at most {most}")
+    print(
+        f"{len(pool)} groups of {run}: {pool.mean():.1f} tokens an answer, {pool.max(1).mean():.1f} the longest of "
+        f"{pool.shape[1]}, at most {most}"
+    )
     return most, lambda rng, n: pool[rng.integers(0, len(pool), n)]
 
 
 def page(found: dict, costs: dict[int, Costs], command: str, load: float) -> str:
     """Markdown: what a token costs, and how long each schedule takes."""
-    lines = ["# Refilling finished rows", "", f"    {command}", "",
-             f"{len(os.sched_getaffinity(0))} cores, device {jax.devices()[0].device_kind}, load average before it "
-             f"{load}. Milliseconds of one token of every row:", ""]
+    lines = [
+        "# Refilling finished rows",
+        "",
+        f"    {command}",
+        "",
+        f"{len(os.sched_getaffinity(0))} cores, device {jax.devices()[0].device_kind}, load average before it "
+        f"{load}. Milliseconds of one token of every row:",
+        "",
+    ]
     for most, cost in costs.items():
-        lines += table([f"answers of at most {most}", *(f"{rows} rows" for rows in cost.rows)],
-                       [[f"cache of {slots} slots", *(1e3 * s for s in seconds)] for slots, seconds in
-                        cost.tokens.items()])
+        lines += table(
+            [f"answers of at most {most}", *(f"{rows} rows" for rows in cost.rows)],
+            [[f"cache of {slots} slots", *(1e3 * s for s in seconds)] for slots, seconds in cost.tokens.items()],
+        )
     copies = ", ".join(f"{1e6 * cost.copy:.0f}" for cost in costs.values())
     lines += [f"Copying a prompt's cache: {copies} microseconds. Seconds, and relative to the batches:", ""]
-    rows = [[name, f"{prompts} x {group}", f"{seconds['filled']:.0%}",
-             *(f"{seconds[s]:.3g} ({seconds[s] / seconds['batches']:.2f})" for s in SCHEDULES)]
-            for (name, prompts, group), seconds in found.items()]
+    rows = [
+        [
+            name,
+            f"{prompts} x {group}",
+            f"{seconds['filled']:.0%}",
+            *(f"{seconds[s]:.3g} ({seconds[s] / seconds['batches']:.2f})" for s in SCHEDULES),
+        ]
+        for (name, prompts, group), seconds in found.items()
+    ]
     return "\n".join(lines + table(["lengths", "answers", "filled slots of batches", *SCHEDULES], rows))
 
 
@@ -179,11 +213,23 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text)
-    print(json.dumps({
-        "seconds": [{"lengths": name, "prompts": prompts, "group": group, **seconds}
-                    for (name, prompts, group), seconds in found.items()],
-        "costs": {most: {"rows": cost.rows, "token": cost.tokens, "copy": cost.copy} for most, cost in costs.items()},
-        "rows": rows, "load": load, "cpus": len(os.sched_getaffinity(0)), "device": jax.devices()[0].device_kind}))
+    print(
+        json.dumps(
+            {
+                "seconds": [
+                    {"lengths": name, "prompts": prompts, "group": group, **seconds}
+                    for (name, prompts, group), seconds in found.items()
+                ],
+                "costs": {
+                    most: {"rows": cost.rows, "token": cost.tokens, "copy": cost.copy} for most, cost in costs.items()
+                },
+                "rows": rows,
+                "load": load,
+                "cpus": len(os.sched_getaffinity(0)),
+                "device": jax.devices()[0].device_kind,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

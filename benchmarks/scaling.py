@@ -7,6 +7,7 @@ The step: prompts of 1,536 tokens (8 frames of 448 x 448, 10 s of sound), 512 to
 a reference, bfloat16; one update. The mesh is what mesh.preset=auto chooses; micro-batches of at most two prompts a
 part; all prompts of a step are answered at once, so their caches have to fit too.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,8 +32,12 @@ SHOWN = ("v5e", "v5p", "h100", "h200")
 def rows(name: str, args: argparse.Namespace) -> list[str]:
     """The table's lines of one chip."""
     chip, policy, config = CHIPS[name], preset(NAMES[args.policy]), Config(policy="any")
-    need = Need(2 * num_params(policy), trained_bytes(policy, config.lora, "lora"), policy.text.num_attention_heads,
-                policy.text.num_key_value_heads)
+    need = Need(
+        2 * num_params(policy),
+        trained_bytes(policy, config.lora, "lora"),
+        policy.text.num_attention_heads,
+        policy.text.num_key_value_heads,
+    )
     adapter, (_, one) = abstract_adapter(policy, config.lora), longest(PromptShape(), policy, 1)
     lines, first = [], None
     for devices in (2**i for i in range(9)):
@@ -50,10 +55,12 @@ def rows(name: str, args: argparse.Namespace) -> list[str]:
         machines = -(-devices // chip.near) if chip.near else 1
         s = step_seconds(step, chip, sizes, machines)
         first = first or devices * s["total"]
-        lines.append(f"| {name} | {devices} | {data} x {fsdp} x {tensor} | {s['total']:.1f} | "
-                     f"{args.prompts * args.group / s['total']:.1f} | {first / (devices * s['total']):.0%} | "
-                     f"{s['encode'] + s['prefill']:.2f} | {s['decode']:.2f} | {s['reference'] + s['update']:.2f} | "
-                     f"{s['links'] / s['total']:.0%} |")
+        lines.append(
+            f"| {name} | {devices} | {data} x {fsdp} x {tensor} | {s['total']:.1f} | "
+            f"{args.prompts * args.group / s['total']:.1f} | {first / (devices * s['total']):.0%} | "
+            f"{s['encode'] + s['prefill']:.2f} | {s['decode']:.2f} | {s['reference'] + s['update']:.2f} | "
+            f"{s['links'] / s['total']:.0%} |"
+        )
     return lines
 
 
@@ -66,14 +73,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     assumed = ", ".join(f"{name} {value:g}" for name, value in asdict(Assumptions()).items())
-    sheets = [f"- {name}: {c.flops / 1e12:.0f} TFLOP/s, {c.bandwidth / 1e9:,.0f} GB/s of memory, links "
-              f"{c.link / 1e9:.0f} GB/s an axis, {c.outer_link / 1e9:g} between {'machines' if c.near else 'slices'}"
-              for name, c in CHIPS.items() if name in SHOWN]
-    lines = ["# Scaling on paper", "", f"`python benchmarks/scaling.py --policy {args.policy} --prompts {args.prompts} "
-             f"--group {args.group} --remat {args.remat}`", "", " ".join(__doc__.split("\n\n")[2].split()), "",
-             f"Assumed shares of the data sheets, and seconds a message: {assumed}.", "", *sheets, "",
-             "| chip | devices | data x fsdp x tensor | step, s | answers/s | efficiency | encode and prefill, s | "
-             "decode, s | reference and update, s | links |", "|---|---|---|---|---|---|---|---|---|---|"]
+    sheets = [
+        f"- {name}: {c.flops / 1e12:.0f} TFLOP/s, {c.bandwidth / 1e9:,.0f} GB/s of memory, links "
+        f"{c.link / 1e9:.0f} GB/s an axis, {c.outer_link / 1e9:g} between {'machines' if c.near else 'slices'}"
+        for name, c in CHIPS.items()
+        if name in SHOWN
+    ]
+    lines = [
+        "# Scaling on paper",
+        "",
+        f"`python benchmarks/scaling.py --policy {args.policy} --prompts {args.prompts} "
+        f"--group {args.group} --remat {args.remat}`",
+        "",
+        " ".join(__doc__.split("\n\n")[2].split()),
+        "",
+        f"Assumed shares of the data sheets, and seconds a message: {assumed}.",
+        "",
+        *sheets,
+        "",
+        "| chip | devices | data x fsdp x tensor | step, s | answers/s | efficiency | encode and prefill, s | "
+        "decode, s | reference and update, s | links |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for name in SHOWN:
         lines += rows(name, args)
     print("\n".join(lines))

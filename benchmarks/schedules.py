@@ -1,4 +1,5 @@
 """Ways to put answers of different lengths into rows, and their seconds at known costs of a token."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Costs:
 def in_batches(costs: Costs, longest: np.ndarray, rows: int, group: int) -> float:
     """Prompts in the order given, as many at a time as fit into `rows`. longest: of each prompt's answers."""
     at_once = rows // group
-    return sum(costs.batch(rows, longest[i:i + at_once].max()) for i in range(0, len(longest), at_once))
+    return sum(costs.batch(rows, longest[i : i + at_once].max()) for i in range(0, len(longest), at_once))
 
 
 def refilled(costs: Costs, lengths: np.ndarray, rows: int, rows_each: int) -> float:
@@ -51,7 +52,7 @@ def filled(lengths: np.ndarray, rows: int) -> float:
     """Share of the slots of `in_batches` that hold a token. lengths: [prompts, G]."""
     group = lengths.shape[1]
     at_once = rows // group
-    batches = [lengths[i:i + at_once] for i in range(0, len(lengths), at_once)]
+    batches = [lengths[i : i + at_once] for i in range(0, len(lengths), at_once)]
     return lengths.sum() / sum(batch.max() * batch.size for batch in batches)
 
 
@@ -76,7 +77,11 @@ def compare(costs: Costs, draws: list[np.ndarray], rows: int) -> dict[str, float
     def singles(lengths, number):
         return refilled(costs, lengths.ravel(), number, 1)
 
-    return {"batches": mean(batches, most), "smaller batches": min(mean(batches, number) for number in numbers),
-            "sorted": min(mean(ordered, number) for number in numbers),
-            "refill groups": min(mean(groups, number) for number in numbers),
-            "refill rows": min(mean(singles, number) for number in numbers), "filled": mean(filled, most)}
+    return {
+        "batches": mean(batches, most),
+        "smaller batches": min(mean(batches, number) for number in numbers),
+        "sorted": min(mean(ordered, number) for number in numbers),
+        "refill groups": min(mean(groups, number) for number in numbers),
+        "refill rows": min(mean(singles, number) for number in numbers),
+        "filled": mean(filled, most),
+    }

@@ -2,6 +2,7 @@
 
 The phrasings were written down before the filter was run on them, and stay as they are.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ The template teacher judges by face and voice and makes no mistake of its own; 3
 as it was written, "clean" from the same clips' answers without faults; all for as many updates. What is finished is
 kept.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -86,9 +87,13 @@ def filter_table(seeds: list[int]) -> str:
             rows.append((written.fault, {name for name in CHECKS if found[name]}))
             number[written.fault] += 1
     faulty = sum(bool(fault) for fault, _ in rows)
-    lines = [f"{len(rows):,} answers (seeds {', '.join(map(str, seeds))}), {faulty:,} with a fault.", "",
-             "| planted fault | answers | rejected (recall) | by the check meant for it | of all that this check "
-             "rejects, have any fault (precision) | have this fault |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"{len(rows):,} answers (seeds {', '.join(map(str, seeds))}), {faulty:,} with a fault.",
+        "",
+        "| planted fault | answers | rejected (recall) | by the check meant for it | of all that this check "
+        "rejects, have any fault (precision) | have this fault |",
+        "|---|---|---|---|---|---|",
+    ]
     for fault, check in MEANT.items():
         those = [found for planted_fault, found in rows if planted_fault == fault]
         flagged = [planted_fault for planted_fault, found in rows if check in found]
@@ -97,8 +102,10 @@ def filter_table(seeds: list[int]) -> str:
         lines.append(f"| {fault} | {number[fault]} | {' | '.join(cells if check else [cells[0], '-', '-', '-'])} |")
     rejected = [fault for fault, found in rows if found]
     every = [found for fault, found in rows if fault]
-    lines.append(f"| all | {len(every)} | {_share(sum(map(bool, every)), len(every))} | | "
-                 f"{_share(sum(map(bool, rejected)), len(rejected))} | |")
+    lines.append(
+        f"| all | {len(every)} | {_share(sum(map(bool, every)), len(every))} | | "
+        f"{_share(sum(map(bool, rejected)), len(rejected))} | |"
+    )
     sound = [found for fault, found in rows if not fault]
     lines += ["", f"Of {len(sound):,} answers without a fault, {sum(map(bool, sound))} were rejected."]
     return "\n".join(lines)
@@ -145,8 +152,13 @@ def study(seed: int, root: Path, arms: list[str], updates: int) -> dict[str, dic
     base = root / f"seed{seed}"
     config = replace(embedded(), seed=seed, cross=Dataset())
     sft = replace(config.sft, max_steps=updates, eval_every=updates // 2, patience=99, eval_clips=64)
-    config = replace(config, sampling=replace(config.sampling, max_completion_length=LONGEST), sft=sft,
-                     puppets=replace(config.puppets, noise=0.0), evaluate=replace(config.evaluate, samples=1))
+    config = replace(
+        config,
+        sampling=replace(config.sampling, max_completion_length=LONGEST),
+        sft=sft,
+        puppets=replace(config.puppets, noise=0.0),
+        evaluate=replace(config.evaluate, samples=1),
+    )
     _run(base, replace(config, stages=("prepare",)), root)
     results = {}
     for arm in arms:
@@ -173,8 +185,12 @@ def _run(workdir: Path, config: Config, root: Path) -> None:
 
 
 def study_table(found: dict[int, dict]) -> str:
-    lines = [f"Seeds {', '.join(map(str, found))}; mean (standard deviation over seeds); test split, 256 clips.", "",
-             "| learned from | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 1)]
+    lines = [
+        f"Seeds {', '.join(map(str, found))}; mean (standard deviation over seeds); test split, 256 clips.",
+        "",
+        "| learned from | " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * (len(COLUMNS) + 1),
+    ]
     for arm in next(iter(found.values())):
         cells = []
         for column in COLUMNS.values():
@@ -184,8 +200,12 @@ def study_table(found: dict[int, dict]) -> str:
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     gains = {label: [column(r["filtered"]) - column(r["unfiltered"]) for r in found.values()]
              for label, column in COLUMNS.items() if label != "Corr"}  # fmt: skip
-    lines += ["", "Filtered less unfiltered, each seed: "
-              + "; ".join(f"{label} {', '.join(f'{x:+.3f}' for x in values)}" for label, values in gains.items()) + "."]
+    lines += [
+        "",
+        "Filtered less unfiltered, each seed: "
+        + "; ".join(f"{label} {', '.join(f'{x:+.3f}' for x in values)}" for label, values in gains.items())
+        + ".",
+    ]
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@
 
 The policy and prompts of grpo_step.py's "text", 32 answers of 64 tokens; both forms in turns, the best of the rounds.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -38,8 +39,20 @@ def compiled(form: str, config, *arguments):
 
     def decode(base, adapter, cache, noise):
         ids, none = jnp.arange(PROMPTS, dtype=jnp.int32), jnp.zeros((PROMPTS, 1), jnp.int32)
-        return sample(base, adapter, config, sampling, NEW, GROUP, cache, noise, ids, none,
-                      jnp.zeros(PROMPTS, jnp.int32), jnp.full(PROMPTS, NEW, jnp.int32)).tokens
+        return sample(
+            base,
+            adapter,
+            config,
+            sampling,
+            NEW,
+            GROUP,
+            cache,
+            noise,
+            ids,
+            none,
+            jnp.zeros(PROMPTS, jnp.int32),
+            jnp.full(PROMPTS, NEW, jnp.int32),
+        ).tokens
 
     with mock.patch.object(decoder, "platform", lambda: PLACES[form]):
         begun = time.perf_counter()
@@ -65,8 +78,11 @@ def measure(layers: int, rounds: int) -> dict[str, float]:
             jax.block_until_ready(program(*arguments))
             best[name] = min(best[name], time.perf_counter() - begun)
     count = PROMPTS * GROUP * NEW
-    return {"layers": layers} | {f"{name}_tok_s": round(count / best[name], 1) for name in forms} | {
-        f"{name}_compile_s": round(seconds, 1) for name, (_, seconds) in forms.items()}
+    return (
+        {"layers": layers}
+        | {f"{name}_tok_s": round(count / best[name], 1) for name in forms}
+        | {f"{name}_compile_s": round(seconds, 1) for name, (_, seconds) in forms.items()}
+    )
 
 
 def main() -> None:
@@ -76,11 +92,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows = [measure(int(layers), args.rounds) for layers in args.layers.split(",")]
-    lines = ["# Layers in a loop or taken apart", "", "`python benchmarks/unroll.py`", "",
-             "| layers | loop, tokens/s | apart, tokens/s | loop, s to compile | apart, s to compile |",
-             "|---|---|---|---|---|"]
-    lines += [f"| {r['layers']} | {r['loop_tok_s']:,.0f} | {r['apart_tok_s']:,.0f} | {r['loop_compile_s']} | "
-              f"{r['apart_compile_s']} |" for r in rows]
+    lines = [
+        "# Layers in a loop or taken apart",
+        "",
+        "`python benchmarks/unroll.py`",
+        "",
+        "| layers | loop, tokens/s | apart, tokens/s | loop, s to compile | apart, s to compile |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['layers']} | {r['loop_tok_s']:,.0f} | {r['apart_tok_s']:,.0f} | {r['loop_compile_s']} | "
+        f"{r['apart_compile_s']} |"
+        for r in rows
+    ]
     print("\n".join(lines))
     if args.out:
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ These are of the embedded default; for your own data,
 :hint@msa_thinker and the like take another preset of configs/grpo.py.
 What all arms share is set as --config.base.FIELD=VALUE, fields as in configs/grpo.py.
 """
+
 from emsa_jax.config import to_config_dict
 from emsa_jax.jobs.ablation import options_for
 

@@ -1,4 +1,5 @@
 """Traces from a teacher for the clips of --config.data=DIR, into the record of --config.out=DIR."""
+
 from emsa_jax.config import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.distill_options import DistillOptions

@@ -1,4 +1,5 @@
 """Evaluation of --config.policy (and --config.adapter), or of what a run left in its --workdir."""
+
 from emsa_jax.jobs.presets import config_for
 
 

@@ -1,4 +1,5 @@
 """Export of --config.policy with --config.adapter, or of what a run left in its --workdir."""
+
 from emsa_jax.jobs.presets import config_for
 
 

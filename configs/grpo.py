@@ -1,11 +1,12 @@
 """The main job: prepare, cold start, Hint-GRPO, evaluation, export, report.
 
-    --config=configs/grpo.py                  the embedded world and tiny, minutes on two CPU cores
-    --config=configs/grpo.py:msa_thinker      the papers' hyper-parameters; name --config.policy and --config.data
-    --config=configs/grpo.py:c2f_thinker      the same method under its other name, on CMU-MOSI's score range
-    --config=configs/grpo.py:cd_grpo          concepts as verifiable reasoning, as for CH-CEMS; :cd_grpo_hint with hints
-    --config=configs/grpo.py:puppets_concepts the same with hints on annotated puppets and tiny
+--config=configs/grpo.py                  the embedded world and tiny, minutes on two CPU cores
+--config=configs/grpo.py:msa_thinker      the papers' hyper-parameters; name --config.policy and --config.data
+--config=configs/grpo.py:c2f_thinker      the same method under its other name, on CMU-MOSI's score range
+--config=configs/grpo.py:cd_grpo          concepts as verifiable reasoning, as for CH-CEMS; :cd_grpo_hint with hints
+--config=configs/grpo.py:puppets_concepts the same with hints on annotated puppets and tiny
 """
+
 from emsa_jax.jobs.presets import config_for
 
 

@@ -1,4 +1,5 @@
 """Raw clips and labels to records."""
+
 from emsa_jax.jobs.presets import config_for
 
 

@@ -1,4 +1,5 @@
 """The cold start alone: prepare, SFT on traces, evaluation."""
+
 from emsa_jax.jobs.presets import config_for
 
 

@@ -4,6 +4,7 @@ between them.
 Field types: bool, int, float, str, Literal, unions and None of these, tuple[X, ...], tuple[X, Y], dict[str,
 X], and dataclasses of such fields.
 """
+
 import dataclasses
 import difflib
 import hashlib
@@ -135,10 +136,11 @@ def _members(annotation: Any) -> tuple:
 
 
 def _wanted(members: tuple) -> str:
-    names = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false",
-             type(None): "none"}
-    parts = [names.get(member, "") or (repr(member) if isinstance(member, str | int) else f"a {member}")
-             for member in members]
+    names = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false", type(None): "none"}
+    parts = [
+        names.get(member, "") or (repr(member) if isinstance(member, str | int) else f"a {member}")
+        for member in members
+    ]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1]
 
 

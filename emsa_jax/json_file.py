@@ -1,4 +1,5 @@
 """JSON files that a person wrote: what could be taken in two ways is refused."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,12 @@
 """python -m emsa_jax.main --config=configs/grpo.py [--config.FIELD=VALUE ...] [--workdir=DIR]
 
-  --config=FILE[:PRESET]    what to do: a file of configs/
-  --config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10; the fields and what they
-                            mean are in emsa_jax/jobs/options.py
-  --workdir=DIR             directory that holds everything of this run (runs/default); the same command again goes on
-                            where it stopped
+--config=FILE[:PRESET]    what to do: a file of configs/
+--config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10; the fields and what they
+                          mean are in emsa_jax/jobs/options.py
+--workdir=DIR             directory that holds everything of this run (runs/default); the same command again goes on
+                          where it stopped
 """
+
 from __future__ import annotations
 
 import importlib
@@ -23,8 +24,13 @@ from emsa_jax.errors import InputError
 ALONE = ("ablation", "annotate", "benchmark", "compare", "distill", "inspect", "plan", "review")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
-_CONFIG = config_flags.DEFINE_config_file("config", None, "What to do: a file of configs/, with an optional :PRESET.",
-                                          lock_config=False, accept_new_attributes=True)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "What to do: a file of configs/, with an optional :PRESET.",
+    lock_config=False,
+    accept_new_attributes=True,
+)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/default", "Directory that holds everything of this run.")
 
 

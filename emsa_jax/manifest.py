@@ -1,5 +1,6 @@
 """Hash manifests: every file of a directory by size and sha256, so that no flipped bit is ever used
 unnoticed."""
+
 import contextlib
 import errno
 import hashlib

@@ -1,4 +1,5 @@
 """Settings that every test needs."""
+
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

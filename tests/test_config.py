@@ -65,56 +65,66 @@ def test_round_trip():
     assert from_config_dict(Options, to_config_dict(other)) == other
 
 
-@pytest.mark.parametrize("argument, value", [
-    ("beta=0.1", {"beta": 0.1}),
-    ("beta=1", {"beta": 1.0}),
-    ("high=none", {"high": None}),
-    ("high=1", {"high": 1.0}),
-    ("steps=3", {"steps": 3}),
-    ("early=true", {"early": True}),
-    ("early", {"early": True}),
-    ("kind=dapo", {"kind": "dapo"}),
-    ("adapter=12", {"adapter": "12"}),
-    ("score_range=(-3, 3)", {"score_range": (-3.0, 3.0)}),
-    ("weights.format=2", {"weights": {"format": 2.0}}),
-])
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("beta=0.1", {"beta": 0.1}),
+        ("beta=1", {"beta": 1.0}),
+        ("high=none", {"high": None}),
+        ("high=1", {"high": 1.0}),
+        ("steps=3", {"steps": 3}),
+        ("early=true", {"early": True}),
+        ("early", {"early": True}),
+        ("kind=dapo", {"kind": "dapo"}),
+        ("adapter=12", {"adapter": "12"}),
+        ("score_range=(-3, 3)", {"score_range": (-3.0, 3.0)}),
+        ("weights.format=2", {"weights": {"format": 2.0}}),
+    ],
+)
 def test_overrides(argument, value):
     assert override(argument) == dataclasses.replace(OPTIONS, **value)
 
 
-@pytest.mark.parametrize("argument, value", [
-    ("replace=2", {"replace": 2}),
-    ("threshold=2", {"threshold": 2.0}),
-    ("temperature=0.9", {"temperature": 0.9}),
-    ("buckets=(4,)", {"buckets": (4,)}),
-    ("buckets=4", {"buckets": (4,)}),
-])
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("replace=2", {"replace": 2}),
+        ("threshold=2", {"threshold": 2.0}),
+        ("temperature=0.9", {"temperature": 0.9}),
+        ("buckets=(4,)", {"buckets": (4,)}),
+        ("buckets=4", {"buckets": (4,)}),
+    ],
+)
 def test_nested_overrides(argument, value):
     assert override(f"hint.{argument}").hint == dataclasses.replace(OPTIONS.hint, **value)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"bta": 1.0}, r"config\.bta is not a known field; did you mean config\.beta\?"),
-    ({"qqq": 1.0}, r"config\.qqq is not a known field; known fields: name, beta"),
-    ({"hint": {"tresh": 1}}, r"config\.hint\.tresh is not .* mean config\.hint\.threshold\?"),
-    ({"hint": 3}, r"config\.hint must be a group of fields, not 3 \(int\)"),
-    ({"beta": "0.1"}, r"config\.beta must be a finite number, not '0\.1' \(str\)"),
-    ({"beta": True}, r"config\.beta must be a finite number"),
-    ({"beta": float("nan")}, r"config\.beta must be a finite number"),
-    ({"high": float("inf")}, r"config\.high must be a finite number or none"),
-    ({"steps": 1.5}, r"config\.steps must be a whole number, not 1\.5 \(float\)"),
-    ({"steps": True}, r"config\.steps must be a whole number"),
-    ({"steps": None}, r"config\.steps must be a whole number, not None"),
-    ({"early": 1}, r"config\.early must be true or false"),
-    ({"kind": "ppo"}, r"config\.kind must be 'grpo' or 'dapo', not 'ppo'"),
-    ({"score_range": (1.0,)}, r"config\.score_range must have 2 values, not 1"),
-    ({"score_range": (1.0, "a")}, r"config\.score_range\[1\] must be a finite number"),
-    ({"score_range": "ab"}, r"config\.score_range must be "),
-    ({"weights": {"format": "a"}}, r"config\.weights\.format must be a finite number"),
-    ({"hint": {"replace": "some"}}, r"config\.hint\.replace must be 'all' or a whole number"),
-    ({"hint": {"threshold": "high"}}, r"config\.hint\.threshold must be 'auto' or a finite number"),
-    ({"hint": {"replace": 0}}, r"config\.hint: replace must not be 0"),
-    ({"name": 3}, r"config\.name must be a text")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"bta": 1.0}, r"config\.bta is not a known field; did you mean config\.beta\?"),
+        ({"qqq": 1.0}, r"config\.qqq is not a known field; known fields: name, beta"),
+        ({"hint": {"tresh": 1}}, r"config\.hint\.tresh is not .* mean config\.hint\.threshold\?"),
+        ({"hint": 3}, r"config\.hint must be a group of fields, not 3 \(int\)"),
+        ({"beta": "0.1"}, r"config\.beta must be a finite number, not '0\.1' \(str\)"),
+        ({"beta": True}, r"config\.beta must be a finite number"),
+        ({"beta": float("nan")}, r"config\.beta must be a finite number"),
+        ({"high": float("inf")}, r"config\.high must be a finite number or none"),
+        ({"steps": 1.5}, r"config\.steps must be a whole number, not 1\.5 \(float\)"),
+        ({"steps": True}, r"config\.steps must be a whole number"),
+        ({"steps": None}, r"config\.steps must be a whole number, not None"),
+        ({"early": 1}, r"config\.early must be true or false"),
+        ({"kind": "ppo"}, r"config\.kind must be 'grpo' or 'dapo', not 'ppo'"),
+        ({"score_range": (1.0,)}, r"config\.score_range must have 2 values, not 1"),
+        ({"score_range": (1.0, "a")}, r"config\.score_range\[1\] must be a finite number"),
+        ({"score_range": "ab"}, r"config\.score_range must be "),
+        ({"weights": {"format": "a"}}, r"config\.weights\.format must be a finite number"),
+        ({"hint": {"replace": "some"}}, r"config\.hint\.replace must be 'all' or a whole number"),
+        ({"hint": {"threshold": "high"}}, r"config\.hint\.threshold must be 'auto' or a finite number"),
+        ({"hint": {"replace": 0}}, r"config\.hint: replace must not be 0"),
+        ({"name": 3}, r"config\.name must be a text"),
+    ],
+)
 def test_errors_name_the_field(change, message):
     with pytest.raises(InputError, match=message):
         from_config_dict(Options, {"name": "x"} | change)

@@ -1,4 +1,5 @@
 """What lies in launch/: scripts, YAML, images and environments, without any cloud."""
+
 import os
 import re
 import shutil
@@ -13,8 +14,13 @@ SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 
 
 def run(script, arguments, path, **env):
-    return subprocess.run(["bash", str(LAUNCH / script), *arguments], capture_output=True, text=True, cwd=LAUNCH.parent,
-                          env={"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path), "PAUSE": "0", **env})
+    return subprocess.run(
+        ["bash", str(LAUNCH / script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=LAUNCH.parent,
+        env={"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path), "PAUSE": "0", **env},
+    )
 
 
 def fake(directory: Path, name: str, body: str) -> Path:
@@ -50,8 +56,15 @@ def on_tpu(tmp_path, states, codes, **env):
     fake(tmp_path, "tar", "")
     done = run("tpu_vm.sh", ["--config=configs/grpo.py", "--config.data=a b"], tmp_path, **TPU | env)
     calls = (tmp_path / "calls").read_text().splitlines() if (tmp_path / "calls").exists() else []
-    return done, [re.search(r"queued-resources (\w+)|tpu-vm (\w+)", call) for call in calls if "describe" not in call
-                  and call.startswith("gcloud")], calls
+    return (
+        done,
+        [
+            re.search(r"queued-resources (\w+)|tpu-vm (\w+)", call)
+            for call in calls
+            if "describe" not in call and call.startswith("gcloud")
+        ],
+        calls,
+    )
 
 
 def test_a_tpu_slice_is_asked_for_waited_for_and_used(tmp_path):
@@ -86,10 +99,14 @@ def test_an_error_while_the_slice_goes_away_is_tried_again(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("states", "codes", "told", "code"), [
-    (["FAILED"] * 9, [], "5 times in a row: the slice is FAILED", 1),
-    (["ACTIVE"] * 9, [42] * 9, "5 times in a row: the run ended with code 42 within 10 minutes", 42),
-    (["ACTIVE"] * 9, [255] * 9, "5 times in a row: the run ended with code 255 within 10 minutes", 255)])
+@pytest.mark.parametrize(
+    ("states", "codes", "told", "code"),
+    [
+        (["FAILED"] * 9, [], "5 times in a row: the slice is FAILED", 1),
+        (["ACTIVE"] * 9, [42] * 9, "5 times in a row: the run ended with code 42 within 10 minutes", 42),
+        (["ACTIVE"] * 9, [255] * 9, "5 times in a row: the run ended with code 255 within 10 minutes", 255),
+    ],
+)
 def test_what_comes_to_nothing_again_and_again_is_given_up(tmp_path, states, codes, told, code):
     done, *_ = on_tpu(tmp_path, states, codes)
     assert done.returncode == code and told in done.stderr
@@ -114,23 +131,42 @@ def test_what_is_missing_is_named(tmp_path):
 
 def test_xpk_gets_the_workload(tmp_path):
     fake(tmp_path, "xpk", "")
-    done = run("xpk.sh", ["--config.data=a b"], tmp_path, CLUSTER="c", NAME="emsa", TYPE="v5litepod-16", IMAGE="i:1",
-               EXTRA="--dry-run --output-manifest-file=job.yaml")
+    done = run(
+        "xpk.sh",
+        ["--config.data=a b"],
+        tmp_path,
+        CLUSTER="c",
+        NAME="emsa",
+        TYPE="v5litepod-16",
+        IMAGE="i:1",
+        EXTRA="--dry-run --output-manifest-file=job.yaml",
+    )
     assert done.returncode == 0, done.stderr
     call = (tmp_path / "calls").read_text()
-    for part in ("workload create --cluster=c --workload=emsa --tpu-type=v5litepod-16 --num-slices=1",
-                 "--max-restarts=50", "--dry-run --output-manifest-file=job.yaml",
-                 r"--command=exec python -m emsa_jax.main --config.data=a\ b"):
+    for part in (
+        "workload create --cluster=c --workload=emsa --tpu-type=v5litepod-16 --num-slices=1",
+        "--max-restarts=50",
+        "--dry-run --output-manifest-file=job.yaml",
+        r"--command=exec python -m emsa_jax.main --config.data=a\ b",
+    ):
         assert part in call
 
 
-@pytest.mark.parametrize("code, restarts, requeued", [
-    (0, 0, False), (42, 0, True), (42, 50, False), (1, 0, False), (2, 0, False), (134, 3, True)])
+@pytest.mark.parametrize(
+    "code, restarts, requeued",
+    [(0, 0, False), (42, 0, True), (42, 50, False), (1, 0, False), (2, 0, False), (134, 3, True)],
+)
 def test_slurm_puts_a_preempted_job_back(tmp_path, code, restarts, requeued):
     fake(tmp_path, "srun", f"env >> {tmp_path}/env; exit {code}")
     fake(tmp_path, "scontrol", "")
-    done = run("slurm.sh", ["--workdir=/shared/run"], tmp_path, SLURM_SUBMIT_DIR=str(LAUNCH.parent), SLURM_JOB_ID="7",
-               SLURM_RESTART_COUNT=str(restarts))
+    done = run(
+        "slurm.sh",
+        ["--workdir=/shared/run"],
+        tmp_path,
+        SLURM_SUBMIT_DIR=str(LAUNCH.parent),
+        SLURM_JOB_ID="7",
+        SLURM_RESTART_COUNT=str(restarts),
+    )
     calls = (tmp_path / "calls").read_text()
     assert ("scontrol requeue 7" in calls) == requeued and done.returncode == (0 if requeued else code)
     assert "emsa_jax.main --workdir=/shared/run" in calls
@@ -139,14 +175,14 @@ def test_slurm_puts_a_preempted_job_back(tmp_path, code, restarts, requeued):
 
 def test_the_jobset_is_a_v5e_4x4_that_starts_again_after_42_and_not_after_an_error():
     spec = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())["spec"]
-    job, = spec["replicatedJobs"]
+    (job,) = spec["replicatedJobs"]
     job = job["template"]["spec"]
     pod = job["template"]["spec"]
-    container, = pod["containers"]
+    (container,) = pod["containers"]
     sides = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
     chips = next(sides) * next(sides)
     assert job["parallelism"] == job["completions"] == chips // container["resources"]["limits"]["google.com/tpu"] == 4
-    rule, = job["podFailurePolicy"]["rules"]
+    (rule,) = job["podFailurePolicy"]["rules"]
     codes = rule["onExitCodes"]
     assert spec["failurePolicy"]["maxRestarts"] > 0 and rule["action"] == "FailJob"
     assert codes["containerName"] == container["name"] and codes["operator"] == "In" and codes["values"] == [1, 2]
@@ -168,14 +204,29 @@ def test_environments_name_their_platform():
 def test_sky_runs_the_same_command_on_every_host(tmp_path):
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     assert set(re.findall(r"\$(\w+)", task["setup"] + task["run"])) <= {
-        *task["envs"], "SKYPILOT_NUM_NODES", "SKYPILOT_NODE_RANK", "SKYPILOT_NODE_IPS", "NODE_RANK"}
+        *task["envs"],
+        "SKYPILOT_NUM_NODES",
+        "SKYPILOT_NODE_RANK",
+        "SKYPILOT_NODE_IPS",
+        "NODE_RANK",
+    }
     (tmp_path / "launch").symlink_to(LAUNCH)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     fake(tmp_path / ".venv/bin", "python", f"env > {tmp_path}/env; printf $# > {tmp_path}/.venv/bin/arguments")
-    subprocess.run(["bash", "-euc", task["run"]], check=True, cwd=tmp_path, env={
-        "PATH": os.environ["PATH"], "EXTRA": "cuda", "ENV": "gpu",
-        "ARGS": "--config=configs/grpo.py '--config.data=a b'",
-        "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2"})
+    subprocess.run(
+        ["bash", "-euc", task["run"]],
+        check=True,
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "EXTRA": "cuda",
+            "ENV": "gpu",
+            "ARGS": "--config=configs/grpo.py '--config.data=a b'",
+            "SKYPILOT_NUM_NODES": "2",
+            "SKYPILOT_NODE_RANK": "1",
+            "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
+        },
+    )
     env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
     assert (tmp_path / ".venv/bin/calls").read_text().endswith("--config=configs/grpo.py --config.data=a b \n")
     assert (tmp_path / ".venv/bin/arguments").read_text() == "4"

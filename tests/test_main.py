@@ -1,4 +1,5 @@
 """The program itself, as a process of its own."""
+
 import importlib.util
 import subprocess
 import sys
@@ -54,8 +55,9 @@ def test_every_config_is_sound(name):
 @pytest.mark.parametrize("name", ALONE)
 def test_every_job_that_needs_no_run_is_found(name):
     module = importlib.import_module(f"emsa_jax.jobs.{name}")
-    options = from_config_dict(getattr(module, f"{name.capitalize()}Options"),
-                               config_of(name, "bench" if name == "ablation" else ""))
+    options = from_config_dict(
+        getattr(module, f"{name.capitalize()}Options"), config_of(name, "bench" if name == "ablation" else "")
+    )
     assert options.job == name and callable(getattr(module, name))
 
 

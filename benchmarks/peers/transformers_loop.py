@@ -4,6 +4,7 @@ TRL's trainer forwards no sound and no video, so this is the loop that one write
 for each answer, `generate` with its cache, the reference by switching the adapter off, clipped loss with k3 KL, AdamW.
 Prints the seconds of each counted step as JSON.
 """
+
 from __future__ import annotations
 
 import json
@@ -31,10 +32,15 @@ def random_batch(args) -> dict:
         return dict(input_ids=ids, attention_mask=torch.ones_like(ids))
     head = torch.tensor([15] + [12] * (PATCHES // 4) + [16, 13] + [10] * AUDIO_TOKENS + [14])
     ids = torch.cat([head.repeat(n, 1), torch.randint(32, VOCABULARY, (n, args.prompt_tokens))], dim=1)
-    batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), input_features=torch.randn(n, 128, MEL),
-                 feature_attention_mask=torch.ones(n, MEL, dtype=torch.long),
-                 pixel_values_videos=torch.randn(n, PATCHES, 3 * 2 * 14 * 14),
-                 video_grid_thw=torch.tensor([GRID] * n), video_second_per_grid=torch.ones(n))
+    batch = dict(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        input_features=torch.randn(n, 128, MEL),
+        feature_attention_mask=torch.ones(n, MEL, dtype=torch.long),
+        pixel_values_videos=torch.randn(n, PATCHES, 3 * 2 * 14 * 14),
+        video_grid_thw=torch.tensor([GRID] * n),
+        video_second_per_grid=torch.ones(n),
+    )
     batch = {name: value.repeat_interleave(args.group, 0) for name, value in batch.items()}
     batch["pixel_values_videos"] = batch["pixel_values_videos"].flatten(0, 1)
     dtype = torch.bfloat16 if args.bfloat16 else torch.float32
@@ -51,7 +57,7 @@ def waited() -> float:
 def logprobs(model, batch: dict, whole: torch.Tensor, new: int) -> torch.Tensor:
     """Of the last `new` tokens of each row."""
     inputs = {**batch, "input_ids": whole, "attention_mask": torch.ones_like(whole)}
-    logits = model(**inputs, use_cache=False).logits[:, -new - 1:-1].float()
+    logits = model(**inputs, use_cache=False).logits[:, -new - 1 : -1].float()
     return logits.log_softmax(-1).gather(-1, whole[:, -new:, None])[..., 0]
 
 
@@ -64,11 +70,18 @@ def main(args) -> None:
         batch, times = random_batch(args), {}
         begun = waited()
         with torch.no_grad():
-            whole = model.generate(**batch, do_sample=True, temperature=1.0, top_k=0, min_new_tokens=args.new,
-                                   max_new_tokens=args.new, suppress_tokens=list(range(10, 17)))
+            whole = model.generate(
+                **batch,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                min_new_tokens=args.new,
+                max_new_tokens=args.new,
+                suppress_tokens=list(range(10, 17)),
+            )
         times["rollout"], begun = waited() - begun, waited()
         assert whole.shape[1] == batch["input_ids"].shape[1] + args.new
-        rewards = (whole[:, -args.new:] % 7).float().mean(1).view(-1, args.group)
+        rewards = (whole[:, -args.new :] % 7).float().mean(1).view(-1, args.group)
         spread = rewards.std(1, keepdim=True) + 1e-4
         advantage = ((rewards - rewards.mean(1, keepdim=True)) / spread).view(-1, 1)
         with torch.no_grad(), model.disable_adapter():

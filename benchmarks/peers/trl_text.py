@@ -2,6 +2,7 @@
 
 Prints the seconds of each counted step as JSON: rollout (generation), reference (with rewards), update, step.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -49,8 +50,9 @@ def tokenizer():
     """Words t0 ... tN, one token each."""
     words = Tokenizer(models.WordLevel({f"t{i}": i for i in range(VOCABULARY)}, unk_token="t5"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="t0", eos_token="t1", bos_token="t2",
-                                   unk_token="t5")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="t0", eos_token="t1", bos_token="t2", unk_token="t5"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -59,26 +61,46 @@ def main(args: argparse.Namespace) -> None:
     data = Dataset.from_dict({"prompt": [" ".join(f"t{i}" for i in row) for row in words]})
     answers = args.prompts * args.group
     config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=answers, num_generations=args.group,
-        max_completion_length=args.new, max_steps=args.steps + 1, beta=0.04, temperature=1.0, loss_type="grpo",
-        learning_rate=1e-4, logging_steps=1, report_to=[], save_strategy="no", use_cpu=True, bf16=False,
-        gradient_checkpointing=False, disable_tqdm=True,
-        generation_kwargs={"min_new_tokens": args.new, "suppress_tokens": list(range(10, 17))})
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=answers,
+        num_generations=args.group,
+        max_completion_length=args.new,
+        max_steps=args.steps + 1,
+        beta=0.04,
+        temperature=1.0,
+        loss_type="grpo",
+        learning_rate=1e-4,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        generation_kwargs={"min_new_tokens": args.new, "suppress_tokens": list(range(10, 17))},
+    )
 
     def reward(completions, **_):
         return [sum(int(word[1:]) % 7 for word in text.split()) / args.new for text in completions]
 
     clock = Clock()
     trainer = GRPOTrainer(
-        model=make_thinker(args), reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer(),
+        model=make_thinker(args),
+        reward_funcs=reward,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer(),
         peft_config=LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=LORA_TARGETS),
-        callbacks=[clock])
+        callbacks=[clock],
+    )
     clock.watch(trainer, "_generate", "rollout")
     clock.watch(trainer, "_generate_and_score_completions", "scored")
     trainer.train()
     rows = zip(clock.spent["rollout"], clock.spent["scored"], clock.spent["step"], strict=True)
-    steps = [{"rollout": rollout, "reference": scored - rollout, "update": step - scored, "step": step}
-             for rollout, scored, step in rows]
+    steps = [
+        {"rollout": rollout, "reference": scored - rollout, "update": step - scored, "step": step}
+        for rollout, scored, step in rows
+    ]
     lengths = [row["completions/mean_length"] for row in trainer.state.log_history if "completions/mean_length" in row]
     assert all(length == args.new for length in lengths), lengths
     print(json.dumps(steps[1:]))

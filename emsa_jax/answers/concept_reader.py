@@ -79,8 +79,14 @@ def read_answer(text: str, table: Sequence[Concept], sentiments: Labels) -> Pars
     return ParsedConcepts(polarity, think, None, not notes, tuple(notes), sentiment, concepts, tuple(free))
 
 
-def _read_marks(text: str, inside: Sequence[Tag], outside: Sequence[Tag], names: Mapping[str, str],
-                table: Sequence[Concept], notes: dict[str, None]) -> tuple[dict[str, str | None], list[str]]:
+def _read_marks(
+    text: str,
+    inside: Sequence[Tag],
+    outside: Sequence[Tag],
+    names: Mapping[str, str],
+    table: Sequence[Concept],
+    notes: dict[str, None],
+) -> tuple[dict[str, str | None], list[str]]:
     """(name -> label, None where a fault took its value away; the texts of free marks)."""
     labels = {c.name: c.labels for c in table}
     read: dict[str, str | None] = {}

@@ -59,8 +59,10 @@ class Concepts:
             if written := given.get(concept.name):
                 label = concept.labels.read(written)
                 if label is None:
-                    raise InputError(f"{concept.name} {written!r} is none of {', '.join(concept.labels.known)}; "
-                                     "correct it, or name a table that has it as concepts.table")
+                    raise InputError(
+                        f"{concept.name} {written!r} is none of {', '.join(concept.labels.known)}; "
+                        "correct it, or name a table that has it as concepts.table"
+                    )
                 found.append((concept.name, label))
         return tuple(found)
 
@@ -96,8 +98,11 @@ class Concepts:
         """A well-formed answer that begins with the hint."""
         hint = self.hint(truth, level)
         known = dict(truth.concepts)
-        rest = {c.name: known.get(c.name, c.labels.known[0]) for c in self.table
-                if level == LEVELS[0] or c.name not in known}
+        rest = {
+            c.name: known.get(c.name, c.labels.known[0])
+            for c in self.table
+            if level == LEVELS[0] or c.name not in known
+        }
         think = hint.removeprefix(f"<{THINK}>") + " ".join([*self.marks(rest, truth.language), "1."])
         return _answer(think, self.sentiments.write(truth.sentiment, truth.language))
 
@@ -120,8 +125,9 @@ class Concepts:
         """The language of the labels that a reasoning marks."""
         tags = scan(think, tuple(stands_for(self.table)))
         written = {think[a.end : b.start].strip() for a, b in pairwise(tags) if b.closing and not a.closing}
-        english, chinese = ({label for c in self.table for label in c.labels.by_language.get(language, ())}
-                            for language in ("en", "zh"))
+        english, chinese = (
+            {label for c in self.table for label in c.labels.by_language.get(language, ())} for language in ("en", "zh")
+        )
         return "zh" if written & (chinese - english) else "en"
 
 

@@ -14,8 +14,9 @@ Format = DC | ThinkFirst | LabelOnly | Concepts | ClassOnly
 _PAPER = ConceptOptions()
 
 
-def make_format(name: str, score_range: tuple[float, float], neutral_eps: float = 0.0,
-                concepts: ConceptOptions = _PAPER) -> Format:
+def make_format(
+    name: str, score_range: tuple[float, float], neutral_eps: float = 0.0, concepts: ConceptOptions = _PAPER
+) -> Format:
     """The format called `name` for scores within `score_range`; InputError for another name.
 
     neutral_eps: scores within it of 0 are Neutral, where the polarity is read off the score. concepts: classes and

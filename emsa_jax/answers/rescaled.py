@@ -3,6 +3,7 @@
 A policy that was taught scores in [-3, 3] can be judged on data labelled in [-1, 1]: it is asked as it was taught,
 and what it answers is carried over, each side of zero in proportion, so that signs and zero stay.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -35,8 +35,9 @@ def read_traces(path) -> list[Trace]:
             lines = file.read().split("\n")  # not splitlines(): JSON strings may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot read traces: {reason}; name their file as config.traces, or leave sft out of "
-                         "stages") from error
+        raise InputError(
+            f"{path}: cannot read traces: {reason}; name their file as config.traces, or leave sft out of stages"
+        ) from error
     traces, first_seen = [], {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -71,7 +72,10 @@ def _read_line(line: str, where: str) -> Trace:
 
 
 def filter_traces(
-    traces: list[Trace], true_scores: Mapping[str, float | None], format: Format, neutral_eps: float = 0.0,
+    traces: list[Trace],
+    true_scores: Mapping[str, float | None],
+    format: Format,
+    neutral_eps: float = 0.0,
     true_concepts: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> tuple[list[Trace], dict[str, str]]:
     """Keeps a trace iff the teacher's polarity is the true one and its score agrees with it; then the true

@@ -88,9 +88,7 @@ def prepare(
         for left in {p.name for p in place.records.iterdir()} - {s["name"] for s in shards}:  # by a run that was killed
             (place.records / left).unlink()
         quarantined = [{"id": s.id, "reason": reasons[s.id]} for s in samples if s.id in reasons]
-        return seal(
-            place.records, shards, entries, score_range, quarantined, options, inputs, dataset, token_length
-        )
+        return seal(place.records, shards, entries, score_range, quarantined, options, inputs, dataset, token_length)
 
 
 def _records(

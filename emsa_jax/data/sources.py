@@ -14,9 +14,7 @@ from emsa_jax.data.sample import Sample
 from emsa_jax.manifest import sha256_file
 
 
-def source_hashes(
-    samples: Sequence[Sample], progress: Callable[[Iterable, int], Iterator]
-) -> dict[str, str | Broken]:
+def source_hashes(samples: Sequence[Sample], progress: Callable[[Iterable, int], Iterator]) -> dict[str, str | Broken]:
     """For each sample id the sha256 of its media ("" without any), or why they cannot be read. A file is read once."""
     paths = list(dict.fromkeys(path for s in samples for path in (s.video, s.audio) if path))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:

@@ -42,9 +42,7 @@ class ViewOptions:
 
 def modalities(item: Clip | Entry) -> tuple[str, ...]:
     """Those of `MODALITIES` that a clip has; from its index entry, those that it will have."""
-    frames, sound = (
-        (item.num_frames, item.mel_frames) if isinstance(item, Entry) else (len(item.frames), len(item.mel))
-    )
+    frames, sound = (item.num_frames, item.mel_frames) if isinstance(item, Entry) else (len(item.frames), len(item.mel))
     present = {"text": bool(item.text.strip()), "audio": sound > 0, "video": frames > 0}
     return tuple(name for name in MODALITIES if present[name])
 

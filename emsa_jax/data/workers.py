@@ -30,9 +30,7 @@ _MEMORY_BYTES = 4 * 2**30  # of address space a worker; a forged frame size then
 _ATTEMPTS = 2
 
 
-def encode_all(
-    tasks: Iterable[tuple[Sample, str]], options: PrepareOptions
-) -> Iterator[tuple[Sample, bytes | Broken]]:
+def encode_all(tasks: Iterable[tuple[Sample, str]], options: PrepareOptions) -> Iterator[tuple[Sample, bytes | Broken]]:
     """(sample, record or why there is none) for each (sample, source sha256), in order, few held at once."""
     count = options.workers or len(os.sched_getaffinity(0))
     team: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -85,9 +83,7 @@ class _Worker:
             code = self._bury()
         if code == -signal.SIGALRM:
             return Broken(f"decoding took longer than {self._options.timeout_seconds:g} s")
-        return Broken(
-            f"the decoder crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
-        )
+        return Broken(f"the decoder crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
     def close(self) -> None:
         if self._process is not None:

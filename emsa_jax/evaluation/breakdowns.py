@@ -42,8 +42,9 @@ def hardness(rewards: Sequence[float], threshold: float) -> str:
     return HARDNESS[0] if all(below) else HARDNESS[1] if any(below) else HARDNESS[2]
 
 
-def breakdowns(rows: Sequence[Mapping], family: str, fallback: str = "neutral", neutral_eps: float = 0.0
-               ) -> dict[str, dict[str, dict]]:
+def breakdowns(
+    rows: Sequence[Mapping], family: str, fallback: str = "neutral", neutral_eps: float = 0.0
+) -> dict[str, dict[str, dict]]:
     """Kind -> group -> {"n", "polarity_acc", "acc2", "mae", "corr", "parse_rate"}.
 
     rows: predictions with "target", "score", "polarity" and "about" (see `about`). Kinds with one group alone are
@@ -72,8 +73,20 @@ def _ordered(kind: str, groups: list[str]) -> list[str]:
 
 
 def _measured(rows: Sequence[Mapping], family: str, fallback: str, neutral_eps: float) -> dict:
-    m = regression_metrics([row["score"] for row in rows], [row["target"] for row in rows], family, fallback,
-                           [row["polarity"] for row in rows], neutral_eps)
+    m = regression_metrics(
+        [row["score"] for row in rows],
+        [row["target"] for row in rows],
+        family,
+        fallback,
+        [row["polarity"] for row in rows],
+        neutral_eps,
+    )
     acc2 = m["Mult_acc_2"] if family == "sims" else m["Has0_acc_2"]
-    return {"n": m["n"], "polarity_acc": m["Polarity_acc"], "acc2": acc2, "mae": m["MAE"], "corr": m["Corr"],
-            "parse_rate": m["parse_rate"]}
+    return {
+        "n": m["n"],
+        "polarity_acc": m["Polarity_acc"],
+        "acc2": acc2,
+        "mae": m["MAE"],
+        "corr": m["Corr"],
+        "parse_rate": m["parse_rate"],
+    }

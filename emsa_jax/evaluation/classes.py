@@ -18,8 +18,12 @@ def class_fields(format, entry, parsed) -> dict:
     if getattr(format, "name", None) not in CLASS_FORMATS:
         return {}
     truth = truth_of(format, sample_of(entry))
-    return {"sentiment": parsed.sentiment, "target_sentiment": truth and truth.sentiment,
-            "concepts": dict(parsed.concepts), "target_concepts": dict(truth.concepts) if truth else {}}
+    return {
+        "sentiment": parsed.sentiment,
+        "target_sentiment": truth and truth.sentiment,
+        "concepts": dict(parsed.concepts),
+        "target_concepts": dict(truth.concepts) if truth else {},
+    }
 
 
 def class_metrics(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dict[str, float | int | None]:
@@ -27,8 +31,9 @@ def class_metrics(pred: Sequence[str | None], true: Sequence[str], classes: int)
     also those of the three that they merge into, as "3-class ACC" and so on; n and parse_rate."""
     result = _indexed(pred, true, SENTIMENTS[classes])
     if classes == 5:
-        merged = _indexed([p and polarity_of_sentiment(p) for p in pred], [polarity_of_sentiment(t) for t in true],
-                          SENTIMENTS[3])
+        merged = _indexed(
+            [p and polarity_of_sentiment(p) for p in pred], [polarity_of_sentiment(t) for t in true], SENTIMENTS[3]
+        )
         result |= {f"3-class {name}": value for name, value in merged.items()}
     return result | {"n": len(true), "parse_rate": float(np.mean([p is not None for p in pred])) if pred else None}
 
@@ -65,32 +70,44 @@ def summarize_classes(base: Mapping, rows: Sequence[Mapping], format, learned: S
     indices = [[names.index(name) if name in names else -1 for name in side] for side in (pred, true)]
     result["labels"] = label_row(*indices, len(names)) | {"classes": list(names)}
     if resamples:
-        result["intervals"] = intervals(lambda at: _named([pred[i] for i in at], [true[i] for i in at], format.classes),
-                                        len(known), resamples)
+        result["intervals"] = intervals(
+            lambda at: _named([pred[i] for i in at], [true[i] for i in at], format.classes), len(known), resamples
+        )
     if format.name == "concepts":
         result["concepts"] = concept_metrics(known, format.table)
     if learned:
         counts = Counter(format.truth(entry.score, ()).sentiment for entry in learned)
         commonest = max(names, key=lambda name: counts[name])
         result["floor"] = nothing | _named([commonest] * len(true), true, format.classes)
-    result["breakdowns"] = {kind: {group: found | _of_group(known, kind, group) for group, found in groups.items()
-                                   if group != OTHERS} for kind, groups in (base.get("breakdowns") or {}).items()}
+    result["breakdowns"] = {
+        kind: {group: found | _of_group(known, kind, group) for group, found in groups.items() if group != OTHERS}
+        for kind, groups in (base.get("breakdowns") or {}).items()
+    }
     return result
 
 
 def _of_group(rows: Sequence[Mapping], kind: str, group: str) -> dict:
     of = [row for row in rows if row["about"].get(kind) == group]
-    return {"acc2": None, "mae": None, "corr": None, "parse_rate": _share([row["sentiment"] is not None for row in of]),
-            "accuracy": _share([row["sentiment"] == row["target_sentiment"] for row in of])}
+    return {
+        "acc2": None,
+        "mae": None,
+        "corr": None,
+        "parse_rate": _share([row["sentiment"] is not None for row in of]),
+        "accuracy": _share([row["sentiment"] == row["target_sentiment"] for row in of]),
+    }
 
 
 def _named(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dict:
     """Class metrics with the polarity's, under the names that other answers' metrics have."""
-    polarity = _indexed([p and polarity_of_sentiment(p) for p in pred], [polarity_of_sentiment(t) for t in true],
-                        POLARITIES)
-    return class_metrics(pred, true, classes) | {"Polarity_acc": polarity["ACC"], "Polarity_UAR": polarity["R"],
-                                                 "Polarity_F1_macro": polarity["F1"],
-                                                 "Polarity_F1_weighted": polarity["WF1"]}
+    polarity = _indexed(
+        [p and polarity_of_sentiment(p) for p in pred], [polarity_of_sentiment(t) for t in true], POLARITIES
+    )
+    return class_metrics(pred, true, classes) | {
+        "Polarity_acc": polarity["ACC"],
+        "Polarity_UAR": polarity["R"],
+        "Polarity_F1_macro": polarity["F1"],
+        "Polarity_F1_weighted": polarity["WF1"],
+    }
 
 
 def _indexed(pred: Sequence[str | None], true: Sequence[str], names: Sequence[str]) -> dict[str, float | None]:

@@ -53,8 +53,10 @@ def score_file(args: argparse.Namespace) -> dict:
     if args.against:
         other, truth = read_pairs(args.against, args.family)
         if not np.array_equal(truth, true):
-            raise InputError(f"{args.against}: its true column is not that of {args.file}; a paired test needs the "
-                             "same samples in the same order")
+            raise InputError(
+                f"{args.against}: its true column is not that of {args.file}; a paired test needs the "
+                "same samples in the same order"
+            )
         result["against"] = compare(measure, pred, other, true, args.resamples)
     return result
 
@@ -89,8 +91,9 @@ def _value(cell: str, classes: int | None, where: str, column: str) -> float | i
             raise InputError(f"{where}: {column} {cell[:40]!r} is not finite")
         return float(np.float32(number))
     if number not in range(-1, classes):
-        raise InputError(f"{where}: {column} {cell[:40]!r} is no class; they are 0 to {classes - 1}, and -1 for "
-                         "unparsed")
+        raise InputError(
+            f"{where}: {column} {cell[:40]!r} is no class; they are 0 to {classes - 1}, and -1 for unparsed"
+        )
     return int(number)
 
 
@@ -108,8 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLine(prog="python -m emsa_jax.evaluation.metrics", description=__doc__)
     parser.add_argument("file", type=Path, help="csv with columns true and pred; an empty pred is unparsed")
     parser.add_argument("--family", required=True, choices=(*metrics.FAMILIES, *CLASSES))
-    parser.add_argument("--fallback", default="neutral", choices=metrics.FALLBACKS,
-                        help="what an unparsed score counts as: 0 (neutral), nothing (drop), the wrong end (worst)")
+    parser.add_argument(
+        "--fallback",
+        default="neutral",
+        choices=metrics.FALLBACKS,
+        help="what an unparsed score counts as: 0 (neutral), nothing (drop), the wrong end (worst)",
+    )
     parser.add_argument("--f1", default="weighted", choices=metrics.F1_AVERAGES)
     parser.add_argument("--intervals", action="store_true", help="adds bootstrap intervals of 95%%")
     parser.add_argument("--controls", action="store_true", help="adds random, constant and shuffled predictions")

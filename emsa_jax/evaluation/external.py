@@ -48,9 +48,16 @@ def read_given(path: Path) -> Given:
     return Given(cells)
 
 
-def score_given(given: Given, entries: Sequence[Entry], score_range: tuple[float, float], classes: Sequence[str],
-                fallback: str, neutral_eps: float, train_scores: Sequence[float], resamples: int
-                ) -> tuple[dict, list[dict]]:
+def score_given(
+    given: Given,
+    entries: Sequence[Entry],
+    score_range: tuple[float, float],
+    classes: Sequence[str],
+    fallback: str,
+    neutral_eps: float,
+    train_scores: Sequence[float],
+    resamples: int,
+) -> tuple[dict, list[dict]]:
     """(what `summarize` or `summarize_labels` say, one row a clip). A clip that is not in the file is unparsed.
 
     classes: of the data set's own labels, in order; () where it has scores alone, whose classes are then the three
@@ -62,9 +69,17 @@ def score_given(given: Given, entries: Sequence[Entry], score_range: tuple[float
     known = [i for i, true in enumerate(truth) if true >= 0]
     pred = [_class(given, entry.id, names) for entry in entries]
     result = summarize_labels([pred[i] for i in known], [truth[i] for i in known], names, resamples)
-    rows = [{"id": entry.id, "text": entry.text, "target": entry.score, "about": about(entry),
-             "target_label": names[true] if true >= 0 else None, "label": names[guess] if guess >= 0 else None}
-            for entry, true, guess in zip(entries, truth, pred, strict=True)]
+    rows = [
+        {
+            "id": entry.id,
+            "text": entry.text,
+            "target": entry.score,
+            "about": about(entry),
+            "target_label": names[true] if true >= 0 else None,
+            "label": names[guess] if guess >= 0 else None,
+        }
+        for entry, true, guess in zip(entries, truth, pred, strict=True)
+    ]
     return result, rows
 
 
@@ -72,9 +87,17 @@ def _row(entry: Entry, score: float | None, neutral_eps: float) -> dict:
     def polarity(value):
         return None if value is None else polarity_of(value, neutral_eps)
 
-    return {"id": entry.id, "text": entry.text, "target": entry.score, "target_polarity": polarity(entry.score),
-            "polarity": polarity(score), "score": score, "about": about(entry), "seconds": round(entry.seconds, 2),
-            "shown": list(modalities(entry))}
+    return {
+        "id": entry.id,
+        "text": entry.text,
+        "target": entry.score,
+        "target_polarity": polarity(entry.score),
+        "polarity": polarity(score),
+        "score": score,
+        "about": about(entry),
+        "seconds": round(entry.seconds, 2),
+        "shown": list(modalities(entry)),
+    }
 
 
 def _score(given: Given, id: str) -> float | None:
@@ -88,8 +111,9 @@ def _score(given: Given, id: str) -> float | None:
     return None if np.isnan(number) else float(np.float32(number))
 
 
-def _classes(given: Given, entries: Sequence[Entry], score_range: tuple[float, float], classes: Sequence[str],
-             neutral_eps: float) -> tuple[Sequence[str], list[int]]:
+def _classes(
+    given: Given, entries: Sequence[Entry], score_range: tuple[float, float], classes: Sequence[str], neutral_eps: float
+) -> tuple[Sequence[str], list[int]]:
     """(names of the classes, true class of each clip or -1)."""
     if any(entry.label for entry in entries):
         names = classes or sorted({entry.label for entry in entries if entry.label})

@@ -1,6 +1,6 @@
 """Answers on disk as they come: one JSON object a line, {"id", "texts", "ended"}; what is there is not asked again.
 
-    DIRECTORY/0of1.jsonl        written by process 0 of 1; all files of a directory count, whoever wrote them
+DIRECTORY/0of1.jsonl        written by process 0 of 1; all files of a directory count, whoever wrote them
 """
 
 import json
@@ -32,8 +32,10 @@ class Journal:
 
     def write(self, ids: Sequence[str], answers: Sequence[Answered]) -> None:
         """Answers to some clips, on the disk before this returns."""
-        lines = [json.dumps({"id": id, **one._asdict()}, ensure_ascii=False) + "\n"
-                 for id, one in zip(ids, answers, strict=True)]
+        lines = [
+            json.dumps({"id": id, **one._asdict()}, ensure_ascii=False) + "\n"
+            for id, one in zip(ids, answers, strict=True)
+        ]
         self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -54,6 +56,7 @@ def read_answers(directory: Path) -> dict[str, Answered]:
                 row = json.loads(line.decode("utf-8", "surrogatepass"))
                 found[row["id"]] = Answered(list(row["texts"]), [bool(ended) for ended in row["ended"]])
             except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}, line {number} is damaged; remove the file, and its clips are asked "
-                                 "again") from error
+                raise InputError(
+                    f"{path}, line {number} is damaged; remove the file, and its clips are asked again"
+                ) from error
     return found

@@ -1,4 +1,5 @@
 """Two policies' answers to the same clips, judged alike: what differs between them, and how surely."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +16,21 @@ from emsa_jax.evaluation.resampling import compare
 Rows = Sequence[Mapping[str, Any]]
 
 
-def judged_as(rows: Rows, score_range: tuple[float, float], neutral_eps: float, fallback: str, classes: int = 0
-              ) -> dict:
+def judged_as(
+    rows: Rows, score_range: tuple[float, float], neutral_eps: float, fallback: str, classes: int = 0
+) -> dict:
     """What two results must share to be paired: the same clips and labels ("clips", a hash), judged alike. rows: of
     predictions. classes: that answers name, 0 for scores."""
     targets = {row["id"]: row["target"] for row in rows}
     told = sorted((id, None if score is None else float(np.float32(score))) for id, score in targets.items())
     scored = any(score is not None for score in targets.values())
-    return {"clips": digest(told), "family": family_of(score_range) if scored else None, "classes": classes,
-            "neutral_eps": neutral_eps, "fallback": fallback}
+    return {
+        "clips": digest(told),
+        "family": family_of(score_range) if scored else None,
+        "classes": classes,
+        "neutral_eps": neutral_eps,
+        "fallback": fallback,
+    }
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,14 @@ def paired(first: Judged, second: Judged, resamples: int) -> dict[str, dict | No
     def measure(pred, true):
         if classes:
             return class_metrics(pred, list(true), classes)
-        return regression_metrics([score for score, _ in pred], true, judged["family"], judged["fallback"],
-                                  [polarity for _, polarity in pred], judged["neutral_eps"])
+        return regression_metrics(
+            [score for score, _ in pred],
+            true,
+            judged["family"],
+            judged["fallback"],
+            [polarity for _, polarity in pred],
+            judged["neutral_eps"],
+        )
 
     def given(row):
         return row[said] if classes else (row[said], row.get("polarity"))

@@ -19,9 +19,16 @@ from emsa_jax.rewards.table import RewardTable
 SIGNS = tuple(reversed(POLARITIES))  # from negative to positive, as classes 0, 1, 2
 
 
-def prediction_rows(entries: Sequence[Entry], texts: Sequence[Sequence[str]], greedy: RewardTable,
-                    sampled: RewardTable | None, way: str, neutral_eps: float, shown: Sequence[str],
-                    format=None) -> list[dict]:
+def prediction_rows(
+    entries: Sequence[Entry],
+    texts: Sequence[Sequence[str]],
+    greedy: RewardTable,
+    sampled: RewardTable | None,
+    way: str,
+    neutral_eps: float,
+    shown: Sequence[str],
+    format=None,
+) -> list[dict]:
     """One row a clip for the file of predictions.
 
     texts[n][g]: the answers that the verdict is made of, judged in `greedy` or, where `way` is not "greedy", in
@@ -34,14 +41,22 @@ def prediction_rows(entries: Sequence[Entry], texts: Sequence[Sequence[str]], gr
         g = verdict.chosen
         parsed = table.parsed[n][g]
         row = {
-            "id": entry.id, "text": entry.text, "target": entry.score,
+            "id": entry.id,
+            "text": entry.text,
+            "target": entry.score,
             "target_polarity": None if entry.score is None else polarity_of(entry.score, neutral_eps),
-            "polarity": verdict.polarity, "score": verdict.score, "think": parsed.think,
-            "well_formed": parsed.well_formed, "notes": list(parsed.notes), "answer": texts[n][g],
-            "rewards": {name: _number(part[n, g]) for name, part in table.parts.items()} | {
-                "total": _number(table.total[n, g])},
-            "about": about(entry), "seconds": round(entry.seconds, 2),
-            "shown": [name for name in modalities(entry) if name in shown]}
+            "polarity": verdict.polarity,
+            "score": verdict.score,
+            "think": parsed.think,
+            "well_formed": parsed.well_formed,
+            "notes": list(parsed.notes),
+            "answer": texts[n][g],
+            "rewards": {name: _number(part[n, g]) for name, part in table.parts.items()}
+            | {"total": _number(table.total[n, g])},
+            "about": about(entry),
+            "seconds": round(entry.seconds, 2),
+            "shown": [name for name in modalities(entry) if name in shown],
+        }
         if sampled is not None:
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
         if entry.label:
@@ -50,16 +65,27 @@ def prediction_rows(entries: Sequence[Entry], texts: Sequence[Sequence[str]], gr
     return rows
 
 
-def summarize(rows: Sequence[Mapping], score_range: tuple[float, float], fallback: str, neutral_eps: float,
-              train_scores: Sequence[float], resamples: int = 0) -> dict:
+def summarize(
+    rows: Sequence[Mapping],
+    score_range: tuple[float, float],
+    fallback: str,
+    neutral_eps: float,
+    train_scores: Sequence[float],
+    resamples: int = 0,
+) -> dict:
     """What predictions come to: `metrics` (regression_metrics), `row` (score_row), `polarity` (label_row over
     `SIGNS`), `rewards`, `intervals` of `metrics` (with `resamples`), `controls`, `floor` (the constant mean),
     `breakdowns`, `reasoning`. None where no clip has a score."""
     known = [row for row in rows if row["target"] is not None]
     told = [row for row in rows if "well_formed" in row]
-    result = {"clips": len(rows), "format_rate": float(np.mean([row["well_formed"] for row in told])) if told else None,
-              "metrics": None, "rewards": None, "floor": None,
-              "reasoning": reasoning_checks(told, neutral_eps) if told else None}
+    result = {
+        "clips": len(rows),
+        "format_rate": float(np.mean([row["well_formed"] for row in told])) if told else None,
+        "metrics": None,
+        "rewards": None,
+        "floor": None,
+        "reasoning": reasoning_checks(told, neutral_eps) if told else None,
+    }
     if not known:  # clips without labels: answers are written, nothing can be measured
         return result
     family = family_of(score_range)
@@ -71,15 +97,18 @@ def summarize(rows: Sequence[Mapping], score_range: tuple[float, float], fallbac
 
     result["metrics"] = measure(scores, truth, named)
     result["row"] = score_row(scores, truth, family, fallback=fallback)
-    classes = [[SIGNS.index(name) if name in SIGNS else -1 for name in names] for names in
-               (named, [row["target_polarity"] for row in known])]
+    classes = [
+        [SIGNS.index(name) if name in SIGNS else -1 for name in names]
+        for names in (named, [row["target_polarity"] for row in known])
+    ]
     result["polarity"] = label_row(*classes, len(SIGNS)) | {"classes": list(SIGNS)}
     if told:
         rewards = [row["rewards"] for row in known]
         result["rewards"] = {name: _mean([reward[name] for reward in rewards]) for name in rewards[0]}
     if resamples:
-        result["intervals"] = intervals(lambda at: measure([scores[i] for i in at], truth[at], [named[i] for i in at]),
-                                        len(known), resamples)
+        result["intervals"] = intervals(
+            lambda at: measure([scores[i] for i in at], truth[at], [named[i] for i in at]), len(known), resamples
+        )
     prior = np.asarray(train_scores, np.float32)
 
     def told_measure(pred, true):  # what was said of polarity is shuffled with the scores
@@ -109,4 +138,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-

@@ -21,8 +21,10 @@ MENTIONS = {
     "audio": (("voice", "tone", "pitch", "volume", "speech", "vocal", "audio", "tempo", "loud", "intonation"),
               ("声音", "语气", "语调", "音调", "语速", "音量", "嗓")),
 }  # fmt: skip
-_PATTERNS = {name: re.compile(rf"\b(?:{'|'.join(english)})|{'|'.join(chinese)}", re.IGNORECASE)
-             for name, (english, chinese) in MENTIONS.items()}
+_PATTERNS = {
+    name: re.compile(rf"\b(?:{'|'.join(english)})|{'|'.join(chinese)}", re.IGNORECASE)
+    for name, (english, chinese) in MENTIONS.items()
+}
 _WORD = re.compile(r"[一-鿿]|[^\W_]+")  # a Chinese character, or letters and digits of other scripts
 
 

@@ -12,8 +12,9 @@ LEVEL = 0.95
 Metrics = Mapping[str, object]
 
 
-def intervals(measure: Callable[[np.ndarray], Metrics], n: int, resamples: int = RESAMPLES, seed: int = 0
-              ) -> dict[str, tuple[float, float] | None]:
+def intervals(
+    measure: Callable[[np.ndarray], Metrics], n: int, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, tuple[float, float] | None]:
     """Percentile bootstrap over clips (Efron): metric -> (low, high) at `LEVEL`.
 
     measure(rows): the metrics of the clips `rows` (int [n], with repetitions). None for a metric that is undefined on
@@ -29,8 +30,9 @@ def intervals(measure: Callable[[np.ndarray], Metrics], n: int, resamples: int =
     return found
 
 
-def compare(measure: Callable, first: Sequence, second: Sequence, true: np.ndarray, resamples: int = RESAMPLES,
-            seed: int = 0) -> dict[str, dict | None]:
+def compare(
+    measure: Callable, first: Sequence, second: Sequence, true: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, dict | None]:
     """Two runs on the same clips: metric -> {"difference": first - second, "interval", "p"}.
 
     measure(pred, true) -> metrics. interval: paired bootstrap. p: two-sided permutation test that swaps the two
@@ -54,8 +56,11 @@ def compare(measure: Callable, first: Sequence, second: Sequence, true: np.ndarr
             found[name] = None
             continue
         as_far = int((np.abs(under) >= abs(value) - 1e-12).sum())
-        found[name] = {"difference": value, "interval": tuple(map(float, np.quantile(drawn, _tails()))),
-                       "p": (as_far + 1) / (len(under) + 1)}
+        found[name] = {
+            "difference": value,
+            "interval": tuple(map(float, np.quantile(drawn, _tails()))),
+            "p": (as_far + 1) / (len(under) + 1),
+        }
     return found
 
 
@@ -123,8 +128,11 @@ def _objects(values: Sequence) -> np.ndarray:
 
 
 def _difference(first: Metrics, second: Metrics) -> dict[str, float | None]:
-    return {name: None if first[name] is None or second[name] is None else first[name] - second[name]
-            for name in first if name != "n" and (_is_number(first[name]) or _is_number(second[name]))}
+    return {
+        name: None if first[name] is None or second[name] is None else first[name] - second[name]
+        for name in first
+        if name != "n" and (_is_number(first[name]) or _is_number(second[name]))
+    }
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,5 @@
 """The ablation tables of the papers, cell by cell: trained, judged, and written as csv, Markdown and LaTeX."""
+
 from __future__ import annotations
 
 import time
@@ -65,20 +66,32 @@ def ablation(options: AblationOptions, workdir: Path) -> None:
     check_inputs(replace(options.base, stages=("prepare", "sft", "grpo", "evaluate")))
     keep_compiled(workdir / "compilation_cache")
     cells, begun = Cells(workdir, options.base, options.cross_traces), time.monotonic()
-    plan = [(arm, seed) for name in options.tables for seed in range(max(options.seeds, options.hint_seeds))
-            for arm in TABLES[name].arms if seed < options.seeds_of(arm)]
+    plan = [
+        (arm, seed)
+        for name in options.tables
+        for seed in range(max(options.seeds, options.hint_seeds))
+        for arm in TABLES[name].arms
+        if seed < options.seeds_of(arm)
+    ]
     arms = {arm.name: arm for arm, _ in plan}
-    missing = [(name, seed) for name, seed in dict.fromkeys((arm.name, seed) for arm, seed in plan)
-               if not cells.done(arms[name], seed)]
+    missing = [
+        (name, seed)
+        for name, seed in dict.fromkeys((arm.name, seed) for arm, seed in plan)
+        if not cells.done(arms[name], seed)
+    ]
     say(f"ablation: {len(missing)} cells to make")
     for number, (name, seed) in enumerate(missing, 1):
         if options.minutes and time.monotonic() - begun > 60 * options.minutes:
-            say(f"ablation: {options.minutes:g} minutes are over, {len(missing) - number + 1} cells are left; the same "
-                "command goes on")
+            say(
+                f"ablation: {options.minutes:g} minutes are over, {len(missing) - number + 1} cells are left; the same "
+                "command goes on"
+            )
             break
         cell = cells.make(arms[name], seed)
-        say(f"cell {number} of {len(missing)}: {name}, seed {seed}: accuracy {cell['values']['accuracy']:.3f}, "
-            f"{cell['seconds']['arm']:.0f} s")
+        say(
+            f"cell {number} of {len(missing)}: {name}, seed {seed}: accuracy {cell['values']['accuracy']:.3f}, "
+            f"{cell['seconds']['arm']:.0f} s"
+        )
         write_tables(options, cells)
     write_tables(options, cells)
     say(f"tables: {workdir / 'tables'}")
@@ -96,8 +109,12 @@ def write_tables(options: AblationOptions, cells: Cells) -> None:
             rows.append(Row(arm.name, arm.told, found, wanted))
         notes = [PUPPETS_SAID] if options.base.data in PUPPETS else []
         text = "\n\n".join([f"# {table.told}", as_markdown(rows, table.baseline), *notes])
-        for suffix, content in ((".csv", as_csv(rows)), (".md", text + "\n"), (".tex", as_latex(rows, table.told)),
-                                ("_differences.csv", differences_csv(rows, table.baseline))):
+        for suffix, content in (
+            (".csv", as_csv(rows)),
+            (".md", text + "\n"),
+            (".tex", as_latex(rows, table.told)),
+            ("_differences.csv", differences_csv(rows, table.baseline)),
+        ):
             write_atomic(out / f"{name}{suffix}", content.encode())
 
 

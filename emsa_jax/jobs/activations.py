@@ -1,4 +1,5 @@
 """What prompts, caches and activations take of each device, by arithmetic fitted to what compilers say."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -65,15 +66,21 @@ class Activations:
         pairs = 0 if self._fused(prompt) else rows * min(block, prompt) * prompt
         logits = 4 * pairs * c.num_attention_heads // self.cut
         work = rows * prompt * self.width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.cut)
-        return {"prompts": self.prompts(rows, prompt), "prompt cache": self.cache(rows, prompt),
-                "activations": logits + work}
+        return {
+            "prompts": self.prompts(rows, prompt),
+            "prompt cache": self.cache(rows, prompt),
+            "activations": logits + work,
+        }
 
     def decode(self, rows: int, prompt: int, answers: int, slots: int, adapter: int) -> dict[str, int]:
         """`answers` to each prompt. adapter: its bytes in float32."""
         caches = self.cache(rows, prompt)
-        found = {"prompts": self.prompts(rows, prompt), "prompt cache": caches,
-                 "answer cache": self.cache(rows * answers, slots) * 3 // 2,
-                 "logits": 4 * 4 * rows * answers * self.policy.text.vocab_size // self.cut}
+        found = {
+            "prompts": self.prompts(rows, prompt),
+            "prompt cache": caches,
+            "answer cache": self.cache(rows * answers, slots) * 3 // 2,
+            "logits": 4 * 4 * rows * answers * self.policy.text.vocab_size // self.cut,
+        }
         with using(self.placement.decode.mesh, self.placement.decode.rules):
             apart = decoder.apart()
         if apart:

@@ -1,4 +1,5 @@
 """Host work for the next step while the devices are busy with this one."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,5 @@
 """Annotation: several people's votes -> labels, what goes back to them, how far they agree, and a split."""
+
 from __future__ import annotations
 
 import csv
@@ -79,11 +80,16 @@ def annotate(options: AnnotateOptions) -> None:
     report = agreements(votes, options)
 
     names = ("item", "score", "class3", "class5", *votes.concepts, "split")
-    files = {"labels.csv": _csv(names, rows), "again.csv": _csv(("item", "field", "votes"), back),
-             "agreement.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"}
+    files = {
+        "labels.csv": _csv(names, rows),
+        "again.csv": _csv(("item", "field", "votes"), back),
+        "agreement.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n",
+    }
     if clips and not reader_of(clips):
-        say("warning: no label.csv is written: for that, config.clips needs the columns video_id, clip_id and text, or "
-            "id and any of text, video and audio")
+        say(
+            "warning: no label.csv is written: for that, config.clips needs the columns video_id, clip_id and text, or "
+            "id and any of text, video and audio"
+        )
     elif clips:
         files["label.csv"] = _csv(*joined(rows, clips, votes.concepts))
         if left := len(clips) - len(rows):
@@ -129,12 +135,17 @@ def split_of(rows: Sequence[Mapping], speakers: Sequence[str], options: Annotate
     else:
         splits = stratified_split(classes, options.seed)
         if common := shared_speakers(splits, speakers):
-            say(f"warning: {common} speakers of test stand in train too, as in CH-CEMS' official split; "
-                "--config.split=speakers keeps them apart")
+            say(
+                f"warning: {common} speakers of test stand in train too, as in CH-CEMS' official split; "
+                "--config.split=speakers keeps them apart"
+            )
     shares = {split: splits.count(split) / len(splits) for split in SPLITS[1:]}
     if any(abs(share - SHARE) > 0.05 for share in shares.values()):
-        say("warning: " + " and ".join(f"{split} is {share:.0%}" for split, share in shares.items()) +
-            f" of the items, not {SHARE:.0%}: there are too few items or speakers")
+        say(
+            "warning: "
+            + " and ".join(f"{split} is {share:.0%}" for split, share in shares.items())
+            + f" of the items, not {SHARE:.0%}: there are too few items or speakers"
+        )
     return splits
 
 
@@ -144,8 +155,14 @@ def agreements(votes: Votes, options: AnnotateOptions) -> dict[str, dict]:
     for field in (SENTIMENT, *votes.concepts):
         counts, values = votes.counts(field)
         of = agreement(counts, options.confidence, options.resamples, options.seed)
-        found[field] = {"kappa": of.kappa, "interval": [of.low, of.high], "confidence": options.confidence,
-                        "items": of.items, "votes": of.votes, "per_class": dict(zip(values, of.per_class, strict=True))}
+        found[field] = {
+            "kappa": of.kappa,
+            "interval": [of.low, of.high],
+            "confidence": options.confidence,
+            "items": of.items,
+            "votes": of.votes,
+            "per_class": dict(zip(values, of.per_class, strict=True)),
+        }
     return found
 
 
@@ -157,8 +174,9 @@ def _check_places(options: AnnotateOptions, out: Path) -> None:
             raise InputError(f"config.{field}: there is no file {path}")
         for name in ("labels.csv", "again.csv", "agreement.json", "label.csv"):
             if path.is_file() and (out / name).exists() and path.samefile(out / name):
-                raise InputError(f"config.out: {out / name} would be written over config.{field}; name another "
-                                 "directory")
+                raise InputError(
+                    f"config.out: {out / name} would be written over config.{field}; name another directory"
+                )
 
 
 def _warn_of_labels(votes: Votes, merge: Mapping[str, Mapping[str, str]], spellings: Mapping[str, Callable]) -> None:
@@ -167,8 +185,10 @@ def _warn_of_labels(votes: Votes, merge: Mapping[str, Mapping[str, str]], spelli
         if field not in spellings:
             say(f"warning: {field} is no concept of the table ({', '.join(spellings)}); its labels stay as they are")
         elif others := {value for value in values if spellings[field](value) is None}:
-            say(f"warning: {field} has {len(others)} labels that the table does not know, such as {min(others)!r}; "
-                "merge them (config.merge), or name a table that has them (config.concepts.table)")
+            say(
+                f"warning: {field} has {len(others)} labels that the table does not know, such as {min(others)!r}; "
+                "merge them (config.merge), or name a table that has them (config.concepts.table)"
+            )
     for field in merge.keys() - set(votes.concepts):
         say(f"warning: config.merge names {field}, on which nobody has voted")
 
@@ -177,8 +197,10 @@ def _warn_of_majority(votes: Votes, least: int) -> None:
     for field in votes.concepts:
         most = max(map(len, votes.votes[field].values()))
         if most < least:
-            say(f"warning: no item has more than {most} votes on {field}, and a label needs {least}: all go back; set "
-                "config.majority")
+            say(
+                f"warning: no item has more than {most} votes on {field}, and a label needs {least}: all go back; set "
+                "config.majority"
+            )
 
 
 def _csv(names: Sequence[str], rows: Sequence[Mapping]) -> bytes:
@@ -189,8 +211,9 @@ def _csv(names: Sequence[str], rows: Sequence[Mapping]) -> bytes:
     return text.getvalue().encode()
 
 
-def _tell(rows: Sequence[Mapping], back: Sequence[Mapping], report: Mapping[str, Mapping], out: Path,
-          reader: str | None) -> None:
+def _tell(
+    rows: Sequence[Mapping], back: Sequence[Mapping], report: Mapping[str, Mapping], out: Path, reader: str | None
+) -> None:
     for split in ("train", "valid", "test"):
         counts = Counter(row["class5"] for row in rows if row["split"] == split)
         say(f"{split}: {sum(counts.values())} items; " + ", ".join(f"{counts[c]} {c}" for c in SENTIMENTS[5]))

@@ -1,4 +1,5 @@
 """The tables of the papers: which arms each compares, and what an arm changes of the config that all share."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -49,18 +50,30 @@ PAPER = Arm("paper", "SFT + RL, hint (paper: all replaced, masked)", changes={"h
 OFF = Arm("off", "SFT + RL, no hint", changes={"hint.mode": "off"})
 DROP = Arm("drop_hard", "SFT + RL, without hard samples", changes={"hint.mode": "drop_hard"})
 CONTINUED = Arm("continued", "cold start continued for as many tokens", "sft", continues="off")
-TWO = Arm("two_loss", "two of G hinted, hint in the loss", changes={
-    "hint.mode": "hint", "hint.replace": 2, "hint.loss_on_hint": True})
-NLL = Arm("nll_hard", "no hint, NLL of the polarity on hard samples", changes={
-    "hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "hard"})
+TWO = Arm(
+    "two_loss",
+    "two of G hinted, hint in the loss",
+    changes={"hint.mode": "hint", "hint.replace": 2, "hint.loss_on_hint": True},
+)
+NLL = Arm(
+    "nll_hard",
+    "no hint, NLL of the polarity on hard samples",
+    changes={"hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "hard"},
+)
 TWO_MASKED = Arm("two_masked", "two of G hinted, masked", changes={"hint.mode": "hint", "hint.replace": 2})
-NLL_ALL = Arm("nll_all", "no hint, NLL of the polarity on all samples", changes={
-    "hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "all"})
+NLL_ALL = Arm(
+    "nll_all",
+    "no hint, NLL of the polarity on all samples",
+    changes={"hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "all"},
+)
 NO_STD = Arm("no_std", "no hint, advantages not divided by the std", changes={"hint.mode": "off", "adv.scale": "none"})
 LONGER = Arm("longer", "no hint, 25% more steps", changes={"hint.mode": "off"}, steps=1.25)
 # every group counts as one without spread: no policy gradient, and the supervision is all that is left beside the KL
-SUPERVISED = Arm("supervised", "supervision of the polarity alone, no RL", changes={
-    "hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "all", "adv.min_std": 1e9})
+SUPERVISED = Arm(
+    "supervised",
+    "supervision of the polarity alone, no RL",
+    changes={"hint.mode": "off", "hint.polarity_nll": 0.1, "hint.polarity_nll_scope": "all", "adv.min_std": 1e9},
+)
 
 MANY = {arm.name for arm in (ZERO, COLD, PAPER, OFF, DROP, TWO, NLL)}  # with the many, paired seeds
 
@@ -77,19 +90,30 @@ SHOWN_ALL = Arm("shown_all", "RL with text, audio and video", changes={"hint.mod
 
 def _kept(*kept: str) -> Arm:
     hidden = [m for m in ("text", "audio", "video") if m not in kept]
-    return Arm("only_" + "_".join(kept), f"RL with {' and '.join(kept)} alone", changes={
-        "hint.mode": "hint"} | KEPT | _without(*hidden), start=DROPPED)
+    return Arm(
+        "only_" + "_".join(kept),
+        f"RL with {' and '.join(kept)} alone",
+        changes={"hint.mode": "hint"} | KEPT | _without(*hidden),
+        start=DROPPED,
+    )
 
 
 def _hidden(name: str) -> Arm:
-    return Arm(f"hide_{name}", f"RL with all, {name} hidden when judged", changes=KEPT | _without(name),
-               judges="shown_all", start=DROPPED)
+    return Arm(
+        f"hide_{name}",
+        f"RL with all, {name} hidden when judged",
+        changes=KEPT | _without(name),
+        judges="shown_all",
+        start=DROPPED,
+    )
 
 
 def _format(name: str, told: str) -> tuple[Arm, Arm]:
     start = {} if name == "dc" else {"format": name, "hint.mode": "off"}
-    return (Arm(f"{name}_cold" if start else "cold", f"{told}: cold start", "sft", start=start),
-            Arm(f"{name}_off" if start else "off", f"{told}: SFT + RL", changes={"hint.mode": "off"}, start=start))
+    return (
+        Arm(f"{name}_cold" if start else "cold", f"{told}: cold start", "sft", start=start),
+        Arm(f"{name}_off" if start else "off", f"{told}: SFT + RL", changes={"hint.mode": "off"}, start=start),
+    )
 
 
 SWAPPED_COLD = replace(COLD, name="swapped_cold", told="trained on the other domain: cold start", swapped=True)
@@ -123,9 +147,12 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
             grouped.setdefault(head, {})[rest] = value
         else:
             grouped[head] = value
-    found = {name: changed(getattr(config, name), value)
-             if isinstance(value, dict) and is_dataclass(getattr(config, name)) else value
-             for name, value in grouped.items()}
+    found = {
+        name: changed(getattr(config, name), value)
+        if isinstance(value, dict) and is_dataclass(getattr(config, name))
+        else value
+        for name, value in grouped.items()
+    }
     return replace(config, **found)
 
 
@@ -142,5 +169,12 @@ def swapped(config: Config, traces: str) -> Config:
     other = config.cross
     if not other.data:
         raise InputError("base.cross.data: this table needs a second domain")
-    return replace(config, data=other.data, score_range=other.score_range, language=other.language,
-                   dataset=other.reader, cross=first, traces=traces)
+    return replace(
+        config,
+        data=other.data,
+        score_range=other.score_range,
+        language=other.language,
+        dataset=other.reader,
+        cross=first,
+        traces=traces,
+    )

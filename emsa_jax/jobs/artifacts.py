@@ -1,4 +1,5 @@
 """Where the stages of a run leave what later ones read."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,10 +14,12 @@ from emsa_jax.jobs.run import Run
 from emsa_jax.policy.hf import tensor_files
 from emsa_jax.teaching.record import NAME as RECORD
 
-PUPPETS = {"puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
-           "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh"),
-           "puppets:concepts_en": Dataset("puppets:concepts_en", (-1.0, 1.0), "en", reader="ch_cems"),
-           "puppets:concepts_zh": Dataset("puppets:concepts_zh", (-1.0, 1.0), "zh", reader="ch_cems")}
+PUPPETS = {
+    "puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
+    "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh"),
+    "puppets:concepts_en": Dataset("puppets:concepts_en", (-1.0, 1.0), "en", reader="ch_cems"),
+    "puppets:concepts_zh": Dataset("puppets:concepts_zh", (-1.0, 1.0), "zh", reader="ch_cems"),
+}
 
 
 def datasets(config: Config) -> dict[str, Dataset]:
@@ -55,8 +58,10 @@ def traces_file(run: Run, config: Config) -> Path:
 def policy_dir(run: Run, config: Config) -> Path:
     """The policy that the run starts from."""
     if config.policy in ("3B", "7B"):
-        raise InputError(f"config.policy: {config.policy} names a size, and weights are never fetched; give the "
-                         f"directory of a Qwen2.5-Omni-{config.policy} checkpoint")
+        raise InputError(
+            f"config.policy: {config.policy} names a size, and weights are never fetched; give the "
+            f"directory of a Qwen2.5-Omni-{config.policy} checkpoint"
+        )
     if not config.policy:
         raise InputError("config.policy: name a checkpoint directory, or tiny")
     return run.path("policy") if config.policy == "tiny" else Path(config.policy)
@@ -99,9 +104,11 @@ def check_base(adapter: Path, policy: Path) -> None:
         return
     base = _manifest(adapter)["extra"].get("base")
     if base not in (None, weights_print(policy)):
-        raise InputError(f"adapter {adapter} was trained over another base than {policy}; name its own as "
-                         "config.policy (if these are the same weights in other files, remove the adapter's "
-                         f"{manifest.NAME})")
+        raise InputError(
+            f"adapter {adapter} was trained over another base than {policy}; name its own as "
+            "config.policy (if these are the same weights in other files, remove the adapter's "
+            f"{manifest.NAME})"
+        )
 
 
 def _manifest(directory: Path) -> dict:

@@ -1,4 +1,5 @@
 """The CH-CEMS benchmark: predictions of several seeds -> the paper's tables and figures, its own lines beside ours."""
+
 from __future__ import annotations
 
 import csv
@@ -57,15 +58,22 @@ def benchmark(options: BenchmarkOptions) -> None:
         if file.resolve() in seen:
             raise InputError(f"config.runs: {file} is named twice; each seed has predictions of its own")
         if others and {row.get("id") for row in rows} != {row.get("id") for row in others[0]}:
-            raise InputError(f"config.runs: {file} is not of the clips that other seeds of {model} are of; give it "
-                             "another model's name")
+            raise InputError(
+                f"config.runs: {file} is not of the clips that other seeds of {model} are of; give it "
+                "another model's name"
+            )
         seen.add(file.resolve())
         others.append(rows)
         puppets |= _of_puppets(file, rows)
 
     tables = {"Regression (tables 3 and 7)": (REGRESSION_COLUMNS, _regression(seeds, puppets))}
-    tables |= {f"{classes} classes (tables 4 and {8 if classes == 3 else 9})": (
-        CLASS_COLUMNS, _classification(seeds, classes, puppets)) for classes in (3, 5)}
+    tables |= {
+        f"{classes} classes (tables 4 and {8 if classes == 3 else 9})": (
+            CLASS_COLUMNS,
+            _classification(seeds, classes, puppets),
+        )
+        for classes in (3, 5)
+    }
     out, files = Path(options.out), {}
     note = "In percent; mean±standard deviation over seeds (n - 1)" + ("." if puppets else "; the paper's as printed.")
     told = [_PUPPETS] if puppets else _other_clips(seeds)
@@ -92,8 +100,10 @@ def read_predictions(path: str | Path) -> list[dict]:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"config.runs: {path} cannot be read: {getattr(error, 'strerror', None) or error}; name what "
-                         "an evaluation left, such as RUN/evaluate/grpo/train") from error
+        raise InputError(
+            f"config.runs: {path} cannot be read: {getattr(error, 'strerror', None) or error}; name what "
+            "an evaluation left, such as RUN/evaluate/grpo/train"
+        ) from error
     rows = [_prediction(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not any(row["target"] is not None for row in rows):
         raise InputError(f"{path}: no prediction has a true score beside it")
@@ -105,13 +115,15 @@ def _prediction(line: str, where: str) -> dict:
         row = json.loads(line)
         target, about = row["target"], row.get("about", {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where}: not a prediction: {error}; those of a csv go through configs/evaluate.py first"
-                         ) from error
+        raise InputError(
+            f"{where}: not a prediction: {error}; those of a csv go through configs/evaluate.py first"
+        ) from error
     if not any(name in row for name in ("score", "sentiment", "label")) or not isinstance(about, dict):
         raise InputError(f"{where}: a prediction has a score, a sentiment or a label (null: unparsed)")
     for name, value in (("target", target), ("score", row.get("score"))):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))
-                                  or not math.isfinite(value)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+        ):
             raise InputError(f"{where}: {name} {value!r} is no number")
     if target is not None and not -1 <= target <= 1:
         raise InputError(f"{where}: target {target} is outside [-1, 1]; CH-CEMS' tables are for scores in that range")
@@ -125,8 +137,11 @@ def _other_clips(seeds: Mapping[str, Sequence[Sequence[Mapping]]]) -> list[str]:
     official = FACTS["ch_cems"].sizes["test"]
     numbers = {sum(row["target"] is not None for row in rows) for lists in seeds.values() for rows in lists}
     ours = ", ".join(map(str, sorted(numbers)))
-    return [f"The published lines are of CH-CEMS' {official} test clips, ours of {ours}: they do not compare."
-            ] if numbers != {official} else []
+    return (
+        [f"The published lines are of CH-CEMS' {official} test clips, ours of {ours}: they do not compare."]
+        if numbers != {official}
+        else []
+    )
 
 
 def _regression(seeds: Mapping[str, Sequence], puppets: bool) -> list[Row]:
@@ -161,6 +176,7 @@ def _csv(tables: Mapping[str, tuple[Sequence[str], Sequence[Row]]]) -> bytes:
         for row in rows:
             for column, mean, deviation in zip(columns, row.means, row.deviations, strict=True):
                 cells = ["" if value is None else f"{value:.4f}" for value in (mean, deviation)]
-                writer.writerow((title, row.model, "published" if row.published else "here", row.seeds or "", column,
-                                 *cells))
+                writer.writerow(
+                    (title, row.model, "published" if row.published else "here", row.seeds or "", column, *cells)
+                )
     return text.getvalue().encode()

@@ -1,4 +1,5 @@
 """One cell of a table: an arm and a seed, trained, judged, and kept."""
+
 from __future__ import annotations
 
 import json
@@ -32,10 +33,10 @@ SHARED = ("puppets", "records")  # of a world, linked into each cold start
 class Cells:
     """Where the cells of an ablation lie, and how one is made.
 
-        world, world_swapped        clips and records, the same for all seeds
-        seed<S>/start_<hash>        a cold start: arms that differ in nothing before GRPO share it; hard.json
-        seed<S>/<arm>               a run of GRPO from it
-        cells/<arm>_<seed>.json     what came out
+    world, world_swapped        clips and records, the same for all seeds
+    seed<S>/start_<hash>        a cold start: arms that differ in nothing before GRPO share it; hard.json
+    seed<S>/<arm>               a run of GRPO from it
+    cells/<arm>_<seed>.json     what came out
     """
 
     def __init__(self, root: Path, base: Config, cross_traces: str = "") -> None:
@@ -74,16 +75,35 @@ class Cells:
         if arm.judges:
             values["moved"] = _moved(where, self.root / f"seed{seed}" / arm.judges)
         ended = time.monotonic()
-        cell = {"arm": arm.name, "seed": seed, "inputs": self._inputs(arm, seed), "values": values,
-                "seconds": {"start": round(started - begun, 1), "arm": round(ended - started, 1),
-                            "cpu": round(time.process_time() - used, 1)}}
+        cell = {
+            "arm": arm.name,
+            "seed": seed,
+            "inputs": self._inputs(arm, seed),
+            "values": values,
+            "seconds": {
+                "start": round(started - begun, 1),
+                "arm": round(ended - started, 1),
+                "cpu": round(time.process_time() - used, 1),
+            },
+        }
         self.path(arm, seed).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path(arm, seed), json.dumps(cell, indent=1).encode() + b"\n")
         return cell
 
     def _inputs(self, arm: Arm, seed: int) -> str:
-        return digest([to_dict(self.base), seed, arm.name, to_dict(dict(arm.changes)), to_dict(dict(arm.start)),
-                       arm.steps, arm.stage, arm.swapped, arm.continues])
+        return digest(
+            [
+                to_dict(self.base),
+                seed,
+                arm.name,
+                to_dict(dict(arm.changes)),
+                to_dict(dict(arm.start)),
+                arm.steps,
+                arm.stage,
+                arm.swapped,
+                arm.continues,
+            ]
+        )
 
     def _config(self, arm: Arm, seed: int) -> Config:
         config = changed(self.base, arm.start)
@@ -165,9 +185,18 @@ class Cells:
         other = config.cross
         if other.data:
             other = Dataset(_records(start, "cross", other.data), cross.score_range, cross.language, other.asked_as)
-        return replace(config, policy=str(policy) if policy.is_dir() else config.policy, evaluate=judged, traces="",
-                       adapter=str(adapter) if adapter.is_dir() else "", data=_records(start, "train", config.data),
-                       dataset="", score_range=known.score_range, language=known.language, cross=other)
+        return replace(
+            config,
+            policy=str(policy) if policy.is_dir() else config.policy,
+            evaluate=judged,
+            traces="",
+            adapter=str(adapter) if adapter.is_dir() else "",
+            data=_records(start, "train", config.data),
+            dataset="",
+            score_range=known.score_range,
+            language=known.language,
+            cross=other,
+        )
 
 
 def _records(start: Path, role: str, data: str) -> str:
@@ -206,20 +235,33 @@ def _measure(run: Run, config: Config, policy: str, hard: set[str]) -> dict[str,
             continue
         found = json.loads(path.read_text())
         metrics = found["metrics"]
-        values |= {f"accuracy{suffix}": metrics["Polarity_acc"], f"mae{suffix}": metrics["MAE"],
-                   f"corr{suffix}": metrics["Corr"], f"f1{suffix}": metrics["Polarity_F1_macro"]}
+        values |= {
+            f"accuracy{suffix}": metrics["Polarity_acc"],
+            f"mae{suffix}": metrics["MAE"],
+            f"corr{suffix}": metrics["Corr"],
+            f"f1{suffix}": metrics["Polarity_F1_macro"],
+        }
         if not suffix:
-            values |= {"reward": found["rewards"]["total"], "reward_sampled": found["mean_sampled_reward"],
-                       "parsed": metrics["parse_rate"],
-                       "floor": (found["floor"] or {}).get("Polarity_acc")}
+            values |= {
+                "reward": found["rewards"]["total"],
+                "reward_sampled": found["mean_sampled_reward"],
+                "parsed": metrics["parse_rate"],
+                "floor": (found["floor"] or {}).get("Polarity_acc"),
+            }
     rows = read_rows(run.path("evaluate", policy, "train", "predictions.jsonl"))
     right = [row["polarity"] == row["target_polarity"] for row in rows if row["id"] in hard]
     values |= {"hard_accuracy": float(np.mean(right)) if right else None, "hard_clips": float(len(right))}
     directory, adapter_dir = policies(run, config)[policy]
     checkpoint = open_checkpoint(directory, config.dtype, attention=config.attention)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
-    split = open_split(config, records_dir(run, config, "train"), checkpoint, config.evaluate.split,
-                       config.evaluate.max_clips, taught=taught_by(run, config, "train"))
+    split = open_split(
+        config,
+        records_dir(run, config, "train"),
+        checkpoint,
+        config.evaluate.split,
+        config.evaluate.max_clips,
+        taught=taught_by(run, config, "train"),
+    )
     members = [i for i, entry in enumerate(split.entries) if entry.id in hard]
     logps = prefix_logps(config, split, adapter, members)
     values["prefix_logp"] = float(np.nanmean(logps)) if np.isfinite(logps).any() else None

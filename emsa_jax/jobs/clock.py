@@ -1,4 +1,5 @@
 """Where the time of a step goes."""
+
 from __future__ import annotations
 
 import time

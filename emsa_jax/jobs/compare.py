@@ -1,4 +1,5 @@
 """Two or more runs on one page: their results, curves and answers side by side, with paired tests."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -79,10 +80,16 @@ def compare(options: CompareOptions) -> None:
             elif test := paired(first, second, options.resamples):
                 tests.append((f"{pair[0]} - {pair[1]}, {data}: {len(first.rows):,} clips", test))
     content = Content(
-        title="Runs compared: " + ", ".join(entries), lead=_lead(results), results=results,
-        rows={name: read_metrics(run.workdir) for name, run in runs.items()}, cases=numbered(cases, {}), paired=tests,
+        title="Runs compared: " + ", ".join(entries),
+        lead=_lead(results),
+        results=results,
+        rows={name: read_metrics(run.workdir) for name, run in runs.items()},
+        cases=numbered(cases, {}),
+        paired=tests,
         hints={name: hints_ignored(run.workdir, run.config) for name, run in runs.items()},
-        made=_differences({name: made(run.workdir) for name, run in runs.items()}), notes=notes)
+        made=_differences({name: made(run.workdir) for name, run in runs.items()}),
+        notes=notes,
+    )
     out = Path(options.out).expanduser()
     if not out.name:
         raise InputError("config.out: name the page to write, such as compare.html")
@@ -95,8 +102,11 @@ def _results(entries: Mapping[str, _Entry]) -> tuple[list[Result], dict[str, dic
     results, answered, known = [], {}, {}
     for name, entry in entries.items():
         for role in ("train", "cross"):
-            held = [(policy, result) for policy, at, result in results_of(entry.workdir, entry.config) if at == role
-                    and (policy == entry.chosen if entry.chosen else policy in POLICIES)]
+            held = [
+                (policy, result)
+                for policy, at, result in results_of(entry.workdir, entry.config)
+                if at == role and (policy == entry.chosen if entry.chosen else policy in POLICIES)
+            ]
             if not held:
                 continue
             policy, result = held[-1]
@@ -123,8 +133,10 @@ def _open(named: Path) -> _Entry:
     workdir, chosen = (named.parents[1], named.name) if named.parent.name == "evaluate" else (named, "")
     found = read_json(workdir / "config.json")
     if found is None:
-        raise InputError(f"config.runs: {workdir} is no workdir of a run" + (
-            "; score a csv with --workdir of the run that it is compared with" if chosen else ""))
+        raise InputError(
+            f"config.runs: {workdir} is no workdir of a run"
+            + ("; score a csv with --workdir of the run that it is compared with" if chosen else "")
+        )
     if chosen and not any(named.glob("*/metrics.json")):
         raise InputError(f"config.runs: {named} holds no metrics.json; evaluate or score it first")
     return _Entry(workdir, from_config_dict(Config, found), chosen)
@@ -138,9 +150,14 @@ def _lead(results: list[Result]) -> str:
 
 def _differences(made_by: dict[str, list]) -> list:
     """What was not asked alike: (caption, (field, what each run has) pairs)."""
-    flat = {name: {f"{caption}.{field}": value for caption, pairs in groups for field, value in pairs}
-            for name, groups in made_by.items()}
+    flat = {
+        name: {f"{caption}.{field}": value for caption, pairs in groups for field, value in pairs}
+        for name, groups in made_by.items()
+    }
     fields = dict.fromkeys(field for one in flat.values() for field in one)
-    shown = [(field, "; ".join(f"{name}: {one.get(field, '-')}" for name, one in flat.items())) for field in fields
-             if len({one.get(field) for one in flat.values()}) > 1]
+    shown = [
+        (field, "; ".join(f"{name}: {one.get(field, '-')}" for name, one in flat.items()))
+        for field in fields
+        if len({one.get(field) for one in flat.values()}) > 1
+    ]
     return [("What differs between the runs", shown)]

@@ -1,4 +1,5 @@
 """What a person sees while a job runs: plain lines and progress with the time left."""
+
 import contextlib
 import os
 import sys

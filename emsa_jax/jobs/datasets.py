@@ -1,4 +1,5 @@
 """A data set as jobs use it: its records, its prompts, and the order of its batches."""
+
 from __future__ import annotations
 
 import functools
@@ -56,10 +57,12 @@ class Split:
             polarity = None if entry.score is None else polarity_of(entry.score, neutral_eps)
             by_polarity.setdefault(polarity, []).append(i)
         most = max((len(members) for polarity, members in by_polarity.items() if polarity), default=0)
-        chosen = np.concatenate([members if polarity is None else np.resize(members, most)
-                                 for polarity, members in by_polarity.items()])
-        return replace(self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen],
-                       order=self.order[chosen])
+        chosen = np.concatenate(
+            [members if polarity is None else np.resize(members, most) for polarity, members in by_polarity.items()]
+        )
+        return replace(
+            self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen], order=self.order[chosen]
+        )
 
     def budgets(self, batch_size: int) -> dict[int, Budget]:
         """Bucket -> static sizes of a batch of it."""
@@ -70,8 +73,15 @@ class Split:
         return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder, self.parts)
 
 
-def open_split(config: Config, records: Path, checkpoint: Checkpoint, split: str, max_clips: int = 0,
-               ids: set[str] | None = None, taught: Manifest | None = None) -> Split:
+def open_split(
+    config: Config,
+    records: Path,
+    checkpoint: Checkpoint,
+    split: str,
+    max_clips: int = 0,
+    ids: set[str] | None = None,
+    taught: Manifest | None = None,
+) -> Split:
     """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty.
 
     taught: of the records that the policy learned from, to be asked in their score range and language."""

@@ -1,4 +1,5 @@
 """Traces from a teacher: each sample of a directory of records is asked about, and every answer goes into a record."""
+
 from __future__ import annotations
 
 import asyncio
@@ -41,15 +42,24 @@ def distill(options: DistillOptions) -> None:
     if options.teacher.kind == "chat" and not (options.teacher.url and options.teacher.model):
         raise InputError("config.teacher: name the endpoint (teacher.url, teacher.model), or use teacher.kind=policy")
     if Path(options.data).is_file():
-        raise InputError(f"config.data: {options.data} is a file; prepare it (configs/prepare.py), and give the "
-                         "directory of records that this makes")
+        raise InputError(
+            f"config.data: {options.data} is a file; prepare it (configs/prepare.py), and give the "
+            "directory of records that this makes"
+        )
     manifest = read_manifest(options.data)
     entries = read_index(options.data, options.split)
     entries = entries[: options.max_clips] if options.max_clips else entries
-    plan = Plan(options.format, make_format(options.format, manifest.score_range, options.neutral_eps,
-                                            options.concepts),
-                read_prompts((options.format, "refine", "judge"), options.templates), options.teacher, options.filter,
-                options.attempts, options.refine, options.seed, options.neutral_eps)
+    plan = Plan(
+        options.format,
+        make_format(options.format, manifest.score_range, options.neutral_eps, options.concepts),
+        read_prompts((options.format, "refine", "judge"), options.templates),
+        options.teacher,
+        options.filter,
+        options.attempts,
+        options.refine,
+        options.seed,
+        options.neutral_eps,
+    )
     if options.teacher.kind == "policy":
         from emsa_jax.jobs.self_teacher import distill_locally, named  # JAX, which an endpoint does not need
 
@@ -63,8 +73,10 @@ def distill(options: DistillOptions) -> None:
         record = Record(out / NAME, progress.take)
         try:
             if others := progress.formats - {plan.format.name}:
-                raise InputError(f"config.out: {out} holds traces of format={', '.join(others)}; name another "
-                                 f"directory for format={plan.format.name}")
+                raise InputError(
+                    f"config.out: {out} holds traces of format={', '.join(others)}; name another "
+                    f"directory for format={plan.format.name}"
+                )
             if not options.dry_run:
                 _note_settings(plan, record, progress, samples)
             left = _left(plan, progress, samples, unlabelled=len(entries) - len(samples))
@@ -76,8 +88,9 @@ def distill(options: DistillOptions) -> None:
             if options.teacher.kind == "chat":
                 stopped = uvloop.run(_ask(plan, options, record, progress, left, len(samples)))
             else:
-                distill_locally(plan, options.local, options.concepts, options.data, options.split, record, progress,
-                                left)
+                distill_locally(
+                    plan, options.local, options.concepts, options.data, options.split, record, progress, left
+                )
                 stopped = ""
         except OSError as error:
             raise InputError(f"{out}: cannot be written: {error.strerror}") from error
@@ -123,22 +136,33 @@ def _note_settings(plan: Plan, record: Record, progress: Progress, samples) -> N
 def _left(plan: Plan, progress: Progress, samples, unlabelled: int) -> list[tuple[int, Entry, Truth]]:
     """What is left to be asked about."""
     left = _unsettled(plan, progress, samples)
-    say(f"{len(samples)} samples, {len(left)} of them to be asked about"
-        + (f"; {unlabelled} more have no score, and are left out" if unlabelled else ""))
+    say(
+        f"{len(samples)} samples, {len(left)} of them to be asked about"
+        + (f"; {unlabelled} more have no score, and are left out" if unlabelled else "")
+    )
     return left
 
 
 def _unsettled(plan: Plan, progress: Progress, samples) -> list[tuple[int, Entry, Truth]]:
-    return [one for one in samples if next_step(progress.samples.get(one[1].id) or Sample(), plan.asks, plan.attempts,
-                                                plan.refine)]
+    return [
+        one
+        for one in samples
+        if next_step(progress.samples.get(one[1].id) or Sample(), plan.asks, plan.attempts, plan.refine)
+    ]
 
 
 async def _ask(plan: Plan, options: DistillOptions, record: Record, progress: Progress, left, total: int) -> str:
     """Asks about the samples; returns why it ended early, "" if it did not."""
     loop = asyncio.get_running_loop()
     async with ChatClient(plan.teacher) as client:
-        work = Distillation(plan, RecordSource(options.data, options.split), record, progress, client,
-                            Budget(options.budget, progress.spent))
+        work = Distillation(
+            plan,
+            RecordSource(options.data, options.split),
+            record,
+            progress,
+            client,
+            Budget(options.budget, progress.spent),
+        )
         for caught in (signal.SIGINT, signal.SIGTERM):  # answers under way are paid for: they are awaited
             loop.add_signal_handler(caught, work.stop, "interrupted")
         try:
@@ -162,19 +186,28 @@ def _finish(plan: Plan, options: DistillOptions, out: Path, progress: Progress, 
     counts, examples = yields(out / NAME, options.budget, options.samples, unsettled)
     counts["samples"]["in all"] = total = len(samples)
     counts["stopped"] = stopped
-    made = {"teacher": plan.teacher.model or "our own policy", "format": plan.format.name, "attempts": plan.attempts,
-            "refined": plan.refine, "filter": to_dict(plan.filter), "seed": plan.seed,
-            "prompts": ", ".join(f"{name} {sha[:12]}" for name, sha in plan.prompts.hashes.items())}
+    made = {
+        "teacher": plan.teacher.model or "our own policy",
+        "format": plan.format.name,
+        "attempts": plan.attempts,
+        "refined": plan.refine,
+        "filter": to_dict(plan.filter),
+        "seed": plan.seed,
+        "prompts": ", ".join(f"{name} {sha[:12]}" for name, sha in plan.prompts.hashes.items()),
+    }
     write_atomic(out / "yield.html", yield_page(counts, examples, made))
     write_atomic(out / "yield.json", json.dumps(counts, indent=1, ensure_ascii=False).encode() + b"\n")
     kept, aside = counts["samples"]["kept"], counts["samples"]["kept aside"]
     say(f"{kept} of {total} samples have a trace, {aside} were kept aside; why: {out / 'yield.html'}")
     if stopped.startswith("budget."):
-        say(f"stopped early ({stopped}): what the next request may cost is more than is left; raise "
-            f"config.{stopped.partition('=')[0]} to go on where this one ended")
+        say(
+            f"stopped early ({stopped}): what the next request may cost is more than is left; raise "
+            f"config.{stopped.partition('=')[0]} to go on where this one ended"
+        )
     elif stopped:
         say(f"stopped early ({stopped}): the same command goes on where this one ended")
     elif kept and options.split == "train":
-        say(f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out} "
-            "--workdir=DIR")
+        say(
+            f"learn from them: --config=configs/sft.py --config.data={options.data} --config.traces={out} --workdir=DIR"
+        )
     print(json.dumps(counts), flush=True)

@@ -1,4 +1,5 @@
 """What `distill` can be told."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -67,5 +68,7 @@ class DistillOptions:
         if not 0 <= self.seed < 2**30:
             raise InputError(f"seed must be at least 0 and below 2**30, not {self.seed}")
         if self.teacher.kind == "policy" and (self.refine or self.filter.judge):
-            raise InputError("teacher.kind=policy: a policy neither refines nor judges; use refine=False and "
-                             "filter.judge=False, or an endpoint")
+            raise InputError(
+                "teacher.kind=policy: a policy neither refines nor judges; use refine=False and "
+                "filter.judge=False, or an endpoint"
+            )

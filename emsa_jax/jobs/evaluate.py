@@ -1,4 +1,5 @@
 """Evaluation: every policy of the run on every data set, from the answers that prediction left."""
+
 from __future__ import annotations
 
 import json
@@ -38,22 +39,42 @@ def evaluate(run: Run, config: Config) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     for name, (directory, adapter_dir) in policies(run, config).items():
         opened = loaded = None
-        policy_print = peers.told(lambda d=directory, a=adapter_dir: {
-            "policy": fingerprint(d), "adapter": adapter_print(a)}, "which policy is evaluated")
+        policy_print = peers.told(
+            lambda d=directory, a=adapter_dir: {"policy": fingerprint(d), "adapter": adapter_print(a)},
+            "which policy is evaluated",
+        )
         for role in datasets(config):
             manifest, taught = read_manifest(records_dir(run, config, role)), taught_by(run, config, role)
-            inputs = digest([to_dict(config.evaluate), to_dict(config.sampling), to_dict(config.reward),
-                             to_dict(config.prompt), config.format, to_dict(config.concepts), config.dtype,
-                             config.seed, manifest.digest, taught and taught.digest, *policy_print.values(),
-                             to_dict(config.hint.threshold)])
+            inputs = digest(
+                [
+                    to_dict(config.evaluate),
+                    to_dict(config.sampling),
+                    to_dict(config.reward),
+                    to_dict(config.prompt),
+                    config.format,
+                    to_dict(config.concepts),
+                    config.dtype,
+                    config.seed,
+                    manifest.digest,
+                    taught and taught.digest,
+                    *policy_print.values(),
+                    to_dict(config.hint.threshold),
+                ]
+            )
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if opened is None:
                 placement = Placement.of(config, read_checked_config(directory), trained="")
                 placement.share.check(config.evaluate.batch_size, "evaluate.batch_size")
                 opened = open_checkpoint(directory, weights=False, attention=config.attention)
-            split = open_split(config, records_dir(run, config, role), opened, config.evaluate.split,
-                               config.evaluate.max_clips, taught=taught)
+            split = open_split(
+                config,
+                records_dir(run, config, role),
+                opened,
+                config.evaluate.split,
+                config.evaluate.max_clips,
+                taught=taught,
+            )
             loaded = loaded or _loaded(config, opened, adapter_dir, placement, split)
             answers = answers_of(run, config, split, *loaded, placement, policy_print, f"{name} on {role}")
             out = run.path("evaluate", name, role)
@@ -62,8 +83,9 @@ def evaluate(run: Run, config: Config) -> None:
             run.mark_done(f"evaluate {name} {role}", inputs, [out])
 
 
-def _loaded(config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
-            ) -> tuple[dict, Adapter | None]:
+def _loaded(
+    config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
+) -> tuple[dict, Adapter | None]:
     """(base, adapter) as they decode, after a word on the memory that answering the split takes."""
     budgets = split.budgets(config.evaluate.batch_size // placement.share.shards)
     memory = answer_memory(config, opened.config, placement, budgets[max(budgets)], adapter_dir is not None)
@@ -73,8 +95,9 @@ def _loaded(config: Config, opened: Checkpoint, adapter_dir: Path | None, placem
     return base, adapter and place(adapter, placement.decode.adapter(adapter))
 
 
-def measured(run: Run, config: Config, role: str, split: Split, answers: dict[str, list[Answered]]
-             ) -> tuple[dict, list[dict]]:
+def measured(
+    run: Run, config: Config, role: str, split: Split, answers: dict[str, list[Answered]]
+) -> tuple[dict, list[dict]]:
     """(metrics, one row a clip) of a policy's answers to a data set."""
     options, records, format = config.evaluate, records_dir(run, config, role), split.prompter.format
     judging = judge_of(config, format, read_index(records_dir(run, config, "train"), "train"))
@@ -84,27 +107,52 @@ def measured(run: Run, config: Config, role: str, split: Split, answers: dict[st
         tables[kind] = judging(split.entries, texts, ended)
     kind = "greedy" if options.decode == "greedy" else "sampled"
     shown = [name for name in ("text", "audio", "video") if getattr(config.prompt, name)]
-    rows = prediction_rows(split.entries, [one.texts for one in answers[kind]], tables["greedy"],
-                           tables.get("sampled"), options.decode, config.labels.neutral_eps, shown, format)
+    rows = prediction_rows(
+        split.entries,
+        [one.texts for one in answers[kind]],
+        tables["greedy"],
+        tables.get("sampled"),
+        options.decode,
+        config.labels.neutral_eps,
+        shown,
+        format,
+    )
     _grade(run, config, role, rows)
     learned = [entry for entry in read_index(records, "train") if entry.score is not None]
     by_class = config.format in CLASS_FORMATS
-    result = summarize(rows, split.manifest.score_range, options.fallback, config.labels.neutral_eps,
-                       [entry.score for entry in learned], 0 if by_class else options.resamples)
+    result = summarize(
+        rows,
+        split.manifest.score_range,
+        options.fallback,
+        config.labels.neutral_eps,
+        [entry.score for entry in learned],
+        0 if by_class else options.resamples,
+    )
     if by_class:
         result = summarize_classes(result, rows, format, learned, options.resamples)
     known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
     rewards = [reward for row in known for reward in row["sampled_rewards"]]
-    result |= {"decode": options.decode, "mean_sampled_reward": float(np.mean(rewards)) if rewards else None,
-               "judged": judged_as(rows, split.manifest.score_range, config.labels.neutral_eps, options.fallback,
-                                   format.classes if by_class else 0)}
+    result |= {
+        "decode": options.decode,
+        "mean_sampled_reward": float(np.mean(rewards)) if rewards else None,
+        "judged": judged_as(
+            rows,
+            split.manifest.score_range,
+            config.labels.neutral_eps,
+            options.fallback,
+            format.classes if by_class else 0,
+        ),
+    }
     return result, rows
 
 
 def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
     """Notes how hard each clip is, by what the cold start's sampled answers earned; without one, the policy's own."""
-    limit = threshold(TriggerOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
-                      config.reward, "accuracy" if config.format in CLASS_FORMATS else "polarity")
+    limit = threshold(
+        TriggerOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
+        config.reward,
+        "accuracy" if config.format in CLASS_FORMATS else "polarity",
+    )
     started = run.path("evaluate", "sft", role, "predictions.jsonl")
     judges = {row["id"]: row for row in read_rows(started)} if started.exists() else {row["id"]: row for row in rows}
     for row in rows:
@@ -119,8 +167,13 @@ def write_result(out: Path, result: dict, rows: list[dict]) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_together(out, {"predictions.jsonl": lines.encode("utf-8", "surrogatepass"),
-                         "metrics.json": json.dumps(result, indent=1).encode() + b"\n"})
+    write_together(
+        out,
+        {
+            "predictions.jsonl": lines.encode("utf-8", "surrogatepass"),
+            "metrics.json": json.dumps(result, indent=1).encode() + b"\n",
+        },
+    )
 
 
 def read_rows(path: Path) -> list[dict]:

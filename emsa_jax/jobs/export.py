@@ -1,4 +1,5 @@
 """Export: what other tools load. A merged Hugging Face directory, and the base with a PEFT adapter beside it."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,4 +1,5 @@
 """Hint-GRPO: sample groups, hint at the hard ones, reward, learn."""
+
 from __future__ import annotations
 
 import contextlib
@@ -66,8 +67,9 @@ def grpo(run: Run, config: Config) -> None:
     budgets = train.budgets(each)
 
     def planned(config: Config) -> MemoryPlan:
-        return grpo_memory(config, checkpoint.config, placement, budgets[max(budgets)], hints.slots,
-                           adapter_dir is not None)
+        return grpo_memory(
+            config, checkpoint.config, placement, budgets[max(budgets)], hints.slots, adapter_dir is not None
+        )
 
     config = with_micro_batches(config, "grpo", each, planned)
     options, memory = config.grpo, planned(config)
@@ -90,8 +92,15 @@ def grpo(run: Run, config: Config) -> None:
     programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
-    identity = peers.told(lambda: {"plan": plan.hash, "data": train.manifest.digest, "policy": fingerprint(base_dir),
-                                   "reference": adapter_print(adapter_dir)}, "what grpo starts from")
+    identity = peers.told(
+        lambda: {
+            "plan": plan.hash,
+            "data": train.manifest.digest,
+            "policy": fingerprint(base_dir),
+            "reference": adapter_print(adapter_dir),
+        },
+        "what grpo starts from",
+    )
     state, meta, first = resume(checkpoints, state, identity, {})
     log = run.metrics("grpo")
     log.truncate_after(first)
@@ -116,37 +125,60 @@ def grpo(run: Run, config: Config) -> None:
 
     reading = {"process": share.group, "processes": share.groups}
     stream = ahead(batches(train, plan, first, total, view=shown(config), **reading), prepared)
-    with (progress(total, "grpo", first) as advance, contextlib.closing(stream), jax.transfer_guard("disallow"),
-          profiled(run, config, first) as trace, stop.deferred()):
+    with (
+        progress(total, "grpo", first) as advance,
+        contextlib.closing(stream),
+        jax.transfer_guard("disallow"),
+        profiled(run, config, first) as trace,
+        stop.deferred(),
+    ):
         while (item := clock.run("wait", next, stream, None)) is not None:
             step, clips, bucket, inputs = item
             trace(step)
             adapter = programs["layout"](state.params) if placement.apart else state.params
             prompts = clock.run("encode", programs[f"encode/{bucket}"], base.decode, adapter, inputs)
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
-            rollout = sample_groups(config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips,
-                                    judging, clock, share)
+            rollout = sample_groups(
+                config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips, judging, clock, share
+            )
             del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
             batch = learn_from(config, rollout, hints, clips, share)
-            batch = with_logprobs(config, programs, bucket, base.update, reference, state.params, inputs, prompts,
-                                  batch, clock, share)
+            batch = with_logprobs(
+                config, programs, bucket, base.update, reference, state.params, inputs, prompts, batch, clock, share
+            )
             on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
-                state, logged = clock.run("update", programs[f"update/{bucket}/{packed_in(batch)} rows"], state,
-                                          base.update, prompts, inputs, batch)
+                state, logged = clock.run(
+                    "update",
+                    programs[f"update/{bucket}/{packed_in(batch)} rows"],
+                    state,
+                    base.update,
+                    prompts,
+                    inputs,
+                    batch,
+                )
                 on_policy = on_policy or {name: logged[name] for name in logged if name.startswith("sampling/")}
             now = step + 1
             flops = group_flops(checkpoint.config, state.params, inputs, rollout.first.length)
-            counted = rollout.counted(batch, inputs, flops, sample_lines(now, rollout, clips, options.samples, share),
-                                      share)
+            counted = rollout.counted(
+                batch, inputs, flops, sample_lines(now, rollout, clips, options.samples, share), share
+            )
             values = step_metrics(counted, jax.device_get(logged | on_policy), config)
             values |= speed(config, counted, packed_in(batch), clock, peak)
-            log.write(now, values | {"learning_rate": float(rates[now * options.num_iterations - 1]),
-                                     "epoch": now / plan.batches_per_epoch})
+            log.write(
+                now,
+                values
+                | {
+                    "learning_rate": float(rates[now * options.num_iterations - 1]),
+                    "epoch": now / plan.batches_per_epoch,
+                },
+            )
             run.write(f"grpo/completions/completions_{now:05d}.jsonl", counted.lines.tobytes())
-            advance(note=f"reward {values['reward']:.2f}  hard {values['hint/trigger_rate']:.0%}  "
-                         f"kl {values.get('kl', 0):.3f}")
+            advance(
+                note=f"reward {values['reward']:.2f}  hard {values['hint/trigger_rate']:.0%}  "
+                f"kl {values.get('kl', 0):.3f}"
+            )
             due = now % options.save_every == 0 or now == total
             if due:
                 save(now)
@@ -156,16 +188,39 @@ def grpo(run: Run, config: Config) -> None:
     write_trained(run.path("grpo"), checkpoint, state.params, {"stage": "grpo"})
 
 
-def sample_groups(config: Config, step: int, base, adapter, cache, programs: Programs, bucket: int, hints: Hints,
-                  train: Split, clips, judging, clock: Clock, share: Share) -> Rollout:
+def sample_groups(
+    config: Config,
+    step: int,
+    base,
+    adapter,
+    cache,
+    programs: Programs,
+    bucket: int,
+    hints: Hints,
+    train: Split,
+    clips,
+    judging,
+    clock: Clock,
+    share: Share,
+) -> Rollout:
     """G answers to each prompt; where all of them fail, new ones after the true polarity from the same cache."""
     n, options = len(clips), config.hint
     own = share.rows(config.grpo.prompts_per_step)
     ids = np.array(own, np.int32)
     noise = functools.partial(np.array, dtype=np.int32)
     limit = np.full(n, hints.plain_limit, np.int32)
-    first = share.fetch(clock.run("decode", programs[f"sample/{bucket}"], base, adapter, cache,
-                                  noise([config.seed, step, ROLLOUT]), ids, limit))
+    first = share.fetch(
+        clock.run(
+            "decode",
+            programs[f"sample/{bucket}"],
+            base,
+            adapter,
+            cache,
+            noise([config.seed, step, ROLLOUT]),
+            ids,
+            limit,
+        )
+    )
     forced, lengths = hints.forced(clips)
     prefix = programs[f"prefix/{bucket}"](base, adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
     with clock.phase("reward"):  # while the device computes the prefixes
@@ -175,8 +230,18 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     metric = trigger_metric(table, ~first.ended, hints.trigger)
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
     chosen = choose_hinted(share.gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
-    rollout = Rollout(first, texts, table, first, texts, table, hard, np.zeros(n, bool), np.zeros(n, bool),
-                      hints.label_logp(clips, prefix))
+    rollout = Rollout(
+        first,
+        texts,
+        table,
+        first,
+        texts,
+        table,
+        hard,
+        np.zeros(n, bool),
+        np.zeros(n, bool),
+        hints.label_logp(clips, prefix),
+    )
     if not len(chosen):  # on no process
         return rollout
 
@@ -185,9 +250,18 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
     size, first_of = packed.shape[1], np.arange(share.own)[:, None] * (n // share.own)
     padded = (packed[mine] + first_of).reshape(-1)
     limits = lengths[padded] * (not options.count_in_budget) + hints.plain_limit
-    again = clock.run("hint", programs[f"hint {size}/{bucket}"], base, adapter, cache,
-                      noise([config.seed, step, HINT]), packed[mine].reshape(-1), forced[padded], lengths[padded],
-                      limits.astype(np.int32))
+    again = clock.run(
+        "hint",
+        programs[f"hint {size}/{bucket}"],
+        base,
+        adapter,
+        cache,
+        noise([config.seed, step, HINT]),
+        packed[mine].reshape(-1),
+        forced[padded],
+        lengths[padded],
+        limits.astype(np.int32),
+    )
     rows = chosen[(chosen >= own.start) & (chosen < own.stop)] - own.start
     shard = rows // (n // share.own)
     source = shard * size + np.arange(len(rows)) - np.searchsorted(shard, shard)
@@ -195,8 +269,17 @@ def sample_groups(config: Config, step: int, base, adapter, cache, programs: Pro
         return hinted(config, share.fetch(again), rows, source, rollout, hints, train, clips, judging)
 
 
-def hinted(config: Config, again: Completions, rows: np.ndarray, source: np.ndarray, rollout: Rollout, hints: Hints,
-           train: Split, clips, judging) -> Rollout:
+def hinted(
+    config: Config,
+    again: Completions,
+    rows: np.ndarray,
+    source: np.ndarray,
+    rollout: Rollout,
+    hints: Hints,
+    train: Split,
+    clips,
+    judging,
+) -> Rollout:
     """The rollout with new answers, the rows `source` of `again`, to the prompts `rows` in place, judged."""
     n, options, first, texts = len(clips), config.hint, rollout.first, rollout.first_texts
     final = splice(first, again, rows, source)
@@ -212,8 +295,9 @@ def hinted(config: Config, again: Completions, rows: np.ndarray, source: np.ndar
     failed[rows] = hard_groups(metric, hints.threshold, 1.0)[rows]
     asked_again = np.zeros(n, bool)
     asked_again[rows] = True
-    return dataclasses.replace(rollout, final=final, final_texts=final_texts, final_table=final_table,
-                               hinted=asked_again, failed=failed).restored(options.on_fail)
+    return dataclasses.replace(
+        rollout, final=final, final_texts=final_texts, final_table=final_table, hinted=asked_again, failed=failed
+    ).restored(options.on_fail)
 
 
 def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Share = SOLE) -> GrpoBatch:
@@ -227,7 +311,7 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Sha
     if config.adv.scale == "batch":  # which is that of all processes
         own = share.rows(n * share.groups)
         whole = advantages(**share.gather(judged, "rewards"), options=config.adv)
-        adv = Advantages(*(part[own.start:own.stop] for part in whole))
+        adv = Advantages(*(part[own.start : own.stop] for part in whole))
     else:
         adv = advantages(**judged, options=config.adv)
     dropped = np.zeros(n, bool)
@@ -245,12 +329,23 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Sha
     if config.grpo.answer_rows:  # in as many rows on every process
         own = share.rows(n * share.groups)
         packing = pack_rows(share.gather(final.length, "lengths"), final.tokens.shape[2], config.grpo.row_sizes)
-        packing = jax.tree.map(lambda t: t[own.start:own.stop], packing)
+        packing = jax.tree.map(lambda t: t[own.start : own.stop], packing)
     per_answer = functools.partial(np.broadcast_to, shape=(n, g))
     return GrpoBatch(
-        final.tokens, loss_mask(final, options), final.logps, None, None, adv.values.astype(np.float32),
-        np.where(hinted, options.loss_weight, 1.0).astype(np.float32), counted,
-        np.array(per_answer(adv.zero_std[:, None])), nll_tokens, nll_mask, None, packing)
+        final.tokens,
+        loss_mask(final, options),
+        final.logps,
+        None,
+        None,
+        adv.values.astype(np.float32),
+        np.where(hinted, options.loss_weight, 1.0).astype(np.float32),
+        counted,
+        np.array(per_answer(adv.zero_std[:, None])),
+        nll_tokens,
+        nll_mask,
+        None,
+        packing,
+    )
 
 
 def packed_in(batch: GrpoBatch) -> int:
@@ -258,8 +353,19 @@ def packed_in(batch: GrpoBatch) -> int:
     return batch.tokens.shape[1] if batch.packing is None else batch.packing.source.shape[1]
 
 
-def with_logprobs(config: Config, programs: Programs, bucket: int, base, reference, adapter, inputs, prompts,
-                  batch: GrpoBatch, clock: Clock, share: Share) -> GrpoBatch:
+def with_logprobs(
+    config: Config,
+    programs: Programs,
+    bucket: int,
+    base,
+    reference,
+    adapter,
+    inputs,
+    prompts,
+    batch: GrpoBatch,
+    clock: Clock,
+    share: Share,
+) -> GrpoBatch:
     """The batch with the log-probabilities of the reference, and of the sampling policy where they are needed."""
     name, scored = f"{bucket}/{packed_in(batch)} rows", (inputs, prompts, batch.tokens, batch.packing)
     if config.loss.beta > 0:

@@ -1,4 +1,5 @@
 """What is forced on hard groups, and when, for one policy and one run."""
+
 from __future__ import annotations
 
 import functools
@@ -62,10 +63,18 @@ class Hints:
             labels[i, : len(marked)] = marked
         trigger = TriggerOptions(options.metric, options.threshold, options.trigger_fraction, options.truncated_as_fail)
         part = "accuracy" if format.name in CLASS_FORMATS else "polarity"
-        return cls(ids, lengths, labels, truth, {told: i for i, told in enumerate(known)},
-                   budget + (0 if options.count_in_budget else width), budget,
-                   bucket_sizes(options, config.grpo.prompts_per_step, shards), trigger,
-                   threshold(trigger, config.reward, part))
+        return cls(
+            ids,
+            lengths,
+            labels,
+            truth,
+            {told: i for i, told in enumerate(known)},
+            budget + (0 if options.count_in_budget else width),
+            budget,
+            bucket_sizes(options, config.grpo.prompts_per_step, shards),
+            trigger,
+            threshold(trigger, config.reward, part),
+        )
 
     def forced_like(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Arrays of the shapes that `forced` gives."""
@@ -94,8 +103,9 @@ def class_hint_ids(checkpoint: Checkpoint, format, truths, level: str) -> dict[H
     for truth in truths:
         ids = answer_ids(checkpoint, format.hint(truth, level), end=False)
         if answer_ids(checkpoint, format.example(truth, level), end=False)[: len(ids)] != ids:
-            raise InputError(f"hint.levels: {format.hint(truth, level)!r} is not how the tokenizer lets an answer "
-                             "begin")
+            raise InputError(
+                f"hint.levels: {format.hint(truth, level)!r} is not how the tokenizer lets an answer begin"
+            )
         found[truth] = ids
     return found
 

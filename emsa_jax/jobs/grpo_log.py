@@ -1,4 +1,5 @@
 """What a GRPO step tells: metrics under TRL's names and hint/*, and answers to read."""
+
 from __future__ import annotations
 
 import json
@@ -53,19 +54,33 @@ class Rollout:
         names = ("tokens", "logps", "length", "ended", "forced")
         final = Completions(**{n: back(getattr(self.final, n), getattr(self.first, n)) for n in names})
         old, new = self.first_table, self.final_table
-        table = RewardTable({n: back(new.parts[n], old.parts[n]) for n in new.parts}, back(new.total, old.total),
-                            back(new.well_formed, old.well_formed), back(new.contradict, old.contradict),
-                            [old.parsed[i] if self.failed[i] else new.parsed[i] for i in range(len(self.failed))])
+        table = RewardTable(
+            {n: back(new.parts[n], old.parts[n]) for n in new.parts},
+            back(new.total, old.total),
+            back(new.well_formed, old.well_formed),
+            back(new.contradict, old.contradict),
+            [old.parsed[i] if self.failed[i] else new.parsed[i] for i in range(len(self.failed))],
+        )
         texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
         return replace(self, final=final, final_table=table, final_texts=texts)
 
     def counted(self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, share: Share) -> Counted:
         """This process's part of what is counted, with those of the others. lines: its part of a file."""
-        own = {"first": _counts(self.first), "first_table": _values(self.first_table), "final": _counts(self.final),
-               "final_table": _values(self.final_table), "hard": self.hard, "hinted": self.hinted,
-               "failed": self.failed, "prefix_logp": self.prefix_logp, "tokens": batch.mask.sum(-1),
-               "zero_std": batch.zero_std[:, 0], "prompt_tokens": inputs.mask.sum(1),
-               "flops": np.array([astuple(flops)]), "lines": np.frombuffer(lines, np.uint8)}
+        own = {
+            "first": _counts(self.first),
+            "first_table": _values(self.first_table),
+            "final": _counts(self.final),
+            "final_table": _values(self.final_table),
+            "hard": self.hard,
+            "hinted": self.hinted,
+            "failed": self.failed,
+            "prefix_logp": self.prefix_logp,
+            "tokens": batch.mask.sum(-1),
+            "zero_std": batch.zero_std[:, 0],
+            "prompt_tokens": inputs.mask.sum(1),
+            "flops": np.array([astuple(flops)]),
+            "lines": np.frombuffer(lines, np.uint8),
+        }
         slots = (inputs.mask.shape[1], self.final.tokens.shape[2])
         return Counted(slots=slots, **share.gather(own, "what a step made"))
 
@@ -111,16 +126,24 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
     tokens = np.maximum(rollout.tokens, 1)
     signed = np.asarray(learned.pop("sampling/signed_gap"))
     values = {name: float(value) for name, value in learned.items()}
-    values |= {f"rewards/{name}/{what}": _nan(function, part) for name, part in rollout.first_table["parts"].items()
-               for what, function in (("mean", np.nanmean), ("std", _sample_std))}
-    values |= {f"rewards_train/{name}/mean": _nan(np.nanmean, part)
-               for name, part in rollout.final_table["parts"].items()}
     values |= {
-        "reward": _nan(np.nanmean, first), "reward_std": _nan(_sample_std, first),
+        f"rewards/{name}/{what}": _nan(function, part)
+        for name, part in rollout.first_table["parts"].items()
+        for what, function in (("mean", np.nanmean), ("std", _sample_std))
+    }
+    values |= {
+        f"rewards_train/{name}/mean": _nan(np.nanmean, part) for name, part in rollout.final_table["parts"].items()
+    }
+    values |= {
+        "reward": _nan(np.nanmean, first),
+        "reward_std": _nan(_sample_std, first),
         "reward_train": _nan(np.nanmean, final),
-        "frac_reward_zero_std": float(rollout.zero_std.mean()), "num_tokens": int(rollout.tokens.sum()),
-        "completions/mean_length": float(length.mean()), "completions/min_length": int(length.min()),
-        "completions/max_length": int(length.max()), "completions/clipped_ratio": float(1 - ended.mean()),
+        "frac_reward_zero_std": float(rollout.zero_std.mean()),
+        "num_tokens": int(rollout.tokens.sum()),
+        "completions/mean_length": float(length.mean()),
+        "completions/min_length": int(length.min()),
+        "completions/max_length": int(length.max()),
+        "completions/clipped_ratio": float(1 - ended.mean()),
         "completions/mean_terminated_length": float(length[ended].mean()) if ended.any() else 0.0,
         "completions/min_terminated_length": int(length[ended].min()) if ended.any() else 0,
         "completions/max_terminated_length": int(length[ended].max()) if ended.any() else 0,
@@ -150,9 +173,16 @@ def sample_lines(step: int, rollout: Rollout, clips, count: int, share: Share) -
     lines, first = [], share.group * len(clips)
     for n, clip in enumerate(clips):
         shown = first + n < count or rollout.hinted[n]
-        row = {"step": step, "id": clip.id, "target": clip.score, "hard": bool(rollout.hard[n]),
-               "hinted": bool(rollout.hinted[n]), "prefix_logp": _round(rollout.prefix_logp[n:n + 1])[0],
-               "rewards": _round(rollout.first_table.total[n]), "rewards_train": _round(rollout.final_table.total[n])}
+        row = {
+            "step": step,
+            "id": clip.id,
+            "target": clip.score,
+            "hard": bool(rollout.hard[n]),
+            "hinted": bool(rollout.hinted[n]),
+            "prefix_logp": _round(rollout.prefix_logp[n : n + 1])[0],
+            "rewards": _round(rollout.first_table.total[n]),
+            "rewards_train": _round(rollout.final_table.total[n]),
+        }
         if shown:
             row |= {"completions": rollout.first_texts[n]}
             row |= {"hinted_completions": rollout.final_texts[n]} if rollout.replaced[n] else {}

@@ -1,4 +1,5 @@
 """How fast a GRPO step was, and what it wasted."""
+
 from __future__ import annotations
 
 from dataclasses import asdict
@@ -29,10 +30,13 @@ def speed(config: Config, rollout: Counted, rows: int, clock: Clock, peak: float
     values |= {f"mfu/{name}": flops[name] / (spent * peak) for name, spent in seconds.items() if name in flops}
     values["mfu"] = sum(flops.values()) / (total * peak)
     prompt, slots = len(lengths) * rollout.slots[0], len(lengths) * rows * rollout.slots[1]
-    values |= {"decode_tok_s": drawn.sum() / seconds["decode"],
-               "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
-               "padding/completion": 1 - lengths.sum() / slots, "peak_gb": peak_gigabytes(),
-               "compilations": clock.compilations, "hint/extra_gen_time": seconds.get("hint", 0.0)}
+    values |= {
+        "decode_tok_s": drawn.sum() / seconds["decode"],
+        "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
+        "padding/completion": 1 - lengths.sum() / slots,
+        "peak_gb": peak_gigabytes(),
+        "compilations": clock.compilations,
+        "hint/extra_gen_time": seconds.get("hint", 0.0),
+    }
     clock.compilations = 0
     return values
-

@@ -1,4 +1,5 @@
 """What the machine could do at best, and how much memory was used at most."""
+
 from __future__ import annotations
 
 import os
@@ -9,8 +10,15 @@ import jax
 import jax.numpy as jnp
 
 # dense bfloat16 FLOPs a second of one device, by a part of its name (vendors' data sheets)
-_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "TPU v6 lite": 918e12, "TPU v5 lite": 197e12,
-          "TPU v5": 459e12, "TPU v4": 275e12}
+_PEAKS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "TPU v6 lite": 918e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v4": 275e12,
+}
 
 
 def peak_flops() -> float:
@@ -44,5 +52,6 @@ def peak_gigabytes() -> float:
 def device_bytes() -> int:
     """Memory of one device; where the device does not say, its part of the machine's."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit") or (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-                                        // jax.local_device_count())
+    return stats.get("bytes_limit") or (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // jax.local_device_count()
+    )

@@ -1,4 +1,5 @@
 """How a run's answers are judged: `evaluation.predict.judge` with all that is the same at every step."""
+
 from __future__ import annotations
 
 import functools
@@ -20,5 +21,12 @@ def judge_of(config: Config, format, train: Iterable) -> Callable[..., RewardTab
         if config.reward.class_balance == "inverse":
             truths = [truth_of(format, sample_of(clip)) for clip in train]
             balance = class_balance([truth.sentiment for truth in truths if truth], format.classes)
-    return functools.partial(judge, format, options=config.reward, plugins=load_plugins(config.reward.plugins),
-                             neutral_eps=config.labels.neutral_eps, told=told, balance=balance)
+    return functools.partial(
+        judge,
+        format,
+        options=config.reward,
+        plugins=load_plugins(config.reward.plugins),
+        neutral_eps=config.labels.neutral_eps,
+        told=told,
+        balance=balance,
+    )

@@ -1,4 +1,5 @@
 """What a stage needs on each device, by arithmetic, before anything is loaded."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -53,12 +54,20 @@ class MemoryPlan:
         shown = f"memory of each device: {gb(self.there)}; held: {_listed(self.held)}"
         if brief and self.need(self.worst) < _LITTLE * self.there:
             return [f"{shown}; most is needed by {self.worst}: {gb(self.need(self.worst))}"]
-        return [shown] + [f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}"
-                          for phase, adds in self.phases.items()]
+        return [shown] + [
+            f"  {phase}: {gb(self.need(phase))} = held + {_listed(adds)}" for phase, adds in self.phases.items()
+        ]
 
 
-def grpo_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int,
-                reference: bool, there: int = 0) -> MemoryPlan:
+def grpo_memory(
+    config: Config,
+    policy: ThinkerConfig,
+    placement: Placement,
+    budget: Budget,
+    slots: int,
+    reference: bool,
+    there: int = 0,
+) -> MemoryPlan:
     """Of a GRPO step.
 
     Args:
@@ -73,35 +82,47 @@ def grpo_memory(config: Config, policy: ThinkerConfig, placement: Placement, bud
         held["reference"] = split_bytes(adapter, placement.update.adapter(adapter))
     held["inputs"] = sizes.inputs(budget)
     own = split_bytes(adapter, placement.update.trained(adapter))
-    update = sizes.update(each // config.grpo.micro_batches, budget.prompt, config.grpo.row_sizes[-1], slots,
-                          config.grpo.remat)
-    return MemoryPlan(held, {
-        "encode": sizes.encode(each, budget), "prefill": sizes.prefill(each, budget.prompt),
-        "decode": sizes.decode(each, budget.prompt, config.grpo.group_size, slots, own),
-        "update": {"prompts": sizes.prompts(each, budget.prompt), "gradients": 2 * own, "activations": update},
-    }, there or device_bytes())
+    update = sizes.update(
+        each // config.grpo.micro_batches, budget.prompt, config.grpo.row_sizes[-1], slots, config.grpo.remat
+    )
+    return MemoryPlan(
+        held,
+        {
+            "encode": sizes.encode(each, budget),
+            "prefill": sizes.prefill(each, budget.prompt),
+            "decode": sizes.decode(each, budget.prompt, config.grpo.group_size, slots, own),
+            "update": {"prompts": sizes.prompts(each, budget.prompt), "gradients": 2 * own, "activations": update},
+        },
+        there or device_bytes(),
+    )
 
 
-def sft_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int,
-               asking: Budget) -> MemoryPlan:
+def sft_memory(
+    config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int, asking: Budget
+) -> MemoryPlan:
     """Of an update of the cold start and of its validation. budget: of one part of a micro-batch; slots: of the longest
     trace; asking: of one part of a batch that is validated."""
     options, sizes = config.sft, Activations(policy, placement, config.dtype)
-    trained = (abstract_params(policy, config.dtype) if options.trainable == "all"
-               else abstract_adapter(policy, config.lora))
+    trained = (
+        abstract_params(policy, config.dtype) if options.trainable == "all" else abstract_adapter(policy, config.lora)
+    )
     own = split_bytes(trained, placement.update.trained(trained))
     held = _held(config, policy, placement, trained, options.optimizer)
     held |= {"best so far": own, "inputs": options.micro_batches * sizes.inputs(budget)}
     rows = options.batch_size // options.micro_batches // placement.share.shards
-    update = {"prompts": sizes.prompts(rows, budget.prompt), "gradients": 2 * own,
-              "activations": sizes.update(rows, budget.prompt, 1, slots, options.remat)}
+    update = {
+        "prompts": sizes.prompts(rows, budget.prompt),
+        "gradients": 2 * own,
+        "activations": sizes.update(rows, budget.prompt, 1, slots, options.remat),
+    }
     phases = _answers(config, sizes, asking, 1, 0 if options.trainable == "all" else own)
     worst = max(phases, key=lambda phase: sum(phases[phase].values()))
     return MemoryPlan(held, {"update": update, "validation": phases[worst]}, device_bytes())
 
 
-def answer_memory(config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, adapter: bool
-                  ) -> MemoryPlan:
+def answer_memory(
+    config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, adapter: bool
+) -> MemoryPlan:
     """Of prediction. budget: of one part of a batch of evaluation. adapter: whether the policy has one."""
     sizes, own = Activations(policy, placement, config.dtype), 0
     base = abstract_params(policy, config.dtype)
@@ -114,8 +135,9 @@ def answer_memory(config: Config, policy: ThinkerConfig, placement: Placement, b
     return MemoryPlan(held, phases, device_bytes())
 
 
-def with_micro_batches(config: Config, stage: Literal["sft", "grpo"], each: int,
-                       plan_of: Callable[[Config], MemoryPlan]) -> Config:
+def with_micro_batches(
+    config: Config, stage: Literal["sft", "grpo"], each: int, plan_of: Callable[[Config], MemoryPlan]
+) -> Config:
     """The config with a stage's micro_batches chosen, if they are 0: as few as fit, at most one of the `each` prompts
     of a part at a time. Process 0 chooses, for all."""
     options = getattr(config, stage)
@@ -157,13 +179,18 @@ def grpo_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
         return _cut_weights(config, placement)
     if plan.worst == "update":
         return _lighter_update("grpo", config, each) or _narrower(
-            config, f"lower sampling.max_completion_length or grpo.group_size{_more_heads(placement)}")
+            config, f"lower sampling.max_completion_length or grpo.group_size{_more_heads(placement)}"
+        )
     if each > 1:
         return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): {plan.worst} runs all of them at once"
-    return _narrower(config, {
-        "encode": "show fewer or smaller frames (prepare.*)",
-        "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
-        "decode": "lower grpo.group_size or sampling.max_completion_length"}[plan.worst])
+    return _narrower(
+        config,
+        {
+            "encode": "show fewer or smaller frames (prepare.*)",
+            "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
+            "decode": "lower grpo.group_size or sampling.max_completion_length",
+        }[plan.worst],
+    )
 
 
 def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
@@ -173,7 +200,8 @@ def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     if plan.worst == "validation":
         return answer_advice(plan, config, placement)
     return _lighter_update("sft", config, config.sft.batch_size // placement.share.shards) or _narrower(
-        config, f"show fewer or smaller frames (prepare.*){_more_heads(placement)}")
+        config, f"show fewer or smaller frames (prepare.*){_more_heads(placement)}"
+    )
 
 
 def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
@@ -202,11 +230,15 @@ def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: 
     return held
 
 
-def _answers(config: Config, sizes: Activations, budget: Budget, answers: int, adapter: int
-             ) -> dict[str, dict[str, int]]:
+def _answers(
+    config: Config, sizes: Activations, budget: Budget, answers: int, adapter: int
+) -> dict[str, dict[str, int]]:
     rows = config.evaluate.batch_size // sizes.placement.share.shards
-    return {"encode": sizes.encode(rows, budget), "prefill": sizes.prefill(rows, budget.prompt),
-            "decode": sizes.decode(rows, budget.prompt, answers, config.sampling.max_completion_length, adapter)}
+    return {
+        "encode": sizes.encode(rows, budget),
+        "prefill": sizes.prefill(rows, budget.prompt),
+        "decode": sizes.decode(rows, budget.prompt, answers, config.sampling.max_completion_length, adapter),
+    }
 
 
 def _lighter_update(stage: Literal["sft", "grpo"], config: Config, most: int) -> str:
@@ -225,8 +257,9 @@ def _narrower(config: Config, otherwise: str) -> str:
 
 def _cut_weights(config: Config, placement: Placement) -> str:
     cut = placement.update.mesh.shape
-    return _narrower(config, f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now "
-                             f"{cut['fsdp']})")
+    return _narrower(
+        config, f"cut the weights over more devices: mesh.tensor (now {cut['tensor']}) or mesh.fsdp (now {cut['fsdp']})"
+    )
 
 
 def _more_heads(placement: Placement) -> str:

@@ -1,4 +1,5 @@
 """metrics.jsonl, one row a step, and TensorBoard curves made from the same rows."""
+
 import json
 import math
 import os
@@ -70,8 +71,7 @@ class MetricLog:
                 row = json.loads(line)
                 rows.append({"stage": str(row["stage"]), "step": int(row["step"])} | row)
             except (ValueError, TypeError, KeyError) as error:
-                raise InputError(
-                    f"{self.path}, line {number} is not a row of metrics; remove the line") from error
+                raise InputError(f"{self.path}, line {number} is not a row of metrics; remove the line") from error
         return rows
 
     def _redraw(self) -> None:

@@ -1,4 +1,5 @@
 """The training set of a run: its own clips, or those of several sets of records mixed by weight."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -23,19 +24,26 @@ def open_train(config: Config, records: Path, checkpoint: Checkpoint, ids: set[s
     first = open_split(config, records, checkpoint, "train", ids=ids)
     if not config.mix.data:
         return first
-    splits = [first] + [_carried(open_split(config, Path(directory), checkpoint, "train", ids=ids), first)
-                        for directory in config.mix.data]
+    splits = [first] + [
+        _carried(open_split(config, Path(directory), checkpoint, "train", ids=ids), first)
+        for directory in config.mix.data
+    ]
     entries = [entry for split in splits for entry in split.entries]
     shared = [id for id, count in Counter(entry.id for entry in entries).items() if count > 1]
     if shared:
-        raise InputError(f"mix.data: clip {shared[0]!r} and {len(shared) - 1} more are in two of the sets; prepare one "
-                         "of them without its share")
+        raise InputError(
+            f"mix.data: clip {shared[0]!r} and {len(shared) - 1} more are in two of the sets; prepare one "
+            "of them without its share"
+        )
     weights = config.mix.weights or [len(split) for split in splits]
-    parts = tuple(Part(str(name), len(split), float(weight), split.manifest.digest) for name, split, weight
-                  in zip((records, *config.mix.data), splits, weights, strict=True))
+    parts = tuple(
+        Part(str(name), len(split), float(weight), split.manifest.digest)
+        for name, split, weight in zip((records, *config.mix.data), splits, weights, strict=True)
+    )
     lengths = np.concatenate([split.lengths for split in splits])
-    return replace(first, entries=entries, lengths=lengths, source=Mixed(splits), order=np.arange(len(entries)),
-                   parts=parts)
+    return replace(
+        first, entries=entries, lengths=lengths, source=Mixed(splits), order=np.arange(len(entries)), parts=parts
+    )
 
 
 @dataclass(frozen=True)

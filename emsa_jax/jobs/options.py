@@ -1,4 +1,5 @@
 """Everything that can be set, as frozen dataclasses with their defaults; `configs/*.py` choose among them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -66,8 +67,10 @@ class MixOptions:
 
     def __post_init__(self) -> None:
         if self.weights and len(self.weights) != 1 + len(self.data):
-            raise InputError(f"mix.weights: {len(self.weights)} weights for {1 + len(self.data)} sets; the first is "
-                             "that of config.data itself")
+            raise InputError(
+                f"mix.weights: {len(self.weights)} weights for {1 + len(self.data)} sets; the first is "
+                "that of config.data itself"
+            )
 
 
 @dataclass(frozen=True)
@@ -282,8 +285,10 @@ class Config:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         _at_least(self, 0, "profile")
         if self.sft.targets == "labels" and self.format not in ("label_only", "class_only"):
-            raise InputError(f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
-                             "format=label_only or class_only, or traces")
+            raise InputError(
+                f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
+                "format=label_only or class_only, or traces"
+            )
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
         if not 0 <= self.seed < 2**31:
@@ -300,25 +305,33 @@ class Config:
         """What would else be noticed only after the cold start."""
         hint = self.hint
         TriggerOptions(hint.metric, hint.threshold, hint.trigger_fraction, hint.truncated_as_fail)
-        parts = ("total", *PARTS, *(["consistency"] if self.reward.consistency == "penalty" else []),
-                 *(spec.rpartition(":")[2] for spec in self.reward.plugins))
+        parts = (
+            "total",
+            *PARTS,
+            *(["consistency"] if self.reward.consistency == "penalty" else []),
+            *(spec.rpartition(":")[2] for spec in self.reward.plugins),
+        )
         if hint.metric not in parts:
             raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
         levels = FORMATS[self.format].levels
         if not levels and (hint.mode == "hint" or hint.polarity_nll):
-            raise InputError(f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no "
-                             "hint.polarity_nll")
+            raise InputError(
+                f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no hint.polarity_nll"
+            )
         if hint.mode == "hint" and hint.levels[0] not in levels:
-            raise InputError(f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not "
-                             f"{hint.levels[0]!r}")
+            raise InputError(
+                f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not {hint.levels[0]!r}"
+            )
         if self.format in CLASS_FORMATS:
             self._check_class_hints()
 
     def _check_class_hints(self) -> None:
         hint = self.hint
         if hint.template is not None or hint.polarity_nll:
-            raise InputError("hint.template and hint.polarity_nll are for answers that begin with their polarity; "
-                             f"format={self.format} does not")
+            raise InputError(
+                "hint.template and hint.polarity_nll are for answers that begin with their polarity; "
+                f"format={self.format} does not"
+            )
         if self.reward.class_balance != "off" and (hint.metric, hint.threshold) == ("total", "auto"):
             raise InputError("hint.threshold: 'auto' cannot tell with reward.class_balance; use hint.metric=accuracy")
 

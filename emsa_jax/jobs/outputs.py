@@ -1,4 +1,5 @@
 """What a job that is no run leaves in the directory that it was told."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
 """The stages of a run in turn. A stage whose inputs hash the same and whose outputs are sound is skipped."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -44,10 +45,39 @@ from emsa_jax.teaching.traces import any_traces
 
 # what a stage reads of the config; the rest cannot change its outputs
 _READS = {
-    "sft": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward",
-            "sft", "evaluate", "adapter"),
-    "grpo": ("seed", "dtype", "format", "concepts", "prompt", "labels", "view", "mix", "lora", "sampling", "reward",
-             "hint", "adv", "loss", "grpo"),
+    "sft": (
+        "seed",
+        "dtype",
+        "format",
+        "concepts",
+        "prompt",
+        "labels",
+        "view",
+        "mix",
+        "lora",
+        "sampling",
+        "reward",
+        "sft",
+        "evaluate",
+        "adapter",
+    ),
+    "grpo": (
+        "seed",
+        "dtype",
+        "format",
+        "concepts",
+        "prompt",
+        "labels",
+        "view",
+        "mix",
+        "lora",
+        "sampling",
+        "reward",
+        "hint",
+        "adv",
+        "loss",
+        "grpo",
+    ),
     "export": ("export", "adapter"),
 }
 
@@ -67,9 +97,11 @@ def check_inputs(config: Config) -> None:
         read_manifest(directory)
     rate = config.sft.optimizer.learning_rate
     if "sft" in stages and config.policy != "tiny" and config.sft.trainable == "all" and rate > _GENTLE:
-        say(f"sft.trainable=all: all of {config.policy} is trained, at a learning rate of "
+        say(
+            f"sft.trainable=all: all of {config.policy} is trained, at a learning rate of "
             f"{rate:g}, as tiny wants it; for a pretrained policy take a preset such as "
-            "msa_thinker")
+            "msa_thinker"
+        )
     if stages - {"prepare", "report"} and config.policy != "tiny":
         policy = open_checkpoint(policy_dir(None, config), weights=False)
         if config.adapter:
@@ -79,8 +111,9 @@ def check_inputs(config: Config) -> None:
         any_traces(traces_file(None, config))
 
 
-def _check_labels(config: Config, dataset: Dataset, clips: Sequence[Sample | Entry], score_range: tuple[float, float]
-                  ) -> None:
+def _check_labels(
+    config: Config, dataset: Dataset, clips: Sequence[Sample | Entry], score_range: tuple[float, float]
+) -> None:
     """Raises InputError for a clip whose concepts the table does not know, or if no clip has one to be rewarded for."""
     if config.format not in CLASS_FORMATS or not set(config.stages) & {"sft", "grpo", "evaluate"}:
         return
@@ -88,8 +121,10 @@ def _check_labels(config: Config, dataset: Dataset, clips: Sequence[Sample | Ent
     truths = [truth_of(format, sample_of(clip)) for clip in clips]
     rewarded = config.format == "concepts" and config.reward.weight("concept") > 0
     if "grpo" in config.stages and rewarded and not any(truth.concepts for truth in truths if truth):
-        raise InputError(f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.table)}; name a "
-                         "table of the concepts that it has (config.concepts.table), or set reward.weights.concept=0")
+        raise InputError(
+            f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.table)}; name a "
+            "table of the concepts that it has (config.concepts.table), or set reward.weights.concept=0"
+        )
 
 
 def _check_concepts(config: Config) -> None:
@@ -108,8 +143,10 @@ def _check_splits(config: Config, role: str, dataset: Dataset) -> None:
     labelled = labelled_splits(clips)
     for stage, split in _splits_read(config, role):
         if split not in labelled:
-            raise InputError(f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
-                             f"some, or leave {stage} out of stages")
+            raise InputError(
+                f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
+                f"some, or leave {stage} out of stages"
+            )
     if "evaluate" in config.stages and labelled[config.evaluate.split]:
         family_of(score_range)
 
@@ -127,8 +164,9 @@ def _check_prompts(run: Run, config: Config) -> None:
     checkpoint = open_checkpoint(policy_dir(run, config), weights=False)
     for role in datasets(config):
         for split in sorted({split for _, split in _splits_read(config, role)}):
-            open_split(config, records_dir(run, config, role), checkpoint, split,
-                       taught=taught_by(run, config, role)).buckets()
+            open_split(
+                config, records_dir(run, config, role), checkpoint, split, taught=taught_by(run, config, role)
+            ).buckets()
 
 
 def _check_batch(run: Run, config: Config) -> None:
@@ -167,8 +205,12 @@ def _inputs(run: Run, config: Config, stage: str) -> str:
     parts = [to_dict(getattr(config, name)) for name in _READS[stage]]
     if stage == "sft":
         traces = sha256_file(traces_file(run, config)) if config.sft.targets == "traces" else ""
-        parts += [fingerprint(policy_dir(run, config)), traces, _records(run, config),
-                  adapter_print(Path(config.adapter) if config.adapter else None)]
+        parts += [
+            fingerprint(policy_dir(run, config)),
+            traces,
+            _records(run, config),
+            adapter_print(Path(config.adapter) if config.adapter else None),
+        ]
     if stage == "grpo":
         directory, adapter = cold_started(run, config)
         parts += [fingerprint(directory), adapter_print(adapter), _records(run, config)]

@@ -1,4 +1,5 @@
 """How a stage's work lies on the devices of the run."""
+
 from __future__ import annotations
 
 import math
@@ -37,16 +38,25 @@ class Placement:
     def of(cls, config: Config, policy: ThinkerConfig, trained: str = "lora", tell: bool = True) -> Placement:
         """For a policy of which an adapter ("lora"), everything ("all") or nothing ("") is trained. tell: say which
         mesh was chosen, and why, where there is a choice. Raises InputError if the devices cannot hold it."""
-        need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, trained),
-                    policy.text.num_attention_heads, policy.text.num_key_value_heads)
+        need = Need(
+            num_params(policy) * WIDTH[config.dtype],
+            trained_bytes(policy, config.lora, trained),
+            policy.text.num_attention_heads,
+            policy.text.num_key_value_heads,
+        )
         there = device_bytes()
         mesh, why = make_mesh(config.mesh, need=need, memory=there)
         held = (need.weights + need.trained) // (mesh.shape["fsdp"] * mesh.shape["tensor"])
         if held > there:  # told before anything is loaded
-            fields = "mesh.tensor or mesh.fsdp" + (", or dtype=bfloat16" if config.dtype == "float32" else "") + (
-                ", or sft.trainable=lora" if trained == "all" else "")
-            raise InputError(f"memory: the policy and what is trained of it are {held / 1e9:.3g} GB on each device, "
-                             f"which has {there / 1e9:.3g}; set {fields}")
+            fields = (
+                "mesh.tensor or mesh.fsdp"
+                + (", or dtype=bfloat16" if config.dtype == "float32" else "")
+                + (", or sft.trainable=lora" if trained == "all" else "")
+            )
+            raise InputError(
+                f"memory: the policy and what is trained of it are {held / 1e9:.3g} GB on each device, "
+                f"which has {there / 1e9:.3g}; set {fields}"
+            )
         if tell and mesh.size > 1:
             sizes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
             say(f"mesh: {sizes} on {mesh.size} {jax.devices()[0].device_kind} devices ({why})")
@@ -70,8 +80,12 @@ class Placement:
 
     def rows(self, tree: Any) -> Any:
         """Shapes of a whole batch -> ShapeDtypeStructs that lie as a batch does; scalars are whole everywhere."""
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=self.update.batch() if leaf.shape else self.update.whole), tree)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=self.update.batch() if leaf.shape else self.update.whole
+            ),
+            tree,
+        )
 
     def inputs(self, budget: Budget, batch: int, micro_batches: int = 0) -> PromptInputs:
         """The shapes of a whole batch's inputs, each part of which has the budget; with micro-batches, of all of them,
@@ -109,6 +123,7 @@ def trained_bytes(policy: ThinkerConfig, lora: LoraOptions, trained: str) -> int
 
 def split_bytes(tree: Any, shardings: Any) -> int:
     """Bytes that one device holds of a tree of arrays or ShapeDtypeStructs."""
-    sizes = jax.tree.map(lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize,
-                         tree, shardings)
+    sizes = jax.tree.map(
+        lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize, tree, shardings
+    )
     return sum(jax.tree.leaves(sizes))

@@ -1,4 +1,5 @@
 """Would a GRPO run fit, and how fast might it be: its programs compiled for devices that are not there."""
+
 from __future__ import annotations
 
 import json
@@ -36,8 +37,11 @@ from emsa_jax.rollout.hints import HintOptions
 
 NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
-KINDS = {"phases": (*PROGRAMS, "layout"), "decode": ("sample",),
-         "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old")}
+KINDS = {
+    "phases": (*PROGRAMS, "layout"),
+    "decode": ("sample",),
+    "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old"),
+}
 SHARED = ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")  # fields, with a run's Config
 
 
@@ -54,8 +58,13 @@ class PromptShape:
 
     def __post_init__(self) -> None:
         side = 28 if self.frames else 0  # of one token of video
-        for name, least, most in (("tokens", 1, 10**6), ("frames", 0, 10**4), ("height", side, 10**4),
-                                  ("width", side, 10**4), ("audio_seconds", 0, 10**5)):
+        for name, least, most in (
+            ("tokens", 1, 10**6),
+            ("frames", 0, 10**4),
+            ("height", side, 10**4),
+            ("width", side, 10**4),
+            ("audio_seconds", 0, 10**5),
+        ):
             if not least <= getattr(self, name) <= most:
                 raise InputError(f"prompt.{name} must be from {least} to {most}, not {getattr(self, name)}")
 
@@ -103,8 +112,10 @@ def plan(options: PlanOptions) -> dict:
     each = config.grpo.prompts_per_step // shards
     budget, one = longest(options.prompt, policy, each)
     sizes = tuple(placement.update.mesh.shape.values())
-    say(f"{options.policy} ({num_params(policy) / 1e9:.2f} billion parameters, {options.dtype}) on {where.name}: "
-        f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})")
+    say(
+        f"{options.policy} ({num_params(policy) / 1e9:.2f} billion parameters, {options.dtype}) on {where.name}: "
+        f"mesh data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} ({why})"
+    )
     hints = abstract_hints(config, shards)
 
     def by_arithmetic(config: Config) -> MemoryPlan:
@@ -117,16 +128,26 @@ def plan(options: PlanOptions) -> dict:
     memory, costs = by_formula, {}
     if options.compile != "no":
         programs = Planned(placement.decode, where.chip.memory, KINDS[options.compile])
-        compile_step(config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement,
-                     programs)
+        compile_step(
+            config, policy, {budget.prompt: budget}, base, reference, state, optimizer, hints, placement, programs
+        )
         costs = programs.costs
         remat = programs.remat if "update" in costs else remat
         memory = _as_compiled(by_formula, costs)
     for line in memory.lines():
         say(line)
-    step = Step(policy, abstract_adapter(policy, config.lora), one, config.grpo.prompts_per_step,
-                config.grpo.group_size, config.sampling.max_completion_length, config.grpo.micro_batches,
-                remat, config.loss.beta > 0, WIDTH[config.dtype])
+    step = Step(
+        policy,
+        abstract_adapter(policy, config.lora),
+        one,
+        config.grpo.prompts_per_step,
+        config.grpo.group_size,
+        config.sampling.max_completion_length,
+        config.grpo.micro_batches,
+        remat,
+        config.loss.beta > 0,
+        WIDTH[config.dtype],
+    )
     seconds = step_seconds(step, where.chip, sizes, where.slices)
     cache = hints.slots, policy.text.head_dim
     _say_costs(costs, cache)
@@ -139,8 +160,12 @@ def plan(options: PlanOptions) -> dict:
 
 def place_on(config: Config, policy: ThinkerConfig, where: Topology, devices: Sequence[Any]) -> tuple[Placement, str]:
     """(placement on devices of a topology, why its mesh is what it is)."""
-    need = Need(num_params(policy) * WIDTH[config.dtype], trained_bytes(policy, config.lora, "lora"),
-                policy.text.num_attention_heads, policy.text.num_key_value_heads)
+    need = Need(
+        num_params(policy) * WIDTH[config.dtype],
+        trained_bytes(policy, config.lora, "lora"),
+        policy.text.num_attention_heads,
+        policy.text.num_key_value_heads,
+    )
     mesh, why = make_mesh(config.mesh, devices, need, where.chip.memory)
     return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), Share(batch_shards(mesh))), why
 
@@ -162,8 +187,10 @@ def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[Bu
         raise InputError(f"prompt.tokens is {shape.tokens}, but frames and sound alone make {len(tokens)}")
     row = Row(tokens + [0] * (shape.tokens - len(tokens)), audios, [], videos)
     need = needed_budget(policy, [row])
-    return (replace(need, chunks=prompts * need.chunks, patch_rows=prompts * need.patch_rows),
-            build_inputs(policy, [row]))
+    return (
+        replace(need, chunks=prompts * need.chunks, patch_rows=prompts * need.patch_rows),
+        build_inputs(policy, [row]),
+    )
 
 
 def _policy(options: PlanOptions) -> ThinkerConfig:
@@ -188,7 +215,9 @@ def _as_compiled(by_formula: MemoryPlan, costs: dict[str, Cost]) -> MemoryPlan:
         parts = by_formula.phases[phase]
         given = {"encode": (), "prefill": ("prompts",), "decode": ("prompts", "prompt cache"), "update": ("prompts",)}
         phases[phase] = {name: parts[name] for name in given[phase]} | {
-            "temporaries": costs[kind].temporaries, "results": costs[kind].results - costs[kind].aliased}
+            "temporaries": costs[kind].temporaries,
+            "results": costs[kind].results - costs[kind].aliased,
+        }
     return MemoryPlan(by_formula.held, phases, by_formula.there)
 
 
@@ -198,8 +227,10 @@ def _say_costs(costs: dict[str, Cost], cache: tuple[int, int]) -> None:
     if "sample" in costs and not costs["sample"].failure:
         cost = costs["sample"]
         sent = ", ".join(f"{count} {name} {gb(size)}" for name, (count, size) in cost.sent.items()) or "nothing"
-        say(f"in the token loops: {gb(cost.gathered)} of weights gathered, {gb(cost.copied)} copied again; sent: "
-            f"{sent}; caches written in place: {'yes' if cost.in_place(*cache) else 'no'}")
+        say(
+            f"in the token loops: {gb(cost.gathered)} of weights gathered, {gb(cost.copied)} copied again; sent: "
+            f"{sent}; caches written in place: {'yes' if cost.in_place(*cache) else 'no'}"
+        )
 
 
 def _verdict(memory: MemoryPlan, by_formula: bool, advice: str) -> str:
@@ -212,22 +243,42 @@ def _verdict(memory: MemoryPlan, by_formula: bool, advice: str) -> str:
     return f"fits: {told}"
 
 
-def _summary(options: PlanOptions, grpo: GrpoOptions, sizes: tuple[int, ...], memory: MemoryPlan,
-             by_formula: MemoryPlan, costs: dict[str, Cost], seconds: dict[str, float], cache: tuple[int, int]) -> dict:
+def _summary(
+    options: PlanOptions,
+    grpo: GrpoOptions,
+    sizes: tuple[int, ...],
+    memory: MemoryPlan,
+    by_formula: MemoryPlan,
+    costs: dict[str, Cost],
+    seconds: dict[str, float],
+    cache: tuple[int, int],
+) -> dict:
     sample = costs.get("sample")
     return {
-        "fit": memory.fits, "policy": options.policy, "topology": options.topology, "devices": math.prod(sizes),
+        "fit": memory.fits,
+        "policy": options.policy,
+        "topology": options.topology,
+        "devices": math.prod(sizes),
         "mesh": dict(zip(("data", "fsdp", "tensor"), sizes, strict=True)),
-        "prompts_per_step": grpo.prompts_per_step, "micro_batches": grpo.micro_batches,
-        "bytes_there": memory.there, "bytes_needed": memory.need(memory.worst), "worst": memory.worst,
+        "prompts_per_step": grpo.prompts_per_step,
+        "micro_batches": grpo.micro_batches,
+        "bytes_there": memory.there,
+        "bytes_needed": memory.need(memory.worst),
+        "worst": memory.worst,
         "held": dict(memory.held),
         "phases": {phase: memory.need(phase) for phase in memory.phases},
         "phases_by_formula": {phase: by_formula.need(phase) for phase in by_formula.phases},
         "compile_seconds": {kind: round(cost.seconds, 1) for kind, cost in costs.items()},
         "step_seconds": {name: float(f"{value:.4g}") for name, value in seconds.items()},
-        "token_loop": None if sample is None or sample.failure else {
-            "weights_gathered": sample.gathered, "copied": sample.copied, "in_place": sample.in_place(*cache),
-            "collectives": {name: count for name, (count, _) in sample.sent.items()}}}
+        "token_loop": None
+        if sample is None or sample.failure
+        else {
+            "weights_gathered": sample.gathered,
+            "copied": sample.copied,
+            "in_place": sample.in_place(*cache),
+            "collectives": {name: count for name, (count, _) in sample.sent.items()},
+        },
+    }
 
 
 def _listed(values: dict[str, float], form: str) -> str:

@@ -1,4 +1,5 @@
 """A run's programs compiled from shapes alone, and what the compiler says of them."""
+
 from __future__ import annotations
 
 import re
@@ -70,8 +71,9 @@ class Cost:
     def in_place(self, slots: int, head_dim: int) -> bool:
         """Whether no loop copies a cache of at most so many answer slots that it writes to, [.., slots, head_dim]."""
         caches = {(size, head_dim) for size in cache_sizes(slots)}
-        return not any(m.op == "copy" and not m.unchanged and shape[-2:] in caches
-                       for m in self.in_loops for shape in m.shapes)
+        return not any(
+            m.op == "copy" and not m.unchanged and shape[-2:] in caches for m in self.in_loops for shape in m.shapes
+        )
 
     @property
     def sent(self) -> dict[str, tuple[int, int]]:
@@ -94,8 +96,15 @@ class Planned(Programs):
         self.costs: dict[str, Cost] = {}
         self.remat = ""  # of the update
 
-    def add(self, name: str, function: Any, *arguments: Any, donate: tuple[int, ...] = (), out: Any = None,
-            layout: Layout | None = None) -> Any:
+    def add(
+        self,
+        name: str,
+        function: Any,
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> Any:
         kind = re.split("[/ ]", name)[0]
         if kind not in self.kinds:
             return _shapes(function, arguments, out)
@@ -105,16 +114,27 @@ class Planned(Programs):
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            self.costs[kind] = Cost(0, 0, 0, _asked(str(error)) or self.memory + 1, time.monotonic() - begun,
-                                    failure=str(error).split("\n")[0])
+            self.costs[kind] = Cost(
+                0,
+                0,
+                0,
+                _asked(str(error)) or self.memory + 1,
+                time.monotonic() - begun,
+                failure=str(error).split("\n")[0],
+            )
             return _shapes(function, arguments, out)
         compiled = self._compiled[name]
         sizes = compiled.memory_analysis()
         moved = tuple(hlo.moved_in_loops(hlo.parse(compiled.as_text()))) if kind == "sample" else ()
-        self.costs[kind] = Cost(sizes.argument_size_in_bytes, sizes.output_size_in_bytes, sizes.alias_size_in_bytes,
-                                sizes.temp_size_in_bytes, self.seconds[name], moved)
+        self.costs[kind] = Cost(
+            sizes.argument_size_in_bytes,
+            sizes.output_size_in_bytes,
+            sizes.alias_size_in_bytes,
+            sizes.temp_size_in_bytes,
+            self.seconds[name],
+            moved,
+        )
         return made
-
 
     def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> str:
         """Adds the first form that fits, as a run does; else the last."""
@@ -141,19 +161,29 @@ def abstract_hints(config: Config, shards: int) -> Hints:
     """Hints of the usual length, by no tokenizer."""
     budget = config.sampling.max_completion_length
     slots = budget + (0 if config.hint.count_in_budget else HINT_TOKENS)
-    return Hints(ids=np.zeros((1, HINT_TOKENS), np.int32), lengths=np.full(1, HINT_TOKENS, np.int32),
-                 labels=np.zeros((1, HINT_TOKENS), bool), truth=lambda clip: None, rows={}, slots=slots,
-                 plain_limit=budget, buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
-                 trigger=TriggerOptions(), threshold=0.0)
+    return Hints(
+        ids=np.zeros((1, HINT_TOKENS), np.int32),
+        lengths=np.full(1, HINT_TOKENS, np.int32),
+        labels=np.zeros((1, HINT_TOKENS), bool),
+        truth=lambda clip: None,
+        rows={},
+        slots=slots,
+        plain_limit=budget,
+        buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
+        trigger=TriggerOptions(),
+        threshold=0.0,
+    )
 
 
 def _laid(tree: Any, shardings: Any) -> Any:
-    return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree,
-                        shardings)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings
+    )
 
 
 def _shapes(function: Any, arguments: Any, out: Any) -> Any:
     """A program's result as ShapeDtypeStructs. out: its shardings, a prefix of its tree."""
+
     def laid(sharding, part):
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
 

@@ -1,4 +1,5 @@
 """Prediction: the answers of a policy to a data set, asked once and kept under a hash of all that decides them."""
+
 from __future__ import annotations
 
 import json
@@ -23,8 +24,16 @@ from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.draw import SamplingOptions
 
 
-def answers_of(run: Run, config: Config, split: Split, base: dict, adapter: Adapter | None, placement: Placement,
-               policy_print: Mapping[str, str], label: str) -> dict[str, list[Answered]]:
+def answers_of(
+    run: Run,
+    config: Config,
+    split: Split,
+    base: dict,
+    adapter: Adapter | None,
+    placement: Placement,
+    policy_print: Mapping[str, str],
+    label: str,
+) -> dict[str, list[Answered]]:
     """Kind ("greedy", "sampled") -> the answers to each clip of the split, in its order, on every process.
 
     Those on disk are read, the others asked, each batch on disk before the next one.
@@ -38,8 +47,10 @@ def answers_of(run: Run, config: Config, split: Split, base: dict, adapter: Adap
         found[kind] = (where, {id: Answered(*one) for id, one in known.items()})
         missing[kind] = [i for i, entry in enumerate(split.entries) if entry.id not in known]
         if missing[kind]:
-            inputs = {bucket: placement.inputs(budget, options.batch_size)
-                      for bucket, budget in split.budgets(options.batch_size // share.shards).items()}
+            inputs = {
+                bucket: placement.inputs(budget, options.batch_size)
+                for bucket, budget in split.budgets(options.batch_size // share.shards).items()
+            }
             compile_answers(programs, kind, base, adapter, split.prompter.checkpoint, inputs, sampling, group_size)
     total = sum(map(len, missing.values()))
     if not total:
@@ -58,27 +69,47 @@ def kinds(config: Config) -> dict[str, tuple[SamplingOptions, int]]:
     return {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
 
 
-def answers_dir(run: Run, config: Config, split: Split, sampling: SamplingOptions, group_size: int,
-                policy_print: Mapping[str, str]) -> Path:
+def answers_dir(
+    run: Run, config: Config, split: Split, sampling: SamplingOptions, group_size: int, policy_print: Mapping[str, str]
+) -> Path:
     """Where these answers lie: a folder named by the hash of policy, data, prompt and decoding. The batch size, how
     many clips are asked about and by how many processes is not in it, as it changes no answer."""
     prompter = split.prompter
     asked = messages(prompter.format, "", prompter.language or "en", True, True)
-    identity = {"policy": dict(policy_print), "dtype": config.dtype, "data": split.manifest.digest,
-                "split": config.evaluate.split, "prompt": to_dict(config.prompt), "language": prompter.language,
-                "asked": asked, "sampling": to_dict(sampling), "answers": group_size,
-                "seed": None if sampling.greedy else config.seed}
+    identity = {
+        "policy": dict(policy_print),
+        "dtype": config.dtype,
+        "data": split.manifest.digest,
+        "split": config.evaluate.split,
+        "prompt": to_dict(config.prompt),
+        "language": prompter.language,
+        "asked": asked,
+        "sampling": to_dict(sampling),
+        "answers": group_size,
+        "seed": None if sampling.greedy else config.seed,
+    }
     root = Path(config.evaluate.answers) if config.evaluate.answers else run.path("evaluate", "answers")
     return root / digest(identity)[:16]
 
 
-def _ask(config: Config, split: Split, members: list[int], programs: Programs, kind: str, policy: tuple, share: Share,
-         where: Path, answers: dict[str, Answered], advance: Callable) -> None:
+def _ask(
+    config: Config,
+    split: Split,
+    members: list[int],
+    programs: Programs,
+    kind: str,
+    policy: tuple,
+    share: Share,
+    where: Path,
+    answers: dict[str, Answered],
+    advance: Callable,
+) -> None:
     if not members:
         return
     new = {}  # this process's
     journal = Journal(where, peers.index(), peers.count())
     try:
+
         def run(bucket, *rest):
             return programs[f"{kind}/{bucket}"](*policy, *rest)
 

@@ -1,4 +1,5 @@
 """How likely a policy finds the true polarity of clips, before any hint: the honest thermometer of hints."""
+
 from __future__ import annotations
 
 import functools
@@ -28,11 +29,17 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
     bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
     function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
     for bucket in sorted(set(bucket_of.tolist())):
-        programs.add(f"prefix/{bucket}", function, checkpoint.params, adapter,
-                     abstract_inputs(checkpoint.config, budgets[bucket], size), *hints.forced_like(size))
+        programs.add(
+            f"prefix/{bucket}",
+            function,
+            checkpoint.params,
+            adapter,
+            abstract_inputs(checkpoint.config, budgets[bucket], size),
+            *hints.forced_like(size),
+        )
         rows = np.flatnonzero(bucket_of == bucket)
         for start in range(0, len(rows), size):
-            some = rows[start:start + size]
+            some = rows[start : start + size]
             clips = [split[members[i]] for i in some]
             forced, lengths = hints.forced([*clips, *[clips[0]] * (size - len(clips))])
             inputs = split.prompter.inputs(clips, budgets[bucket], size)
@@ -45,5 +52,17 @@ def _forced(base, adapter, inputs, forced, lengths, *, config, sampling):
     """[N, K] log-probabilities of forced tokens."""
     rows, width = forced.shape
     state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))
-    return sample(base, adapter, config, sampling, width, 1, state, jnp.array([0, 0, PREFIX], jnp.int32),
-                  jnp.arange(rows, dtype=jnp.int32), forced, lengths, jnp.maximum(lengths, 1)).logps[:, 0]
+    return sample(
+        base,
+        adapter,
+        config,
+        sampling,
+        width,
+        1,
+        state,
+        jnp.array([0, 0, PREFIX], jnp.int32),
+        jnp.arange(rows, dtype=jnp.int32),
+        forced,
+        lengths,
+        jnp.maximum(lengths, 1),
+    ).logps[:, 0]

@@ -2,6 +2,7 @@
 
 The stage also makes the embedded world and tiny where they are asked for.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -33,8 +34,9 @@ def prepare_all(run: Run, config: Config) -> None:
         source = _source(run, config, dataset)
         if not is_prepared(source):
             out = run.path("records", name)
-            manifest = prepare(source, out, config.prepare, *labels_of(dataset), _progress, reader_of(dataset),
-                               **to_dict(config.read))
+            manifest = prepare(
+                source, out, config.prepare, *labels_of(dataset), _progress, reader_of(dataset), **to_dict(config.read)
+            )
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
         make_tiny(run.path("policy"), _tiny_texts(run, config), config.seed)
@@ -49,10 +51,20 @@ def prepare_records(config: Config) -> None:
     token_length = None
     if config.policy != "tiny":
         checkpoint = open_checkpoint(policy_dir(None, config), weights=False)
-        token_length = Prompter(checkpoint, make_format(config.format, score_range, concepts=config.concepts),
-                                config.prompt).length
-    manifest = prepare(config.source, config.out, config.prepare, score_range, language, _progress, config.dataset,
-                       token_length, **to_dict(config.read))
+        token_length = Prompter(
+            checkpoint, make_format(config.format, score_range, concepts=config.concepts), config.prompt
+        ).length
+    manifest = prepare(
+        config.source,
+        config.out,
+        config.prepare,
+        score_range,
+        language,
+        _progress,
+        config.dataset,
+        token_length,
+        **to_dict(config.read),
+    )
     _tell(config.out, manifest)
 
 
@@ -75,8 +87,10 @@ def labelled_splits(clips: Sequence[Sample | Entry] | None) -> dict[str, bool]:
     """Split -> whether clips of it have scores; splits without clips are left out. None: of puppets, which have all."""
     if clips is None:
         return dict.fromkeys(SPLITS, True)
-    return {split: any(clip.score is not None for clip in clips if clip.split == split)
-            for split in dict.fromkeys(clip.split for clip in clips)}
+    return {
+        split: any(clip.score is not None for clip in clips if clip.split == split)
+        for split in dict.fromkeys(clip.split for clip in clips)
+    }
 
 
 def _source(run: Run, config: Config, dataset: Dataset) -> Path:
@@ -86,8 +100,12 @@ def _source(run: Run, config: Config, dataset: Dataset) -> Path:
     if not out.exists():
         annotated = "concepts" in dataset.data
         kind, make = (ConceptOptions, make_concept_puppets) if annotated else (PuppetOptions, make_puppets)
-        options = kind(domain=PUPPETS[dataset.data].language, seed=config.seed, workers=config.prepare.workers,
-                       **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__})
+        options = kind(
+            domain=PUPPETS[dataset.data].language,
+            seed=config.seed,
+            workers=config.prepare.workers,
+            **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__},
+        )
         total = options.num_train + options.num_valid + options.num_test
         with progress(total, f"drawing {dataset.data}") as advance:
             done = 0
@@ -129,11 +147,15 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
         if traces.exists() and config.format in ("dc", "think_first"):
-            texts += [f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
-                      for t in read_traces(traces)]
+            texts += [
+                f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
+                for t in read_traces(traces)
+            ]
         elif traces.exists() and config.format == "concepts":
-            texts += [f"<think>{t.think}</think>\n<sentiment>{format.truth(t.score, ()).sentiment}</sentiment>"
-                      for t in read_traces(traces)]
+            texts += [
+                f"<think>{t.think}</think>\n<sentiment>{format.truth(t.score, ()).sentiment}</sentiment>"
+                for t in read_traces(traces)
+            ]
     if not texts:
         raise InputError("policy: tiny learns its tokenizer from the data's texts, and there are none")
     return texts

@@ -1,4 +1,5 @@
 """What every process of a run does first: joins the others, and sees that all mean the same."""
+
 from __future__ import annotations
 
 import sys
@@ -25,11 +26,19 @@ def join(config: Config) -> None:
         console.be_quiet()
     software = {name: metadata.version(name) for name in LIBRARIES}
     config_of = {f"config.{name}": _short(value) for name, value in to_dict(config).items()}
-    peers.agree({"python": sys.version.split()[0]} | software, "software",
-                "install the same versions on all hosts", config.mesh.timeout)
+    peers.agree(
+        {"python": sys.version.split()[0]} | software,
+        "software",
+        "install the same versions on all hosts",
+        config.mesh.timeout,
+    )
     peers.agree(config_of, "config", "give the same command on all hosts", config.mesh.timeout)
-    peers.agree({"local devices": jax.local_device_count(), "kind of device": jax.devices()[0].device_kind}, "devices",
-                "all hosts must have the same devices", config.mesh.timeout)
+    peers.agree(
+        {"local devices": jax.local_device_count(), "kind of device": jax.devices()[0].device_kind},
+        "devices",
+        "all hosts must have the same devices",
+        config.mesh.timeout,
+    )
 
 
 def _short(value: object) -> object:

@@ -1,4 +1,5 @@
 """An xprof trace of a run's first steps."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,5 @@
 """Programs compiled before the first step: a run that has begun never waits for the compiler again."""
+
 from __future__ import annotations
 
 import contextlib
@@ -64,8 +65,15 @@ class Programs:
         self._arguments: dict[str, list[jax.ShapeDtypeStruct]] = {}
         self.seconds: dict[str, float] = {}
 
-    def add(self, name: str, function: Callable, *arguments: Any, donate: tuple[int, ...] = (), out: Any = None,
-            layout: Layout | None = None) -> Any:
+    def add(
+        self,
+        name: str,
+        function: Callable,
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> Any:
         """Compiles `function` and returns its abstract result.
 
         Args:
@@ -80,8 +88,10 @@ class Programs:
         with using(layout.mesh, layout.rules) if layout else contextlib.nullcontext():
             lowered = jax.jit(function, donate_argnums=donate, **options).lower(*abstract)
         # what the text does not say: what is static in arguments, where they lie, and the shapes of unused ones
-        said = (f"{jax.tree.structure(abstract)} {jax.tree.structure(lowered.out_info)} {donate} {lowered.as_text()} "
-                f"{jax.tree.leaves(abstract)}")
+        said = (
+            f"{jax.tree.structure(abstract)} {jax.tree.structure(lowered.out_info)} {donate} {lowered.as_text()} "
+            f"{jax.tree.leaves(abstract)}"
+        )
         key = hashlib.sha256(said.encode()).digest()
         if key not in self._known:
             self._known[key] = lowered.compile()
@@ -90,11 +100,21 @@ class Programs:
         self.seconds[name] = time.monotonic() - begun
         if not layout:
             return jax.tree.map(_abstract, lowered.out_info)
-        return jax.tree.map(lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-                            lowered.out_info, compiled.output_shardings)
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            lowered.out_info,
+            compiled.output_shardings,
+        )
 
-    def add_fitting(self, name: str, choices: dict[str, Callable], *arguments: Any,
-                    donate: tuple[int, ...] = (), out: Any = None, layout: Layout | None = None) -> str:
+    def add_fitting(
+        self,
+        name: str,
+        choices: dict[str, Callable],
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> str:
         """Adds the first of several forms of a function that fits the device's memory, else the last; returns which.
 
         Form k is asked only if no form before it fits: by what its compilation says it will use, or by its failure.
@@ -125,8 +145,9 @@ class Programs:
 def used_bytes(compiled: Any) -> int:
     """What a compiled program needs at once: arguments, results that are not written over them, all between."""
     sizes = compiled.memory_analysis()
-    return (sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-            + sizes.temp_size_in_bytes)
+    return (
+        sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes + sizes.temp_size_in_bytes
+    )
 
 
 def _sent(arguments: Any, places: list[jax.ShapeDtypeStruct]) -> Any:
@@ -135,8 +156,13 @@ def _sent(arguments: Any, places: list[jax.ShapeDtypeStruct]) -> Any:
     leaves, structure = jax.tree.flatten(arguments)
     if len(leaves) != len(places):
         raise TypeError(f"{len(leaves)} arrays are given, but the program was compiled for {len(places)}")
-    return jax.tree.unflatten(structure, [_send(leaf, place) if isinstance(leaf, np.ndarray | np.generic) else leaf
-                                          for leaf, place in zip(leaves, places, strict=True)])
+    return jax.tree.unflatten(
+        structure,
+        [
+            _send(leaf, place) if isinstance(leaf, np.ndarray | np.generic) else leaf
+            for leaf, place in zip(leaves, places, strict=True)
+        ],
+    )
 
 
 def _send(leaf: Any, place: jax.ShapeDtypeStruct) -> jax.Array:

@@ -1,4 +1,5 @@
 """The end of a run: one short table, the page, and where to look next."""
+
 from __future__ import annotations
 
 import json
@@ -18,10 +19,26 @@ from emsa_jax.manifest import write_atomic
 from emsa_jax.report.run_results import CONTROLS
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
-COLUMNS = ("reward (sampled)", "reward (greedy)", "polarity acc", "Acc2 (0 pos.)", "Acc2 (no 0)", "F1 (weighted)",
-           "MAE", "Corr", "parsed")
-CLASS_COLUMNS = ("reward (sampled)", "reward (greedy)", "sentiment acc", "WF1", "polarity acc", "concepts acc",
-                 "parsed")
+COLUMNS = (
+    "reward (sampled)",
+    "reward (greedy)",
+    "polarity acc",
+    "Acc2 (0 pos.)",
+    "Acc2 (no 0)",
+    "F1 (weighted)",
+    "MAE",
+    "Corr",
+    "parsed",
+)
+CLASS_COLUMNS = (
+    "reward (sampled)",
+    "reward (greedy)",
+    "sentiment acc",
+    "WF1",
+    "polarity acc",
+    "concepts acc",
+    "parsed",
+)
 
 
 def report(run: Run, config: Config) -> None:
@@ -48,9 +65,14 @@ def report(run: Run, config: Config) -> None:
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
     write_page(run, config)
-    for what, path in (("the whole run on one page:", PAGE), ("answers in full:", "evaluate/*/*/predictions.jsonl"),
-                       ("curves (pip install tensorboard): tensorboard --logdir", "tensorboard"),
-                       ("rollouts:", "grpo/completions"), ("exports:", "export"), ("this table:", "summary.md")):
+    for what, path in (
+        ("the whole run on one page:", PAGE),
+        ("answers in full:", "evaluate/*/*/predictions.jsonl"),
+        ("curves (pip install tensorboard): tensorboard --logdir", "tensorboard"),
+        ("rollouts:", "grpo/completions"),
+        ("exports:", "export"),
+        ("this table:", "summary.md"),
+    ):
         if any(run.workdir.glob(path)):
             say(f"{what} {run.path(path)}")
 
@@ -73,10 +95,26 @@ def _values(result: dict, config: Config) -> list[float | None]:
     m, rewards = result["metrics"] or {}, result.get("rewards") or {}
     if config.format in CLASS_FORMATS:
         concepts = (result.get("concepts") or {}).get("mean", {})
-        return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("ACC"), m.get("WF1"),
-                m.get("Polarity_acc"), concepts.get("ACC"), m.get("parse_rate")]
-    return [result.get("mean_sampled_reward"), rewards.get("total"), m.get("Polarity_acc"), m.get("Has0_acc_2"),
-            m.get("Non0_acc_2"), m.get("Polarity_F1_weighted"), m.get("MAE"), m.get("Corr"), m.get("parse_rate")]
+        return [
+            result.get("mean_sampled_reward"),
+            rewards.get("total"),
+            m.get("ACC"),
+            m.get("WF1"),
+            m.get("Polarity_acc"),
+            concepts.get("ACC"),
+            m.get("parse_rate"),
+        ]
+    return [
+        result.get("mean_sampled_reward"),
+        rewards.get("total"),
+        m.get("Polarity_acc"),
+        m.get("Has0_acc_2"),
+        m.get("Non0_acc_2"),
+        m.get("Polarity_F1_weighted"),
+        m.get("MAE"),
+        m.get("Corr"),
+        m.get("parse_rate"),
+    ]
 
 
 def _cell(value: float | None) -> str:

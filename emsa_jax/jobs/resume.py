@@ -1,4 +1,5 @@
 """Going on where a killed run stopped."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,8 +9,9 @@ from emsa_jax.jobs.console import say
 from emsa_jax.learning.checkpoints import Checkpoints
 
 
-def resume(checkpoints: Checkpoints, fresh: Any, identity: dict[str, str], meta: dict[str, Any]
-           ) -> tuple[Any, dict[str, Any], int]:
+def resume(
+    checkpoints: Checkpoints, fresh: Any, identity: dict[str, str], meta: dict[str, Any]
+) -> tuple[Any, dict[str, Any], int]:
     """(state, meta, step) of the newest sound checkpoint, or the fresh ones and 0.
 
     identity: hashes of what must not have changed meanwhile. Raises: InputError naming the one that has.
@@ -20,7 +22,9 @@ def resume(checkpoints: Checkpoints, fresh: Any, identity: dict[str, str], meta:
     state, saved, step = found
     for name, value in identity.items():
         if saved.get(name) != value:
-            raise InputError(f"{checkpoints.directory}: its {name} is not what this run would use (the data or the "
-                             "settings have changed); remove the directory to start this stage afresh")
+            raise InputError(
+                f"{checkpoints.directory}: its {name} is not what this run would use (the data or the "
+                "settings have changed); remove the directory to start this stage afresh"
+            )
     say(f"going on after step {step} of {checkpoints.directory.parent.name}")
     return state, {name: saved[name] for name in meta}, step

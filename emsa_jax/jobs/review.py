@@ -1,4 +1,5 @@
 """People look at traces: on a local page, or in a csv of their own tools; decisions go into the record."""
+
 from __future__ import annotations
 
 import json
@@ -77,8 +78,10 @@ def _serve(desk: Desk, options: ReviewOptions, places: dict[str, int]) -> None:
     def media(id: str) -> dict[str, Any]:
         record = source[places[id]]
         clip, pcm = unpack(record), unpack_pcm(record)[: SECONDS * SAMPLE_RATE]
-        frames = [(jpeg_uri(clip.frames[i], FRAME_HEIGHT), f"frame {i + 1} of {len(clip.frames)}")
-                  for i in spread(len(clip.frames), FRAMES)]
+        frames = [
+            (jpeg_uri(clip.frames[i], FRAME_HEIGHT), f"frame {i + 1} of {len(clip.frames)}")
+            for i in spread(len(clip.frames), FRAMES)
+        ]
         return {"frames": frames, "sound": sound_uri(pcm, SAMPLE_RATE) if len(pcm) else ""}
 
     try:
@@ -86,8 +89,10 @@ def _serve(desk: Desk, options: ReviewOptions, places: dict[str, int]) -> None:
     except OSError as error:
         raise InputError(f"config.port: {options.port} cannot be used: {error.strerror}") from error
     with server:
-        say(f"{desk.counts()['left']} traces to look at; open this address, each reviewer in a window of their own, "
-            f"and stop with Ctrl+C:\n{server.url}")
+        say(
+            f"{desk.counts()['left']} traces to look at; open this address, each reviewer in a window of their own, "
+            f"and stop with Ctrl+C:\n{server.url}"
+        )
         try:
             server.serve_forever()
         except KeyboardInterrupt:

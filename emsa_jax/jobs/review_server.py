@@ -3,6 +3,7 @@
 Requests must name the server as 127.0.0.1 or localhost (a page elsewhere cannot pretend to: DNS rebinding), and bring
 the token, in the URL of the page and in a header of every other request.
 """
+
 from __future__ import annotations
 
 import hmac
@@ -72,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.loads(content)
             fields = {name: body[name] for name in ("id", "by", "verdict", "version", "answer", "reason")}
             sound = isinstance(fields["version"], int) and all(
-                isinstance(value, str) for name, value in fields.items() if name != "version")
+                isinstance(value, str) for name, value in fields.items() if name != "version"
+            )
         except (ValueError, LookupError, TypeError, RecursionError):
             sound = False
         if self.path != "/api/decide" or not sound:
@@ -83,8 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _allowed(self, token: str) -> bool:
         """Whether the request comes from a page of ours; else it has been answered."""
         host, origin = self.headers.get("host", ""), self.headers.get("origin")
-        if host in self.server.hosts and hmac.compare_digest(token.encode(), self.server.token.encode()) and (
-                origin is None or origin in {f"http://{one}" for one in self.server.hosts}):
+        if (
+            host in self.server.hosts
+            and hmac.compare_digest(token.encode(), self.server.token.encode())
+            and (origin is None or origin in {f"http://{one}" for one in self.server.hosts})
+        ):
             return True
         self.close_connection = True
         self._json(403, {"notes": ["open the address that the command printed, with its token"]})
@@ -99,10 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: bytes, kind: str) -> None:
         self.send_response(status)
-        for name, value in (("content-type", kind), ("content-length", str(len(content))),
-                            ("cache-control", "no-store"), ("referrer-policy", "no-referrer"),
-                            ("x-content-type-options", "nosniff"),
-                            ("x-frame-options", "DENY"), ("cross-origin-resource-policy", "same-origin")):
+        for name, value in (
+            ("content-type", kind),
+            ("content-length", str(len(content))),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)

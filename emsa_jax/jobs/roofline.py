@@ -1,4 +1,5 @@
 """How long a GRPO step would take, from FLOPs, bytes and links alone: nothing here was measured on an accelerator."""
+
 from __future__ import annotations
 
 import math
@@ -72,12 +73,17 @@ class Step:
     @property
     def trained(self) -> int:
         """Trained numbers."""
-        return sum(math.prod(ab[part].shape) for linears in self.adapter.weights.values() for ab in linears.values()
-                   for part in ab)
+        return sum(
+            math.prod(ab[part].shape)
+            for linears in self.adapter.weights.values()
+            for ab in linears.values()
+            for part in ab
+        )
 
 
-def step_seconds(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int = 1,
-                 assumed: Assumptions = Assumptions()) -> dict[str, float]:
+def step_seconds(
+    step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int = 1, assumed: Assumptions = Assumptions()
+) -> dict[str, float]:
     """Seconds by phase: encode, prefill, decode, reference, update, and of these the time of links alone; total.
 
     Args:
@@ -86,11 +92,13 @@ def step_seconds(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: in
     """
     data, fsdp, tensor = sizes
     devices, work = math.prod(sizes), step.flops
-    seconds = {"encode": work.encode / (devices * chip.flops * assumed.encode),
-               "prefill": work.prefill / (devices * chip.flops * assumed.prefill),
-               "decode": _decode(step, chip, sizes, assumed),
-               "reference": step.reference * work.reference / (devices * chip.flops * assumed.prefill),
-               "update": (work.update + step.recomputed) / (devices * chip.flops * assumed.update)}
+    seconds = {
+        "encode": work.encode / (devices * chip.flops * assumed.encode),
+        "prefill": work.prefill / (devices * chip.flops * assumed.prefill),
+        "decode": _decode(step, chip, sizes, assumed),
+        "reference": step.reference * work.reference / (devices * chip.flops * assumed.prefill),
+        "update": (work.update + step.recomputed) / (devices * chip.flops * assumed.update),
+    }
     links = _links(step, chip, sizes, groups, assumed)
     for name, spent in links.items():
         seconds[name] += spent
@@ -128,10 +136,12 @@ def _links(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int, ass
     row = step.width * c.hidden_size  # of one token between two products
     layers, tokens = 2 * c.num_hidden_layers, prompts * (prompt + step.group * step.slots)
     passes = 3 if step.remat == "full" else 2
-    spent = {"prefill": layers * summed(prompts * prompt * row, tensor),
-             "decode": step.slots * layers * summed(answers * row, tensor),
-             "reference": step.reference * layers * summed(tokens * row, tensor),
-             "update": passes * step.micro_batches * layers * summed(tokens / step.micro_batches * row, tensor)}
+    spent = {
+        "prefill": layers * summed(prompts * prompt * row, tensor),
+        "decode": step.slots * layers * summed(answers * row, tensor),
+        "reference": step.reference * layers * summed(tokens * row, tensor),
+        "update": passes * step.micro_batches * layers * summed(tokens / step.micro_batches * row, tensor),
+    }
     weights = step.width * text_linears(step.policy) / tensor
     spent["update"] += passes * step.micro_batches * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)
     spent["reference"] += step.reference * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)

@@ -5,6 +5,7 @@ is done.
     metrics.jsonl, tensorboard/     curves
     stages.json                     finished stages, with hashes of what went in and came out
 """
+
 import contextlib
 import fcntl
 import json
@@ -29,8 +30,23 @@ from emsa_jax.parallel import peers
 __all__ = ["MetricLog", "Run", "open_run", "progress", "say", "versions"]
 
 LIBRARIES = (
-    "jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "ml_dtypes",
-    "safetensors", "tokenizers", "transformers", "av", "librosa", "soxr", "scikit-learn")
+    "jax",
+    "jaxlib",
+    "numpy",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "array-record",
+    "ml_dtypes",
+    "safetensors",
+    "tokenizers",
+    "transformers",
+    "av",
+    "librosa",
+    "soxr",
+    "scikit-learn",
+)
 
 
 @dataclass
@@ -84,8 +100,7 @@ class Run:
     def _mark(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
         files = sorted(file for output in outputs for file in _files(self.workdir / output))
         hashes = {os.path.relpath(file, self.workdir): sha256_file(file) for file in files}
-        _write_json(self.path("stages.json"),
-                    self._stages() | {name: {"inputs": inputs_digest, "outputs": hashes}})
+        _write_json(self.path("stages.json"), self._stages() | {name: {"inputs": inputs_digest, "outputs": hashes}})
 
     def close(self) -> None:
         """Flushes the logs and gives the directory free."""
@@ -129,8 +144,7 @@ def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise InputError(
-            f"another run is at work in {workdir}; wait for it, or choose another --workdir") from error
+        raise InputError(f"another run is at work in {workdir}; wait for it, or choose another --workdir") from error
     try:
         _check_config(workdir, to_dict(config), tuple(ignore))
         for place in (".", "evaluate/*/*", "grpo/completions"):  # files that a killed start was writing
@@ -155,18 +169,27 @@ def _check_shared(workdir: Path) -> None:
         if seen:
             break
         time.sleep(0.5)
-    blind = [process for process, value in enumerate(peers.exchange(b"1" if seen else b"", "work directory seen"))
-             if not value]
+    blind = [
+        process
+        for process, value in enumerate(peers.exchange(b"1" if seen else b"", "work directory seen"))
+        if not value
+    ]
     if blind:
-        raise InputError(f"{workdir} is not shared: process {blind[0]} does not see what process 0 writes there; name "
-                         "a --workdir on storage that all hosts share")
+        raise InputError(
+            f"{workdir} is not shared: process {blind[0]} does not see what process 0 writes there; name "
+            "a --workdir on storage that all hosts share"
+        )
     peers.told(mark.unlink, "work directory is shared")
 
 
 def versions() -> dict[str, Any]:
     """Software and machine, as far as they can change results: flat, name -> version or value."""
-    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform(),
-                             "cpus": len(os.sched_getaffinity(0)), "git": _git_commit()}
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "git": _git_commit(),
+    }
     for library in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[library] = metadata.version(library)
@@ -178,14 +201,21 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
     before = _read_json(path)
     if before is not None:
         old, new = _flat(before), _flat(config)
-        names = [name for name in dict.fromkeys([*new, *old]) if old.get(name, "absent") != new.get(name, "absent")
-                 and not any(name == field or name.startswith(f"{field}.") for field in ignore)]
+        names = [
+            name
+            for name in dict.fromkeys([*new, *old])
+            if old.get(name, "absent") != new.get(name, "absent")
+            and not any(name == field or name.startswith(f"{field}.") for field in ignore)
+        ]
         if names:
-            told = "; ".join(f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}"
-                             for name in names[:10])
+            told = "; ".join(
+                f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}" for name in names[:10]
+            )
             more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
-            raise InputError(f"{workdir} belongs to a run with {told}{more}. Give the fields that it was made with "
-                             "(config.json there), or choose another --workdir")
+            raise InputError(
+                f"{workdir} belongs to a run with {told}{more}. Give the fields that it was made with "
+                "(config.json there), or choose another --workdir"
+            )
     if before != config:
         _write_json(path, config)
 
@@ -195,19 +225,28 @@ def _note_versions(workdir: Path) -> None:
     history = _read_json(path) or []
     if history and history[-1] != now:
         last = history[-1]
-        changes = [f"{name} {last.get(name)} -> {now.get(name)}" for name in {**last, **now}
-                   if last.get(name) != now.get(name)]
-        say(f"warning: not the machine or software this run began with ({', '.join(changes)}): "
-            "results may differ in the last bits")
+        changes = [
+            f"{name} {last.get(name)} -> {now.get(name)}" for name in {**last, **now} if last.get(name) != now.get(name)
+        ]
+        say(
+            f"warning: not the machine or software this run began with ({', '.join(changes)}): "
+            "results may differ in the last bits"
+        )
     if not history or history[-1] != now:
         _write_json(path, [*history, now])
 
 
 def _git_commit() -> str | None:
     """The commit of this package's own repository, "+" if files differ from it; None outside of one."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(Path(__file__).parents[2]), *arguments], capture_output=True,
-                              text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parents[2]), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
 
     try:
         if not (Path(__file__).parents[2] / ".git").exists():

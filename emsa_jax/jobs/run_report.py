@@ -1,4 +1,5 @@
 """report.html of a run: gathered from what its stages left, so that it can be written at any time."""
+
 from __future__ import annotations
 
 import json
@@ -36,11 +37,18 @@ def write_page(run: Run, config: Config, live: bool = False) -> Path:
     rows = read_metrics(run.workdir)
     cases, media = ([], {}) if live else cases_of(run, config)
     content = Content(
-        title=f"{config.data}: {Path(run.workdir).name}", lead=lead(found, rows), rows={run.workdir.name: rows},
+        title=f"{config.data}: {Path(run.workdir).name}",
+        lead=lead(found, rows),
+        rows={run.workdir.name: rows},
         results=[Result(POLICIES.get(policy, policy), place(config, role), result) for policy, role, result in found],
-        cases=cases, media=media, hints={} if live else {run.workdir.name: hints_ignored(run.workdir, config)},
-        made=made(run.workdir), tiles=tiles(found, cases, rows), notes=[PUPPETS_SAID] if config.data in PUPPETS else [],
-        live=LIVE_SECONDS if live else 0)
+        cases=cases,
+        media=media,
+        hints={} if live else {run.workdir.name: hints_ignored(run.workdir, config)},
+        made=made(run.workdir),
+        tiles=tiles(found, cases, rows),
+        notes=[PUPPETS_SAID] if config.data in PUPPETS else [],
+        live=LIVE_SECONDS if live else 0,
+    )
     write_atomic(run.path(PAGE), run_page(content))
     return run.path(PAGE)
 
@@ -113,15 +121,19 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
     return text + (f"; {', '.join(others)}." if others else ".")
 
 
-def tiles(found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows: Sequence[Mapping]
-          ) -> list[tuple[str, str, str]]:
+def tiles(
+    found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows: Sequence[Mapping]
+) -> list[tuple[str, str, str]]:
     """(name, value, note) of the numbers that come first: in domain, after the last stage, beside the one before."""
-    own = [(name, result) for name, role, result in found if role == "train" and name in POLICIES
-           and result.get("metrics")]
+    own = [
+        (name, result) for name, role, result in found if role == "train" and name in POLICIES and result.get("metrics")
+    ]
     shown = []
-    for title, read, form in (("Polarity accuracy", lambda r: r["metrics"]["Polarity_acc"], "{:.1%}"),
-                              ("MAE", lambda r: r["metrics"]["MAE"], "{:.3f}"),
-                              ("Reward, sampled", lambda r: r.get("mean_sampled_reward"), "{:.3f}")):
+    for title, read, form in (
+        ("Polarity accuracy", lambda r: r["metrics"]["Polarity_acc"], "{:.1%}"),
+        ("MAE", lambda r: r["metrics"]["MAE"], "{:.3f}"),
+        ("Reward, sampled", lambda r: r.get("mean_sampled_reward"), "{:.3f}"),
+    ):
         values = [(name, read(result)) for name, result in own if read(result) is not None]
         if values:
             before = [f"{POLICIES[name]} {form.format(value)}" for name, value in values[:-1]]
@@ -143,10 +155,16 @@ def cases_of(run: Run, config: Config, most: int = 200) -> tuple[list[dict], dic
     """(numbered cases, number -> media of some of them)."""
     cases, places = [], {}
     for role in datasets(config):
-        answered = {POLICIES[name]: read_rows(path) for name in POLICIES
-                    if (path := run.path("evaluate", name, role, "predictions.jsonl")).exists()}
-        others = [path for path in sorted(run.workdir.glob(f"evaluate/*/{role}/predictions.jsonl"))
-                  if path.parent.parent.name not in POLICIES]
+        answered = {
+            POLICIES[name]: read_rows(path)
+            for name in POLICIES
+            if (path := run.path("evaluate", name, role, "predictions.jsonl")).exists()
+        }
+        others = [
+            path
+            for path in sorted(run.workdir.glob(f"evaluate/*/{role}/predictions.jsonl"))
+            if path.parent.parent.name not in POLICIES
+        ]
         if not answered:
             continue
         own = list(answered)
@@ -178,8 +196,9 @@ def hints_ignored(workdir: Path, config: Config) -> float | None:
     directory = records if is_prepared(records) else Path(config.data)
     if not is_prepared(directory):
         return None
-    format = make_format(config.format, read_manifest(directory).score_range, config.labels.neutral_eps,
-                         config.concepts)
+    format = make_format(
+        config.format, read_manifest(directory).score_range, config.labels.neutral_eps, config.concepts
+    )
     return ignored_hints(_hinted(workdir, format, config.labels.neutral_eps), config.labels.neutral_eps)
 
 
@@ -198,13 +217,23 @@ def made(workdir: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     config, versions = (read_json(workdir / name) for name in ("config.json", "versions.json"))
     if not all(isinstance(one, dict) for one in versions or []):
         raise InputError(f"{workdir / 'versions.json'} is damaged; restore it or remove it")
-    groups = [("What was asked", [(name, _said(value)) for name, value in (config or {}).items()
-                                  if not isinstance(value, dict) and value not in ("", [], None)])]
+    groups = [
+        (
+            "What was asked",
+            [
+                (name, _said(value))
+                for name, value in (config or {}).items()
+                if not isinstance(value, dict) and value not in ("", [], None)
+            ],
+        )
+    ]
     for name, value in (config or {}).items():
         if isinstance(value, dict):
             groups.append((name, [(key, _said(inner)) for key, inner in value.items()]))
-    groups += [(f"Software and machine{', later' if i else ''}", [(name, _said(value)) for name, value in one.items()])
-               for i, one in enumerate(versions or [])]
+    groups += [
+        (f"Software and machine{', later' if i else ''}", [(name, _said(value)) for name, value in one.items()])
+        for i, one in enumerate(versions or [])
+    ]
     return groups
 
 

@@ -1,4 +1,5 @@
 """Scores of predictions that came from elsewhere, as the run's own policies are scored."""
+
 from __future__ import annotations
 
 import contextlib
@@ -47,16 +48,20 @@ def score_predictions(config: Config, workdir: Path) -> None:
             raise InputError(f"{where}: {config.data} has no clip {id!r}")
     ids = {entry.id for entry in entries}
     absent, other = sum(id not in given.cells for id in ids), sum(id not in ids for id in given.cells)
-    say(f"{path.name}: {len(entries)} clips of {options.split}, {absent} without a row count as unparsed, {other} rows "
-        "of other clips are left out")
+    say(
+        f"{path.name}: {len(entries)} clips of {options.split}, {absent} without a row count as unparsed, {other} rows "
+        "of other clips are left out"
+    )
     if absent == len(entries):
-        raise InputError(f"{path}: none of its ids is a clip of mode {options.split}; name theirs as "
-                         "config.evaluate.split")
+        raise InputError(
+            f"{path}: none of its ids is a clip of mode {options.split}; name theirs as config.evaluate.split"
+        )
     train = [clip.score for clip in clips if clip.split == "train" and clip.score is not None]
     name = config.dataset or (read_manifest(config.data).dataset if is_prepared(Path(config.data)) else "")
     classes = FACTS[name].classes if name in FACTS else ()
-    result, rows = score_given(given, entries, score_range, classes, options.fallback, config.labels.neutral_eps, train,
-                               options.resamples)
+    result, rows = score_given(
+        given, entries, score_range, classes, options.fallback, config.labels.neutral_eps, train, options.resamples
+    )
     result["judged"] = judged_as(rows, score_range, config.labels.neutral_eps, options.fallback)
     with _opened(workdir) as run:
         out = workdir / "evaluate" / path.stem / _role(workdir, result["judged"]["clips"], config)
@@ -89,8 +94,10 @@ def _role(workdir: Path, clips: str, config: Config) -> str:
         if path.parent.parent.name in POLICIES and (judged := (read_json(path) or {}).get("judged")):
             known[judged["clips"]] = path.parent.name
     if known and clips not in known:
-        raise InputError(f"--workdir: the run in {workdir} was evaluated on other clips, or other labels, than the "
-                         f"{config.evaluate.split} split of {config.data}; name another workdir, or those clips")
+        raise InputError(
+            f"--workdir: the run in {workdir} was evaluated on other clips, or other labels, than the "
+            f"{config.evaluate.split} split of {config.data}; name another workdir, or those clips"
+        )
     return known.get(clips, "train")
 
 
@@ -100,5 +107,7 @@ def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:
         return [entry for split in SPLITS for entry in read_index(data, split)], read_manifest(data).score_range
     score_range, language = labels_of(config.train_set)
     samples = read_samples(data, score_range, language, config.dataset, **to_dict(config.read))
-    return [Entry(s.id, s.text, s.score, s.split, s.language, 0, 0, 0, 0.0, 0, s.label, s.concepts, s.speaker,
-                  s.reasoning) for s in samples], score_range
+    return [
+        Entry(s.id, s.text, s.score, s.split, s.language, 0, 0, 0, 0.0, 0, s.label, s.concepts, s.speaker, s.reasoning)
+        for s in samples
+    ], score_range

@@ -1,4 +1,5 @@
 """Our own policy as the teacher: several sampled answers to each clip, of which the best by reward stands."""
+
 from __future__ import annotations
 
 import hashlib
@@ -47,41 +48,81 @@ def named(plan: Plan, options: LocalOptions) -> Plan:
     return replace(plan, teacher=replace(plan.teacher, model=f"policy {digest(what)[:16]}"))
 
 
-def distill_locally(plan: Plan, options: LocalOptions, concepts: ConceptOptions, data: str, split: str, record: Record,
-                    known: Progress, left: list[tuple[int, Entry, Truth]]) -> None:
+def distill_locally(
+    plan: Plan,
+    options: LocalOptions,
+    concepts: ConceptOptions,
+    data: str,
+    split: str,
+    record: Record,
+    known: Progress,
+    left: list[tuple[int, Entry, Truth]],
+) -> None:
     """Adds the answers to all samples that are left, a batch at a time; those that the record has are not added again.
 
     What is drawn for a clip does not depend on the others, so a run that was killed goes on with the same answers."""
     if not left:
         return
-    shown = PromptOptions(video=plan.teacher.video != "none", audio=plan.teacher.audio != "none",
-                          audio_in_video=options.audio_in_video)
-    config = Config(policy=options.policy, data=data, format=plan.format.name, concepts=concepts, dtype=options.dtype,
-                    prompt=shown, sampling=options.sampling, reward=options.reward)
+    shown = PromptOptions(
+        video=plan.teacher.video != "none", audio=plan.teacher.audio != "none", audio_in_video=options.audio_in_video
+    )
+    config = Config(
+        policy=options.policy,
+        data=data,
+        format=plan.format.name,
+        concepts=concepts,
+        dtype=options.dtype,
+        prompt=shown,
+        sampling=options.sampling,
+        reward=options.reward,
+    )
     checkpoint = open_checkpoint(options.policy, options.dtype)
     adapter = peft.load_adapter(options.adapter, checkpoint.config) if options.adapter else None
     clips = open_split(config, Path(data), checkpoint, split)
     budgets, plugins, programs = clips.budgets(options.batch_size), load_plugins(options.reward.plugins), Programs()
-    shapes = {bucket: abstract_inputs(checkpoint.config, budget, options.batch_size)
-              for bucket, budget in budgets.items()}
+    shapes = {
+        bucket: abstract_inputs(checkpoint.config, budget, options.batch_size) for bucket, budget in budgets.items()
+    }
     compile_answers(programs, "answer", checkpoint.params, adapter, checkpoint, shapes, options.sampling, plan.attempts)
     edges = np.array(clips.buckets())
     with progress(len(left), "answering") as advance:
         for bucket in clips.buckets():
             members = [one for one in left if edges[np.searchsorted(edges, clips.lengths[one[0]])] == bucket]
             for start in range(0, len(members), options.batch_size):
-                chosen = members[start:start + options.batch_size]
+                chosen = members[start : start + options.batch_size]
                 indices = [index for index, _, _ in chosen]
                 inputs = clips.prompter.inputs([clips[i] for i in indices], budgets[bucket], options.batch_size)
                 ids = np.array(indices + [0] * (options.batch_size - len(indices)), np.int32)
-                done = jax.device_get(programs[f"answer/{bucket}"](
-                    checkpoint.params, adapter, inputs, np.array([plan.seed, 0, EVALUATION], np.int32), ids))
+                done = jax.device_get(
+                    programs[f"answer/{bucket}"](
+                        checkpoint.params, adapter, inputs, np.array([plan.seed, 0, EVALUATION], np.int32), ids
+                    )
+                )
                 texts, ended = texts_of(checkpoint, done, len(indices)), done.ended[: len(indices)]
-                totals = judge(plan.format, [entry for _, entry, _ in chosen], texts, ended, options.reward, plugins,
-                               plan.neutral_eps).total
-                rows = [_row(plan, options, entry, truth, g, texts[n][g], bool(ended[n, g]), int(done.length[n, g]),
-                             float(totals[n, g]))
-                        for n, (_, entry, truth) in enumerate(chosen) for g in _missing(plan, known, entry.id)]
+                totals = judge(
+                    plan.format,
+                    [entry for _, entry, _ in chosen],
+                    texts,
+                    ended,
+                    options.reward,
+                    plugins,
+                    plan.neutral_eps,
+                ).total
+                rows = [
+                    _row(
+                        plan,
+                        options,
+                        entry,
+                        truth,
+                        g,
+                        texts[n][g],
+                        bool(ended[n, g]),
+                        int(done.length[n, g]),
+                        float(totals[n, g]),
+                    )
+                    for n, (_, entry, truth) in enumerate(chosen)
+                    for g in _missing(plan, known, entry.id)
+                ]
                 record.append(*rows)
                 advance(len(chosen))
 
@@ -93,8 +134,17 @@ def _missing(plan: Plan, known: Progress, id: str) -> range:
     return range(made, plan.attempts)
 
 
-def _row(plan: Plan, options: LocalOptions, entry: Entry, truth: Truth, g: int, text: str, ended: bool, length: int,
-         reward: float) -> Row:
+def _row(
+    plan: Plan,
+    options: LocalOptions,
+    entry: Entry,
+    truth: Truth,
+    g: int,
+    text: str,
+    ended: bool,
+    length: int,
+    reward: float,
+) -> Row:
     there = {kind: kind in truth.modalities for kind in ("video", "audio")}
     chat = messages(plan.format, spoken(entry), entry.language, there["video"], there["audio"])
     system, user = ("".join(part.get("text", "") for part in message["content"]) for message in chat)

@@ -1,4 +1,5 @@
 """The cold start: supervised fine-tuning on a teacher's traces that passed the filter."""
+
 from __future__ import annotations
 
 import contextlib
@@ -69,8 +70,9 @@ def sft(run: Run, config: Config) -> None:
 
     def planned(config: Config) -> MemoryPlan:
         budgets = budgets_of(each // config.sft.micro_batches)
-        return sft_memory(config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1],
-                          asked[max(asked)])
+        return sft_memory(
+            config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1], asked[max(asked)]
+        )
 
     config = with_micro_batches(config, "sft", each, planned)
     options, memory = config.sft, planned(config)
@@ -93,24 +95,48 @@ def sft(run: Run, config: Config) -> None:
     rows = placement.update.batch(1)
     for bucket, budget in budgets.items():
         shape = (options.micro_batches, micro, answers.shape[1])
-        batch = SftBatch(placement.inputs(budget, micro, options.micro_batches),
-                         *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)))
-        programs.add(f"update/{bucket}", update, state, base, batch, donate=(0,),
-                     out=(placement.update.state(state), placement.update.whole))
+        batch = SftBatch(
+            placement.inputs(budget, micro, options.micro_batches),
+            *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)),
+        )
+        programs.add(
+            f"update/{bucket}",
+            update,
+            state,
+            base,
+            batch,
+            donate=(0,),
+            out=(placement.update.state(state), placement.update.whole),
+        )
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
     decoding = (trained, base)
     if placement.apart:
-        decoding = (programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
-                    placement.for_decoding(base) if base else base)
-    compile_answers(programs, "answer", *split_trained(*decoding), checkpoint,
-                    {bucket: placement.inputs(budget, asking) for bucket, budget in asked.items()}, greedy, 1)
+        decoding = (
+            programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
+            placement.for_decoding(base) if base else base,
+        )
+    compile_answers(
+        programs,
+        "answer",
+        *split_trained(*decoding),
+        checkpoint,
+        {bucket: placement.inputs(budget, asking) for bucket, budget in asked.items()},
+        greedy,
+        1,
+    )
     programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))
-    identity = peers.told(lambda: {
-        "plan": plan.hash, "data": train.manifest.digest, "answers": digest(answers.tolist()),
-        "policy": fingerprint(checkpoint.directory),
-        "adapter": adapter_print(Path(config.adapter) if config.adapter else None)}, "what sft starts from")
+    identity = peers.told(
+        lambda: {
+            "plan": plan.hash,
+            "data": train.manifest.digest,
+            "answers": digest(answers.tolist()),
+            "policy": fingerprint(checkpoint.directory),
+            "adapter": adapter_print(Path(config.adapter) if config.adapter else None),
+        },
+        "what sft starts from",
+    )
     fresh = {"state": state, "best": best["params"], "best_reward": place(np.float32(-np.inf), placement.update.whole)}
     saved, meta, first = resume(checkpoints, fresh, identity, {"misses": 0, "stopped": False})
     state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]
@@ -122,16 +148,23 @@ def sft(run: Run, config: Config) -> None:
     def evaluate() -> float:
         now = programs["layout"](state.params) if placement.apart else state.params
         params, adapter = split_trained(now, decoding[1])
-        done = predict(valid, lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
-                       asking, config.seed, share)
+        done = predict(
+            valid,
+            lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
+            asking,
+            config.seed,
+            share,
+        )
         totals = [judging([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done]
         every = share.gather(np.concatenate(totals), "validation rewards")
         return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
 
     def save(step: int) -> None:
-        checkpoints.save(step, {"state": state, "best": best,
-                                "best_reward": place(np.float32(best_reward), placement.update.whole)},
-                         meta | identity | {"misses": misses})
+        checkpoints.save(
+            step,
+            {"state": state, "best": best, "best_reward": place(np.float32(best_reward), placement.update.whole)},
+            meta | identity | {"misses": misses},
+        )
 
     stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
     page = LivePage(run, config)
@@ -170,11 +203,18 @@ def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoin
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
     train = open_train(config, records, checkpoint)
     scores = {entry.id: entry.score for entry in train.entries}
-    kept, rejected = filter_traces(any_traces(path), scores, train.prompter.format, config.labels.neutral_eps,
-                                   {entry.id: entry.concepts for entry in train.entries})
+    kept, rejected = filter_traces(
+        any_traces(path),
+        scores,
+        train.prompter.format,
+        config.labels.neutral_eps,
+        {entry.id: entry.concepts for entry in train.entries},
+    )
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
-    say(f"traces: {len(kept)} kept, {len(rejected)} dropped"
-        + "".join(f"; {count}: {why}" for why, count in reasons.items()))
+    say(
+        f"traces: {len(kept)} kept, {len(rejected)} dropped"
+        + "".join(f"; {count}: {why}" for why, count in reasons.items())
+    )
     if not kept:
         raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
     if len(chosen := capped(kept, config.sft.max_per_class, config.seed)) < len(kept):
@@ -194,8 +234,10 @@ def label_targets(config: Config, records: Path, checkpoint: Checkpoint) -> dict
 def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace], limit: int) -> np.ndarray:
     """Answers of the split's clips as ids [clips, C] int32, -1 after the end token."""
     format = train.prompter.format
-    rows = [answer_ids(checkpoint, format.write(t.polarity, t.think, t.score)) for t in
-            (traces[entry.id] for entry in train.entries)]
+    rows = [
+        answer_ids(checkpoint, format.write(t.polarity, t.think, t.score))
+        for t in (traces[entry.id] for entry in train.entries)
+    ]
     longest = max(map(len, rows))
     if longest > limit:
         raise InputError(f"sampling.max_completion_length is {limit}, but a trace has {longest} tokens")
@@ -210,7 +252,9 @@ def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: 
     position = {entry.id: i for i, entry in enumerate(train.entries)}
     rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
     size = len(clips) // micro_batches
-    inputs = [train.prompter.inputs(clips[i * size:(i + 1) * size], budget, size, share) for i in range(micro_batches)]
+    inputs = [
+        train.prompter.inputs(clips[i * size : (i + 1) * size], budget, size, share) for i in range(micro_batches)
+    ]
     return SftBatch(_stack(inputs), np.maximum(rows, 0), rows >= 0)
 
 

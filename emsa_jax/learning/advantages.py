@@ -1,4 +1,5 @@
 """Group-relative advantages: how much better an answer is than the other answers to the same prompt."""
+
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 

@@ -9,6 +9,7 @@ removes.
     <directory>/<step>/meta.json         what the caller keeps with them, and the list of arrays
     <directory>/<step>/MANIFEST.json     size and sha256 of all of these
 """
+
 import json
 import logging
 import os
@@ -110,11 +111,12 @@ class Checkpoints:
                 return step
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
             damaged.append(f"step {step} ({problems[0]}{more})")
-            log.warning("checkpoint %s is damaged and left aside: %s%s",
-                        self.directory / str(step), problems[0], more)
+            log.warning("checkpoint %s is damaged and left aside: %s%s", self.directory / str(step), problems[0], more)
         if damaged:
-            raise InputError(f"no checkpoint in {self.directory} is sound: {', '.join(damaged)}; "
-                             "put a sound copy back, or remove the directory to start afresh")
+            raise InputError(
+                f"no checkpoint in {self.directory} is sound: {', '.join(damaged)}; "
+                "put a sound copy back, or remove the directory to start afresh"
+            )
         return None
 
     def _restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
@@ -124,12 +126,13 @@ class Checkpoints:
         saved, expected = record["arrays"], _describe(wanted)
         for name in sorted(saved.keys() | expected.keys()):
             if saved.get(name) != expected.get(name):
-                raise InputError(f"checkpoint {path} is of another model or optimizer: {name} is "
-                                 f"{saved.get(name, 'absent')} there and {expected.get(name, 'absent')} here")
+                raise InputError(
+                    f"checkpoint {path} is of another model or optimizer: {name} is "
+                    f"{saved.get(name, 'absent')} there and {expected.get(name, 'absent')} here"
+                )
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
-            restored = checkpointer.restore(
-                path / "state", args=ocp.args.PyTreeRestore(wanted, restore_args=arguments))
+            restored = checkpointer.restore(path / "state", args=ocp.args.PyTreeRestore(wanted, restore_args=arguments))
         leaves = [restored[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(abstract), leaves), record["meta"]
 
@@ -152,8 +155,7 @@ def _named(tree: Any) -> dict[str, Any]:
 
 def _describe(leaves: Mapping[str, Any]) -> dict[str, str]:
     """name -> "float32[3,4]"."""
-    return {name: f"{np.dtype(leaf.dtype).name}[{','.join(map(str, leaf.shape))}]"
-            for name, leaf in leaves.items()}
+    return {name: f"{np.dtype(leaf.dtype).name}[{','.join(map(str, leaf.shape))}]" for name, leaf in leaves.items()}
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

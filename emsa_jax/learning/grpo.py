@@ -1,4 +1,5 @@
 """One GRPO update: prompts computed once per group, micro-batches of prompts, exact weighted means."""
+
 from __future__ import annotations
 
 import jax
@@ -48,10 +49,23 @@ class GrpoBatch:
     packing: Packing | None = None
 
 
-def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptInputs, batch: GrpoBatch, *,
-                config: ThinkerConfig, options: LossOptions, optimizer: optax.GradientTransformation,
-                temperature: float, max_completion_length: int, nll_weight: float = 0.0, micro_batches: int = 1,
-                remat: str = "none", shards: int = 1) -> tuple[TrainState, dict]:
+def grpo_update(
+    state: TrainState,
+    base: dict,
+    prompts: Prompts,
+    inputs: PromptInputs,
+    batch: GrpoBatch,
+    *,
+    config: ThinkerConfig,
+    options: LossOptions,
+    optimizer: optax.GradientTransformation,
+    temperature: float,
+    max_completion_length: int,
+    nll_weight: float = 0.0,
+    micro_batches: int = 1,
+    remat: str = "none",
+    shards: int = 1,
+) -> tuple[TrainState, dict]:
     """One update of the adapter in `state`.
 
     Args:
@@ -76,16 +90,24 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
             packing = packing and packing.with_one_more()
             extra = jnp.pad(batch.nll_tokens, ((0, 0), (0, slots - batch.nll_tokens.shape[1])))
             tokens = jnp.concatenate([tokens, extra[:, None]], axis=1)
-        logps, entropies = group_logprobs(base, adapter, config, prompts, tokens, temperature, remat,
-                                         packing=packing)
+        logps, entropies = group_logprobs(base, adapter, config, prompts, tokens, temperature, remat, packing=packing)
         told, logps, entropies = logps[:, g:], logps[:, :g], entropies[:, :g]
 
         def flat(t):
             return None if t is None else t.reshape(rows * g, *t.shape[2:])
 
-        sums, shares = loss_sums(flat(logps), flat(batch.old_logps), flat(batch.ref_logps), flat(batch.advantages),
-                                 flat(mask), options, weights=flat(batch.weights),
-                                 entropies=flat(entropies), threshold=batch.threshold, zero_std=flat(batch.zero_std))
+        sums, shares = loss_sums(
+            flat(logps),
+            flat(batch.old_logps),
+            flat(batch.ref_logps),
+            flat(batch.advantages),
+            flat(mask),
+            options,
+            weights=flat(batch.weights),
+            entropies=flat(entropies),
+            threshold=batch.threshold,
+            zero_std=flat(batch.zero_std),
+        )
         loss = sums["loss"] / divisors["loss"]
         if nll_weight:
             nll = polarity_nll(told[:, 0, : batch.nll_tokens.shape[1]], batch.nll_mask, nll_weight, n)
@@ -127,6 +149,9 @@ def grpo_update(state: TrainState, base: dict, prompts: Prompts, inputs: PromptI
     if nll is not None:
         logged["hint/polarity_nll"] = nll
         logged["loss"] = logged["loss"] + nll
-    logged |= {"grad_norm": optax.global_norm(grads), "sampling/logp_difference_max": shares["gap"].max(),
-               "sampling/signed_gap": shares["signed_gap"].reshape(n, g)}
+    logged |= {
+        "grad_norm": optax.global_norm(grads),
+        "sampling/logp_difference_max": shares["gap"].max(),
+        "sampling/signed_gap": shares["signed_gap"].reshape(n, g),
+    }
     return apply_gradients(state, grads, optimizer), logged

@@ -1,4 +1,5 @@
 """Log-probabilities of given tokens, without ever holding the logits of a whole sequence."""
+
 import jax
 import jax.numpy as jnp
 
@@ -32,7 +33,7 @@ def token_logprobs(
         """Pads the sequence axis and cuts it: [..., T, ...] -> [pieces, ..., chunk, ...]."""
         pad = [(0, 0)] * array.ndim
         pad[axis] = (0, spare)
-        shape = array.shape[:axis] + (pieces, chunk) + array.shape[axis + 1:]
+        shape = array.shape[:axis] + (pieces, chunk) + array.shape[axis + 1 :]
         return jnp.moveaxis(jnp.pad(array, pad).reshape(shape), axis, 0)
 
     @jax.checkpoint
@@ -41,7 +42,8 @@ def token_logprobs(
 
     axis = targets.ndim - 1
     _, (logps, entropies) = jax.lax.scan(
-        lambda carry, piece: (carry, one(piece)), None, (split(hidden, axis), split(targets, axis)))
+        lambda carry, piece: (carry, one(piece)), None, (split(hidden, axis), split(targets, axis))
+    )
 
     def join(array: jax.Array) -> jax.Array:
         array = jnp.moveaxis(array, 0, axis)
@@ -83,9 +85,18 @@ def group_logprobs(
     rows = tokens if packing is None else packing.pack(tokens)
     slot = jnp.broadcast_to(jnp.arange(tokens.shape[-1]), rows.shape) if packing is None else packing.slot
     answer_positions = jnp.moveaxis(prompts.next_position, 1, 0)[:, :, None, None] + slot
-    prompt, answer = decoder.forward_groups(text, adapter, config.text, prompts.x, positions, prompts.mask,
-                                            text["embed_tokens"][rows], answer_positions, remat,
-                                            None if packing is None else packing.segment)
+    prompt, answer = decoder.forward_groups(
+        text,
+        adapter,
+        config.text,
+        prompts.x,
+        positions,
+        prompts.mask,
+        text["embed_tokens"][rows],
+        answer_positions,
+        remat,
+        None if packing is None else packing.segment,
+    )
     first = decoder.last_valid(prompt, prompts.mask)[:, None, None]
     before = jnp.pad(answer[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
     hidden = jnp.where(slot[..., None] == 0, first, before)

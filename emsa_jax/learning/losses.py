@@ -11,6 +11,7 @@ The kinds differ in how l is summed up (m: mask, L_i: valid tokens of answer i, 
 `bnpo` counts the tokens of one update, `dapo` those of the whole generation: they differ by the mask given
 to `denominators`.
 """
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,8 +71,13 @@ def denominators(
     """
     answers = jnp.asarray(mask.shape[0], jnp.int32) if rows is None else masked_count(rows)
     tokens = masked_count(mask)
-    loss = {"grpo": answers, "seq_sum": answers, "bnpo": tokens, "dapo": tokens,
-            "dr_grpo": answers * max_completion_length}[options.kind]
+    loss = {
+        "grpo": answers,
+        "seq_sum": answers,
+        "bnpo": tokens,
+        "dapo": tokens,
+        "dr_grpo": answers * max_completion_length,
+    }[options.kind]
     ratios = answers if options.importance == "sequence" else tokens
     names = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
     return {"loss": loss, "kl": tokens, "entropy": tokens} | dict.fromkeys(names, ratios)
@@ -163,8 +169,9 @@ def loss_sums(
     shown = valid.any(1, keepdims=True) if options.importance == "sequence" else valid
     for name, clip in clips.items():
         sums[f"clip_ratio/{name}_mean"] = masked_sum(clip.astype(logps.dtype), shown)
-    rows = {name: masked_sum(clips[name].astype(logps.dtype), shown, 1) / masked_count(shown, 1)
-            for name in ("low", "high")}
+    rows = {
+        name: masked_sum(clips[name].astype(logps.dtype), shown, 1) / masked_count(shown, 1) for name in ("low", "high")
+    }
     return sums, rows
 
 
@@ -193,8 +200,18 @@ def policy_loss(
     threshold = None
     if options.top_entropy_quantile < 1 and entropies is not None:
         threshold = entropy_threshold(entropies, mask, options)
-    sums, shares = loss_sums(logps, old_logps, ref_logps, advantages, mask, options, weights=weights,
-                             entropies=entropies, threshold=threshold, zero_std=zero_std)
+    sums, shares = loss_sums(
+        logps,
+        old_logps,
+        ref_logps,
+        advantages,
+        mask,
+        options,
+        weights=weights,
+        entropies=entropies,
+        threshold=threshold,
+        zero_std=zero_std,
+    )
     logged = metrics(sums, shares, denominators(mask, options, max_completion_length, rows))
     return logged["loss"], logged
 

@@ -1,5 +1,6 @@
 """Sums, means and standard deviations over the valid entries of an array. Masked-out entries may hold
 anything, NaN too."""
+
 import jax
 import jax.numpy as jnp
 

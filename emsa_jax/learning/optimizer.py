@@ -1,4 +1,5 @@
 """AdamW with warm-up, a schedule and clipping, from options."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,11 +63,13 @@ def build_optimizer(
 
     def mask(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: decays(jax.tree_util.keystr(path, simple=True, separator="."), leaf), params)
+            lambda path, leaf: decays(jax.tree_util.keystr(path, simple=True, separator="."), leaf), params
+        )
 
     schedule = learning_rate_schedule(options, total_steps)
-    adam = optax.adamw(schedule, b1=options.b1, b2=options.b2, eps=options.eps,
-                       weight_decay=options.weight_decay, mask=mask)
+    adam = optax.adamw(
+        schedule, b1=options.b1, b2=options.b2, eps=options.eps, weight_decay=options.weight_decay, mask=mask
+    )
     if options.clip_norm is None:
         return adam
     return optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)

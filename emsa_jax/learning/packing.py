@@ -1,4 +1,5 @@
 """Short answers side by side: the G answers to a prompt in fewer than G rows, each as long as one answer may be."""
+
 from __future__ import annotations
 
 import jax
@@ -41,8 +42,10 @@ class Packing:
         """For G + 1 answers in R + 1 rows: the last answer has the last row for itself."""
         n, _, c = self.source.shape
         slots = jnp.broadcast_to(jnp.arange(c, dtype=jnp.int32), (n, 1, c))
-        return Packing(jnp.concatenate([self.source, self.place.shape[1] * c + slots], axis=1),
-                       jnp.concatenate([self.place, self.source.shape[1] * c + slots], axis=1))
+        return Packing(
+            jnp.concatenate([self.source, self.place.shape[1] * c + slots], axis=1),
+            jnp.concatenate([self.place, self.source.shape[1] * c + slots], axis=1),
+        )
 
 
 def pack_rows(lengths: np.ndarray, slots: int, sizes: tuple[int, ...]) -> Packing:

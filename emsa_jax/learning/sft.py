@@ -1,4 +1,5 @@
 """The cold start: next-token cross-entropy on the answer's tokens, given clip and prompt (method of both papers)."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -31,8 +32,15 @@ def split_trained(trained: Any, base: dict) -> tuple[dict, Adapter | None]:
     return (base, trained) if isinstance(trained, Adapter) else (trained, None)
 
 
-def sft_update(state: TrainState, base: dict, batch: SftBatch, *, config: ThinkerConfig,
-               optimizer: optax.GradientTransformation, remat: str = "none") -> tuple[TrainState, dict]:
+def sft_update(
+    state: TrainState,
+    base: dict,
+    batch: SftBatch,
+    *,
+    config: ThinkerConfig,
+    optimizer: optax.GradientTransformation,
+    remat: str = "none",
+) -> tuple[TrainState, dict]:
     """One update. The loss is the mean over all answer tokens of the batch, however it is cut into micro-batches.
 
     Args:

@@ -1,4 +1,5 @@
 """What training changes: the trained parameters, the optimizer's memory, and the number of updates made."""
+
 from typing import Any
 
 import jax

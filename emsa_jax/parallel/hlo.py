@@ -4,6 +4,7 @@ A token loop should read every weight where it lies. What an instruction inside 
 the loop does not change is the same at every turn: as an all-gather it is a weight sent over the wires for every
 token, as a copy it is a weight written to memory for every token.
 """
+
 from __future__ import annotations
 
 import math
@@ -12,8 +13,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
-_BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4,
-          "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_BYTES = {
+    "pred": 1,
+    "s4": 0.5,
+    "u4": 0.5,
+    "s8": 1,
+    "u8": 1,
+    "s16": 2,
+    "u16": 2,
+    "bf16": 2,
+    "f16": 2,
+    "s32": 4,
+    "u32": 4,
+    "f32": 4,
+    "s64": 8,
+    "u64": 8,
+    "f64": 8,
+}
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^{}]*\})?")
 _FREE = ("parameter", "get-tuple-element", "tuple", "bitcast", "constant", "iota", "while", "after-all", "partition-id")
 
@@ -90,7 +106,7 @@ def aliased_parameters(text: str) -> frozenset[int]:
     start = text.find("input_output_alias={")
     if start < 0:
         return frozenset()
-    line = text[start:text.index("\n", start)].split("entry_computation_layout", 1)[0]
+    line = text[start : text.index("\n", start)].split("entry_computation_layout", 1)[0]
     return frozenset(int(number) for number in re.findall(r"\((\d+), \{[\d, ]*\}", line))
 
 
@@ -99,13 +115,14 @@ def _instruction(line: str) -> Instruction:
     name, rest = line.removeprefix("ROOT ").split(" = ", 1)
     end = _closing(rest) + 1 if rest.startswith("(") else rest.index(" ")
     shape, rest = rest[:end], rest[end:].lstrip()
-    op = rest[:rest.index("(")]
-    rest = rest[len(op):]
+    op = rest[: rest.index("(")]
+    rest = rest[len(op) :]
     end = _closing(rest)
-    arrays = tuple((dtype, tuple(map(int, filter(None, dims.split(",")))), layout)
-                   for dtype, dims, layout in _ARRAY.findall(shape))
+    arrays = tuple(
+        (dtype, tuple(map(int, filter(None, dims.split(",")))), layout) for dtype, dims, layout in _ARRAY.findall(shape)
+    )
     operands = tuple(re.findall(r"%([\w.-]+)", rest[:end]))
-    attributes = f"number={rest[1:end]}" if op == "parameter" else rest[end + 1:]
+    attributes = f"number={rest[1:end]}" if op == "parameter" else rest[end + 1 :]
     return Instruction(name.lstrip("%"), op, arrays, operands, attributes, is_root)
 
 
@@ -119,8 +136,9 @@ def _closing(text: str) -> int:
     raise ValueError(f"unbalanced: {text[:80]}")
 
 
-def _walk(module: Module, name: str, fixed: frozenset[int], given: frozenset[int], loop: str, depth: int, least: int
-          ) -> Iterator[Moved]:
+def _walk(
+    module: Module, name: str, fixed: frozenset[int], given: frozenset[int], loop: str, depth: int, least: int
+) -> Iterator[Moved]:
     """What does not change as long as the outermost loop runs: elements `fixed` of the computation's tuple parameter,
     and its parameters `given`."""
     computation, unchanged = module[name], set()
@@ -154,12 +172,12 @@ def _walk(module: Module, name: str, fixed: frozenset[int], given: frozenset[int
         on_chip = any(near) if i.op.endswith("-start") else all(near)  # which also gives where it comes from
         again = i.kind == "copy" or (i.name in unchanged and i.op not in _FREE)
         if i.kind in COLLECTIVES or (again and i.bytes >= least and not on_chip):
-            yield Moved(i.kind, tuple(shape for _, shape, _ in i.arrays), i.bytes, i.name in unchanged, loop,
-                        depth)
+            yield Moved(i.kind, tuple(shape for _, shape, _ in i.arrays), i.bytes, i.name in unchanged, loop, depth)
 
 
-def _fixed_inside(module: Module, outside: dict[str, Instruction], loop: Instruction, unchanged: set[str], depth: int
-                  ) -> frozenset[int]:
+def _fixed_inside(
+    module: Module, outside: dict[str, Instruction], loop: Instruction, unchanged: set[str], depth: int
+) -> frozenset[int]:
     """Elements that a loop hands on as they are; where it is in a loop itself, those that this one does not change."""
     body = module[loop.called("body")]
     root = next(i for i in body.values() if i.is_root)

@@ -6,6 +6,7 @@
 
 Slices (groups of TPU hosts without fast links between them) and the machines of a GPU cluster divide `data`.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,8 +25,15 @@ AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
 
 # (data, fsdp, tensor) for Qwen2.5-Omni-7B in bfloat16; the numbers behind them: docs/scaling.md
-PRESETS = {"v5e-16": (4, 1, 4), "v5p-8": (4, 1, 1), "v5p-64": (32, 1, 1), "h100-1": (1, 1, 1), "h100-8": (8, 1, 1),
-           "h200-1": (1, 1, 1), "h200-8": (8, 1, 1)}
+PRESETS = {
+    "v5e-16": (4, 1, 4),
+    "v5p-8": (4, 1, 1),
+    "v5p-64": (32, 1, 1),
+    "h100-1": (1, 1, 1),
+    "h100-8": (8, 1, 1),
+    "h200-1": (1, 1, 1),
+    "h200-8": (8, 1, 1),
+}
 _ROOM = 0.4  # share of a device's memory that weights and trained state may take; caches and activations get the rest
 
 
@@ -74,8 +82,9 @@ class Need:
     kv_heads: int
 
 
-def choose(options: MeshOptions, devices: int, kind: str = "", memory: int = 0, need: Need | None = None
-           ) -> tuple[tuple[int, int, int], str]:
+def choose(
+    options: MeshOptions, devices: int, kind: str = "", memory: int = 0, need: Need | None = None
+) -> tuple[tuple[int, int, int], str]:
     """((data, fsdp, tensor), why).
 
     kind, memory: of one device, the latter in bytes (0: unknown). Raises InputError if the sizes do not make up
@@ -90,8 +99,10 @@ def choose(options: MeshOptions, devices: int, kind: str = "", memory: int = 0, 
     else:
         sizes, why = _auto(devices, kind, memory, need)
     if math.prod(sizes) != devices:
-        raise InputError(f"mesh: data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} is not the {devices} devices "
-                         f"that there are ({why}); set mesh.data, mesh.fsdp or mesh.tensor")
+        raise InputError(
+            f"mesh: data {sizes[0]} x fsdp {sizes[1]} x tensor {sizes[2]} is not the {devices} devices "
+            f"that there are ({why}); set mesh.data, mesh.fsdp or mesh.tensor"
+        )
     return sizes, why
 
 
@@ -100,8 +111,7 @@ def _auto(devices: int, kind: str, memory: int, need: Need | None) -> tuple[tupl
         return (devices, 1, 1), "one device" if devices == 1 else "memory unknown, weights copied"
     room = int(_ROOM * memory)
     held, where = need.weights + need.trained, f"of {memory / 1e9:.0f} GB on each {kind}"
-    tensors = [t for t in range(1, devices + 1)
-               if devices % t == 0 and need.heads % t == 0 and need.kv_heads % t == 0]
+    tensors = [t for t in range(1, devices + 1) if devices % t == 0 and need.heads % t == 0 and need.kv_heads % t == 0]
     for tensor in tensors:
         if held / tensor <= room:
             reason = "copied" if tensor == 1 else f"cut over {tensor} devices by heads"
@@ -109,12 +119,15 @@ def _auto(devices: int, kind: str, memory: int, need: Need | None) -> tuple[tupl
     tensor = tensors[-1]
     left = devices // tensor
     fsdp = next((f for f in range(1, left + 1) if left % f == 0 and held / (tensor * f) <= room), left)
-    return (left // fsdp, fsdp, tensor), (f"{held / 1e9:.1f} GB cut over {tensor} devices by heads are still more than "
-                                          f"{_ROOM:.0%} {where}, so fsdp cuts them over {fsdp}")
+    return (left // fsdp, fsdp, tensor), (
+        f"{held / 1e9:.1f} GB cut over {tensor} devices by heads are still more than "
+        f"{_ROOM:.0%} {where}, so fsdp cuts them over {fsdp}"
+    )
 
 
-def make_mesh(options: MeshOptions, devices: Sequence[Any] | None = None, need: Need | None = None,
-              memory: int = 0) -> tuple[Mesh, str]:
+def make_mesh(
+    options: MeshOptions, devices: Sequence[Any] | None = None, need: Need | None = None, memory: int = 0
+) -> tuple[Mesh, str]:
     """(mesh with the axes data, fsdp, tensor; why these sizes).
 
     devices: default all of the run; those of a topology without hardware do as well, and stand-ins. memory: bytes of
@@ -131,8 +144,9 @@ def make_mesh(options: MeshOptions, devices: Sequence[Any] | None = None, need: 
     if devices[0].platform == "cpu" or len(devices) == 1 or isinstance(devices[0], StandIn):
         ordered = np.array(sorted(devices, key=lambda d: (d.process_index, d.id))).reshape(sizes)
     elif slices > 1:
-        ordered = mesh_utils.create_hybrid_device_mesh((sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices,
-                                                       allow_split_physical_axes=True)
+        ordered = mesh_utils.create_hybrid_device_mesh(
+            (sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices, allow_split_physical_axes=True
+        )
     else:
         ordered = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(ordered, AXES), why
@@ -157,6 +171,8 @@ def rows_held(mesh: Mesh, process: int) -> tuple[int, int]:
     own = sorted(held[process])
     fits = all(len(h) == len(own) for h in held.values()) and own[-1] - own[0] == len(own) - 1
     if not fits or own[0] % len(own):
-        raise InputError(f"mesh: process {process} would hold parts {own} of {len(parts)} of a batch, which are no "
-                         "block of their own; choose another mesh.tensor")
+        raise InputError(
+            f"mesh: process {process} would hold parts {own} of {len(parts)} of a batch, which are no "
+            "block of their own; choose another mesh.tensor"
+        )
     return own[0] // len(own), len(parts) // len(own)

@@ -4,6 +4,7 @@ JAX's coordination service. With one process everything here returns at once.
 Every process must come to the same exchanges in the same order. One that fails says so, and the others stop instead of
 waiting for it.
 """
+
 from __future__ import annotations
 
 import json
@@ -72,7 +73,7 @@ def exchange(value: bytes, what: str, timeout: float | None = None) -> list[byte
     header = json.dumps([what, stop.asked(), len(value)]).encode()
     _set(number, index(), 0, header)
     for piece, at in enumerate(range(0, len(value), _PIECE), 1):
-        _set(number, index(), piece, value[at:at + _PIECE])
+        _set(number, index(), piece, value[at : at + _PIECE])
     values, stopping = [], False
     for process in range(count()):
         name, asked, size = json.loads(_wait(number, process, 0, what, timeout))
@@ -120,8 +121,9 @@ def agree(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> N
     for process, other in enumerate(every):
         for name in {**every[0], **other}:
             if other.get(name) != every[0].get(name):
-                raise InputError(f"process {process} has {name} {other.get(name)!r}, but process 0 "
-                                 f"{every[0].get(name)!r}; {advice}")
+                raise InputError(
+                    f"process {process} has {name} {other.get(name)!r}, but process 0 {every[0].get(name)!r}; {advice}"
+                )
 
 
 def publish(reason: str, code: int) -> None:
@@ -225,6 +227,6 @@ def _unpack(data: bytes) -> list[np.ndarray]:
     arrays = []
     for dtype, shape in json.loads(data[8:at]):
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        arrays.append(np.frombuffer(data[at:at + size], dtype).reshape(shape))
+        arrays.append(np.frombuffer(data[at : at + size], dtype).reshape(shape))
         at += size
     return arrays

@@ -1,4 +1,5 @@
 """From logical axes, which arrays are described with, to axes of the mesh."""
+
 from __future__ import annotations
 
 import contextlib
@@ -41,8 +42,9 @@ class Rules:
     kernel: Axes = ()
     media: Axes = ()
 
-    def spec(self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh,
-             units: Mapping[str, int] | None = None) -> PartitionSpec:
+    def spec(
+        self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, units: Mapping[str, int] | None = None
+    ) -> PartitionSpec:
         """How an array is cut.
 
         Args:
@@ -57,8 +59,10 @@ class Rules:
             names = () if axis is None else self._of(axis)
             for name in names:
                 if name in taken:
-                    raise InputError(f"sharding rules: axes {taken[name]!r} and {axis!r} of one array are both cut by "
-                                     f"mesh axis {name!r}")
+                    raise InputError(
+                        f"sharding rules: axes {taken[name]!r} and {axis!r} of one array are both cut by "
+                        f"mesh axis {name!r}"
+                    )
                 taken[name] = axis
             names = tuple(name for name in names if mesh.shape[name] > 1)
             cut = math.prod(mesh.shape[name] for name in names)
@@ -66,8 +70,9 @@ class Rules:
             parts.append(None if whole or not names else names[0] if len(names) == 1 else names)
         return PartitionSpec(*parts)
 
-    def sharding(self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh,
-                 units: Mapping[str, int] | None = None) -> NamedSharding:
+    def sharding(
+        self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, units: Mapping[str, int] | None = None
+    ) -> NamedSharding:
         """`spec` on a mesh."""
         return NamedSharding(mesh, self.spec(axes, shape, mesh, units))
 
@@ -77,8 +82,9 @@ class Rules:
             used = [mesh_axis for axis in axes if axis is not None for mesh_axis in self._of(axis)]
             twice = next((mesh_axis for mesh_axis in used if used.count(mesh_axis) > 1), None)
             if twice:
-                raise InputError(f"sharding rules: {name} with axes {tuple(axes)} would be cut twice by mesh axis "
-                                 f"{twice!r}")
+                raise InputError(
+                    f"sharding rules: {name} with axes {tuple(axes)} would be cut twice by mesh axis {twice!r}"
+                )
 
     def _of(self, axis: str) -> Axes:
         if axis not in self.__dataclass_fields__:
@@ -105,26 +111,36 @@ def using(mesh: Mesh, rules: Rules) -> Iterator[None]:
 
 
 def platform() -> str:
-    """"cpu", "gpu" or "tpu": of the mesh that a program is traced for, which need not be here; else of this process."""
+    """ "cpu", "gpu" or "tpu": of the mesh that a program is traced for, which need not be here; else of this process."""
     active = _ACTIVE.get()
     return jax.default_backend() if active is None else active[0].devices.flat[0].platform
 
 
-def on_each(function: Callable[..., jax.Array], *axes: Sequence[str | None], out: Sequence[str | None],
-            units: Mapping[str, int] | None = None) -> Callable[..., jax.Array]:
+def on_each(
+    function: Callable[..., jax.Array],
+    *axes: Sequence[str | None],
+    out: Sequence[str | None],
+    units: Mapping[str, int] | None = None,
+) -> Callable[..., jax.Array]:
     """`function`, on a mesh of several devices run by each on its own part: for kernels that XLA cannot cut by itself.
 
     Args:
       axes: the logical axes of each argument; out: those of the result, whose shape is the first argument's.
     """
+
     def call(*arrays: jax.Array) -> jax.Array:
         active = _ACTIVE.get()
         if active is None or active[0].size == 1:
             return function(*arrays)
         mesh, rules = active
         specs = tuple(rules.spec(a, x.shape, mesh, units) for a, x in zip(axes, arrays, strict=True))
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, check_vma=False,
-                             out_specs=rules.spec(out, arrays[0].shape, mesh, units))(*arrays)
+        return jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=specs,
+            check_vma=False,
+            out_specs=rules.spec(out, arrays[0].shape, mesh, units),
+        )(*arrays)
 
     return call
 
@@ -141,8 +157,12 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
 def matching(tree: Any, params: Any, shardings: Any, default: NamedSharding) -> Any:
     """Shardings for a tree that holds copies of `params` in it, such as an optimizer's state: a leaf whose path ends
     with a parameter's and has its shape gets its sharding, any other leaf `default`."""
-    known = [(jax.tree_util.keystr(path), leaf.shape, sharding) for (path, leaf), sharding
-             in zip(jax.tree_util.tree_flatten_with_path(params)[0], jax.tree.leaves(shardings), strict=True)]
+    known = [
+        (jax.tree_util.keystr(path), leaf.shape, sharding)
+        for (path, leaf), sharding in zip(
+            jax.tree_util.tree_flatten_with_path(params)[0], jax.tree.leaves(shardings), strict=True
+        )
+    ]
 
     def of(path, leaf):
         name = jax.tree_util.keystr(path)

@@ -1,4 +1,5 @@
 """What of every batch is this process's, and how its host arrays and those of the others come together."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -50,13 +51,17 @@ class Share:
         """Raises InputError unless a batch can be cut into equal parts of equal micro-batches. micro_batches: 0 if they
         are yet to be chosen."""
         if batch % self.shards:
-            raise InputError(f"{name} {batch} must be a multiple of the {self.shards} parts that the mesh cuts a batch "
-                             "into; change it, or mesh.tensor")
+            raise InputError(
+                f"{name} {batch} must be a multiple of the {self.shards} parts that the mesh cuts a batch "
+                "into; change it, or mesh.tensor"
+            )
         each = batch // self.shards
         if micro_batches and each % micro_batches:
             works = next(n for n in range(micro_batches, 0, -1) if each % n == 0)
-            raise InputError(f"{name.rpartition('.')[0]}.micro_batches {micro_batches} must divide {each}, each of the "
-                             f"{self.shards} parts that the mesh cuts {name} into; {works} does; 0 chooses")
+            raise InputError(
+                f"{name.rpartition('.')[0]}.micro_batches {micro_batches} must divide {each}, each of the "
+                f"{self.shards} parts that the mesh cuts {name} into; {works} does; 0 chooses"
+            )
 
     def gather(self, tree: Any, what: str) -> Any:
         """Host arrays [rows, ...] of this process -> those of the whole batch."""

@@ -3,6 +3,7 @@
 On TPU VMs, GKE, Slurm and Open MPI, JAX finds the others by itself. Elsewhere the environment says where they are:
 JAX_COORDINATOR_ADDRESS (host:port of process 0; the port may stand in JAX_COORDINATOR_PORT), NNODES and NODE_RANK.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -38,8 +39,10 @@ def start(timeout: int = 300) -> None:
         named = None
     if xla_bridge.backends_are_initialized():  # called from a notebook, say: it is too late to join anybody
         if named:
-            raise InputError("JAX was used before the run began, which is too late to join other processes; start it "
-                             "with python -m emsa_jax.main")
+            raise InputError(
+                "JAX was used before the run began, which is too late to join other processes; start it "
+                "with python -m emsa_jax.main"
+            )
         return
     options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
     with _at_most(timeout, named):
@@ -53,8 +56,10 @@ def start(timeout: int = 300) -> None:
                 raise
             for name in ("JAX_COORDINATOR_ADDRESS", "NODE_RANK"):  # else every host would train for itself
                 if os.environ.get(name):
-                    raise InputError(f"{name} is set, but not how many processes there are; set NNODES too, or unset "
-                                     f"{name} for a run of one process") from error
+                    raise InputError(
+                        f"{name} is set, but not how many processes there are; set NNODES too, or unset "
+                        f"{name} for a run of one process"
+                    ) from error
             _alone()
 
 
@@ -72,8 +77,10 @@ def _named() -> tuple[str, int, int] | None:
     except ValueError as error:
         raise InputError(f"NNODES and NODE_RANK must be numbers, not {count!r} and {rank!r}") from error
     if processes > 1 and (not address or rank is None):
-        raise InputError(f"NNODES is {processes}: set JAX_COORDINATOR_ADDRESS (host:port of process 0) and NODE_RANK "
-                         "(the number of this process) too")
+        raise InputError(
+            f"NNODES is {processes}: set JAX_COORDINATOR_ADDRESS (host:port of process 0) and NODE_RANK "
+            "(the number of this process) too"
+        )
     if not 0 <= number < processes:
         raise InputError(f"NODE_RANK is {number}, but must be at least 0 and below NNODES, {processes}")
     if processes > 1:
@@ -86,16 +93,20 @@ def _check(address: str, ours: bool) -> None:
     end with a traceback, or a segmentation fault."""
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise InputError(f"JAX_COORDINATOR_ADDRESS is {address!r}, but must be host:port of process 0, or the host "
-                         "with the port as JAX_COORDINATOR_PORT")
+        raise InputError(
+            f"JAX_COORDINATOR_ADDRESS is {address!r}, but must be host:port of process 0, or the host "
+            "with the port as JAX_COORDINATOR_PORT"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             if ours:
                 probe.bind(("", int(port)))
         except OSError as error:
-            raise InputError(f"JAX_COORDINATOR_ADDRESS: port {port} of this host cannot be had ({error.strerror}); "
-                             "name another one on all hosts") from error
+            raise InputError(
+                f"JAX_COORDINATOR_ADDRESS: port {port} of this host cannot be had ({error.strerror}); "
+                "name another one on all hosts"
+            ) from error
 
 
 def _alone() -> None:
@@ -108,14 +119,23 @@ def _alone() -> None:
         try:
             address = f"{reachable}:{_free_port()}"
             with _no_proxy_warning():
-                return jax.distributed.initialize(address, 1, 0, coordinator_bind_address=address,
-                                                  cluster_detection_method="deactivate", initialization_timeout=10,
-                                                  heartbeat_timeout_seconds=_FOREVER, shutdown_timeout_seconds=10)
+                return jax.distributed.initialize(
+                    address,
+                    1,
+                    0,
+                    coordinator_bind_address=address,
+                    cluster_detection_method="deactivate",
+                    initialization_timeout=10,
+                    heartbeat_timeout_seconds=_FOREVER,
+                    shutdown_timeout_seconds=10,
+                )
         except (OSError, RuntimeError) as error:
             failure = error
             peers.forget()
-    log.warning("no port of this machine is free for JAX's coordination service (%s); going on without",
-                str(failure).splitlines()[0])
+    log.warning(
+        "no port of this machine is free for JAX's coordination service (%s); going on without",
+        str(failure).splitlines()[0],
+    )
 
 
 @contextlib.contextmanager
@@ -124,8 +144,12 @@ def _at_most(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]
 
     def give_up() -> None:
         whom, own = f"{named[1]} processes" if named else "processes", ", each NODE_RANK once" if named else ""
-        print(f"error: not all {whom} came within {timeout} seconds{_unknown_host(named)}; start the same command on "
-              f"every host{own}, and see that process 0 can be reached", file=sys.stderr, flush=True)
+        print(
+            f"error: not all {whom} came within {timeout} seconds{_unknown_host(named)}; start the same command on "
+            f"every host{own}, and see that process 0 can be reached",
+            file=sys.stderr,
+            flush=True,
+        )
         peers.leave(stop.EXIT)
 
     timer = threading.Timer(timeout, give_up)

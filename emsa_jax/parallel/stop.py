@@ -3,6 +3,7 @@ elsewhere it ends at once, as nothing is lost there that the same command would 
 
 Launchers take 42 for "start it again" (xpk's restart policy: 42 and 127-255).
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -1,9 +1,10 @@
 """Accelerators by name, with what their data sheets say, and as devices to compile for where there are none.
 
-    v5e:4x4        16 chips of a TPU v5e (a v5litepod-16); v5p:2x2x1 is a v5p-8: Google counts its cores
-    2*v5e:16x16    two slices, without fast links between them
-    h100:8         GPUs of one machine; h100:16 are two machines of 8
+v5e:4x4        16 chips of a TPU v5e (a v5litepod-16); v5p:2x2x1 is a v5p-8: Google counts its cores
+2*v5e:16x16    two slices, without fast links between them
+h100:8         GPUs of one machine; h100:16 are two machines of 8
 """
+
 from __future__ import annotations
 
 import math
@@ -49,11 +50,29 @@ class Chip:
         return "gpu" if self.target else "tpu"
 
 
-def _gpu(kind: str, total: int, bandwidth: float, flops: float, link: float, outer: float, name: str, cores: int,
-         shared: int, clock: float, capability: int) -> Chip:
-    target = {"memory_bandwidth": int(bandwidth), "device_memory_size": total, "core_count": cores,
-              "shared_memory_per_core": shared, "shared_memory_per_block_optin": shared - 1024, "clock_rate_ghz": clock,
-              "major": capability, "name": name}
+def _gpu(
+    kind: str,
+    total: int,
+    bandwidth: float,
+    flops: float,
+    link: float,
+    outer: float,
+    name: str,
+    cores: int,
+    shared: int,
+    clock: float,
+    capability: int,
+) -> Chip:
+    target = {
+        "memory_bandwidth": int(bandwidth),
+        "device_memory_size": total,
+        "core_count": cores,
+        "shared_memory_per_core": shared,
+        "shared_memory_per_block_optin": shared - 1024,
+        "clock_rate_ghz": clock,
+        "major": capability,
+        "name": name,
+    }
     return Chip(kind, int(0.92 * total), bandwidth, flops, link, outer, 8, target)
 
 
@@ -90,8 +109,9 @@ class Topology:
 
     def stand_ins(self) -> list[StandIn]:
         """As many devices that nothing can be compiled for; no compiler is needed to name them."""
-        return [StandIn(i, self.chip.platform, self.chip.kind, i * self.slices // self.devices)
-                for i in range(self.devices)]
+        return [
+            StandIn(i, self.chip.platform, self.chip.kind, i * self.slices // self.devices) for i in range(self.devices)
+        ]
 
     def described(self) -> list[Any]:
         """JAX devices that programs can be compiled for, with none at hand. `compile_without_devices` comes first.
@@ -105,25 +125,32 @@ class Topology:
             options |= {"num_slices": self.slices} if self.slices > 1 else {}
         else:
             of = "cuda"
-            options = {"target_config": _TARGET.format_map(self.chip.target),
-                       "topology": f"1x{self.slices}x{self.devices // self.slices}"}
+            options = {
+                "target_config": _TARGET.format_map(self.chip.target),
+                "topology": f"1x{self.slices}x{self.devices // self.slices}",
+            }
         try:
             return list(topologies.get_topology_desc(platform=of, **options).devices)
         except Exception as error:  # of many kinds, all about the compiler or the name
             reason = str(error).strip().split("\n")[0]
-            raise InputError(f"topology {self.name}: its compiler gives no devices ({reason}); name a shape that "
-                             "exists, and install the compilers of requirements-aot.txt: make plan does") from error
+            raise InputError(
+                f"topology {self.name}: its compiler gives no devices ({reason}); name a shape that "
+                "exists, and install the compilers of requirements-aot.txt: make plan does"
+            ) from error
 
 
 def topology(name: str) -> Topology:
     """What a name such as "v5e:4x4", "2*v5e:16x16" or "h100:8" stands for. Raises: InputError."""
     found = re.fullmatch(r"(?:(\d+)\*)?(\w+):(\d+(?:x\d+)*)", name)
     if re.fullmatch(r"(v5litepod|v5e|v6e|v5p)-\d+", name):
-        raise InputError(f"topology {name!r} is a type of accelerator; say its shape, such as v5e:4x4 for "
-                         "v5litepod-16, v6e:2x4 for v6e-8 or v5p:2x2x1 for v5p-8 (docs/scaling.md lists them)")
+        raise InputError(
+            f"topology {name!r} is a type of accelerator; say its shape, such as v5e:4x4 for "
+            "v5litepod-16, v6e:2x4 for v6e-8 or v5p:2x2x1 for v5p-8 (docs/scaling.md lists them)"
+        )
     if not found or found.group(2) not in CHIPS:
-        raise InputError(f"topology {name!r} is not one: say v5e:4x4, v5p:2x2x1, 2*v5e:16x16 or h100:8; known are "
-                         f"{', '.join(CHIPS)}")
+        raise InputError(
+            f"topology {name!r} is not one: say v5e:4x4, v5p:2x2x1, 2*v5e:16x16 or h100:8; known are {', '.join(CHIPS)}"
+        )
     slices, chip = int(found.group(1) or 1), CHIPS[found.group(2)]
     shape = tuple(map(int, found.group(3).split("x")))
     if min(slices, *shape) < 1:
@@ -131,8 +158,10 @@ def topology(name: str) -> Topology:
     if chip.platform == "tpu":
         axes = 3 if found.group(2) == "v5p" else 2
         if len(shape) != axes:
-            raise InputError(f"topology {name!r}: a slice of {found.group(2)} has {axes} axes, as in "
-                             f"{found.group(2)}:{'x'.join('2' * axes)}")
+            raise InputError(
+                f"topology {name!r}: a slice of {found.group(2)} has {axes} axes, as in "
+                f"{found.group(2)}:{'x'.join('2' * axes)}"
+            )
         if axes == 2 and (max(shape) > 16 or any(size & (size - 1) for size in shape)):
             raise InputError(f"topology {name!r}: axes of a slice of {found.group(2)} have 1, 2, 4, 8 or 16 chips")
         return Topology(name, chip, slices * math.prod(shape), slices, shape)
@@ -155,8 +184,12 @@ def compile_without_devices() -> None:
         raise RuntimeError("JAX has looked for devices already")
     jax.config.update("jax_platforms", "cpu")
     # no search for a TPU's other hosts; compilers in several processes at once; GPUs: no kernel can be tried out
-    os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost",
-                   "TPU_ACCELERATOR_TYPE": os.environ.get("TPU_ACCELERATOR_TYPE", "v5litepod-16")}
+    os.environ |= {
+        "TPU_SKIP_MDS_QUERY": "1",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": os.environ.get("TPU_ACCELERATOR_TYPE", "v5litepod-16"),
+    }
     flags = "--xla_gpu_autotune_level=0 --xla_gpu_shard_autotuning=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -3,6 +3,7 @@
 Inside a device program a process hears neither its signals nor the others: Python's handlers wait for the main thread.
 JAX would end it after 100 seconds with a page of C++.
 """
+
 from __future__ import annotations
 
 import atexit

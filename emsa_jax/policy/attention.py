@@ -4,6 +4,7 @@
 program is traced for.
 Whatever the kernel, the result is that of the plain one, rows of padding excepted.
 """
+
 from __future__ import annotations
 
 import functools
@@ -59,9 +60,17 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, 
     return _plain_causal(q, k, v, mask)
 
 
-def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, ak: jax.Array, av: jax.Array,
-                    prompt_mask: jax.Array, segments: jax.Array | None = None,
-                    kernel: Kernel = "auto") -> tuple[jax.Array, jax.Array]:
+def group_attention(
+    pq: jax.Array,
+    pk: jax.Array,
+    pv: jax.Array,
+    aq: jax.Array,
+    ak: jax.Array,
+    av: jax.Array,
+    prompt_mask: jax.Array,
+    segments: jax.Array | None = None,
+    kernel: Kernel = "auto",
+) -> tuple[jax.Array, jax.Array]:
     """Attention of N prompts and the R rows of answers that share each of them.
 
     A prompt's tokens attend as in `causal_attention`. An answer's tokens attend to the whole prompt and to their own
@@ -85,8 +94,9 @@ def group_attention(pq: jax.Array, pk: jax.Array, pv: jax.Array, aq: jax.Array, 
         raise ValueError(f"attention kernel {kernel!r} takes no segments")
     (n, p), c = pq.shape[:2], aq.shape[1]
     if kernel == "splash":
-        q, k, v = (jnp.concatenate([x, y.reshape(n, -1, *y.shape[2:])], axis=1)
-                   for x, y in ((pq, aq), (pk, ak), (pv, av)))
+        q, k, v = (
+            jnp.concatenate([x, y.reshape(n, -1, *y.shape[2:])], axis=1) for x, y in ((pq, aq), (pk, ak), (pv, av))
+        )
         mixed = _splash(q, k, v, jnp.pad(prompt_mask, ((0, 0), (0, q.shape[1] - p)), constant_values=True), p, c)
         return mixed[:, :p], mixed[:, p:].reshape(aq.shape)
     if kernel == "cudnn":
@@ -129,8 +139,9 @@ def cached_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     logits = logits.reshape(b, heads, h // heads, s, t) + jnp.where(mask, 0.0, MASKED)[:, None, None]
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)
-    values = jnp.einsum("bkqt,bktd->bkqd", weights.reshape(b, heads, -1, t).astype(v.dtype), v,
-                        preferred_element_type=jnp.float32)
+    values = jnp.einsum(
+        "bkqt,bktd->bkqd", weights.reshape(b, heads, -1, t).astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
 
     def back(part):  # [b, heads, h / heads, s, n] -> [b, s, h, n]
         return part.transpose(0, 3, 1, 2, 4).reshape(b, s, h, -1)
@@ -217,8 +228,15 @@ def _splash(q, k, v, mask, prompt: int, answer: int) -> jax.Array:
     every slot sees itself, so every row is finite. On a mesh queries are cut where keys and values are.
     """
     heads = ("batch", None, "kv_heads", None)
-    run = on_each(functools.partial(_splash_part, prompt=prompt, answer=answer), heads, heads, heads, ("batch", None),
-                  out=heads, units={"kv_heads": k.shape[2]})
+    run = on_each(
+        functools.partial(_splash_part, prompt=prompt, answer=answer),
+        heads,
+        heads,
+        heads,
+        ("batch", None),
+        out=heads,
+        units={"kv_heads": k.shape[2]},
+    )
     return run(q, k, v, mask)
 
 
@@ -227,12 +245,13 @@ def _splash_part(q, k, v, mask, *, prompt: int, answer: int) -> jax.Array:
     # larger blocks are faster, unless what fills them up is too much
     block = next(b for b in (4 * LANES, 2 * LANES, LANES) if -slots % b <= slots // 8 or b == LANES)
     room = ((0, 0), (0, -slots % block))
-    q, k, v = (jnp.pad(x, (*room, (0, 0), (0, 0))).transpose(0, 2, 1, 3) for x in (q * q.shape[-1]**-0.5, k, v))
+    q, k, v = (jnp.pad(x, (*room, (0, 0), (0, 0))).transpose(0, 2, 1, 3) for x in (q * q.shape[-1] ** -0.5, k, v))
     segment = jnp.pad(mask, room).astype(jnp.int32)
     sizes = ("block_q", "block_kv", "block_q_dkv", "block_kv_dkv", "block_q_dq", "block_kv_dq")
     kernel = splash.make_splash_mha_single_device(
         splash_mask.MultiHeadMask([_Tree(q.shape[2], prompt, answer)] * q.shape[1]),
-        block_sizes=splash.BlockSizes(**dict.fromkeys(sizes, block)))
+        block_sizes=splash.BlockSizes(**dict.fromkeys(sizes, block)),
+    )
     return jax.vmap(kernel)(q, k, v, splash.SegmentIds(segment, segment)).transpose(0, 2, 1, 3)[:, :slots]
 
 
@@ -245,7 +264,7 @@ def _cudnn_causal(q, k, v, mask, implementation: str = "cudnn") -> jax.Array:
 
     q, k, v = (_even(moved(x, order)) for x in (q, k, v))
     mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation=implementation)
-    return moved(mixed[:, :mask.shape[1]], jnp.argsort(order, axis=1))
+    return moved(mixed[:, : mask.shape[1]], jnp.argsort(order, axis=1))
 
 
 def _cudnn_answers(pk, pv, aq, ak, av, prompt_mask, implementation: str = "cudnn") -> jax.Array:
@@ -260,8 +279,12 @@ def _cudnn_answers(pk, pv, aq, ak, av, prompt_mask, implementation: str = "cudnn
     to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (rows, aq.shape[1], pk.shape[1]))
     to_own = jnp.broadcast_to(_up_to(aq.shape[1]), (rows, aq.shape[1], ak.shape[1]))
     return jax.nn.dot_product_attention(
-        aq, jnp.concatenate([pk, ak], axis=1), jnp.concatenate([pv, av], axis=1),
-        mask=jnp.concatenate([to_prompt, to_own], axis=2)[:, None], implementation=implementation)[:, :c]
+        aq,
+        jnp.concatenate([pk, ak], axis=1),
+        jnp.concatenate([pv, av], axis=1),
+        mask=jnp.concatenate([to_prompt, to_own], axis=2)[:, None],
+        implementation=implementation,
+    )[:, :c]
 
 
 def _even(x: jax.Array) -> jax.Array:

@@ -1,4 +1,5 @@
 """The audio tower. Every chunk of 2 * n_window mel frames is encoded alone; pooling runs over the whole audio."""
+
 from __future__ import annotations
 
 import jax
@@ -11,8 +12,15 @@ from emsa_jax.policy.layers import layer_norm, linear, stack_of, take_in_shards
 from emsa_jax.policy.lora import Adapter
 
 
-def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel: jax.Array, mel_length: jax.Array,
-                 pairs: jax.Array, shards: int = 1) -> jax.Array:
+def encode_audio(
+    params: dict,
+    adapter: Adapter | None,
+    config: AudioConfig,
+    mel: jax.Array,
+    mel_length: jax.Array,
+    pairs: jax.Array,
+    shards: int = 1,
+) -> jax.Array:
     """Log-mel chunks -> audio token embeddings.
 
     Args:
@@ -42,8 +50,10 @@ def encode_audio(params: dict, adapter: Adapter | None, config: AudioConfig, mel
     def layer(x, stacked):
         p, ab = stacked
         h = layer_norm(x, p["attention_norm"])
-        q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.encoder_attention_heads, -1)
-                   for n in ("q_proj", "k_proj", "v_proj"))
+        q, k, v = (
+            linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.encoder_attention_heads, -1)
+            for n in ("q_proj", "k_proj", "v_proj")
+        )
         x = x + linear(attention(q, k, v, mask).reshape(h.shape), p["out_proj"], ab.get("out_proj"), scale)
         h = jax.nn.gelu(linear(layer_norm(x, p["mlp_norm"]), p["fc1"], ab.get("fc1"), scale), approximate=False)
         return x + linear(h, p["fc2"], ab.get("fc2"), scale), None

@@ -1,4 +1,5 @@
 """Parts of a tensor straight from its place in a file."""
+
 from __future__ import annotations
 
 import math
@@ -33,11 +34,18 @@ class Box:
     @property
     def shape(self) -> tuple[int, ...]:
         sizes = (self.rows[1] - self.rows[0], self.columns[1] - self.columns[0])
-        return sizes[:min(len(self.tensor), 2)] + self.tensor[2:]
+        return sizes[: min(len(self.tensor), 2)] + self.tensor[2:]
 
 
-def read_boxes(file: BinaryIO, offset: int, shape: tuple[int, ...], stored: np.dtype, boxes: Sequence[Box],
-               places: Sequence[np.ndarray], what: str) -> None:
+def read_boxes(
+    file: BinaryIO,
+    offset: int,
+    shape: tuple[int, ...],
+    stored: np.dtype,
+    boxes: Sequence[Box],
+    places: Sequence[np.ndarray],
+    what: str,
+) -> None:
     """Reads boxes of a tensor of `shape`, which a file holds from byte `offset` on as `stored`, into `places`.
 
     Boxes with the same rows are read together: whole rows where their columns are all there are, else the columns from
@@ -45,8 +53,11 @@ def read_boxes(file: BinaryIO, offset: int, shape: tuple[int, ...], stored: np.d
     """
     width, rest = math.prod(shape[1:2]), math.prod(shape[2:])
     for rows in dict.fromkeys(box.rows for box in boxes):
-        found = [(box, place.reshape(box.rows[1] - box.rows[0], -1, rest)) for box, place
-                 in zip(boxes, places, strict=True) if box.rows == rows]
+        found = [
+            (box, place.reshape(box.rows[1] - box.rows[0], -1, rest))
+            for box, place in zip(boxes, places, strict=True)
+            if box.rows == rows
+        ]
         low, high = min(box.columns[0] for box, _ in found), max(box.columns[1] for box, _ in found)
         if len(found) == 1 and stored == found[0][1].dtype and (low, high) == (0, width):
             file.seek(offset + rows[0] * width * rest * stored.itemsize)
@@ -55,11 +66,18 @@ def read_boxes(file: BinaryIO, offset: int, shape: tuple[int, ...], stored: np.d
         for first, block in _blocks(file, offset, rows, (low, high), (width, rest), stored, what):
             for box, place in found:
                 columns = slice(box.columns[0] - low, box.columns[1] - low)
-                place[first - rows[0]:first - rows[0] + len(block)] = block[:, columns]
+                place[first - rows[0] : first - rows[0] + len(block)] = block[:, columns]
 
 
-def _blocks(file: BinaryIO, offset: int, rows: tuple[int, int], columns: tuple[int, int], sizes: tuple[int, int],
-            stored: np.dtype, what: str) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(
+    file: BinaryIO,
+    offset: int,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    sizes: tuple[int, int],
+    stored: np.dtype,
+    what: str,
+) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, [rows, columns, rest]) block by block."""
     (low, high), (width, rest) = columns, sizes
     many = max(PIECE // ((high - low) * rest), 1)

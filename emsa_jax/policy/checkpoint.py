@@ -1,4 +1,5 @@
 """A policy as one opens it: parameters, tokenizer and preprocessor settings of one directory."""
+
 from __future__ import annotations
 
 import hashlib
@@ -27,8 +28,9 @@ class Checkpoint:
     preprocessor: Preprocessor
 
 
-def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto",
-                    layout: Layout | None = None) -> Checkpoint:
+def open_checkpoint(
+    directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto", layout: Layout | None = None
+) -> Checkpoint:
     """Opens a policy directory; without `weights` their headers alone are checked. attention: the decoder's kernel.
     layout: where the parameters lie (default: on one device).
 
@@ -38,8 +40,9 @@ def open_checkpoint(directory: str | Path, dtype=None, weights: bool = True, att
         raise InputError(f"policy {directory}: no such directory")
     config, params = hf.load(directory, dtype, layout) if weights else (hf.read_checked_config(directory), None)
     config = replace(config, text=replace(config.text, attention=attention))
-    return Checkpoint(directory, config, params, read_tokenizer(directory, config),
-                      read_preprocessor(directory, config))
+    return Checkpoint(
+        directory, config, params, read_tokenizer(directory, config), read_preprocessor(directory, config)
+    )
 
 
 def load_weights(checkpoint: Checkpoint, dtype=None, layout: Layout | None = None) -> Checkpoint:
@@ -65,8 +68,10 @@ def read_tokenizer(directory: str | Path, config: ThinkerConfig):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: holds no readable chat_template") from error
     if len(tokenizer) > config.text.vocab_size:
-        raise InputError(f"{directory}: the tokenizer has {len(tokenizer)} tokens, but the policy only "
-                         f"{config.text.vocab_size}: it belongs to another policy")
+        raise InputError(
+            f"{directory}: the tokenizer has {len(tokenizer)} tokens, but the policy only "
+            f"{config.text.vocab_size}: it belongs to another policy"
+        )
     return tokenizer
 
 

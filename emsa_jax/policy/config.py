@@ -3,6 +3,7 @@
 Field names follow `transformers` where it has one. Only what Qwen2.5-Omni checkpoints use is accepted; anything
 else (another activation, sliding windows, scaled rotary embeddings) is an error, never ignored.
 """
+
 from __future__ import annotations
 
 import json
@@ -101,15 +102,29 @@ def preset(name: str) -> ThinkerConfig:
     if name == "7B":
         return seven
     if name == "3B":
-        text = replace(seven.text, vocab_size=151936, hidden_size=2048, intermediate_size=11008,
-                       num_hidden_layers=36, num_attention_heads=16, num_key_value_heads=2)
-        return replace(seven, text=text, audio=replace(seven.audio, output_dim=2048),
-                       vision=replace(seven.vision, out_hidden_size=2048))
+        text = replace(
+            seven.text,
+            vocab_size=151936,
+            hidden_size=2048,
+            intermediate_size=11008,
+            num_hidden_layers=36,
+            num_attention_heads=16,
+            num_key_value_heads=2,
+        )
+        return replace(
+            seven,
+            text=text,
+            audio=replace(seven.audio, output_dim=2048),
+            vision=replace(seven.vision, out_hidden_size=2048),
+        )
     raise InputError(f"policy preset {name!r} is unknown: use 3B, 7B, tiny or a checkpoint directory")
 
 
-_TOKEN_KEYS = {"audio_token_id": "audio_token_index", "image_token_id": "image_token_index",
-               "video_token_id": "video_token_index"}
+_TOKEN_KEYS = {
+    "audio_token_id": "audio_token_index",
+    "image_token_id": "image_token_index",
+    "video_token_id": "video_token_index",
+}
 
 
 def read_config(directory: str | Path) -> ThinkerConfig:
@@ -121,8 +136,7 @@ def read_config(directory: str | Path) -> ThinkerConfig:
     try:
         raw = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a policy directory needs config.json"
-                         ) from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a policy directory needs config.json") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     return from_hf(raw, str(path))
@@ -149,24 +163,43 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
     _require(not text.get("use_sliding_window"), where, "text_config.use_sliding_window", True, False)
     _require(text.get("hidden_act", "silu") == "silu", where, "text_config.hidden_act", text.get("hidden_act"), "silu")
-    _require(vision.get("hidden_act", "silu") == "silu", where, "vision_config.hidden_act",
-             vision.get("hidden_act"), "silu")
+    _require(
+        vision.get("hidden_act", "silu") == "silu", where, "vision_config.hidden_act", vision.get("hidden_act"), "silu"
+    )
     audio = raw["audio_config"]
-    _require(audio.get("activation_function", "gelu") == "gelu", where, "audio_config.activation_function",
-             audio.get("activation_function"), "gelu")
-    top = {f.name: raw[k] for f in fields(ThinkerConfig) if f.name not in ("text", "audio", "vision")
-           for k in (_TOKEN_KEYS.get(f.name, f.name), f.name) if raw.get(k) is not None}
+    _require(
+        audio.get("activation_function", "gelu") == "gelu",
+        where,
+        "audio_config.activation_function",
+        audio.get("activation_function"),
+        "gelu",
+    )
+    top = {
+        f.name: raw[k]
+        for f in fields(ThinkerConfig)
+        if f.name not in ("text", "audio", "vision")
+        for k in (_TOKEN_KEYS.get(f.name, f.name), f.name)
+        if raw.get(k) is not None
+    }
     if top.get("eos_token_id") and isinstance(top["eos_token_id"], list):
         top["eos_token_id"] = top["eos_token_id"][0]
     for name, value in top.items():
         _require(_like(value, getattr(ThinkerConfig, name), 0), where, name, value, "a value of its type")
-    config = ThinkerConfig(text=_section(TextConfig, text, f"{where}: text_config"),
-                           audio=_section(AudioConfig, audio, f"{where}: audio_config"),
-                           vision=_section(VisionConfig, vision, f"{where}: vision_config"), **top)
+    config = ThinkerConfig(
+        text=_section(TextConfig, text, f"{where}: text_config"),
+        audio=_section(AudioConfig, audio, f"{where}: audio_config"),
+        vision=_section(VisionConfig, vision, f"{where}: vision_config"),
+        **top,
+    )
     head_dim = text.get("head_dim") or config.text.head_dim
     _require(head_dim == config.text.head_dim, where, "text_config.head_dim", head_dim, config.text.head_dim)
-    _require(2 * sum(config.text.mrope_section) == head_dim, where, "mrope_section",
-             config.text.mrope_section, f"a sum of {head_dim // 2}")
+    _require(
+        2 * sum(config.text.mrope_section) == head_dim,
+        where,
+        "mrope_section",
+        config.text.mrope_section,
+        f"a sum of {head_dim // 2}",
+    )
     return config
 
 
@@ -175,18 +208,35 @@ def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
     text = asdict(config.text)
     section = list(text.pop("mrope_section"))
     text.pop("attention")
-    text.update(model_type="qwen2_5_omni_text", hidden_act="silu", tie_word_embeddings=config.tie_word_embeddings,
-                rope_scaling={"mrope_section": section, "rope_type": "default", "type": "default"})
+    text.update(
+        model_type="qwen2_5_omni_text",
+        hidden_act="silu",
+        tie_word_embeddings=config.tie_word_embeddings,
+        rope_scaling={"mrope_section": section, "rope_type": "default", "type": "default"},
+    )
     vision = asdict(config.vision)
     vision.pop("rope_theta")
-    vision.update(model_type="qwen2_5_omni_vision_encoder", hidden_act="silu",
-                  fullatt_block_indexes=list(config.vision.fullatt_block_indexes))
+    vision.update(
+        model_type="qwen2_5_omni_vision_encoder",
+        hidden_act="silu",
+        fullatt_block_indexes=list(config.vision.fullatt_block_indexes),
+    )
     audio = dict(asdict(config.audio), model_type="qwen2_5_omni_audio_encoder", activation_function="gelu")
-    top = {_TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name) for f in fields(ThinkerConfig)
-           if f.name not in ("text", "audio", "vision")}
-    return dict(top, architectures=["Qwen2_5OmniThinkerForConditionalGeneration"],
-                model_type="qwen2_5_omni_thinker", dtype=dtype, torch_dtype=dtype,
-                text_config=text, audio_config=audio, vision_config=vision)
+    top = {
+        _TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name)
+        for f in fields(ThinkerConfig)
+        if f.name not in ("text", "audio", "vision")
+    }
+    return dict(
+        top,
+        architectures=["Qwen2_5OmniThinkerForConditionalGeneration"],
+        model_type="qwen2_5_omni_thinker",
+        dtype=dtype,
+        torch_dtype=dtype,
+        text_config=text,
+        audio_config=audio,
+        vision_config=vision,
+    )
 
 
 def _section(cls, raw: dict, where: str):

@@ -3,6 +3,7 @@
 A prompt is computed once and shared by its G answers, in rollout and in learning: answers attend to the prompt's
 keys and values and to their own, under one softmax, and gradients flow back into the prompt.
 """
+
 from __future__ import annotations
 
 import jax
@@ -30,8 +31,15 @@ class Cache:
     v: jax.Array
 
 
-def forward(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Array, positions: jax.Array,
-            mask: jax.Array, remat: str = "none") -> tuple[jax.Array, Cache]:
+def forward(
+    params: dict,
+    adapter: Adapter | None,
+    config: TextConfig,
+    x: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    remat: str = "none",
+) -> tuple[jax.Array, Cache]:
     """Runs whole sequences.
 
     Args:
@@ -57,10 +65,18 @@ def forward(params: dict, adapter: Adapter | None, config: TextConfig, x: jax.Ar
     return rms_norm(x, params["norm"], config.rms_norm_eps), cache
 
 
-def forward_groups(params: dict, adapter: Adapter | None, config: TextConfig, prompt: jax.Array,
-                   prompt_positions: jax.Array, prompt_mask: jax.Array, answer: jax.Array,
-                   answer_positions: jax.Array, remat: str = "none",
-                   segments: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+def forward_groups(
+    params: dict,
+    adapter: Adapter | None,
+    config: TextConfig,
+    prompt: jax.Array,
+    prompt_positions: jax.Array,
+    prompt_mask: jax.Array,
+    answer: jax.Array,
+    answer_positions: jax.Array,
+    remat: str = "none",
+    segments: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
     """Runs each prompt once together with its G answers; the result equals running every pair on its own.
 
     Args:
@@ -137,15 +153,24 @@ def _zeros(shape, dtype) -> jax.Array:
 
 def grown(caches: Cache | list[Cache], slots: int) -> Cache | list[Cache]:
     """The same caches with empty slots behind them."""
+
     def longer(t):
         return jnp.pad(t, [(0, 0)] * (t.ndim - 2) + [(0, slots - t.shape[-2]), (0, 0)])
 
     return jax.tree.map(longer, caches)
 
 
-def decode_step(params: dict, layers: DecodeLayer | list[DecodeLayer], scale: float, config: TextConfig, x: jax.Array,
-                positions: jax.Array, slot: jax.Array, prompt_mask: jax.Array,
-                own: Cache | list[Cache]) -> tuple[jax.Array, Cache | list[Cache]]:
+def decode_step(
+    params: dict,
+    layers: DecodeLayer | list[DecodeLayer],
+    scale: float,
+    config: TextConfig,
+    x: jax.Array,
+    positions: jax.Array,
+    slot: jax.Array,
+    prompt_mask: jax.Array,
+    own: Cache | list[Cache],
+) -> tuple[jax.Array, Cache | list[Cache]]:
     """One token of each answer.
 
     Args:
@@ -167,9 +192,14 @@ def decode_step(params: dict, layers: DecodeLayer | list[DecodeLayer], scale: fl
 
     def one(x, layer, cache, *at):  # at: where in the cache the layer's part is, if it holds all layers
         q, k, v = _qkv(layer.params, layer.adapter, scale, config, x, cos, sin)
-        cache = Cache(*(jax.lax.dynamic_update_slice(
-            t, jnp.expand_dims(new.transpose(0, 2, 1, 3), tuple(range(len(at)))), (*at, 0, 0, slot, 0))
-            for t, new in ((cache.k, k), (cache.v, v))))
+        cache = Cache(
+            *(
+                jax.lax.dynamic_update_slice(
+                    t, jnp.expand_dims(new.transpose(0, 2, 1, 3), tuple(range(len(at)))), (*at, 0, 0, slot, 0)
+                )
+                for t, new in ((cache.k, k), (cache.v, v))
+            )
+        )
         k, v = (t[at] if at else t for t in (cache.k, cache.v))
         parts = cached_part(q.reshape(n, g, *q.shape[2:]), layer.prompt_k, layer.prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
@@ -183,8 +213,11 @@ def decode_step(params: dict, layers: DecodeLayer | list[DecodeLayer], scale: fl
             x, cache = one(x, layer, cache)
             written.append(cache)
     else:
-        (x, written), _ = jax.lax.scan(lambda carry, xs: (one(carry[0], xs[1], carry[1], xs[0]), None), (x, own),
-                                       (jnp.arange(len(layers.prompt_k)), layers))
+        (x, written), _ = jax.lax.scan(
+            lambda carry, xs: (one(carry[0], xs[1], carry[1], xs[0]), None),
+            (x, own),
+            (jnp.arange(len(layers.prompt_k)), layers),
+        )
     return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), written
 
 
@@ -202,8 +235,10 @@ def last_valid(hidden: jax.Array, mask: jax.Array) -> jax.Array:
 def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
     """Queries, keys and values of one layer, rotated: [B, S, heads, head_dim] each."""
     h = rms_norm(x, p["input_norm"], config.rms_norm_eps)
-    q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], -1, config.head_dim)
-               for n in ("q_proj", "k_proj", "v_proj"))
+    q, k, v = (
+        linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], -1, config.head_dim)
+        for n in ("q_proj", "k_proj", "v_proj")
+    )
     return rotate(q, cos, sin), rotate(k, cos, sin), v
 
 
@@ -212,8 +247,9 @@ def _close(p, ab, scale, config: TextConfig, x, mixed):
     x = x + linear(mixed.reshape(*x.shape[:2], -1), p["o_proj"], ab.get("o_proj"), scale)
     h = rms_norm(x, p["post_attention_norm"], config.rms_norm_eps)
     gate = jax.nn.silu(linear(h, p["gate_proj"], ab.get("gate_proj"), scale))
-    return x + linear(gate * linear(h, p["up_proj"], ab.get("up_proj"), scale), p["down_proj"],
-                      ab.get("down_proj"), scale)
+    return x + linear(
+        gate * linear(h, p["up_proj"], ab.get("up_proj"), scale), p["down_proj"], ab.get("down_proj"), scale
+    )
 
 
 def _rope(config: TextConfig, positions: jax.Array, dtype) -> tuple[jax.Array, jax.Array]:

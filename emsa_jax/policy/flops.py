@@ -4,6 +4,7 @@ A multiplication with its addition counts as two. Linear layers, convolutions, a
 activations, rotary embeddings and lookups, all below one percent, do not. Padding, recomputation and unused slots
 count nothing: dividing by these numbers gives model FLOPs utilisation (PaLM, appendix B).
 """
+
 from __future__ import annotations
 
 import math
@@ -28,8 +29,9 @@ class GroupFlops:
     update: float
 
 
-def group_flops(config: ThinkerConfig, adapter: Adapter | None, inputs: PromptInputs,
-                lengths: np.ndarray) -> GroupFlops:
+def group_flops(
+    config: ThinkerConfig, adapter: Adapter | None, inputs: PromptInputs, lengths: np.ndarray
+) -> GroupFlops:
     """What one step needs.
 
     Args:
@@ -50,8 +52,13 @@ def group_flops(config: ThinkerConfig, adapter: Adapter | None, inputs: PromptIn
     share = prompts.sum() / tokens
     prefill = share * (dense + low) + attention_pair(config) * prompt_pairs
     forward = dense + low + pairs
-    return GroupFlops(encode=media_flops(config, inputs), prefill=prefill, decode=forward - prefill + head,
-                      reference=forward + head, update=2 * (dense + head) + 3 * (low + pairs))
+    return GroupFlops(
+        encode=media_flops(config, inputs),
+        prefill=prefill,
+        decode=forward - prefill + head,
+        reference=forward + head,
+        update=2 * (dense + head) + 3 * (low + pairs),
+    )
 
 
 def text_linears(config: ThinkerConfig) -> int:

@@ -3,6 +3,7 @@
 Read: thinker-only and full (`thinker.*`) directories, one file or shards. Every tensor must be there, none may be
 left over and each must have its shape; a head that is missing is an error, never random.
 """
+
 from __future__ import annotations
 
 import json
@@ -68,8 +69,10 @@ def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tup
     """
     peers.told(lambda: manifest.require_sound(directory), "hashes of the policy")
     config, prefix, files, headers = _survey(Path(directory))
-    return config, nest((spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
-                        for spec in param_table(config))
+    return config, nest(
+        (spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
+        for spec in param_table(config)
+    )
 
 
 def read_checked_config(directory: str | Path) -> ThinkerConfig:
@@ -89,8 +92,10 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
     missing = sorted(set(shapes) - set(files))
     extra = sorted(n for n in set(files) - set(shapes) if not n.startswith(PASS_THROUGH))
     if missing or extra:
-        raise InputError(f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
-                         f"{(missing or extra)[0]!r} ({'missing' if missing else 'unknown'})")
+        raise InputError(
+            f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
+            f"{(missing or extra)[0]!r} ({'missing' if missing else 'unknown'})"
+        )
     layouts = {path: _layout(path) for path in {files[name] for name in shapes}}
     for name, shape in shapes.items():
         _stored_dtype(layouts[files[name]], files[name], name, shape)
@@ -118,8 +123,9 @@ def _layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
     return {name: (x["dtype"], tuple(x["shape"]), 8 + size + x["data_offsets"][0]) for name, x in header.items()}
 
 
-def _load_stack(spec: ParamSpec, prefix: str, files: dict[str, Path], headers: dict, dtype,
-                sharding: jax.sharding.Sharding | None) -> jax.Array:
+def _load_stack(
+    spec: ParamSpec, prefix: str, files: dict[str, Path], headers: dict, dtype, sharding: jax.sharding.Sharding | None
+) -> jax.Array:
     boxes, stacks = _boxes(spec, sharding), []
     for i, name in enumerate(prefix + name for name in _disk_names(spec)):
         path = files[name]
@@ -164,7 +170,7 @@ def _aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start:start + size].view(dtype).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _open(path: Path):
@@ -182,8 +188,14 @@ def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str | Path | None = None,
-         extra: dict | None = None, shard_bytes: int = SHARD_BYTES) -> None:
+def save(
+    directory: str | Path,
+    config: ThinkerConfig,
+    params: dict,
+    source: str | Path | None = None,
+    extra: dict | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
 
     Process 0 writes; all take part, since parameters on a mesh are gathered one tensor at a time.
@@ -194,8 +206,11 @@ def save(directory: str | Path, config: ThinkerConfig, params: dict, source: str
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
     """
-    tensors = ((name, get(params, spec.path), i if spec.layers else None)
-               for spec in param_table(config) for i, name in enumerate(_disk_names(spec)))
+    tensors = (
+        (name, get(params, spec.path), i if spec.layers else None)
+        for spec in param_table(config)
+        for i, name in enumerate(_disk_names(spec))
+    )
     if not peers.first():
         for _, stack, layer in tensors:
             on_host(stack, layer)
@@ -252,11 +267,16 @@ def _write_shards(part: Path, tensors, kept: dict[str, Path], shard_bytes: int) 
         sizes += array.nbytes
         add(name, array)
     flush()
-    names = ["model.safetensors"] if len(shards) == 1 else [
-        f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    names = (
+        ["model.safetensors"]
+        if len(shards) == 1
+        else [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    )
     for i, name in enumerate(names):
         (part / f"{i:05d}.part").rename(part / name)
     if len(names) > 1:
-        index = {"metadata": {"total_size": sizes},
-                 "weight_map": {n: name for keys, name in zip(shards, names, strict=True) for n in keys}}
+        index = {
+            "metadata": {"total_size": sizes},
+            "weight_map": {n: name for keys, name in zip(shards, names, strict=True) for n in keys},
+        }
         (part / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -4,6 +4,7 @@ Mel chunks and patches of all prompts share one table each, whatever the mix of 
 the same program: text positions hold -1 in `media_index`, placeholders hold the row of the media table (audio tokens
 first, then visual ones) whose embedding stands in their place.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -91,13 +92,16 @@ def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
     names = [field.name for field in fields(PromptInputs) if field.name != "shards"]
     if len(parts) == 1:
         return parts[0].replace(shards=shards or 1)
-    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=PromptInputs.batch_axis(name))
-              for name in names}
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts], axis=PromptInputs.batch_axis(name))
+        for name in names
+    }
     return PromptInputs(**joined, shards=shards or len(parts))
 
 
-def patchify(config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True,
-             mean=MEAN, std=STD) -> Visual:
+def patchify(
+    config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True, mean=MEAN, std=STD
+) -> Visual:
     """Frames [F, H, W, 3] uint8, H and W multiples of 28, -> normalised patches.
 
     An odd last frame is repeated (an image is one frame shown twice). `seconds` is the time of a temporal patch;
@@ -143,13 +147,18 @@ def expand(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio
         if kind == "video" and audio_in_video:
             ids = {"video": config.video_token_id, "audio": config.audio_token_id}
             runs = audio_video_chunks(config, item.grid, len(left["audio"].pop(0)))
-            out += [config.audio_start_token_id, *(ids[k] for k, n in runs for _ in range(n)),
-                    config.audio_end_token_id]
+            out += [
+                config.audio_start_token_id,
+                *(ids[k] for k, n in runs for _ in range(n)),
+                config.audio_end_token_id,
+            ]
         else:
             out += [token] * (num_audio_tokens(len(item)) if kind == "audio" else item.grid.num_tokens(config))
     if any(left.values()):
-        raise InputError("the prompt is given media without a placeholder: "
-                         + ", ".join(f"{len(v)} {k}" for k, v in left.items() if v))
+        raise InputError(
+            "the prompt is given media without a placeholder: "
+            + ", ".join(f"{len(v)} {k}" for k, v in left.items() if v)
+        )
     return out
 
 
@@ -158,13 +167,17 @@ def needed_budget(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) ->
     visuals = [v for row in rows for v in _in_order(config, row)]
     frame = max([patch_row, *(v.grid.h * v.grid.w for v in visuals)])
     packed = _pack_frames(visuals, frame)
-    return Budget(max(len(r.tokens) for r in rows),
-                  sum(-(-len(a) // (2 * config.audio.n_window)) for r in rows for a in r.audios),
-                  max((row + 1 for row, _ in packed), default=0), frame)
+    return Budget(
+        max(len(r.tokens) for r in rows),
+        sum(-(-len(a) // (2 * config.audio.n_window)) for r in rows for a in r.audios),
+        max((row + 1 for row, _ in packed), default=0),
+        frame,
+    )
 
 
-def build_inputs(config: ThinkerConfig, rows: list[Row], budget: Budget | None = None, pad: str = "left"
-                 ) -> PromptInputs:
+def build_inputs(
+    config: ThinkerConfig, rows: list[Row], budget: Budget | None = None, pad: str = "left"
+) -> PromptInputs:
     """Packs `rows` into `budget` (default: the smallest). `pad`: the side on which prompts are filled up.
 
     Raises: InputError naming the row and the size that does not fit, or the medium whose tokens do not match.
@@ -172,8 +185,9 @@ def build_inputs(config: ThinkerConfig, rows: list[Row], budget: Budget | None =
     need = needed_budget(config, rows, budget.patch_row if budget else 0)
     budget = budget or need
     if budget.patch_row % config.vision.spatial_merge_size**2:
-        raise InputError(f"budget.patch_row is {budget.patch_row}, but must be a multiple of "
-                         f"{config.vision.spatial_merge_size**2}")
+        raise InputError(
+            f"budget.patch_row is {budget.patch_row}, but must be a multiple of {config.vision.spatial_merge_size**2}"
+        )
     for name in ("prompt", "chunks", "patch_rows", "patch_row"):
         if getattr(need, name) > getattr(budget, name):
             raise InputError(f"a batch needs {name} {getattr(need, name)}, but its budget is {getattr(budget, name)}")
@@ -189,9 +203,14 @@ def build_inputs(config: ThinkerConfig, rows: list[Row], budget: Budget | None =
         at = slice(slots - len(row.tokens), slots) if pad == "left" else slice(0, len(row.tokens))
         tokens[i, at], mask[i, at] = row.tokens, True
         media[i, at], first_audio = _media_index(config, i, row, first_audio, visual_tokens[i])
-        positions[:, i, at] = row_positions(config, row.tokens, [len(a) for a in row.audios],
-                                            [v.grid for v in row.images], [v.grid for v in row.videos],
-                                            row.audio_in_video)
+        positions[:, i, at] = row_positions(
+            config,
+            row.tokens,
+            [len(a) for a in row.audios],
+            [v.grid for v in row.images],
+            [v.grid for v in row.videos],
+            row.audio_in_video,
+        )
     last = slots - 1 - np.argmax(mask[:, ::-1], axis=1)
     following = positions[:, np.arange(len(rows)), last] + 1
     return PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision)
@@ -207,12 +226,12 @@ def _pack_audio(config: ThinkerConfig, audios, budget: Budget) -> dict:
     for a in audios:
         where = []
         for start in range(0, len(a), frames):
-            piece = a[start:start + frames]
-            mel[chunk, :len(piece)], length[chunk] = piece, len(piece)
+            piece = a[start : start + frames]
+            mel[chunk, : len(piece)], length[chunk] = piece, len(piece)
             where += [chunk * c.n_window + j for j in range((len(piece) - 1) // 2 + 1)]
             chunk += 1
         n = num_audio_tokens(len(a))
-        pairs[token:token + n] = np.array(where[:2 * n], np.int32).reshape(n, 2)
+        pairs[token : token + n] = np.array(where[: 2 * n], np.int32).reshape(n, 2)
         token += n
     return {"mel": mel, "mel_length": length, "audio_pairs": pairs}
 
@@ -250,7 +269,7 @@ def _pack_vision(config: ThinkerConfig, rows: list[Row], budget: Budget, offset:
             for t in range(v.grid.t):
                 r, slot = next(placed)
                 at = (r, slice(slot, slot + size))
-                patches[at], hw[at] = v.patches[t * size:(t + 1) * size], hw_ids
+                patches[at], hw[at] = v.patches[t * size : (t + 1) * size], hw_ids
                 frame[at], window[at] = segment, segment + windows
                 segment += int(windows.max()) + 1
                 where.append(offset + (r * budget.patch_row + slot) // per_token + np.arange(size // per_token))

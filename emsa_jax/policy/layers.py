@@ -1,4 +1,5 @@
 """The small pieces that towers and decoder share."""
+
 from __future__ import annotations
 
 import jax

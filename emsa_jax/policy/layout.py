@@ -1,4 +1,5 @@
 """Where the policy's arrays lie on a mesh: parameters, adapter, trained state, cache and batch."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class Layout:
                 out, into = axes[tower, name]
                 weights.setdefault(tower, {})[name] = {
                     "a": self.rules.sharding(("layers", "rank", into), ab["a"].shape, self.mesh, self._units),
-                    "b": self.rules.sharding(("layers", out, "rank"), ab["b"].shape, self.mesh, self._units)}
+                    "b": self.rules.sharding(("layers", out, "rank"), ab["b"].shape, self.mesh, self._units),
+                }
         return Adapter(weights, adapter.scale)
 
     def trained(self, trained: Any) -> Any:
@@ -81,8 +83,12 @@ class Layout:
     @property
     def _units(self) -> dict[str, int]:
         c = self.config
-        return {"heads": c.text.num_attention_heads, "kv_heads": c.text.num_key_value_heads,
-                "audio_heads": c.audio.encoder_attention_heads, "vision_heads": c.vision.num_heads}
+        return {
+            "heads": c.text.num_attention_heads,
+            "kv_heads": c.text.num_key_value_heads,
+            "audio_heads": c.audio.encoder_attention_heads,
+            "vision_heads": c.vision.num_heads,
+        }
 
 
 def place(tree: Any, shardings: Any) -> Any:

@@ -1,4 +1,5 @@
 """LoRA: h = W x + (alpha / r) B A x, with W frozen (Hu et al. 2021). Adapters are trees of their own."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def abstract_adapter(config: ThinkerConfig, options: LoraOptions) -> Adapter:
     for tower, name, (layers, out, width) in _targets(config, options):
         weights.setdefault(tower, {})[name] = {
             "a": jax.ShapeDtypeStruct((layers, options.rank, width), jnp.float32),
-            "b": jax.ShapeDtypeStruct((layers, out, options.rank), jnp.float32)}
+            "b": jax.ShapeDtypeStruct((layers, out, options.rank), jnp.float32),
+        }
     return Adapter(weights, options.alpha / options.rank)
 
 
@@ -81,15 +83,20 @@ def _targets(config: ThinkerConfig, options: LoraOptions) -> Iterator[tuple[str,
         tower, _, name = target.rpartition(".")
         tower = tower or "text"
         if (tower, name) not in shapes:
-            raise InputError(f"lora.targets: {target!r} is no linear of the policy; known: "
-                             + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes))
+            raise InputError(
+                f"lora.targets: {target!r} is no linear of the policy; known: "
+                + ", ".join(n if t == "text" else f"{t}.{n}" for t, n in shapes)
+            )
         yield tower, name, shapes[tower, name]
 
 
 def linear_shapes(config: ThinkerConfig) -> dict[tuple[str, str], tuple[int, int, int]]:
     """(tower, linear) -> (layers, out, in) for every linear that can carry an adapter."""
-    return {(s.path[0], s.path[2]): (s.layers, *s.shape) for s in param_table(config)
-            if s.layers and s.path[-1] == "weight" and len(s.shape) == 2}
+    return {
+        (s.path[0], s.path[2]): (s.layers, *s.shape)
+        for s in param_table(config)
+        if s.layers and s.path[-1] == "weight" and len(s.shape) == 2
+    }
 
 
 def merge(params: dict, adapter: Adapter) -> dict:

@@ -3,6 +3,7 @@
 Equal to `transformers`' get_rope_index, its quirks included: in audio-in-video the chunk threshold rises by one step
 at each split, and the end markers follow the last chunk, not the largest position.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -43,8 +44,9 @@ def audio_video_chunks(config: ThinkerConfig, grid: Grid, mel_frames: int) -> li
     return runs
 
 
-def row_positions(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio_in_video: bool = False
-                  ) -> np.ndarray:
+def row_positions(
+    config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio_in_video: bool = False
+) -> np.ndarray:
     """Positions [3, S] int32 of one unpadded row.
 
     Args:
@@ -57,17 +59,21 @@ def row_positions(config: ThinkerConfig, tokens, audios=(), images=(), videos=()
     i = following = 0
     while i < len(tokens):
         token = tokens[i]
-        if (audio_in_video and token == config.vision_start_token_id and i + 1 < len(tokens)
-                and tokens[i + 1] == config.audio_start_token_id):
-            out[:, i:i + 2] = following  # both start markers share one position
+        if (
+            audio_in_video
+            and token == config.vision_start_token_id
+            and i + 1 < len(tokens)
+            and tokens[i + 1] == config.audio_start_token_id
+        ):
+            out[:, i : i + 2] = following  # both start markers share one position
             block, last = _interleaved(config, next(videos), next(audios), following + 1)
             n = block.shape[1]
-            out[:, i + 2:i + 2 + n] = block
-            out[:, i + 2 + n:i + 4 + n] = last + 1  # and so do both end markers
+            out[:, i + 2 : i + 2 + n] = block
+            out[:, i + 2 + n : i + 4 + n] = last + 1  # and so do both end markers
             i, following = i + n + 4, last + 2
             continue
         block = _media_block(config, token, audios, images, videos)
-        out[:, i:i + block.shape[1]] = block + following
+        out[:, i : i + block.shape[1]] = block + following
         i, following = i + block.shape[1], following + int(block.max()) + 1
     return out
 
@@ -91,7 +97,7 @@ def _grid_positions(config: ThinkerConfig, grid: Grid) -> np.ndarray:
     merge = config.vision.spatial_merge_size
     t = np.arange(grid.t)
     if grid.is_video:  # the float32 product is truncated, as the reference does it
-        t = (t.astype(np.float32) * np.float32(grid.seconds) * np.float32(config.position_id_per_seconds))
+        t = t.astype(np.float32) * np.float32(grid.seconds) * np.float32(config.position_id_per_seconds)
     else:
         t = t * config.position_id_per_seconds
     axes = np.meshgrid(t.astype(np.int32), np.arange(grid.h // merge), np.arange(grid.w // merge), indexing="ij")
@@ -103,7 +109,7 @@ def _interleaved(config: ThinkerConfig, grid: Grid, mel_frames: int, start: int)
     parts = {"video": _grid_positions(config, grid) + start, "audio": _run(mel_frames) + start}
     used, pieces = {"video": 0, "audio": 0}, []
     for kind, n in audio_video_chunks(config, grid, mel_frames):
-        pieces.append(parts[kind][:, used[kind]:used[kind] + n])
+        pieces.append(parts[kind][:, used[kind] : used[kind] + n])
         used[kind] += n
     return np.concatenate(pieces, axis=1), int(pieces[-1].max())
 

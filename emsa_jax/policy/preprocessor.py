@@ -1,4 +1,5 @@
 """A checkpoint's preprocessor settings: what it was trained to see and hear."""
+
 from __future__ import annotations
 
 import json
@@ -37,14 +38,20 @@ def read_preprocessor(directory: str | Path, config: ThinkerConfig) -> Preproces
     if not isinstance(raw, dict) or not isinstance(raw.get("size") or {}, dict):
         raise InputError(f"{path}: not an object of settings")
     vision = config.vision
-    wanted = _FIXED | {"feature_size": config.audio.num_mel_bins, "patch_size": vision.patch_size,
-                       "temporal_patch_size": vision.temporal_patch_size, "merge_size": vision.spatial_merge_size}
+    wanted = _FIXED | {
+        "feature_size": config.audio.num_mel_bins,
+        "patch_size": vision.patch_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+        "merge_size": vision.spatial_merge_size,
+    }
     for field, value in wanted.items():
         if raw.get(field, value) != value:
             raise InputError(f"{path}: {field} is {raw[field]!r}, but this policy needs {value}")
     size = raw.get("size") or {}
     default = Preprocessor()
-    return Preprocessor(tuple(raw.get("image_mean") or default.image_mean),
-                        tuple(raw.get("image_std") or default.image_std),
-                        raw.get("min_pixels") or size.get("shortest_edge") or default.min_pixels,
-                        raw.get("max_pixels") or size.get("longest_edge") or default.max_pixels)
+    return Preprocessor(
+        tuple(raw.get("image_mean") or default.image_mean),
+        tuple(raw.get("image_std") or default.image_std),
+        raw.get("min_pixels") or size.get("shortest_edge") or default.min_pixels,
+        raw.get("max_pixels") or size.get("longest_edge") or default.max_pixels,
+    )

@@ -3,6 +3,7 @@
 Weights keep the layout they have on disk (a linear is [out, in]), so that loading and export copy bytes and never
 transpose. The tensors of all layers of a stack are stored as one array with a leading layer axis.
 """
+
 from __future__ import annotations
 
 import math
@@ -61,8 +62,9 @@ def _norm(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
 def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
     c, n = config.text, config.text.num_hidden_layers
     hidden, heads, kv = c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
-    yield ParamSpec(("text", "embed_tokens"), "model.embed_tokens.weight", (c.vocab_size, hidden),
-                    ("vocab", "embed"), init="embed")
+    yield ParamSpec(
+        ("text", "embed_tokens"), "model.embed_tokens.weight", (c.vocab_size, hidden), ("vocab", "embed"), init="embed"
+    )
     at, disk = ("text", "layers"), "model.layers.{n}"
     yield from _norm((*at, "input_norm"), f"{disk}.input_layernorm", hidden, n)
     yield from _linear((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n)
@@ -72,8 +74,9 @@ def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
     yield from _norm((*at, "post_attention_norm"), f"{disk}.post_attention_layernorm", hidden, n)
     for name in ("gate_proj", "up_proj"):
         yield from _linear((*at, name), f"{disk}.mlp.{name}", (c.intermediate_size, hidden), ("mlp", "embed"), n, False)
-    yield from _linear((*at, "down_proj"), f"{disk}.mlp.down_proj", (hidden, c.intermediate_size),
-                       ("embed", "mlp"), n, False)
+    yield from _linear(
+        (*at, "down_proj"), f"{disk}.mlp.down_proj", (hidden, c.intermediate_size), ("embed", "mlp"), n, False
+    )
     yield from _norm(("text", "norm"), "model.norm", hidden)
     if not config.tie_word_embeddings:
         yield ParamSpec(("text", "lm_head"), "lm_head.weight", (c.vocab_size, hidden), ("vocab", "embed"))
@@ -83,12 +86,21 @@ def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
     c, n = config.audio, config.audio.encoder_layers
     d, ffn = c.d_model, c.encoder_ffn_dim
     for name, channels in (("conv1", c.num_mel_bins), ("conv2", d)):
-        yield ParamSpec(("audio", name, "weight"), f"audio_tower.{name}.weight", (d, channels, 3),
-                        ("audio_embed", "audio_in", "kernel"))
+        yield ParamSpec(
+            ("audio", name, "weight"),
+            f"audio_tower.{name}.weight",
+            (d, channels, 3),
+            ("audio_embed", "audio_in", "kernel"),
+        )
         yield ParamSpec(("audio", name, "bias"), f"audio_tower.{name}.bias", (d,), ("audio_embed",), init="zeros")
     # never used by a forward pass; kept so that an export is complete
-    yield ParamSpec(("audio", "bos_eos"), "audio_tower.audio_bos_eos_token.weight", (2, c.output_dim),
-                    ("norm", "embed"), init="embed")
+    yield ParamSpec(
+        ("audio", "bos_eos"),
+        "audio_tower.audio_bos_eos_token.weight",
+        (2, c.output_dim),
+        ("norm", "embed"),
+        init="embed",
+    )
     at, disk, square = ("audio", "layers"), "audio_tower.layers.{n}", ("audio_heads", "audio_embed")
     yield from _norm((*at, "attention_norm"), f"{disk}.self_attn_layer_norm", d, n, bias=True)
     for name, bias in (("q_proj", True), ("k_proj", False), ("v_proj", True), ("out_proj", True)):
@@ -104,9 +116,12 @@ def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
 def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
     c, n = config.vision, config.vision.depth
     e, mlp, merged = c.hidden_size, c.intermediate_size, c.hidden_size * c.spatial_merge_size**2
-    yield ParamSpec(("vision", "patch_embed"), "visual.patch_embed.proj.weight",
-                    (e, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size),
-                    ("vision_embed", "norm", "kernel", "kernel", "kernel"))
+    yield ParamSpec(
+        ("vision", "patch_embed"),
+        "visual.patch_embed.proj.weight",
+        (e, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size),
+        ("vision_embed", "norm", "kernel", "kernel", "kernel"),
+    )
     at, disk = ("vision", "layers"), "visual.blocks.{n}"
     yield from _norm((*at, "norm1"), f"{disk}.norm1", e, n)
     for name in ("q", "k", "v", "proj"):
@@ -117,10 +132,12 @@ def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
         yield from _linear((*at, name), f"{disk}.mlp.{name}", (mlp, e), ("vision_mlp", "vision_embed"), n)
     yield from _linear((*at, "down_proj"), f"{disk}.mlp.down_proj", (e, mlp), ("vision_embed", "vision_mlp"), n)
     yield from _norm(("vision", "merger_norm"), "visual.merger.ln_q", e)
-    yield from _linear(("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged),
-                       ("vision_mlp", "vision_merged"))
-    yield from _linear(("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged),
-                       ("embed", "vision_mlp"))
+    yield from _linear(
+        ("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged), ("vision_mlp", "vision_merged")
+    )
+    yield from _linear(
+        ("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged), ("embed", "vision_mlp")
+    )
 
 
 def nest(pairs) -> dict:
@@ -157,8 +174,7 @@ def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dic
     Drawn on the host: a device would compile a program for every shape.
     """
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype))
-                for i, s in enumerate(param_table(config)))
+    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype)) for i, s in enumerate(param_table(config)))
 
 
 def _init(spec: ParamSpec, rng: np.random.Generator, dtype) -> jax.Array:

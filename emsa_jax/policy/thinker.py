@@ -1,4 +1,5 @@
 """The whole policy: media and text -> embeddings -> hidden states -> logits."""
+
 from __future__ import annotations
 
 import jax
@@ -33,8 +34,12 @@ class Prompts:
 
 def encode_prompts(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> Prompts:
     """Media and text of a batch, encoded once."""
-    return Prompts(encode(params, adapter, config, inputs), jnp.asarray(inputs.mask),
-                   jnp.moveaxis(inputs.positions, 0, 1), jnp.moveaxis(inputs.next_position, 0, 1))
+    return Prompts(
+        encode(params, adapter, config, inputs),
+        jnp.asarray(inputs.mask),
+        jnp.moveaxis(inputs.positions, 0, 1),
+        jnp.moveaxis(inputs.next_position, 0, 1),
+    )
 
 
 def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:
@@ -42,11 +47,17 @@ def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs:
     x = params["text"]["embed_tokens"][inputs.tokens]
     media = []
     if inputs.mel.shape[0]:
-        media.append(encode_audio(params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length,
-                                  inputs.audio_pairs, inputs.shards))
+        media.append(
+            encode_audio(
+                params["audio"], adapter, config.audio, inputs.mel, inputs.mel_length, inputs.audio_pairs, inputs.shards
+            )
+        )
     if inputs.patches.shape[0]:
-        media.append(encode_vision(params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw,
-                                   inputs.frame, inputs.window))
+        media.append(
+            encode_vision(
+                params["vision"], adapter, config.vision, inputs.patches, inputs.patch_hw, inputs.frame, inputs.window
+            )
+        )
     if not media:
         return x
     index = inputs.media_index

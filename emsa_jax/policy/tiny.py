@@ -1,4 +1,5 @@
 """Tiny: a policy of the Thinker's architecture and file formats with random weights and a tokenizer of its own."""
+
 from __future__ import annotations
 
 import json
@@ -13,8 +14,19 @@ from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, Visio
 from emsa_jax.policy.inputs import MEAN, STD
 from emsa_jax.policy.table import init_params
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>",
-           "<|vision_bos|>", "<|vision_eos|>", "<|vision_pad|>", "<|IMAGE|>", "<|VIDEO|>")
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|AUDIO|>",
+    "<|audio_bos|>",
+    "<|audio_eos|>",
+    "<|vision_bos|>",
+    "<|vision_eos|>",
+    "<|vision_pad|>",
+    "<|IMAGE|>",
+    "<|VIDEO|>",
+)
 # words, single digits, runs of signs with the line breaks after them: tags and hints end where a token ends
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 CHAT_TEMPLATE = (
@@ -25,23 +37,41 @@ CHAT_TEMPLATE = (
     "{% elif part['type'] == 'image' %}<|vision_bos|><|IMAGE|><|vision_eos|>"
     "{% elif part['type'] == 'video' %}<|vision_bos|><|VIDEO|><|vision_eos|>"
     "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def tiny_config(ids: dict[str, int], vocab_size: int) -> ThinkerConfig:
     """About 1.6 M parameters. ids: special token -> id."""
     return ThinkerConfig(
-        text=TextConfig(vocab_size=vocab_size, hidden_size=128, intermediate_size=384, num_hidden_layers=4,
-                        num_attention_heads=4, num_key_value_heads=2, mrope_section=(4, 6, 6), rope_theta=1e4),
-        audio=AudioConfig(d_model=96, encoder_layers=2, encoder_attention_heads=3, encoder_ffn_dim=256, n_window=64,
-                          output_dim=128),
-        vision=VisionConfig(depth=2, hidden_size=64, intermediate_size=160, num_heads=2, fullatt_block_indexes=(1,),
-                            out_hidden_size=128),
-        audio_token_id=ids["<|AUDIO|>"], image_token_id=ids["<|IMAGE|>"], video_token_id=ids["<|VIDEO|>"],
-        audio_start_token_id=ids["<|audio_bos|>"], audio_end_token_id=ids["<|audio_eos|>"],
-        vision_start_token_id=ids["<|vision_bos|>"], vision_end_token_id=ids["<|vision_eos|>"],
-        bos_token_id=ids["<|im_start|>"], eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"],
-        user_token_id=ids["<|im_start|>"])
+        text=TextConfig(
+            vocab_size=vocab_size,
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            mrope_section=(4, 6, 6),
+            rope_theta=1e4,
+        ),
+        audio=AudioConfig(
+            d_model=96, encoder_layers=2, encoder_attention_heads=3, encoder_ffn_dim=256, n_window=64, output_dim=128
+        ),
+        vision=VisionConfig(
+            depth=2, hidden_size=64, intermediate_size=160, num_heads=2, fullatt_block_indexes=(1,), out_hidden_size=128
+        ),
+        audio_token_id=ids["<|AUDIO|>"],
+        image_token_id=ids["<|IMAGE|>"],
+        video_token_id=ids["<|VIDEO|>"],
+        audio_start_token_id=ids["<|audio_bos|>"],
+        audio_end_token_id=ids["<|audio_eos|>"],
+        vision_start_token_id=ids["<|vision_bos|>"],
+        vision_end_token_id=ids["<|vision_eos|>"],
+        bos_token_id=ids["<|im_start|>"],
+        eos_token_id=ids["<|im_end|>"],
+        pad_token_id=ids["<|endoftext|>"],
+        user_token_id=ids["<|im_start|>"],
+    )
 
 
 def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size: int = 1024) -> None:
@@ -56,20 +86,38 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
     bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(PIECES), "isolated"), bytes_of])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-                                  special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIAL],
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIAL],
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
     ids = {s: tokenizer.token_to_id(s) for s in SPECIAL}
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=SPECIAL[0], eos_token="<|im_end|>",
-                                      padding_side="left", chat_template=CHAT_TEMPLATE)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=SPECIAL[0],
+        eos_token="<|im_end|>",
+        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
+    )
     # a vocabulary that the texts could not fill is rounded up, as released sizes are
     config = tiny_config(ids, -(-tokenizer.get_vocab_size() // 64) * 64)
     with tempfile.TemporaryDirectory() as companions:
         wrapped.save_pretrained(companions)
-        preprocessor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 128,
-                        "sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "image_mean": list(map(float, MEAN)),
-                        "image_std": list(map(float, STD)), "patch_size": 14, "temporal_patch_size": 2,
-                        "merge_size": 2, "min_pixels": 3136, "max_pixels": 12845056}
+        preprocessor = {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "feature_size": 128,
+            "sampling_rate": 16000,
+            "hop_length": 160,
+            "n_fft": 400,
+            "image_mean": list(map(float, MEAN)),
+            "image_std": list(map(float, STD)),
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "min_pixels": 3136,
+            "max_pixels": 12845056,
+        }
         (Path(companions) / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
         hf.save(directory, config, init_params(config, jax.random.key(seed)), companions)

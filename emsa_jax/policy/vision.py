@@ -3,6 +3,7 @@
 Attention does not care for order, so patches keep their natural (merge-block) order and the windows are given by
 segment ids: no permutation, and any mix of images and videos is the same program.
 """
+
 from __future__ import annotations
 
 import jax
@@ -17,8 +18,15 @@ from emsa_jax.policy.lora import Adapter
 EPS = 1e-6
 
 
-def encode_vision(params: dict, adapter: Adapter | None, config: VisionConfig, patches: jax.Array, patch_hw: jax.Array,
-                  frame: jax.Array, window: jax.Array) -> jax.Array:
+def encode_vision(
+    params: dict,
+    adapter: Adapter | None,
+    config: VisionConfig,
+    patches: jax.Array,
+    patch_hw: jax.Array,
+    frame: jax.Array,
+    window: jax.Array,
+) -> jax.Array:
     """Patches -> visual token embeddings, one for each 2 x 2 block.
 
     Args:

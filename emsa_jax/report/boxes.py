@@ -27,29 +27,42 @@ def box_plot(groups: Mapping[str, Mapping[str, Sequence[float]]], title: str, un
 
     parts = [f'<text x="{width / 2:.0f}" y="18" class="t" text-anchor="middle">{escape(title)}</text>']
     for tick in np.arange(low, high + 1, 10):
-        parts.append(f'<line class="g" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-                     f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    parts.append(f'<text transform="rotate(-90 14 {_TOP + _HIGH / 2:.0f})" x="14" y="{_TOP + _HIGH / 2:.0f}" '
-                 f'text-anchor="middle">{escape(unit)}</text>')
+        parts.append(
+            f'<line class="g" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+            f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    parts.append(
+        f'<text transform="rotate(-90 14 {_TOP + _HIGH / 2:.0f})" x="14" y="{_TOP + _HIGH / 2:.0f}" '
+        f'text-anchor="middle">{escape(unit)}</text>'
+    )
     for i, model in enumerate(models):
         at = _LEFT + 150 * i
-        parts.append(f'<rect x="{at}" y="27" width="10" height="10" fill="{_COLOURS[i % len(_COLOURS)]}"/>'
-                     f'<text x="{at + 14}" y="36">{escape(model)}</text>')
+        parts.append(
+            f'<rect x="{at}" y="27" width="10" height="10" fill="{_COLOURS[i % len(_COLOURS)]}"/>'
+            f'<text x="{at + 14}" y="36">{escape(model)}</text>'
+        )
     x = _LEFT + _GAP / 2
     for group, found in groups.items():
         for i, model in enumerate(models):
             if len(values := found.get(model, ())):
-                parts.append(_box(x + i * _BOX, np.asarray(values, float), _COLOURS[i % len(_COLOURS)], y,
-                                  f"{group}, {model}"))
+                parts.append(
+                    _box(x + i * _BOX, np.asarray(values, float), _COLOURS[i % len(_COLOURS)], y, f"{group}, {model}")
+                )
         middle = x + len(models) * _BOX / 2
-        parts.append(f'<text transform="rotate(-25 {middle:.0f} {_TOP + _HIGH + 16})" x="{middle:.0f}" '
-                     f'y="{_TOP + _HIGH + 16}" text-anchor="end">{escape(group)}</text>')
+        parts.append(
+            f'<text transform="rotate(-25 {middle:.0f} {_TOP + _HIGH + 16})" x="{middle:.0f}" '
+            f'y="{_TOP + _HIGH + 16}" text-anchor="end">{escape(group)}</text>'
+        )
         x += len(models) * _BOX + _GAP
-    style = ("<style>text{font:11px sans-serif;fill:#222}.t{font-size:13px}.g{stroke:#ccc;stroke-width:.6}"
-             ".b{stroke:#222;stroke-width:1}@media(prefers-color-scheme:dark){text{fill:#ddd}.g{stroke:#555}"
-             ".b{stroke:#ddd}}</style>")
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img" '
-            f'aria-label={quoteattr(title)}>{style}{"".join(parts)}</svg>\n')
+    style = (
+        "<style>text{font:11px sans-serif;fill:#222}.t{font-size:13px}.g{stroke:#ccc;stroke-width:.6}"
+        ".b{stroke:#222;stroke-width:1}@media(prefers-color-scheme:dark){text{fill:#ddd}.g{stroke:#555}"
+        ".b{stroke:#ddd}}</style>"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img" '
+        f"aria-label={quoteattr(title)}>{style}{''.join(parts)}</svg>\n"
+    )
 
 
 def _box(x: float, values: np.ndarray, colour: str, y, told: str) -> str:
@@ -57,12 +70,20 @@ def _box(x: float, values: np.ndarray, colour: str, y, told: str) -> str:
     reach = 1.5 * (third - first)
     inside = values[(values >= first - reach) & (values <= third + reach)]
     left, right, middle = x + 2, x + _BOX - 2, x + _BOX / 2
-    lines = [(middle, y(inside.min()), middle, y(first)), (middle, y(third), middle, y(inside.max())),
-             (left, y(median), right, y(median))]
+    lines = [
+        (middle, y(inside.min()), middle, y(first)),
+        (middle, y(third), middle, y(inside.max())),
+        (left, y(median), right, y(median)),
+    ]
     drawn = "".join(f'<line class="b" x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}"/>' for a, b, c, d in lines)
-    points = "".join(f'<circle class="b" cx="{middle:.1f}" cy="{y(v):.1f}" r="2" fill="none"/>'
-                     for v in values if v < first - reach or v > third + reach)
-    box = (f'<rect class="b" x="{left:.1f}" y="{y(third):.1f}" width="{right - left:.1f}" '
-           f'height="{y(first) - y(third):.1f}" fill="{colour}" fill-opacity=".7"/>')
+    points = "".join(
+        f'<circle class="b" cx="{middle:.1f}" cy="{y(v):.1f}" r="2" fill="none"/>'
+        for v in values
+        if v < first - reach or v > third + reach
+    )
+    box = (
+        f'<rect class="b" x="{left:.1f}" y="{y(third):.1f}" width="{right - left:.1f}" '
+        f'height="{y(first) - y(third):.1f}" fill="{colour}" fill-opacity=".7"/>'
+    )
     seeds = f"{len(values)} seeds, median {median:.1f}"
     return f"<g><title>{escape(told)}: {seeds}</title>{box}{drawn}{points}</g>"

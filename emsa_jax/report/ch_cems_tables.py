@@ -49,8 +49,9 @@ def class_row(model: str, seeds: Sequence[Sequence[Mapping]], classes: int) -> R
     found = []
     for rows in seeds:
         known = _known(rows)
-        metrics = class_metrics([_said(row, classes) for row in known],
-                                [sentiment_of(row["target"], classes) for row in known], classes)
+        metrics = class_metrics(
+            [_said(row, classes) for row in known], [sentiment_of(row["target"], classes) for row in known], classes
+        )
         found.append([metrics[name] for name in CLASS_COLUMNS])
     return _row(model, found)
 
@@ -64,8 +65,9 @@ def published_classes(classes: int) -> list[Row]:
     """The paper's lines of table 4, with the deviations of tables 8 and 9."""
     at = 0 if classes == 3 else 1
     none = (None,) * len(CLASS_COLUMNS)
-    return [Row(model, row[at], row[2 + at] or none, 5 if row[2 + at] else 0, True)
-            for model, row in CLASSIFICATION.items()]
+    return [
+        Row(model, row[at], row[2 + at] or none, 5 if row[2 + at] else 0, True) for model, row in CLASSIFICATION.items()
+    ]
 
 
 def group_accuracies(seeds: Sequence[Sequence[Mapping]], group: str, classes: int) -> dict[str, list[float]]:
@@ -87,8 +89,12 @@ def group_accuracies(seeds: Sequence[Sequence[Mapping]], group: str, classes: in
 
 def markdown(title: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
     """A table with mean and deviation in each cell, published lines marked as such."""
-    lines = [f"## {title}", "", "| model | from | seeds | " + " | ".join(columns) + " |",
-             "|" + "---|" * (len(columns) + 3)]
+    lines = [
+        f"## {title}",
+        "",
+        "| model | from | seeds | " + " | ".join(columns) + " |",
+        "|" + "---|" * (len(columns) + 3),
+    ]
     for row in rows:
         cells = [_cell(m, d) for m, d in zip(row.means, row.deviations, strict=True)]
         source = MARK if row.published else "here"
@@ -120,8 +126,9 @@ def _too_coarse(rows: Sequence[Mapping], classes: int) -> bool:
 def _row(model: str, found: Sequence[Sequence[float | None]]) -> Row:
     columns = list(zip(*found, strict=True))
     means = tuple(None if None in column else 100 * float(np.mean(column)) for column in columns)
-    spread = tuple(None if None in column or len(found) < 2 else 100 * float(np.std(column, ddof=1))
-                   for column in columns)
+    spread = tuple(
+        None if None in column or len(found) < 2 else 100 * float(np.std(column, ddof=1)) for column in columns
+    )
     return Row(model, means, spread, len(found))
 
 

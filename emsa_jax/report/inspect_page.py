@@ -18,6 +18,7 @@ from emsa_jax.report.svg import round_step
 STRIP_FRAMES, FRAME_HEIGHT = 24, 128  # of a clip, at most; pixels
 PLAYED_SECONDS = 60  # of a clip, at most: pages are mailed around
 
+
 def inspect_page(
     manifest: Manifest,
     facts: Facts,

@@ -36,7 +36,9 @@ for (const sound of sounds) {
 }
 """
 
-BODY = TABLE + """
+BODY = (
+    TABLE
+    + """
 <header>
 <h1>{{ title }}</h1>
 <p class="soft">{{ told }}</p>
@@ -124,3 +126,4 @@ every split and class once before any comes twice, spread evenly over the set.</
 </section>
 </main>
 """
+)

@@ -39,9 +39,7 @@ def results(content: Content) -> dict | None:
             ]
             if bars:
                 bars += [
-                    Bar(told, found[key], None, True)
-                    for told, found in _controls(scored)
-                    if found.get(key) is not None
+                    Bar(told, found[key], None, True) for told, found in _controls(scored) if found.get(key) is not None
                 ]
             drawn.append(intervals_plot(f"{name}, {data}", unit, bars, 0 if key == "Polarity_acc" else None))
         if scored:
@@ -99,8 +97,10 @@ def _controls(results: Sequence[Result]) -> list[tuple[str, dict]]:
     every = [(r.policy, r.found["controls"]) for r in results if r.found.get("controls")]
     found = [(CONTROLS[name], every[-1][1][name]) for name in ("constant", "random") if every and name in every[-1][1]]
     several = len(every) > 1
-    return found + [(f"{CONTROLS['shuffled']}, {policy}" if several else CONTROLS["shuffled"], controls["shuffled"])
-                    for policy, controls in every]
+    return found + [
+        (f"{CONTROLS['shuffled']}, {policy}" if several else CONTROLS["shuffled"], controls["shuffled"])
+        for policy, controls in every
+    ]
 
 
 def curve_plots(content: Content) -> dict | None:

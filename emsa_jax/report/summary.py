@@ -33,8 +33,12 @@ def summarize(entries: Sequence[Entry], facts: Facts) -> dict[str, Any]:
     labels = [(e.split, e.label) for e in entries if e.label]
     names = dict.fromkeys(name for e in entries for name, _ in e.concepts)
     english = {name: dict(zip(facts.chinese[name], facts.concepts[name], strict=True)) for name in facts.chinese}
-    concepts = {name: [(e.split, english.get(name, {}).get(value, value)) for e in entries for n, value in e.concepts
-                       if n == name] for name in names}
+    concepts = {
+        name: [
+            (e.split, english.get(name, {}).get(value, value)) for e in entries for n, value in e.concepts if n == name
+        ]
+        for name in names
+    }
     return {
         "samples": {split: sum(e.split == split for e in entries) for split in SPLITS},
         "polarity": tally(((e.split, class_of(e)) for e in entries), (*SIGNS, UNLABELLED)),

@@ -11,7 +11,9 @@ pre { white-space: pre-wrap; font: inherit; margin: .5rem 0; padding-inline-star
   border-inline-start: 3px solid var(--line); }
 """
 
-BODY = TABLE + """
+BODY = (
+    TABLE
+    + """
 <header>
 <h1>{{ title }}</h1>
 <p class="soft">{{ told }}</p>
@@ -47,6 +49,7 @@ BODY = TABLE + """
 </section>
 </main>
 """
+)
 
 
 def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping) -> bytes:

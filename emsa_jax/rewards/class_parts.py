@@ -25,8 +25,7 @@ def concept_reward(read: Mapping[str, str], true: Mapping[str, str], weights: Ma
     return sum(shares[name] * (read.get(name) == true[name]) for name in true) / whole if whole else None
 
 
-def class_parts(parsed: ParsedConcepts, truth: Truth | None, format, options: RewardOptions
-                ) -> dict[str, float | None]:
+def class_parts(parsed: ParsedConcepts, truth: Truth | None, format, options: RewardOptions) -> dict[str, float | None]:
     """Each part, unweighted: format, accuracy and concept; consistency where asked for.
 
     truth: None for a clip without labels; then only the format applies. A format without concepts in its answers has
@@ -36,8 +35,9 @@ def class_parts(parsed: ParsedConcepts, truth: Truth | None, format, options: Re
     parts: dict[str, float | None] = {"format": float(parsed.well_formed), "accuracy": None}
     parts |= {"concept": None} if with_concepts else {}
     if truth is not None:
-        parts["accuracy"] = accuracy_reward(parsed.sentiment, truth.sentiment, format.sentiments.known,
-                                            options.partial_credit)
+        parts["accuracy"] = accuracy_reward(
+            parsed.sentiment, truth.sentiment, format.sentiments.known, options.partial_credit
+        )
         if with_concepts:
             parts["concept"] = concept_reward(dict(parsed.concepts), dict(truth.concepts), options.concept_weights)
     if options.consistency == "penalty":

@@ -39,8 +39,12 @@ class RewardOptions:
     concept_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name, allowed in (("score_gate", ("none", "polarity")), ("consistency", ("off", "penalty")),
-                              ("truncated", ("keep", "zero")), ("class_balance", ("off", "inverse"))):
+        for name, allowed in (
+            ("score_gate", ("none", "polarity")),
+            ("consistency", ("off", "penalty")),
+            ("truncated", ("keep", "zero")),
+            ("class_balance", ("off", "inverse")),
+        ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"reward.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
         known = (*PARTS, "consistency", *(spec.rpartition(":")[2] for spec in self.plugins))

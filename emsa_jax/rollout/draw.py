@@ -1,4 +1,5 @@
 """One token from logits: what may be drawn, and the draw."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ class SamplingOptions:
         if self.max_completion_length < 1:
             raise InputError("sampling.max_completion_length must be at least 1")
         if not 0 <= self.min_new_tokens <= self.max_completion_length:
-            raise InputError(f"sampling.min_new_tokens must be between 0 and max_completion_length, not "
-                             f"{self.min_new_tokens}")
+            raise InputError(
+                f"sampling.min_new_tokens must be between 0 and max_completion_length, not {self.min_new_tokens}"
+            )
         if any(token < 0 for token in self.suppress_tokens):
             raise InputError("sampling.suppress_tokens must be token ids, none below 0")
 

@@ -4,6 +4,7 @@ A hard group (all G answers below the threshold) is sampled again after its true
 (MSA-Thinker and C2F-Thinker, section III.B.3). The forced tokens stand in the first answer slots, outside loss, KL
 and length unless told otherwise.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -78,9 +79,11 @@ class HintOptions:
         if self.replace != "all" and not 0 < self.replace < group_size:
             raise InputError(f"hint.replace must be 'all' or between 1 and {group_size - 1}, not {self.replace}")
         if self.mode == "hint" and self.replace == "all" and self.loss_on_hint and beta > 0:
-            raise InputError("hint.loss_on_hint with hint.replace=all and loss.beta > 0 is refused: the advantages of "
-                             "a group that shares its forced tokens sum to zero, so only the KL would act on them and "
-                             "pull the true polarity down; use hint.replace=K, hint.polarity_nll, or loss.beta=0")
+            raise InputError(
+                "hint.loss_on_hint with hint.replace=all and loss.beta > 0 is refused: the advantages of "
+                "a group that shares its forced tokens sum to zero, so only the KL would act on them and "
+                "pull the true polarity down; use hint.replace=K, hint.polarity_nll, or loss.beta=0"
+            )
 
     def num_hinted(self, group_size: int) -> int:
         """Answers of a hard group that are sampled again."""
@@ -117,8 +120,9 @@ def compact(rows: np.ndarray, prompts: int, shards: int, sizes: tuple[int, ...])
     return np.stack([np.concatenate([r, np.full(size - len(r), r[0] if len(r) else 0)]) for r in own]).astype(np.int32)
 
 
-def splice(original: Completions, hinted: Completions, rows: np.ndarray, source: np.ndarray | None = None
-           ) -> Completions:
+def splice(
+    original: Completions, hinted: Completions, rows: np.ndarray, source: np.ndarray | None = None
+) -> Completions:
     """The completions with hinted answers in place of the last ones of `rows`. Host arrays in and out.
 
     source: which rows of `hinted` they are (default: its first ones)."""

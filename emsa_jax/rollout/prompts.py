@@ -1,4 +1,5 @@
 """From clips to what the policy reads: rendered prompt, media tokens, budgets. NumPy and the tokenizer only."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -79,16 +80,21 @@ class Prompter:
         filler = Row(self._tokens("", clips[0].language if clips else "en", False, False, False))
         rows += [filler] * (batch_size - len(rows))
         size = batch_size // share.own
-        return join_inputs([build_inputs(self.checkpoint.config, rows[i * size:(i + 1) * size], budget)
-                            for i in range(share.own)], share.shards)
+        return join_inputs(
+            [build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], budget) for i in range(share.own)],
+            share.shards,
+        )
 
     def _shown(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
         return (self.options.video and frames > 0), (self.options.audio and num_audio_tokens(mel_frames) > 0)
 
     def _grid(self, entry: Entry) -> Grid:
         vision = self.checkpoint.config.vision
-        return Grid(-(-entry.num_frames // vision.temporal_patch_size), entry.height // vision.patch_size,
-                    entry.width // vision.patch_size)
+        return Grid(
+            -(-entry.num_frames // vision.temporal_patch_size),
+            entry.height // vision.patch_size,
+            entry.width // vision.patch_size,
+        )
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, together: bool) -> list[int]:
         shown = text if self.options.text else ""
@@ -109,8 +115,9 @@ def prompt_buckets(lengths: Sequence[int], options: PromptOptions, multiple: int
     if not options.buckets:
         return (-(-longest // multiple) * multiple,)
     if longest > max(options.buckets):
-        raise InputError(f"prompt.buckets: the longest prompt has {longest} tokens, but the largest bucket is "
-                         f"{max(options.buckets)}")
+        raise InputError(
+            f"prompt.buckets: the longest prompt has {longest} tokens, but the largest bucket is {max(options.buckets)}"
+        )
     return tuple(sorted(options.buckets))
 
 
@@ -145,8 +152,10 @@ def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: S
         score = {"Positive": 1, "Neutral": 0, "Negative": -1}[polarity] * min(map(abs, format.score_range))
         whole = answer_ids(checkpoint, format.write(polarity, "1.", score), end=False)
         if whole[: len(ids)] != ids:
-            raise InputError(f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where "
-                             "a token ends (for DC answers: with the line break)")
+            raise InputError(
+                f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where "
+                "a token ends (for DC answers: with the line break)"
+            )
         found[polarity] = ids
     return found
 

@@ -4,6 +4,7 @@ Noise is a function of (seed, step, use, prompt, answer, token) alone: not of th
 drawn before. Log-probabilities are those the learner uses: of the drawn token under the tempered distribution,
 before any truncation by top-k, top-p or min-p.
 """
+
 from __future__ import annotations
 
 import jax
@@ -47,8 +48,12 @@ class PromptState:
             cut = cut.reshape(len(rows), -1, *cut.shape[1:])
             return jnp.moveaxis(jax.vmap(lambda t, r: t[r])(cut, rows).reshape(-1, *cut.shape[2:]), 0, axis)
 
-        return PromptState(decoder.Cache(at(self.cache.k, 1), at(self.cache.v, 1)), at(self.mask, 0), at(self.last, 0),
-                           at(self.next_position, 1))
+        return PromptState(
+            decoder.Cache(at(self.cache.k, 1), at(self.cache.v, 1)),
+            at(self.mask, 0),
+            at(self.last, 0),
+            at(self.next_position, 1),
+        )
 
 
 @struct.dataclass
@@ -72,10 +77,12 @@ class Completions:
 
 def prefill(params: dict, adapter: Adapter | None, config: ThinkerConfig, prompts: Prompts) -> PromptState:
     """Runs the prompts once."""
-    hidden, cache = decoder.forward(params["text"], adapter, config.text, prompts.x,
-                                    jnp.moveaxis(prompts.positions, 1, 0), prompts.mask)
-    return PromptState(cache, prompts.mask, decoder.last_valid(hidden, prompts.mask),
-                       jnp.moveaxis(prompts.next_position, 1, 0))
+    hidden, cache = decoder.forward(
+        params["text"], adapter, config.text, prompts.x, jnp.moveaxis(prompts.positions, 1, 0), prompts.mask
+    )
+    return PromptState(
+        cache, prompts.mask, decoder.last_valid(hidden, prompts.mask), jnp.moveaxis(prompts.next_position, 1, 0)
+    )
 
 
 def cache_sizes(slots: int) -> tuple[int, ...]:
@@ -86,9 +93,21 @@ def cache_sizes(slots: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options: SamplingOptions, slots: int,
-           group_size: int, prompts: PromptState, noise: jax.Array, prompt_ids: jax.Array, forced: jax.Array,
-           forced_length: jax.Array, limit: jax.Array, logp_temperature: float | None = None) -> Completions:
+def sample(
+    params: dict,
+    adapter: Adapter | None,
+    config: ThinkerConfig,
+    options: SamplingOptions,
+    slots: int,
+    group_size: int,
+    prompts: PromptState,
+    noise: jax.Array,
+    prompt_ids: jax.Array,
+    forced: jax.Array,
+    forced_length: jax.Array,
+    limit: jax.Array,
+    logp_temperature: float | None = None,
+) -> Completions:
     """Draws `group_size` answers to each prompt.
 
     Args:
@@ -122,24 +141,46 @@ def sample(params: dict, adapter: Adapter | None, config: ThinkerConfig, options
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))
         done = done | ((token == config.eos_token_id) & ~is_forced[:, None]) | (t + 1 >= limit)[:, None]
-        hidden, own = decoder.decode_step(text, layers, scale, config.text, text["embed_tokens"][token],
-                                          prompts.next_position + t, t, prompts.mask, own)
+        hidden, own = decoder.decode_step(
+            text,
+            layers,
+            scale,
+            config.text,
+            text["embed_tokens"][token],
+            prompts.next_position + t,
+            t,
+            prompts.mask,
+            own,
+        )
         return t + 1, hidden, own, tokens, logps, done
 
     sizes = cache_sizes(slots)
     own = decoder.empty_cache(config.text, rows * group_size, sizes[0], prompts.last.dtype)
-    state = (jnp.int32(0), jnp.broadcast_to(prompts.last[:, None], (*shape, prompts.last.shape[-1])), own,
-             jnp.full((*shape, slots), config.pad_token_id, jnp.int32), jnp.zeros((*shape, slots)),
-             jnp.zeros(shape, bool))
+    state = (
+        jnp.int32(0),
+        jnp.broadcast_to(prompts.last[:, None], (*shape, prompts.last.shape[-1])),
+        own,
+        jnp.full((*shape, slots), config.pad_token_id, jnp.int32),
+        jnp.zeros((*shape, slots)),
+        jnp.zeros(shape, bool),
+    )
     for size in sizes:
         t, hidden, own, *rest = state
-        state = jax.lax.while_loop(lambda state, size=size: (state[0] < size) & ~state[-1].all(), step,
-                                   (t, hidden, decoder.grown(own, size), *rest))
+        state = jax.lax.while_loop(
+            lambda state, size=size: (state[0] < size) & ~state[-1].all(),
+            step,
+            (t, hidden, decoder.grown(own, size), *rest),
+        )
     tokens, logps = state[3:5]
     slot = jnp.arange(slots)
     drawn = (slot >= forced_length[:, None]) & (slot < limit[:, None])  # padding may look like the end token
     at_end = (tokens == config.eos_token_id) & drawn[:, None]
     ended = at_end.any(-1)
     length = jnp.where(ended, jnp.argmax(at_end, axis=-1) + 1, limit[:, None])
-    return Completions(tokens, logps, length.astype(jnp.int32), ended,
-                       jnp.broadcast_to(forced_length[:, None], shape).astype(jnp.int32))
+    return Completions(
+        tokens,
+        logps,
+        length.astype(jnp.int32),
+        ended,
+        jnp.broadcast_to(forced_length[:, None], shape).astype(jnp.int32),
+    )

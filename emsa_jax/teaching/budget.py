@@ -1,4 +1,5 @@
 """What a distillation may cost, and what it will: estimated before the first request, kept to while it runs."""
+
 from __future__ import annotations
 
 import asyncio

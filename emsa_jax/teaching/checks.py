@@ -2,6 +2,7 @@
 
 Every check is made on every answer, so that the record shows all that is wrong with it, not the first thing alone.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -5,6 +5,7 @@ protocol, and statuses 408, 409, 425, 429 and 5xx. A Retry-After holds back all 
 401, 403 and 404 end the run. The key is read from the environment, sent in one header, and taken out of every text
 that comes back.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -73,8 +74,10 @@ class ChatClient:
         make_room(self.options.concurrency)
         # no header of the session: a proxy would get it too, and with it the key
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS))
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,8 +108,10 @@ class ChatClient:
             if made < self.options.retries:
                 await self._pause(self._wait(made, again.wait))
         if not connected:
-            raise Unreachable(f"teacher.url: nothing answers at {self.options.url} ({reason}); start the endpoint, and "
-                              "run the same command again")
+            raise Unreachable(
+                f"teacher.url: nothing answers at {self.options.url} ({reason}); start the endpoint, and "
+                "run the same command again"
+            )
         return Reply(None, requests=self.options.retries + 1, error=reason, seconds=time.monotonic() - begun)
 
     def redact(self, text: str) -> str:
@@ -131,14 +136,22 @@ class ChatClient:
         return longest * (0.5 + 0.5 * self._jitter())
 
     async def _once(self, body: bytes, made: int) -> Reply:
-        headers = {"content-type": "application/json",
-                   "x-stainless-retry-count": str(made)}  # what the public client tells a gateway
+        headers = {
+            "content-type": "application/json",
+            "x-stainless-retry-count": str(made),
+        }  # what the public client tells a gateway
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         content = bytearray()
         try:
-            async with self._http.post(self._url, data=io.BytesIO(body), headers=headers, allow_redirects=False,
-                                       proxy=self._proxy, proxy_auth=self._proxy_auth) as response:
+            async with self._http.post(
+                self._url,
+                data=io.BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._proxy,
+                proxy_auth=self._proxy_auth,
+            ) as response:
                 async for chunk in response.content.iter_any():
                     content += chunk
                     if len(content) > MOST_BYTES:
@@ -159,8 +172,10 @@ class ChatClient:
         if status in (401, 403, 404):
             key = f"the key in {self.options.key_env}" + ("" if self._key else ", which is not set")
             where = "" if self.options.url.rstrip("/").endswith("/v1") else " (most end in /v1)"
-            raise Unreachable(f"{self.options.url} answers HTTP {status}: {self._message(content)}; "
-                              f"check teacher.url{where}, teacher.model and {key}")
+            raise Unreachable(
+                f"{self.options.url} answers HTTP {status}: {self._message(content)}; "
+                f"check teacher.url{where}, teacher.model and {key}"
+            )
         if status != 200:
             return Reply(None, error=f"HTTP {status}", refused=True)
         return self._read(bytes(content))
@@ -213,5 +228,13 @@ def retry_after(headers) -> float:
 
 
 def _counted(reply: Reply, requests: int, seconds: float) -> Reply:
-    return Reply(reply.answer, reply.finish, reply.prompt_tokens, reply.answer_tokens, requests, seconds, reply.error,
-                 reply.refused)
+    return Reply(
+        reply.answer,
+        reply.finish,
+        reply.prompt_tokens,
+        reply.answer_tokens,
+        requests,
+        seconds,
+        reply.error,
+        reply.refused,
+    )

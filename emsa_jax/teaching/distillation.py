@@ -1,4 +1,5 @@
 """The loop: every sample through its steps, so many at once, each answer in the record before the next is asked for."""
+
 from __future__ import annotations
 
 import asyncio
@@ -82,8 +83,11 @@ class Distillation:
             about = self.record.at(sample.answers[step.of].place) if step.of else {}
             beside = asyncio.to_thread if self.plan.teacher.video == "video" else self._alone  # encoding takes a while
             body, kept, text = await beside(self._body, step, index, entry, truth, about.get("answer") or "")
-            await self._ask(body, prompt_tokens(text, entry, truth.modalities, self.plan.teacher),
-                            functools.partial(self._keep, step, entry, truth, kept))
+            await self._ask(
+                body,
+                prompt_tokens(text, entry, truth.modalities, self.plan.teacher),
+                functools.partial(self._keep, step, entry, truth, kept),
+            )
 
     async def _alone(self, work: Callable, *arguments):
         """work(*arguments), one slot after the other, and what the one before has to send goes out first. Else answers
@@ -153,8 +157,10 @@ class Distillation:
         """Ends the run where nothing is answered any more: it would only use up the samples' attempts."""
         self._failures = self._failures + 1 if reply.answer is None else 0
         if self._failures >= max(20, 3 * self.plan.teacher.concurrency):
-            raise InputError(f"the teacher gave no answer {self._failures} times in a row, at last: {reply.error}; see "
-                             "to the endpoint, raise config.attempts, and run the same command again")
+            raise InputError(
+                f"the teacher gave no answer {self._failures} times in a row, at last: {reply.error}; see "
+                "to the endpoint, raise config.attempts, and run the same command again"
+            )
 
 
 def answered(plan: Plan, reply: Reply, truth: Truth) -> Row:

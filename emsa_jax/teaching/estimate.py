@@ -1,4 +1,5 @@
 """What a distillation will cost, before its first request."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -37,8 +38,10 @@ def estimate(plan: Plan, budget: BudgetOptions, left: Sequence[tuple[int, Entry,
         requests = len(left) * len(steps) * times
         tokens, answers = len(left) * prompt * times, requests * plan.teacher.max_tokens
         money = (tokens * budget.price_prompt + answers * budget.price_answer) / 1e6
-        lines.append(f"if {when}: {requests:,} requests, about {_round(tokens)} tokens of prompts, at most "
-                     f"{_round(answers)} of answers" + (f", cost at most about {money:,.2f}" if money else ""))
+        lines.append(
+            f"if {when}: {requests:,} requests, about {_round(tokens)} tokens of prompts, at most "
+            f"{_round(answers)} of answers" + (f", cost at most about {money:,.2f}" if money else "")
+        )
     return lines
 
 

@@ -1,4 +1,5 @@
 """The words by which a reasoning shows what it speaks of: modalities, their absence, labels that were given away."""
+
 import re
 import unicodedata
 

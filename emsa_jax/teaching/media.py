@@ -2,6 +2,7 @@
 
 image_url and input_audio are those of OpenAI's protocol; video_url and audio_url are what vLLM and SGLang add to it.
 """
+
 from __future__ import annotations
 
 import base64

@@ -1,4 +1,5 @@
 """What the machine says about reaching an endpoint: the key, the proxy, how many connections may be open."""
+
 from __future__ import annotations
 
 import os
@@ -36,8 +37,10 @@ def proxy_for(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
         raise InputError("the proxy in the environment is no address with a user and a password; see to it") from error
     if not proxy.startswith(("http://", "https://")):
         kind = proxy.partition(":")[0]
-        raise InputError(f"the environment names a {kind} proxy for {url}; only http and https ones can be used: unset "
-                         "it, or put the host into no_proxy")
+        raise InputError(
+            f"the environment names a {kind} proxy for {url}; only http and https ones can be used: unset "
+            "it, or put the host into no_proxy"
+        )
     return utils.urldefragauth(proxy), auth
 
 
@@ -46,7 +49,8 @@ def make_room(connections: int) -> None:
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + SPARE
     if most != resource.RLIM_INFINITY and needed > most:
-        raise InputError(f"teacher.concurrency {connections} needs {needed} open files, but only {most} are allowed; "
-                         "lower it")
+        raise InputError(
+            f"teacher.concurrency {connections} needs {needed} open files, but only {most} are allowed; lower it"
+        )
     if soft != resource.RLIM_INFINITY and needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))

@@ -1,4 +1,5 @@
 """Who is asked, how, for how much, and what of the answers is kept."""
+
 from __future__ import annotations
 
 import json
@@ -54,8 +55,10 @@ class TeacherOptions:
     def __post_init__(self) -> None:
         # what may be a key is not repeated: errors are printed, and pasted into reports
         if not _NAME.fullmatch(self.key_env):
-            raise InputError("teacher.key_env names an environment variable, such as OPENAI_API_KEY; put the key into "
-                             "that variable, and out of the command")
+            raise InputError(
+                "teacher.key_env names an environment variable, such as OPENAI_API_KEY; put the key into "
+                "that variable, and out of the command"
+            )
         if self.url:
             try:
                 parts = urlsplit(self.url)

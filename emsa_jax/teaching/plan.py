@@ -1,4 +1,5 @@
 """What a distillation asks and how it judges: everything that decides a row but the sample and the teacher's answer."""
+
 from __future__ import annotations
 
 import hashlib

@@ -3,6 +3,7 @@
 Kinds of rows: "settings", what was asked for; "attempt", an answer of the teacher; "judge", an answer about an answer;
 "filter", an old answer looked at again with other checks; "decision", a person's; "spent", requests without an answer.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

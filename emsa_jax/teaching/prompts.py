@@ -8,6 +8,7 @@ A template is a Jinja file `<name>.<language>.txt`: the system message, a line o
   sentiment, marks                 what is true: the class; the concepts, each as its format marks it
   answer                           refine, judge: the text that it is about
 """
+
 from __future__ import annotations
 
 import hashlib

@@ -7,6 +7,7 @@ as soon as it returns (a power cut may cost the last seconds: the system writes 
 Several processes may append to one record: each append locks the file, first takes up what others have written, and
 may then refuse.
 """
+
 from __future__ import annotations
 
 import contextlib

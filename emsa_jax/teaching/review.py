@@ -1,4 +1,5 @@
 """A people's pass: which trace is shown to whom, and what becomes of a decision. Any number of reviewers at once."""
+
 from __future__ import annotations
 
 import threading
@@ -64,9 +65,14 @@ class Desk:
         if any(s[name] != value for name, value in format_row(self.format).items()):
             raise InputError(f"{self.directory} was made with other config.concepts; give them as distill had them")
         teacher = TeacherOptions(video=s["teacher"]["video"], audio=s["teacher"]["audio"])
-        self.plan = Plan(s["method"], self.format, Prompts({}, s["prompts"]), teacher,
-                         FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),
-                         neutral_eps=s["neutral_eps"])
+        self.plan = Plan(
+            s["method"],
+            self.format,
+            Prompts({}, s["prompts"]),
+            teacher,
+            FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),
+            neutral_eps=s["neutral_eps"],
+        )
         self._entries = {entry.id: entry for entry in self.entries}
 
     def next(self, by: str, after: str = "") -> Row | None:

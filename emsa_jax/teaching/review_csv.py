@@ -2,6 +2,7 @@
 
 A text that a spreadsheet would take for a formula gets an apostrophe before it, which is taken off again on the way in.
 """
+
 from __future__ import annotations
 
 import csv

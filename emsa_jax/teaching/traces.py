@@ -1,4 +1,5 @@
 """From a record to the texts that a policy learns from."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """What came of a distillation, in numbers: by class, by modality, by reason; and samples of each."""
+
 from __future__ import annotations
 
 import hashlib

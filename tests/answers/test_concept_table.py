@@ -60,8 +60,11 @@ def test_other_json_is_no_table(tmp_path, content):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="concepts.table: .*nowhere"):
         concept_table(ConceptOptions(3, str(tmp_path / "nowhere")))
-    for content, message in (("{", "line 1"), ('{"concepts": [], "concepts": []}', "'concepts' is given twice"),
-                             ('{"concepts": "\\ud800"}', "surrogates")):
+    for content, message in (
+        ("{", "line 1"),
+        ('{"concepts": [], "concepts": []}', "'concepts' is given twice"),
+        ('{"concepts": "\\ud800"}', "surrogates"),
+    ):
         (tmp_path / "bad").write_text(content)
         with pytest.raises(InputError, match=f"concepts.table.*{message}"):
             concept_table(ConceptOptions(3, str(tmp_path / "bad")))

@@ -50,8 +50,13 @@ pieces = st.sampled_from([
 
 
 @settings(max_examples=800)
-@given(st.one_of(st.text(), st.lists(pieces, max_size=30).map("".join),
-                 st.lists(pieces, max_size=8).map(lambda p: f"<think>{''.join(p)}{THINK}</think>" + GOOD[-40:])))
+@given(
+    st.one_of(
+        st.text(),
+        st.lists(pieces, max_size=30).map("".join),
+        st.lists(pieces, max_size=8).map(lambda p: f"<think>{''.join(p)}{THINK}</think>" + GOOD[-40:]),
+    )
+)
 def test_parse_never_raises_and_keeps_its_word(text):
     parsed = FORMAT.parse(text)
     assert parsed.well_formed == (not parsed.notes)
@@ -87,9 +92,10 @@ def test_two_marks_that_disagree_have_no_value_in_whatever_spelling(data):
     labels = [data.draw(st.sampled_from(concept.labels.known)) for _ in range(2)]
     language = data.draw(st.sampled_from(["en", "zh"]))  # the second mark's
     rest = {name: label for name, label in ALL.items() if name != concept.name}
-    both = [f"<{tag}>{label}</{tag}>".title() if data.draw(st.booleans()) and label.isascii()
-            else f"<{tag}>{label}</{tag}>"
-            for tag, label in zip(tags, (labels[0], concept.labels.write(labels[1], language)), strict=True)]
+    both = [
+        f"<{tag}>{label}</{tag}>".title() if data.draw(st.booleans()) and label.isascii() else f"<{tag}>{label}</{tag}>"
+        for tag, label in zip(tags, (labels[0], concept.labels.write(labels[1], language)), strict=True)
+    ]
     marks = data.draw(st.permutations([*both, *FORMAT.marks(rest)]))
     parsed = FORMAT.parse(f"<think>so {' '.join(marks)}</think><sentiment>neutral</sentiment>")
     agree = labels[0] == labels[1]
@@ -102,8 +108,9 @@ def test_a_mark_inside_another_has_no_value(outer, inner, other):
     text = f"<think>{other} <{outer}> <{inner}>happy</{inner}> </{outer}></think><sentiment>neutral</sentiment>"
     parsed = FORMAT.parse(text)
     lost = {c.name for c in CH_CEMS if {outer, inner} & {c.tag, *c.aliases}}
-    assert dict(parsed.concepts) == {k: v for k, v in dict(FORMAT.parse(f"<think>{other}</think>").concepts).items()
-                                     if k not in lost}
+    assert dict(parsed.concepts) == {
+        k: v for k, v in dict(FORMAT.parse(f"<think>{other}</think>").concepts).items() if k not in lost
+    }
     assert not parsed.well_formed
 
 
@@ -113,7 +120,7 @@ def test_a_stray_end_of_a_mark_spoils_the_answer(tag, at):
     text = f"<think>{THINK[:at]}{tag}{THINK[at:]}</think>\n<sentiment>Weakly Positive</sentiment>"
     parsed = FORMAT.parse(text)
     if parsed.well_formed:  # it fell into another tag's spelling, or closed what it opened
-        assert "<" in THINK[max(at - 25, 0): at + 1]
+        assert "<" in THINK[max(at - 25, 0) : at + 1]
     else:
         assert set(parsed.concepts) < set(ALL.items()) or "unknown" in str(parsed.notes) or parsed.think != THINK
     assert parsed.sentiment == "Weakly Positive"
@@ -183,8 +190,10 @@ def test_hostile_structure(text, sentiment, concepts, note):
 
 
 def test_spelling_aliases_and_languages_are_forgiven():
-    text = ("\n<THINK> <Style> informational INTERACTION </Style><Expression>高兴</Expression><Tone>Casual</Tone>"
-            "<concept> a shrug </concept><tone>随意</tone></Think> <Sentiment>\u3000弱积极\n</Sentiment>\n")
+    text = (
+        "\n<THINK> <Style> informational INTERACTION </Style><Expression>高兴</Expression><Tone>Casual</Tone>"
+        "<concept> a shrug </concept><tone>随意</tone></Think> <Sentiment>\u3000弱积极\n</Sentiment>\n"
+    )
     parsed = FORMAT.parse(text)
     assert parsed.well_formed and dict(parsed.concepts) == ALL
     assert (parsed.sentiment, parsed.polarity, parsed.free) == ("Weakly Positive", "Positive", ("a shrug",))

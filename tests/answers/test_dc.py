@@ -13,8 +13,10 @@ from emsa_jax.errors import InputError
 FORMAT = DC((-3.0, 3.0))
 GOOD = "<polarity>Positive</polarity>\n<think>She smiles.</think>\n<score>0.6</score>"
 
-thoughts = st.text(max_size=80).map(str.strip).filter(
-    lambda t: any(c.isascii() and c.isalnum() for c in t) and "<" not in t and "\x00" not in t
+thoughts = (
+    st.text(max_size=80)
+    .map(str.strip)
+    .filter(lambda t: any(c.isascii() and c.isalnum() for c in t) and "<" not in t and "\x00" not in t)
 )
 
 
@@ -120,9 +122,7 @@ def test_scores_out_of_range_are_no_score(number):
     assert (parsed.score, parsed.notes) == (None, ("score is out of range",))
 
 
-@pytest.mark.parametrize(
-    ("number", "score"), [("3", 3.0), ("-3.0", -3.0), ("+1", 1.0), ("00.5", 0.5), ("-0.0", 0.0)]
-)
+@pytest.mark.parametrize(("number", "score"), [("3", 3.0), ("-3.0", -3.0), ("+1", 1.0), ("00.5", 0.5), ("-0.0", 0.0)])
 def test_plain_decimals_are_scores(number, score):
     parsed = FORMAT.parse(swap("0.6", number))
     assert parsed.well_formed
@@ -133,9 +133,7 @@ def test_plain_decimals_are_scores(number, score):
     "unit", ["<", "</", "<think", "<think>", "</think>", "<think></think>", "<score>1</score>",
              "<polarity>Positive", "<POLARITY><", "\u0130<think", "好", " ", "9", "\x00", "<|"]
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "wrap", ["{}", "<think>{}</think>", "<score>{}</score>", "<polarity>{}", GOOD + "{}"]
-)
+@pytest.mark.parametrize("wrap", ["{}", "<think>{}</think>", "<score>{}</score>", "<polarity>{}", GOOD + "{}"])
 def test_time_is_linear(unit, wrap):
     text = wrap.replace("{}", unit * (100_000 // len(unit)))
 

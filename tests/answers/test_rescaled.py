@@ -1,4 +1,5 @@
 """Scores asked for in one range and meant in another."""
+
 import pytest
 
 from emsa_jax.answers.dc import DC

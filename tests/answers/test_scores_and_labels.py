@@ -73,8 +73,13 @@ def test_classes_have_the_fields_edges_in_float32():
     assert [sentiment_of(s, 5) for s in near] == [sentiment_of(float(s), 5) for s in near] == [
         "Negative", "Weakly Negative", "Weakly Negative", "Neutral", "Neutral", "Weakly Positive", "Weakly Positive",
         "Positive"]  # fmt: skip
-    assert [sentiment_of(s, 3) for s in (-0.1, 0.1, -0.0, 0.2, -1)] == ["Negative", "Neutral", "Neutral", "Positive",
-                                                                          "Negative"]
+    assert [sentiment_of(s, 3) for s in (-0.1, 0.1, -0.0, 0.2, -1)] == [
+        "Negative",
+        "Neutral",
+        "Neutral",
+        "Positive",
+        "Negative",
+    ]
     grid = [sentiment_of(n / 5, 5) for n in range(-5, 6)]
     assert grid == ["Negative"] * 2 + ["Weakly Negative"] * 3 + ["Neutral"] + ["Weakly Positive"] * 3 + ["Positive"] * 2
     assert [sentiment_of(3 * n / 5, 5, (-3, 3)) for n in range(-5, 6)] == grid

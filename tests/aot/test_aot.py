@@ -2,6 +2,7 @@
 
 `make test-aot`: minutes. Each case is a process of its own, as the compilers stay with a process for good.
 """
+
 import json
 import os
 import subprocess
@@ -23,15 +24,20 @@ CASES = {"v5e:4x4": (64, 16), "v5p:2x2x1": (64, 8), "h100:1": (16, 8), "h100:8":
 
 def python(*arguments):
     assert COMPILERS.is_dir(), "make test-aot installs the compilers"
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(COMPILERS)})
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(COMPILERS)}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1]), done.stdout
 
 
 def plan(**fields):
-    return python("-m", "emsa_jax.main", "--config=configs/plan.py",
-                  *(f"--config.{name.replace('__', '.')}={value}" for name, value in fields.items()))
+    return python(
+        "-m",
+        "emsa_jax.main",
+        "--config=configs/plan.py",
+        *(f"--config.{name.replace('__', '.')}={value}" for name, value in fields.items()),
+    )
 
 
 @pytest.mark.parametrize("topology", CASES)
@@ -52,9 +58,12 @@ def test_the_7b_fits(topology):
 def small(directory: Path) -> str:
     """A policy directory of 7B's widths with two layers."""
     config = preset("7B")
-    config = replace(config, text=replace(config.text, num_hidden_layers=2),
-                     audio=replace(config.audio, encoder_layers=1),
-                     vision=replace(config.vision, depth=2, fullatt_block_indexes=(1,)))
+    config = replace(
+        config,
+        text=replace(config.text, num_hidden_layers=2),
+        audio=replace(config.audio, encoder_layers=1),
+        vision=replace(config.vision, depth=2, fullatt_block_indexes=(1,)),
+    )
     (directory / "config.json").write_text(json.dumps(to_hf(config)))
     return str(directory)
 

@@ -218,6 +218,7 @@ def test_code_is_refused_in_every_spelling(read):
 
 def array_of(shape, dtype_state, content, dtype="f4"):
     """A pickle of one array, whose claims are free."""
+
     class Dtype:
         def __reduce__(self):
             return np.dtype, (dtype, False, True), dtype_state

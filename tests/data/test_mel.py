@@ -5,9 +5,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from emsa_jax.data.mel import _filters, log_mel
 
-EXTRACTOR = WhisperFeatureExtractor(
-    feature_size=128, sampling_rate=16000, hop_length=160, chunk_length=300, n_fft=400
-)
+EXTRACTOR = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, hop_length=160, chunk_length=300, n_fft=400)
 
 
 def test_filters_equal_transformers():

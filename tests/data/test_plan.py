@@ -39,9 +39,7 @@ def test_a_step_is_a_function_of_seed_and_step():
         np.testing.assert_array_equal(batch_at(two, step), forward[step])
     per_epoch = one.batches_per_epoch
     assert per_epoch == 15
-    assert not np.array_equal(
-        np.sort(forward[:per_epoch], axis=0), np.sort(forward[per_epoch : 2 * per_epoch], axis=0)
-    )
+    assert not np.array_equal(np.sort(forward[:per_epoch], axis=0), np.sort(forward[per_epoch : 2 * per_epoch], axis=0))
     assert not np.array_equal(batch_at(Plan(lengths, seed=4, **settings_), 0), forward[0])
     for step in range(per_epoch):
         longest = lengths[forward[step][forward[step] >= 0]].max()

@@ -77,9 +77,7 @@ def test_all_kinds_of_clips(data, tmp_path):
     assert train[3].frames.shape == (4, 56, 84, 3) and train[3].mel.shape == (0, 128)
     assert valid[0].frames.shape[0] == 4 and valid[0].mel.shape == (51, 128)
     assert test[0].score is None and test[0].text == "words"
-    assert (
-        sorted(os.listdir(tmp_path / "out"))[0] == "index.jsonl" and not (tmp_path / "out.partial").exists()
-    )
+    assert sorted(os.listdir(tmp_path / "out"))[0] == "index.jsonl" and not (tmp_path / "out.partial").exists()
 
 
 def test_same_inputs_same_bytes_whatever_the_workers(data, tmp_path):

@@ -55,9 +55,7 @@ def test_a_death_costs_one_clip(tmp_path, sabotage):
 
 
 def test_leaving_early_ends_the_workers():
-    results = encode_all(
-        [(Sample(str(i), "x", 0.0, "train"), "") for i in range(50)], PrepareOptions(workers=1)
-    )
+    results = encode_all([(Sample(str(i), "x", 0.0, "train"), "") for i in range(50)], PrepareOptions(workers=1))
     next(results)
     before = _workers()
     results.close()
@@ -65,9 +63,7 @@ def test_leaving_early_ends_the_workers():
 
 
 def _workers():
-    listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
-    )
+    listing = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
     return [line.split()[0] for line in listing.stdout.splitlines() if "emsa_jax.data.workers" in line]
 
 

@@ -81,9 +81,16 @@ def test_scores_agree_with_scikit_learn_and_scipy(score):
     pred = np.clip(true + rng.normal(0, 0.4, 300), -1, 1).astype(np.float32)
     ours = score("sims", map(repr, true.tolist()), map(repr, pred.tolist()))
     t, p = true > 0, pred > 0
-    expected = {"acc2": sk.accuracy_score(t, p), "f1": sk.f1_score(t, p, average="weighted"),
-                "f1_macro": sk.f1_score(t, p, average="macro"), "mae": sk.mean_absolute_error(true, pred),
-                "corr": stats.pearsonr(true, pred)[0], "r2": sk.r2_score(true, pred), "n": 300, "parse_rate": 1}
+    expected = {
+        "acc2": sk.accuracy_score(t, p),
+        "f1": sk.f1_score(t, p, average="weighted"),
+        "f1_macro": sk.f1_score(t, p, average="macro"),
+        "mae": sk.mean_absolute_error(true, pred),
+        "corr": stats.pearsonr(true, pred)[0],
+        "r2": sk.r2_score(true, pred),
+        "n": 300,
+        "parse_rate": 1,
+    }
     assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     mosi, some = score("mosi", map(repr, true.tolist()), map(repr, pred.tolist())), true != 0
     assert mosi["f1_macro"] == pytest.approx(sk.f1_score(t[some], p[some], average="macro"), abs=1e-9)
@@ -122,13 +129,22 @@ def test_values_are_float32(score):
     assert score("sims", [0.4, -0.4], [0.1, -0.1])["acc2_weak"] == 1
 
 
-@pytest.mark.parametrize("family, text, message", [
-    ("sims", "true,guess\n1,1\n", "pred"), ("sims", "true,pred\n1,high\n", "line 2: pred 'high' is no number"),
-    ("sims", "true,pred\n1,1\n,1\n", "line 3: true is ''"), ("sims", "true,pred\n1,inf\n", "not finite"),
-    ("mosi", "true,pred\nnan,1\n", "needs its true value"), ("labels3", "true,pred\n0,3\n", "is no class"),
-    ("labels3", "true,pred\n0,Positive\n", "is no index from 0 to 2"),
-    ("sims", f"true,pred\n1,{'9' * 5000}\n", "not finite"), ("mosi", "true,pred\n1,1e39\n", "not finite"),
-    ("labels3", "true,pred\n-1,0\n", "needs its true value"), ("labels5", "true,pred\n0,1.5\n", "is no class")])
+@pytest.mark.parametrize(
+    "family, text, message",
+    [
+        ("sims", "true,guess\n1,1\n", "pred"),
+        ("sims", "true,pred\n1,high\n", "line 2: pred 'high' is no number"),
+        ("sims", "true,pred\n1,1\n,1\n", "line 3: true is ''"),
+        ("sims", "true,pred\n1,inf\n", "not finite"),
+        ("mosi", "true,pred\nnan,1\n", "needs its true value"),
+        ("labels3", "true,pred\n0,3\n", "is no class"),
+        ("labels3", "true,pred\n0,Positive\n", "is no index from 0 to 2"),
+        ("sims", f"true,pred\n1,{'9' * 5000}\n", "not finite"),
+        ("mosi", "true,pred\n1,1e39\n", "not finite"),
+        ("labels3", "true,pred\n-1,0\n", "needs its true value"),
+        ("labels5", "true,pred\n0,1.5\n", "is no class"),
+    ],
+)
 def test_a_bad_file_is_one_line(tmp_path, capsys, family, text, message):
     path = tmp_path / "bad.csv"
     path.write_text(text)
@@ -137,11 +153,16 @@ def test_a_bad_file_is_one_line(tmp_path, capsys, family, text, message):
     assert not out and err.startswith("error: ") and err.count("\n") == 1 and message in err and len(err) < 300
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--family=mosei", "x.csv"], "invalid choice: 'mosei'"), (["--family=sims"], "required: file"),
-    (["--family=sims", "x.csv", "--resamples=0"], "--resamples must be at least 1"),
-    (["--family=sims", "x.csv", "--resamples=x"], "invalid int value"),
-    (["--family=labels3", "x.csv", "--f1=macro"], "--f1=macro is for scores")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--family=mosei", "x.csv"], "invalid choice: 'mosei'"),
+        (["--family=sims"], "required: file"),
+        (["--family=sims", "x.csv", "--resamples=0"], "--resamples must be at least 1"),
+        (["--family=sims", "x.csv", "--resamples=x"], "invalid int value"),
+        (["--family=labels3", "x.csv", "--f1=macro"], "--f1=macro is for scores"),
+    ],
+)
 def test_bad_arguments_are_one_line(capsys, arguments, message):
     assert main(arguments) == 2
     out, err = capsys.readouterr()

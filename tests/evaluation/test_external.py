@@ -16,8 +16,10 @@ SCORES = {"a": 1.0, "b": -0.6, "c": 0.0, "d": 0.2}
 
 
 def entries(labels=None):
-    return [Entry(id, "w", None if labels else score, "test", "en", 0, 0, 0, 0.0, 0, (labels or {}).get(id, ""))
-            for id, score in SCORES.items()]
+    return [
+        Entry(id, "w", None if labels else score, "test", "en", 0, 0, 0, 0.0, 0, (labels or {}).get(id, ""))
+        for id, score in SCORES.items()
+    ]
 
 
 @pytest.fixture
@@ -60,9 +62,13 @@ def test_bad_files(scored, text, message):
 
 def test_the_command(tmp_path):
     table = tmp_path / "label.csv"
-    table.write_text("video_id,clip_id,text,label,mode\n" + "".join(
-        f"v,{id},hello,{score},{mode}\n" for id, (score, mode) in enumerate(
-            [(0.5, "train"), (1.0, "test"), (-0.6, "test"), (0.2, "test")])))
+    table.write_text(
+        "video_id,clip_id,text,label,mode\n"
+        + "".join(
+            f"v,{id},hello,{score},{mode}\n"
+            for id, (score, mode) in enumerate([(0.5, "train"), (1.0, "test"), (-0.6, "test"), (0.2, "test")])
+        )
+    )
     theirs = tmp_path / "closed.csv"
     theirs.write_text("id,pred\nv$_$1,0.9\nv$_$2,0.4\nv$_$0,1\n")
     command = [sys.executable, "-m", "emsa_jax.main", "--config=configs/evaluate.py", f"--config.predictions={theirs}",

@@ -81,11 +81,9 @@ def test_unread_answers_are_always_counted():
 
 
 def test_nothing_to_score_is_undefined_and_not_a_crash():
-    for metrics in (regression_metrics([], [], "mosi"),
-    regression_metrics([None], [0.5], "sims", fallback="drop")):
+    for metrics in (regression_metrics([], [], "mosi"), regression_metrics([None], [0.5], "sims", fallback="drop")):
         assert metrics["n"] in (0, 1)
-        assert all(metrics[key] is None for key in ("Has0_acc_2", "F1_score", "Mult_acc_3", "MAE", "Corr",
-        "R2"))
+        assert all(metrics[key] is None for key in ("Has0_acc_2", "F1_score", "Mult_acc_3", "MAE", "Corr", "R2"))
         assert metrics["Polarity_acc"] is None
     json.dumps(regression_metrics([0.1], [0.1], "sims"), allow_nan=False)
 

@@ -1,4 +1,5 @@
 """Paired tests are of what the two were judged by: the tables' difference is the test's."""
+
 import numpy as np
 import pytest
 
@@ -13,22 +14,40 @@ def rows(scores, targets, eps):
     def polarity(value):
         return SIGNS[0 if abs(value) <= eps else int(np.sign(value))]
 
-    return [{"id": str(i), "target": t, "target_polarity": polarity(t), "score": s,
-             "polarity": None if s is None else polarity(s), "about": {}}
-            for i, (s, t) in enumerate(zip(scores, targets, strict=True))]
+    return [
+        {
+            "id": str(i),
+            "target": t,
+            "target_polarity": polarity(t),
+            "score": s,
+            "polarity": None if s is None else polarity(s),
+            "about": {},
+        }
+        for i, (s, t) in enumerate(zip(scores, targets, strict=True))
+    ]
 
 
-@pytest.mark.parametrize("score_range, eps, fallback", [
-    ((-3.0, 3.0), 0.0, "neutral"), ((-1.0, 1.0), 0.3, "neutral"), ((-3.0, 3.0), 0.7, "worst"),
-    ((-3.0, 3.0), 0.0, "drop")])
+@pytest.mark.parametrize(
+    "score_range, eps, fallback",
+    [
+        ((-3.0, 3.0), 0.0, "neutral"),
+        ((-1.0, 1.0), 0.3, "neutral"),
+        ((-3.0, 3.0), 0.7, "worst"),
+        ((-3.0, 3.0), 0.0, "drop"),
+    ],
+)
 def test_the_difference_is_that_of_the_tables(score_range, eps, fallback):
     targets = RNG.uniform(*score_range, 60).round(1).tolist()
     sides = []
     for spread in (0.3, 1.5):
         scores = [float(t + RNG.normal(0, spread)) if i % 7 else None for i, t in enumerate(targets)]
         scored = rows(scores, targets, eps)
-        sides.append((summarize(scored, score_range, fallback, eps, [])["metrics"],
-                      Judged(judged_as(scored, score_range, eps, fallback), scored)))
+        sides.append(
+            (
+                summarize(scored, score_range, fallback, eps, [])["metrics"],
+                Judged(judged_as(scored, score_range, eps, fallback), scored),
+            )
+        )
     (first, a), (second, b) = sides
     assert a.apart(b) == []
     found = paired(a, b, 40)
@@ -38,8 +57,13 @@ def test_the_difference_is_that_of_the_tables(score_range, eps, fallback):
 
 def test_classes_are_tested_as_classes():
     def side(named):
-        return Judged({"classes": 3}, [{"id": str(i), "sentiment": s, "target_sentiment": "Positive", "target": 0.5,
-                                        "score": None} for i, s in enumerate(named)])
+        return Judged(
+            {"classes": 3},
+            [
+                {"id": str(i), "sentiment": s, "target_sentiment": "Positive", "target": 0.5, "score": None}
+                for i, s in enumerate(named)
+            ],
+        )
 
     found = paired(side(["Positive"] * 20), side(["Positive"] * 10 + [None] * 10), 100)
     assert found["ACC"]["difference"] == 0.5 and found["ACC"]["p"] < 0.05 and "MAE" not in found
@@ -50,8 +74,10 @@ def test_what_was_not_judged_alike_is_told():
     one = Judged(judged_as(scored, (-1.0, 1.0), 0.0, "neutral"), scored)
     same = Judged(judged_as(scored[::-1], (-1.0, 1.0), 0.0, "neutral"), scored[::-1])
     assert one.apart(same) == []  # in whatever order
-    for changed, said in ((judged_as(scored, (-3.0, 3.0), 0.0, "neutral"), ["family"]),
-                          (judged_as(scored, (-1.0, 1.0), 0.1, "worst"), ["neutral_eps", "fallback"]),
-                          (judged_as(rows([0.5, -0.5], [0.4, -0.3], 0.0), (-1.0, 1.0), 0.0, "neutral"), ["clips"])):
+    for changed, said in (
+        (judged_as(scored, (-3.0, 3.0), 0.0, "neutral"), ["family"]),
+        (judged_as(scored, (-1.0, 1.0), 0.1, "worst"), ["neutral_eps", "fallback"]),
+        (judged_as(rows([0.5, -0.5], [0.4, -0.3], 0.0), (-1.0, 1.0), 0.0, "neutral"), ["clips"]),
+    ):
         assert one.apart(Judged(changed, scored)) == said
     assert paired(one, Judged(one.judged, [{"id": "0", "label": "x"}, {"id": "1", "label": "y"}]), 10) == {}

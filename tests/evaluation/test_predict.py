@@ -19,14 +19,47 @@ from emsa_jax.rollout.sampler import EVALUATION, Completions
 
 LETTERS = "\x00\x01abcdefghijklmnop"  # ids 0 to 17: padding, end, words
 CONFIG = ThinkerConfig(
-    text=TextConfig(vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
-                    num_key_value_heads=2, mrope_section=(1, 1, 0), rope_theta=100.0),
-    audio=AudioConfig(num_mel_bins=4, d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8,
-                      n_window=4, output_dim=16),
-    vision=VisionConfig(depth=1, hidden_size=8, intermediate_size=8, num_heads=2, patch_size=2, window_size=8,
-                        fullatt_block_indexes=(0,), out_hidden_size=16),
-    audio_token_id=20, image_token_id=18, video_token_id=19, audio_start_token_id=20, audio_end_token_id=21,
-    vision_start_token_id=22, vision_end_token_id=23, bos_token_id=2, eos_token_id=1, pad_token_id=0, user_token_id=3)
+    text=TextConfig(
+        vocab_size=24,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(1, 1, 0),
+        rope_theta=100.0,
+    ),
+    audio=AudioConfig(
+        num_mel_bins=4,
+        d_model=8,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        n_window=4,
+        output_dim=16,
+    ),
+    vision=VisionConfig(
+        depth=1,
+        hidden_size=8,
+        intermediate_size=8,
+        num_heads=2,
+        patch_size=2,
+        window_size=8,
+        fullatt_block_indexes=(0,),
+        out_hidden_size=16,
+    ),
+    audio_token_id=20,
+    image_token_id=18,
+    video_token_id=19,
+    audio_start_token_id=20,
+    audio_end_token_id=21,
+    vision_start_token_id=22,
+    vision_end_token_id=23,
+    bos_token_id=2,
+    eos_token_id=1,
+    pad_token_id=0,
+    user_token_id=3,
+)
 WORDS = ["a", "bcd", "o", "defghijklmno", "e", "bca", "nmlkjihgfedcba", "bb", "aaaaa", "cab"]
 
 
@@ -39,8 +72,9 @@ class Letters:
     def apply_chat_template(self, chat, tokenize, add_generation_prompt):
         assert not tokenize and add_generation_prompt
         parts = [part for message in chat if message["role"] == "user" for part in message["content"]]
-        return "".join({"video": "V", "audio": "A"}.get(part["type"]) or part["text"][-len("Words: ") - 20:]
-                       for part in parts)
+        return "".join(
+            {"video": "V", "audio": "A"}.get(part["type"]) or part["text"][-len("Words: ") - 20 :] for part in parts
+        )
 
     def __call__(self, text, add_special_tokens):
         ids = [{"V": 19, "A": 20}.get(c) or LETTERS.find(c) for c in text]
@@ -99,8 +133,11 @@ def ask(split):
 
 
 def by_index(batches):
-    return {i: (group, ended.tolist()) for indices, texts, done in batches
-            for i, group, ended in zip(indices, texts, done, strict=True)}
+    return {
+        i: (group, ended.tolist())
+        for indices, texts, done in batches
+        for i, group, ended in zip(indices, texts, done, strict=True)
+    }
 
 
 GREEDY = SamplingOptions(greedy=True, max_completion_length=6)
@@ -120,7 +157,7 @@ def test_each_clip_once_in_the_bucket_that_holds_it(split, ask):
         smaller = [b for b in split.buckets() if b < bucket]
         assert all(max(smaller, default=0) < split.lengths[i] <= bucket for i in indices)
         assert shape == (4, bucket) and noise == [7, 0, EVALUATION]
-        assert prompt_ids[:len(indices)] == indices and len(texts) == len(ended) == len(indices)
+        assert prompt_ids[: len(indices)] == indices and len(texts) == len(ended) == len(indices)
     assert {bucket for bucket, *_ in seen} == set(split.buckets())
     assert any(len(indices) < 4 for indices, _, _ in batches)
 
@@ -170,8 +207,16 @@ def test_texts_stop_where_answers_stop(split):
 
 
 def test_a_reward_need_not_apply_to_every_clip():
-    row = {"target": 0.5, "target_polarity": "Positive", "polarity": "Positive", "score": 0.5, "well_formed": True,
-           "think": None, "shown": [], "about": {}}
+    row = {
+        "target": 0.5,
+        "target_polarity": "Positive",
+        "polarity": "Positive",
+        "score": 0.5,
+        "well_formed": True,
+        "think": None,
+        "shown": [],
+        "about": {},
+    }
     rows = [row | {"rewards": {"format": 1.0, "mine": mine, "never": None}} for mine in (0.25, None, 0.75)]
     rows.append(row | {"target": None, "rewards": {"format": 0.0, "mine": 9.0, "never": None}})
     assert summarize(rows, (-1.0, 1.0), "neutral", 0.0, [])["rewards"] == {"format": 1.0, "mine": 0.5, "never": None}

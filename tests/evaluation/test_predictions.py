@@ -50,10 +50,20 @@ def test_what_clips_are_grouped_by():
 
 def test_breakdowns_partition_the_clips():
     rng = np.random.default_rng(0)
-    rows = [{"target": float(t), "score": float(t) if right else None, "polarity": "Positive" if t > 0 else "Negative",
-             "about": {"scenario": f"s{i % 3}", "speaker": f"p{i % 40}", "hardness": ("easy", "hard")[i % 2],
-                       "one": "x"}}
-            for i, (t, right) in enumerate(zip(rng.choice([-0.6, 0.4], 200), rng.random(200) < 0.8, strict=True))]
+    rows = [
+        {
+            "target": float(t),
+            "score": float(t) if right else None,
+            "polarity": "Positive" if t > 0 else "Negative",
+            "about": {
+                "scenario": f"s{i % 3}",
+                "speaker": f"p{i % 40}",
+                "hardness": ("easy", "hard")[i % 2],
+                "one": "x",
+            },
+        }
+        for i, (t, right) in enumerate(zip(rng.choice([-0.6, 0.4], 200), rng.random(200) < 0.8, strict=True))
+    ]
     found = breakdowns(rows, "sims")
     assert found.keys() == {"scenario", "speaker", "hardness"}  # one group alone is no breakdown
     for groups in found.values():
@@ -68,18 +78,24 @@ def test_breakdowns_partition_the_clips():
 
 def test_checks_of_the_reasoning():
     row = {"polarity": "Positive", "score": 0.5, "shown": ["text", "video", "audio"]}
-    rows = [row | {"think": "The words are kind. A wide smile. The voice rises."},
-            row | {"think": "Words and face only, words and face only.", "score": -0.5},
-            row | {"think": "语气低沉，表情冷淡", "polarity": None},
-            row | {"think": None, "shown": ["text"]}, row | {"think": "same"}, row | {"think": "same", "shown": []}]
+    rows = [
+        row | {"think": "The words are kind. A wide smile. The voice rises."},
+        row | {"think": "Words and face only, words and face only.", "score": -0.5},
+        row | {"think": "语气低沉，表情冷淡", "polarity": None},
+        row | {"think": None, "shown": ["text"]},
+        row | {"think": "same"},
+        row | {"think": "same", "shown": []},
+    ]
     found = reasoning_checks(rows)
     assert found["read"] == pytest.approx(5 / 6) and found["sign_agrees"] == 4 / 5
     assert found["mentions"] == {"text": 0.5, "video": 0.75, "audio": 0.5}
     assert found["all_mentioned"] == pytest.approx(2 / 5) and found["copied"] == pytest.approx(2 / 5)
     assert found["words"] == pytest.approx((10 + 8 + 8 + 1 + 1) / 5) and found["concepts"] == {}
     assert repetition("a b c d") == 0 and repetition("go on go on go on go on") == pytest.approx(1 - 2 / 6)
-    tagged = [{"concepts": {"tone": "Sad"}, "target_concepts": {"tone": "sad", "style": "x"}},
-              {"concepts": {}, "target_concepts": {"tone": "sad"}}]
+    tagged = [
+        {"concepts": {"tone": "Sad"}, "target_concepts": {"tone": "sad", "style": "x"}},
+        {"concepts": {}, "target_concepts": {"tone": "sad"}},
+    ]
     assert reasoning_checks([row | {"think": "x"} | more for more in tagged])["concepts"] == {"tone": 0.5, "style": 0.0}
     assert reasoning_checks([])["read"] is None
 
@@ -98,8 +114,10 @@ def rows_of(way="greedy"):
     entries = [entry("a", 0.5), entry("b", -0.6, label="sad"), entry("c", None)]
     sampled = [[GOOD, GOOD, "x"], [GOOD, BAD, BAD], [BAD, BAD, BAD]]
     greedy = [[GOOD], ["no"], [BAD]]
-    tables = [judge(FORMAT, entries, texts, np.ones((3, len(texts[0])), bool), RewardOptions(), {}, 0.0)
-              for texts in (greedy, sampled)]
+    tables = [
+        judge(FORMAT, entries, texts, np.ones((3, len(texts[0])), bool), RewardOptions(), {}, 0.0)
+        for texts in (greedy, sampled)
+    ]
     return prediction_rows(entries, greedy if way == "greedy" else sampled, *tables, way, 0.0, ("text", "video"))
 
 
@@ -125,8 +143,17 @@ def test_a_summary_counts_every_clip():
 
 def test_shuffled_answers_keep_their_polarity():
     """Answers that name the polarity and whose score cannot be read are still right as often as chance has it."""
-    rows = [{"id": str(i), "target": t, "target_polarity": "Positive" if t > 0 else "Negative", "score": None,
-             "polarity": "Positive" if t > 0 else "Negative", "about": {}} for i, t in enumerate([0.5, -0.5] * 100)]
+    rows = [
+        {
+            "id": str(i),
+            "target": t,
+            "target_polarity": "Positive" if t > 0 else "Negative",
+            "score": None,
+            "polarity": "Positive" if t > 0 else "Negative",
+            "about": {},
+        }
+        for i, t in enumerate([0.5, -0.5] * 100)
+    ]
     found = summarize(rows, (-1.0, 1.0), "neutral", 0.0, [0.5])
     assert found["metrics"]["Polarity_acc"] == 1
     assert 0.4 < found["controls"]["shuffled"]["Polarity_acc"] < 0.6
@@ -135,8 +162,17 @@ def test_shuffled_answers_keep_their_polarity():
 
 def test_intervals_and_breakdowns_are_of_what_was_named_and_of_the_options():
     """Scores that cannot be read beside a polarity that can; a neutral zone, and unparsed answers at the wrong end."""
-    rows = [{"id": str(i), "target": t, "target_polarity": "Positive", "score": None, "polarity": "Positive",
-             "about": {"speaker": "ada" if i % 2 else "bob"}} for i, t in enumerate([0.5, 0.5] * 20)]
+    rows = [
+        {
+            "id": str(i),
+            "target": t,
+            "target_polarity": "Positive",
+            "score": None,
+            "polarity": "Positive",
+            "about": {"speaker": "ada" if i % 2 else "bob"},
+        }
+        for i, t in enumerate([0.5, 0.5] * 20)
+    ]
     found = summarize(rows, (-1.0, 1.0), "worst", 0.0, [], resamples=50)
     assert found["intervals"]["Polarity_acc"] == (1, 1) and found["floor"] is None
     assert found["controls"].keys() == {"shuffled"}  # nothing was learned from: there is no mean of it

@@ -3,6 +3,7 @@
 Its reward plug-in, which the job loads like any other, also tells where the job is: a line for each compiled program
 that is called, each checkpoint and export that is written, and each compilation.
 """
+
 import os
 import shutil
 import subprocess
@@ -20,14 +21,29 @@ from emsa_jax import main
 ROOT = Path(__file__).parents[2]
 
 SIZES = {
-    "puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
-    "prepare.workers": 1, "sampling.max_completion_length": 80,
-    "sft.max_steps": 4, "sft.batch_size": 8, "sft.micro_batches": 0, "sft.eval_every": 2, "sft.save_every": 1,
-    "grpo.max_steps": 3, "grpo.prompts_per_step": 4, "grpo.group_size": 4, "grpo.micro_batches": 2,
-    "grpo.save_every": 1, "grpo.answer_rows": "(3,)",
-    "evaluate.batch_size": 8, "evaluate.samples": 1,
+    "puppets.num_train": 24,
+    "puppets.num_valid": 8,
+    "puppets.num_test": 8,
+    "puppets.trace_share": 1.0,
+    "prepare.workers": 1,
+    "sampling.max_completion_length": 80,
+    "sft.max_steps": 4,
+    "sft.batch_size": 8,
+    "sft.micro_batches": 0,
+    "sft.eval_every": 2,
+    "sft.save_every": 1,
+    "grpo.max_steps": 3,
+    "grpo.prompts_per_step": 4,
+    "grpo.group_size": 4,
+    "grpo.micro_batches": 2,
+    "grpo.save_every": 1,
+    "grpo.answer_rows": "(3,)",
+    "evaluate.batch_size": 8,
+    "evaluate.samples": 1,
     # a policy that has learned next to nothing gets rewards that differ, and some of its groups are hard
-    "reward.plugins": "('mini_reward:letters',)", "hint.threshold": 0.75, "hint.truncated_as_fail": False,
+    "reward.plugins": "('mini_reward:letters',)",
+    "hint.threshold": 0.75,
+    "hint.truncated_as_fail": False,
     "hint.polarity_nll": 0.1,
 }
 
@@ -111,11 +127,18 @@ class Mini:
         """Starts the job in a session of its own, so that all its processes can be killed together."""
         self.marks_file.unlink(missing_ok=True)
         environment = os.environ | {"MARKS": str(self.marks_file), "PYTHONPATH": str(self.plugin), "COLUMNS": "120"}
-        command = [sys.executable, "-m", "emsa_jax.main", "--config=configs/grpo.py", f"--workdir={self.workdir}",
-                   *(f"--config.{name}={value}" for name, value in (SIZES | options).items())]
+        command = [
+            sys.executable,
+            "-m",
+            "emsa_jax.main",
+            "--config=configs/grpo.py",
+            f"--workdir={self.workdir}",
+            *(f"--config.{name}={value}" for name, value in (SIZES | options).items()),
+        ]
         with open(self.marks_file.with_suffix(".out"), "w") as out:
-            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT,
-                                    start_new_session=True)
+            return subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def run(self, **options) -> int:
         """Runs the job to its end; returns its exit status."""
@@ -167,17 +190,20 @@ def mini(tmp_path_factory) -> Mini:
 @pytest.fixture
 def forget_flags():
     """A function that lets the flags be parsed anew."""
+
     def forget():
         flags.FLAGS.unparse_flags()
         for name in [name for name in flags.FLAGS if name.startswith("config.")]:
             delattr(flags.FLAGS, name)
         flags.FLAGS["config"].unparse()
+
     return forget
 
 
 @pytest.fixture
 def started(monkeypatch, capfd, forget_flags):
     """(arguments, config=FILE) -> (exit status, stdout, stderr) of a start in this process."""
+
     def start(*arguments, config):
         argv = ["emsa_jax.main", f"--config={config}", *(f"--config.{argument}" for argument in arguments)]
         monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
@@ -190,4 +216,5 @@ def started(monkeypatch, capfd, forget_flags):
             status = exit.code
         forget_flags()
         return status, *capfd.readouterr()
+
     return start

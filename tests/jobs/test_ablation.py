@@ -50,8 +50,15 @@ def test_every_arm_is_a_config():
             assert not any((config.view.drop_text, config.view.drop_audio, config.view.drop_video))  # but for the start
     same = {}
     for arm in (arm for table in TABLES.values() for arm in table.arms):  # one name is one thing
-        key = (to_dict(dict(arm.changes)), to_dict(dict(arm.start)), arm.stage, arm.swapped, arm.steps, arm.judges,
-               arm.continues)
+        key = (
+            to_dict(dict(arm.changes)),
+            to_dict(dict(arm.start)),
+            arm.stage,
+            arm.swapped,
+            arm.steps,
+            arm.judges,
+            arm.continues,
+        )
         assert same.setdefault(arm.name, key) == key
     assert {"paper", "off", "two_loss", "nll_hard", "drop_hard"} < MANY < set(same)
     options = options_for("bench")
@@ -88,8 +95,10 @@ def test_a_table_on_ones_own_data():
         options_for("hint@papers")
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"policy": "/nowhere"}, "policy /nowhere: no such directory"), ({"data": ""}, "config.data")])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"policy": "/nowhere"}, "policy /nowhere: no such directory"), ({"data": ""}, "config.data")],
+)
 def test_what_is_not_there_is_told_before_anything_is_made(tmp_path, fields, message):
     options = options_for("hint")
     with pytest.raises(InputError, match=message):

@@ -1,4 +1,5 @@
 """The annotation job, as a user starts it."""
+
 import csv
 import json
 from collections import Counter
@@ -12,16 +13,23 @@ from emsa_jax.data.readers import read_samples
 
 FILES = {"labels.csv", "again.csv", "agreement.json"}
 # class of five, items, positive (or negative) votes of five: the totals of CH-CEMS' table 6
-PAPER = (("Negative", 279, -5), ("Weakly Negative", 565, -2), ("Neutral", 1521, 0), ("Weakly Positive", 965, 3),
-         ("Positive", 385, 4))
+PAPER = (
+    ("Negative", 279, -5),
+    ("Weakly Negative", 565, -2),
+    ("Neutral", 1521, 0),
+    ("Weakly Positive", 965, 3),
+    ("Positive", 385, 4),
+)
 MAJORITY = {"tone": ("sad", "sad", "sad", "angry", "happy"), "expression": ("sad", "sad", "angry", "angry", "happy")}
 
 
 @pytest.fixture
 def start(started):
     """(arguments) -> (exit status, stdout, stderr) of a start with configs/annotate.py."""
+
     def start(*arguments, config="configs/annotate.py"):
         return started(*arguments, config=config)
+
     return start
 
 
@@ -52,7 +60,10 @@ def test_the_papers_totals_give_its_table_6(tmp_path, start):
     assert list(found[0]) == ["item", "score", "class3", "class5", "split"] and len(found) == 3715
     counts = Counter((row["split"], row["class5"]) for row in found)
     assert {split: [counts[split, name] for name, _, _ in PAPER] for split in ("train", "valid", "test")} == {
-        "train": [167, 339, 913, 579, 231], "valid": [56, 113, 304, 193, 77], "test": [56, 113, 304, 193, 77]}
+        "train": [167, 339, 913, 579, 231],
+        "valid": [56, 113, 304, 193, 77],
+        "test": [56, 113, 304, 193, 77],
+    }
     assert Counter((row["split"], row["class3"]) for row in found)["train", "Positive"] == 810
     assert all(sentiment_of(float(row["score"]), 5) == row["class5"] for row in found)
     assert "train: 2229 items; 167 Negative, 339 Weakly Negative, 913 Neutral" in out
@@ -62,20 +73,28 @@ def test_labels_again_and_agreement(tmp_path, start):
     rows = []
     for i in range(12):
         rows += ballots(f"c{i}", "sentiment", [1, 1, 0, -1 if i % 2 else 0, 0])
-        rows += ballots(f"c{i}", "tone", MAJORITY["tone"][i % 3:] + MAJORITY["tone"][: i % 3])
+        rows += ballots(f"c{i}", "tone", MAJORITY["tone"][i % 3 :] + MAJORITY["tone"][: i % 3])
         if i:  # one item that nobody has looked at
             rows += ballots(f"c{i}", "expression", MAJORITY["expression"] if i < 3 else ["neutral"] * 4 + ["sad"])
     status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}")
     assert status == 0
     found = {row["item"]: row for row in read(tmp_path / "out" / "labels.csv")}
     assert list(found) == [f"c{i}" for i in range(12)]  # every item, in order
-    assert found["c0"] | {"split": ""} == {"item": "c0", "score": "0.4", "class3": "Positive",
-                                           "class5": "Weakly Positive", "tone": "sad", "expression": "", "split": ""}
+    assert found["c0"] | {"split": ""} == {
+        "item": "c0",
+        "score": "0.4",
+        "class3": "Positive",
+        "class5": "Weakly Positive",
+        "tone": "sad",
+        "expression": "",
+        "split": "",
+    }
     assert {row["score"] for row in found.values()} == {"0.4", "0.2"}
     assert [item for item, row in found.items() if not row["expression"]] == ["c0", "c1", "c2"]
     assert read(tmp_path / "out" / "again.csv") == [
         {"item": "c0", "field": "expression", "votes": ""},
-        *({"item": f"c{i}", "field": "expression", "votes": "sad: 2; angry: 2; happy: 1"} for i in (1, 2))]
+        *({"item": f"c{i}", "field": "expression", "votes": "sad: 2; angry: 2; happy: 1"} for i in (1, 2)),
+    ]
     report = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert list(report) == ["sentiment", "tone", "expression"]
     counts = np.array([[2, 2, 1, 0]] * 2 + [[0, 1, 0, 4]] * 9)
@@ -87,18 +106,30 @@ def test_labels_again_and_agreement(tmp_path, start):
 
 
 def test_merging_and_clips_make_a_set_that_the_reader_takes(tmp_path, start):
-    styles = ("Scientific exposition", "Situated reportage", "General narrative exposition",
-              "Informational interaction", "Informational interaction")
+    styles = (
+        "Scientific exposition",
+        "Situated reportage",
+        "General narrative exposition",
+        "Informational interaction",
+        "Informational interaction",
+    )
     names = [(f"v{i // 2}", f"{i % 2:04d}") for i in range(10)]
-    rows = [ballot for video, clip in names for field, values in
-            (("sentiment", [1, 1, 1, 0, 0]), ("speaking_style", styles)) for ballot in
-            ballots(f"{video}$_${clip}", field, values)]
+    rows = [
+        ballot
+        for video, clip in names
+        for field, values in (("sentiment", [1, 1, 1, 0, 0]), ("speaking_style", styles))
+        for ballot in ballots(f"{video}$_${clip}", field, values)
+    ]
     merge = {name: "General Narrative Exposition" for name in styles[:3]}
     (tmp_path / "merge.json").write_text(json.dumps({"speaking_style": merge}))
     clips = [(video, clip, "好", "vlogs", video, "", "") for video, clip in names]
     write(tmp_path / "clips.csv", clips, ("video_id", "clip_id", "text", "scenario", "speaker", "tone", "expression"))
-    options = [f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}", "resamples=9",
-               f"clips={tmp_path / 'clips.csv'}"]
+    options = [
+        f"votes={write(tmp_path / 'v.csv', rows)}",
+        f"out={tmp_path / 'out'}",
+        "resamples=9",
+        f"clips={tmp_path / 'clips.csv'}",
+    ]
     status, out, _ = start(*options, f"merge={tmp_path / 'merge.json'}")
     assert status == 0 and "speakers of test stand in train too" in out
     samples = read_samples(tmp_path / "out" / "label.csv", dataset="ch_cems")
@@ -121,12 +152,20 @@ def test_ones_own_concepts_reach_the_reader(tmp_path, start, reader):
     """Those of no column of CH-CEMS', whatever names the clips."""
     columns = ("video_id", "clip_id", "text") if reader == "ch_cems" else ("id", "text")
     names = [f"v{i}$_$1" for i in range(5)]
-    write(tmp_path / "clips.csv", [(*(name.split("$_$") if reader == "ch_cems" else [name]), "hi") for name in names],
-          columns)
-    rows = [ballot for name in names for field, value in (("sentiment", 1), ("tone", "sad"), ("gaze", "up; away")) for
-            ballot in ballots(name, field, [value] * 3)]
-    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}",
-                           f"clips={tmp_path / 'clips.csv'}")
+    write(
+        tmp_path / "clips.csv",
+        [(*(name.split("$_$") if reader == "ch_cems" else [name]), "hi") for name in names],
+        columns,
+    )
+    rows = [
+        ballot
+        for name in names
+        for field, value in (("sentiment", 1), ("tone", "sad"), ("gaze", "up; away"))
+        for ballot in ballots(name, field, [value] * 3)
+    ]
+    status, out, _ = start(
+        f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}", f"clips={tmp_path / 'clips.csv'}"
+    )
     assert status == 0 and f"--config.dataset={reader}" in out
     samples = read_samples(tmp_path / "out" / "label.csv", dataset=reader)
     assert [sample.id for sample in samples] == names
@@ -136,11 +175,16 @@ def test_ones_own_concepts_reach_the_reader(tmp_path, start, reader):
 def test_what_is_read_is_never_written_over(tmp_path, start):
     rows = [ballot for i in range(10) for ballot in ballots(f"c{i}", "sentiment", [1, 0, 0])]
     write(tmp_path / "labels.csv", rows)
-    write(tmp_path / "label.csv", [("v", f"c{i}", "hi", f"c{i}") for i in range(12)],
-          ("video_id", "clip_id", "text", "item"))
+    write(
+        tmp_path / "label.csv",
+        [("v", f"c{i}", "hi", f"c{i}") for i in range(12)],
+        ("video_id", "clip_id", "text", "item"),
+    )
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for arguments in ([f"votes={tmp_path / 'labels.csv'}"],
-                      [f"votes={write(tmp_path.parent / 'v.csv', rows)}", f"clips={tmp_path / 'label.csv'}"]):
+    for arguments in (
+        [f"votes={tmp_path / 'labels.csv'}"],
+        [f"votes={write(tmp_path.parent / 'v.csv', rows)}", f"clips={tmp_path / 'label.csv'}"],
+    ):
         status, _, error = start(*arguments, f"out={tmp_path}")
         assert status == 2 and "would be written over config." in error
     assert files == {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -158,36 +202,56 @@ def test_a_directory_in_the_way_is_told_before_anything_is_written(tmp_path, sta
 
 
 def test_spellings_warnings_and_null(tmp_path, start):
-    rows = ballots("a", "sentiment", [1, 0]) + ballots("a", "tone", ["casual", "Casual", "随意"]) + ballots(
-        "a", "gaze", ["away"])
+    rows = (
+        ballots("a", "sentiment", [1, 0])
+        + ballots("a", "tone", ["casual", "Casual", "随意"])
+        + ballots("a", "gaze", ["away"])
+    )
     write(tmp_path / "clips.csv", [("a", "s")], ("item", "speaker"))
     (tmp_path / "merge.json").write_text('{"pace": {"quick": "fast"}}')
-    status, out, _ = start(f"votes={write(tmp_path / 'v.csv', rows)}", f"out={tmp_path / 'out'}",
-                           f"clips={tmp_path / 'clips.csv'}", f"merge={tmp_path / 'merge.json'}")
+    status, out, _ = start(
+        f"votes={write(tmp_path / 'v.csv', rows)}",
+        f"out={tmp_path / 'out'}",
+        f"clips={tmp_path / 'clips.csv'}",
+        f"merge={tmp_path / 'merge.json'}",
+    )
     assert status == 0 and read(tmp_path / "out" / "labels.csv")[0]["tone"] == "casual"
-    for told in ("gaze is no concept of the table", "config.merge names pace",
-                 "no label.csv is written", "no item has more than 1 votes on gaze",
-                 "test is 100% of the items"):
+    for told in (
+        "gaze is no concept of the table",
+        "config.merge names pace",
+        "no label.csv is written",
+        "no item has more than 1 votes on gaze",
+        "test is 100% of the items",
+    ):
         assert told in out
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
     assert json.loads((tmp_path / "out" / "agreement.json").read_text())["tone"]["interval"] == [None, None]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["out=x"], "config.votes: name a csv"), (["votes=VOTES"], "config.out: name a directory"),
-    (["votes=nowhere.csv", "out=OUT"], "config.votes: there is no file nowhere.csv"),
-    (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),
-    (["votes=VOTES", "out=OUT", "split=speakers"], "column speaker"),
-    (["votes=VOTES", "out=OUT", "split=random"], "config.split"),
-    (["votes=VOTES", "out=OUT", "merge=VOTES"], "config.merge"),
-    (["votes=VOTES", "out=OUT", "clips=CLIPS"], "has no row for 1 items of the votes, such as 'b'"),
-    (["votes=VOTES", "out=VOTES"], "config.out"), (["votes=BAD", "out=OUT"], "line 2: a vote on sentiment"),
-    (["votes=VOTES", "out=OUT", "majority=0"], "majority"), (["votes=VOTES", "out=OUT", "clip=x"], "config.clip"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["out=x"], "config.votes: name a csv"),
+        (["votes=VOTES"], "config.out: name a directory"),
+        (["votes=nowhere.csv", "out=OUT"], "config.votes: there is no file nowhere.csv"),
+        (["votes=VOTES", "out=OUT", "seed=-1"], "seed"),
+        (["votes=VOTES", "out=OUT", "split=speakers"], "column speaker"),
+        (["votes=VOTES", "out=OUT", "split=random"], "config.split"),
+        (["votes=VOTES", "out=OUT", "merge=VOTES"], "config.merge"),
+        (["votes=VOTES", "out=OUT", "clips=CLIPS"], "has no row for 1 items of the votes, such as 'b'"),
+        (["votes=VOTES", "out=VOTES"], "config.out"),
+        (["votes=BAD", "out=OUT"], "line 2: a vote on sentiment"),
+        (["votes=VOTES", "out=OUT", "majority=0"], "majority"),
+        (["votes=VOTES", "out=OUT", "clip=x"], "config.clip"),
+    ],
+)
 def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(tmp_path, start, arguments, message):
-    paths = {"VOTES": write(tmp_path / "v.csv", [("a", 1, "sentiment", 1), ("b", 1, "sentiment", 0)]),
-             "BAD": write(tmp_path / "bad.csv", [("a", 1, "sentiment", 7)]), "OUT": tmp_path / "out",
-             "CLIPS": write(tmp_path / "clips.csv", [("a", "hi")], ("id", "text"))}
+    paths = {
+        "VOTES": write(tmp_path / "v.csv", [("a", 1, "sentiment", 1), ("b", 1, "sentiment", 0)]),
+        "BAD": write(tmp_path / "bad.csv", [("a", 1, "sentiment", 7)]),
+        "OUT": tmp_path / "out",
+        "CLIPS": write(tmp_path / "clips.csv", [("a", "hi")], ("id", "text")),
+    }
     for name, path in paths.items():
         arguments = [argument.replace(name, str(path)) for argument in arguments]
     status, _, error = start(*arguments)

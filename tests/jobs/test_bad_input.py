@@ -1,4 +1,5 @@
 """Bad input through the command line: one line that names what is wrong, exit status 2, nothing half-written."""
+
 import csv
 import json
 import re
@@ -14,9 +15,13 @@ from emsa_jax import main
 from emsa_jax.parallel.share import Share
 from emsa_jax.policy.tiny import make_tiny
 
-ROWS = [["id", "text", "label", "mode", "video", "audio"],
-        *[[f"c{i}", f"words {i}", f"{(i % 3 - 1) / 2}", mode, "", ""]
-          for i, mode in enumerate(("train", "train", "train", "valid", "test"))]]
+ROWS = [
+    ["id", "text", "label", "mode", "video", "audio"],
+    *[
+        [f"c{i}", f"words {i}", f"{(i % 3 - 1) / 2}", mode, "", ""]
+        for i, mode in enumerate(("train", "train", "train", "valid", "test"))
+    ],
+]
 TRACE = {"id": "c0", "polarity": "Negative", "think": "The words are gloomy.", "score": -0.5}
 
 
@@ -34,10 +39,19 @@ def world(tmp_path):
 @pytest.fixture
 def refused(world, monkeypatch, capfd, forget_flags):
     """(arguments) -> the one line on stderr of a start with them, which has left no trace."""
+
     def start(*arguments, config="configs/grpo.py", workdir="run", left=()):
-        standard = () if config is None else (
-            f"--config={config}", f"--config.data={world / 'data/label.csv'}", f"--config.policy={world / 'policy'}",
-            "--config.prepare.workers=1", "--config.cross.data=")
+        standard = (
+            ()
+            if config is None
+            else (
+                f"--config={config}",
+                f"--config.data={world / 'data/label.csv'}",
+                f"--config.policy={world / 'policy'}",
+                "--config.prepare.workers=1",
+                "--config.cross.data=",
+            )
+        )
         names = {argument.split("=")[0] for argument in arguments}
         chosen = [argument for argument in standard if argument.split("=")[0] not in names]
         argv = ["emsa_jax.main", *chosen, f"--workdir={world / workdir}", *arguments]
@@ -54,15 +68,16 @@ def refused(world, monkeypatch, capfd, forget_flags):
         assert re.fullmatch(r"error: [^\n]+\n", error) and "Traceback" not in error, progress + error
         assert {name: data for name, data in snapshot(world).items() if not name.startswith(left)} == before
         return error
-    return start
 
+    return start
 
     flags.FLAGS["workdir"].unparse()
 
 
 def snapshot(directory):
-    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*")
-            if path.is_file()}
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
 def table(path, rows):
@@ -109,8 +124,9 @@ def test_command_line(refused, name):
 def test_config_files(refused, world):
     assert "--config=configs/grpo.py" in refused(config=None)
     assert "--config=configs/nothing.py" in refused("--config=configs/nothing.py", config=None)
-    assert "there is no preset 'papers'; choose one of msa_thinker" in refused("--config=configs/grpo.py:papers",
-                                                                             config=None)
+    assert "there is no preset 'papers'; choose one of msa_thinker" in refused(
+        "--config=configs/grpo.py:papers", config=None
+    )
     (world / "broken.py").write_text("def get_config():\n    return undefined_name\n")
     assert "undefined_name" in refused(f"--config={world / 'broken.py'}", config=None)
     (world / "broken.py").write_text("def get_config(:\n")
@@ -124,6 +140,7 @@ def test_papers_presets_ask_for_policy_and_data(refused, world):
 
 
 # ---- the data ----
+
 
 def change(rows, row, column, value):
     rows = [list(cells) for cells in rows]
@@ -159,9 +176,13 @@ def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, w
     assert not (world / "run" / "sft").exists()
 
 
-@pytest.mark.parametrize(("cell", "message"), [
-    ("gaze=away", "no clip has a label of expression, speaking_style, tone; name a table"),
-    ("tone=grim", "clip 'c0': tone 'grim' is none of casual")])
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("gaze=away", "no clip has a label of expression, speaking_style, tone; name a table"),
+        ("tone=grim", "clip 'c0': tone 'grim' is none of casual"),
+    ],
+)
 def test_concepts_that_the_table_does_not_have(refused, world, cell, message):
     table(world / "data" / "label.csv", [[*ROWS[0], "concepts"], *([*row, cell] for row in ROWS[1:])])
     assert message in refused("--config.format=concepts", "--config.hint.mode=off")
@@ -169,8 +190,10 @@ def test_concepts_that_the_table_does_not_have(refused, world, cell, message):
 
 def test_all_clips_are_missing(refused, world):
     table(world / "data" / "label.csv", [ROWS[0], *([*row[:4], f"{row[0]}.mp4", ""] for row in ROWS[1:])])
-    message = ("5 of the 5 clips with video or sound are missing or broken, more than a share of 0.5 (max_bad_share); "
-               "the first, c0")
+    message = (
+        "5 of the 5 clips with video or sound are missing or broken, more than a share of 0.5 (max_bad_share); "
+        "the first, c0"
+    )
     assert message in refused(left="run/")
     assert not (world / "run" / "records" / "train").exists()
 
@@ -192,8 +215,12 @@ def test_traces(refused, world, name):
 
 def test_no_trace_passes_the_filter(refused, world):
     (world / "data" / "traces.jsonl").write_text(json.dumps(TRACE | {"polarity": "Positive"}) + "\n")
-    assert "traces.jsonl: no trace passed the filter" in refused("--config.stages=('sft',)", "--config.data=" + str(
-        prepared(world)), f"--config.traces={world / 'data/traces.jsonl'}", left="run/")
+    assert "traces.jsonl: no trace passed the filter" in refused(
+        "--config.stages=('sft',)",
+        "--config.data=" + str(prepared(world)),
+        f"--config.traces={world / 'data/traces.jsonl'}",
+        left="run/",
+    )
 
 
 def prepared(world):
@@ -214,6 +241,7 @@ def test_a_prompt_of_the_last_stage_is_too_long(refused, world):
 
 
 # ---- checkpoints ----
+
 
 def tensors(world, edit):
     """Changes the policy's tensors; without its hashes, as a directory that came from elsewhere."""

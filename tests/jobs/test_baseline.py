@@ -1,4 +1,5 @@
 """Somebody else's predictions beside a run: a row in its page, and a paired test against its policy."""
+
 import json
 import re
 
@@ -58,16 +59,24 @@ def test_of_other_clips_they_are_refused(scored, tmp_path):
     score_predictions(Config(predictions=str(theirs), data=str(workdir / "records/cross")), workdir)
     assert (workdir / "evaluate/few/cross/metrics.json").exists()  # of the run's second domain
     with pytest.raises(InputError, match="none of its ids is a clip of mode train"):
-        score_predictions(Config(predictions=str(theirs), data=str(workdir / "records/cross"),
-                                 evaluate=EvaluateOptions(split="train")), workdir)
+        score_predictions(
+            Config(
+                predictions=str(theirs), data=str(workdir / "records/cross"), evaluate=EvaluateOptions(split="train")
+            ),
+            workdir,
+        )
     dots = theirs.rename(tmp_path / "...csv")
     with pytest.raises(InputError, match="no name that a directory could have"):
         score_predictions(Config(predictions=str(dots), data=data), workdir)
 
 
-DAMAGED = {"evaluate/grpo/train/metrics.json": ('{"clips": 8, "met', "null", '{"metrics": {}}'),
-           "evaluate/grpo/train/predictions.jsonl": ('{"id": "a', "[]", None), "versions.json": ("{", '{"a": 1}'),
-           "metrics.jsonl": ('{"step": 1,\n', b"\xff\xfe\n"), "config.json": ("{",)}
+DAMAGED = {
+    "evaluate/grpo/train/metrics.json": ('{"clips": 8, "met', "null", '{"metrics": {}}'),
+    "evaluate/grpo/train/predictions.jsonl": ('{"id": "a', "[]", None),
+    "versions.json": ("{", '{"a": 1}'),
+    "metrics.jsonl": ('{"step": 1,\n', b"\xff\xfe\n"),
+    "config.json": ("{",),
+}
 
 
 @pytest.mark.parametrize(("name", "content"), [(name, text) for name, texts in DAMAGED.items() for text in texts])
@@ -85,8 +94,11 @@ def test_where_the_page_cannot_be_written_is_said(scored, tmp_path):
     workdir, _ = scored
     runs = (str(workdir / "evaluate/closed"), str(workdir))
     (tmp_path / "file").write_text("")
-    for out, message in ((tmp_path, "config.out: .* cannot be written"), ("", "config.out: name the page"),
-                         (tmp_path / "file/page.html", "config.out: .* cannot be written")):
+    for out, message in (
+        (tmp_path, "config.out: .* cannot be written"),
+        ("", "config.out: name the page"),
+        (tmp_path / "file/page.html", "config.out: .* cannot be written"),
+    ):
         with pytest.raises(InputError, match=message):
             compare(CompareOptions(runs=runs, out=str(out), resamples=0))
     with pytest.raises(InputError, match="is named twice"):

@@ -1,4 +1,5 @@
 """200 single flipped bits in the checkpoints and exports of a run: each is noticed before anything is used."""
+
 import json
 import logging
 import random
@@ -43,8 +44,10 @@ def abstract_of(step: Path) -> dict[str, jax.ShapeDtypeStruct]:
     """The arrays of a checkpoint, by the names and shapes that it lists."""
     arrays = json.loads((step / "meta.json").read_text())["arrays"]
     split = {name: text.removesuffix("]").split("[") for name, text in arrays.items()}
-    return {name: jax.ShapeDtypeStruct(tuple(map(int, filter(None, shape.split(",")))), dtype)
-            for name, (dtype, shape) in split.items()}
+    return {
+        name: jax.ShapeDtypeStruct(tuple(map(int, filter(None, shape.split(",")))), dtype)
+        for name, (dtype, shape) in split.items()
+    }
 
 
 def equal(a, b) -> bool:

@@ -1,4 +1,5 @@
 """From votes to CD-GRPO with hints: puppets are annotated by the job, and the main job learns from what it wrote."""
+
 import csv
 import json
 import os
@@ -25,8 +26,14 @@ SIZES = {
 
 
 def start(*arguments):
-    done = subprocess.run([sys.executable, "-m", "emsa_jax.main", *arguments], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"COLUMNS": "140"}, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-m", "emsa_jax.main", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "140"},
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -37,11 +44,21 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("chain")
     data = root / "puppets"
     make_concept_puppets(data, ConceptOptions(num_train=24, num_valid=8, num_test=8, trace_share=1.0, workers=1))
-    told = start("--config=configs/annotate.py", f"--config.votes={data / 'votes.csv'}", f"--config.out={root}",
-                 f"--config.clips={data / 'label.csv'}", "--config.resamples=50")
+    told = start(
+        "--config=configs/annotate.py",
+        f"--config.votes={data / 'votes.csv'}",
+        f"--config.out={root}",
+        f"--config.clips={data / 'label.csv'}",
+        "--config.resamples=50",
+    )
     shutil.move(root / "label.csv", data / "label.csv")
-    shown = start("--config=configs/grpo.py:puppets_concepts", f"--workdir={root / 'run'}", f"--config.data={data}",
-                  "--config.dataset=ch_cems", *(f"--config.{name}={value}" for name, value in SIZES.items()))
+    shown = start(
+        "--config=configs/grpo.py:puppets_concepts",
+        f"--workdir={root / 'run'}",
+        f"--config.data={data}",
+        "--config.dataset=ch_cems",
+        *(f"--config.{name}={value}" for name, value in SIZES.items()),
+    )
     return data, root / "run", told, shown
 
 
@@ -50,14 +67,14 @@ def test_the_split_is_the_annotation_jobs(world):
     with open(data.parent / "labels.csv", newline="") as file:
         labels = {row["item"]: row for row in csv.DictReader(file)}
     assert len(labels) == 40 and "test: 8 items" in told and "kappa" in told
-    rows = [json.loads(line) for line in
-            (workdir / "evaluate/grpo/train/predictions.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (workdir / "evaluate/grpo/train/predictions.jsonl").read_text().splitlines()]
     assert {row["id"] for row in rows} == {item for item, row in labels.items() if row["split"] == "test"}
     for row in rows:
         label = labels[row["id"]]
         assert (row["target"], row["target_sentiment"]) == (float(label["score"]), label["class5"])
-        assert row["target_concepts"] == {name: label[name] for name in ("tone", "expression", "speaking_style")
-                                          if label[name]}
+        assert row["target_concepts"] == {
+            name: label[name] for name in ("tone", "expression", "speaking_style") if label[name]
+        }
         assert {"accuracy", "concept", "format", "total"} == set(row["rewards"]) and row["about"]["scenario"]
 
 
@@ -68,8 +85,11 @@ def test_steps_tell_of_concepts_and_hints(world):
     assert len(rows) == 2 and {"rewards/accuracy/mean", "rewards/concept/mean"} <= set(rows[0])
     assert rows[0]["hint/trigger_rate"] > 0 and "hint/reward_gain" in rows[0]  # it has learned next to nothing
     assert max(row["sampling/logp_difference_max"] for row in rows) < 1e-4
-    told = [json.loads(line) for path in sorted((workdir / "grpo/completions").iterdir())
-            for line in path.read_text().splitlines()]
+    told = [
+        json.loads(line)
+        for path in sorted((workdir / "grpo/completions").iterdir())
+        for line in path.read_text().splitlines()
+    ]
     hinted = [row for row in told if row["hinted"]]
     assert hinted and all(text.startswith("<think><concept>") for row in hinted for text in row["hinted_completions"])
     metrics = json.loads((workdir / "evaluate/grpo/train/metrics.json").read_text())

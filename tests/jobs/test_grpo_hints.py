@@ -1,4 +1,5 @@
 """What is forced on hard groups, by answer format."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -106,17 +107,26 @@ def test_presets_hold_the_papers_numbers():
     assert cd_grpo().hint.mode == "off" and cd_grpo_hint().hint.mode == "hint"
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"format": "class_only"}, "class_only answers have nothing to hint at"),
-    ({"format": "dc"}, "format=dc know polarity, not 'sentiment\\+concepts'"),
-    ({"hint": {"levels": ("polarity",)}}, "know sentiment, sentiment\\+concepts, not 'polarity'"),
-    ({"hint": {"levels": ("sentiment", "polarity")}}, "hint.levels must be one level"),
-    ({"hint": {"template": "{polarity}"}}, "hint.template"), ({"hint": {"polarity_nll": 0.1}}, "polarity_nll"),
-    ({"hint": {"metric": "total"}, "reward": {"class_balance": "inverse"}}, "hint.metric=accuracy"),
-    ({"sft": {"targets": "labels"}}, "sft.targets"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "class_only"}, "class_only answers have nothing to hint at"),
+        ({"format": "dc"}, "format=dc know polarity, not 'sentiment\\+concepts'"),
+        ({"hint": {"levels": ("polarity",)}}, "know sentiment, sentiment\\+concepts, not 'polarity'"),
+        ({"hint": {"levels": ("sentiment", "polarity")}}, "hint.levels must be one level"),
+        ({"hint": {"template": "{polarity}"}}, "hint.template"),
+        ({"hint": {"polarity_nll": 0.1}}, "polarity_nll"),
+        ({"hint": {"metric": "total"}, "reward": {"class_balance": "inverse"}}, "hint.metric=accuracy"),
+        ({"sft": {"targets": "labels"}}, "sft.targets"),
+    ],
+)
 def test_combinations_that_cannot_work_are_refused(change, message):
     config = cd_grpo_hint()
     with pytest.raises(InputError, match=message):
-        replace(config, **{name: replace(getattr(config, name), **value) if isinstance(value, dict) else value
-                           for name, value in change.items()})
+        replace(
+            config,
+            **{
+                name: replace(getattr(config, name), **value) if isinstance(value, dict) else value
+                for name, value in change.items()
+            },
+        )

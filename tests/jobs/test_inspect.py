@@ -1,4 +1,5 @@
 """`inspect` as a user starts it: counts on the last line, a page beside the records, one line where it cannot."""
+
 import base64
 import csv
 import io
@@ -41,20 +42,24 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def start(started):
     """(arguments) -> (exit status, stdout, stderr) of a start with configs/inspect.py."""
+
     def start(*arguments, config="configs/inspect.py"):
         return started(*arguments, config=config)
+
     return start
 
 
 @pytest.fixture
 def refused(start, prepared):
     """(arguments) -> the one line of a start with them, which has written nothing."""
+
     def refused(*arguments, **more):
         before = sorted(prepared[0].parent.rglob("*"))
         status, out, error = start(*arguments, **more)
         assert (status, out) == (2, "") and re.fullmatch(r"error: [^\n]+\n", error), error
         assert sorted(prepared[0].parent.rglob("*")) == before
         return error
+
     return refused
 
 

@@ -3,6 +3,7 @@
 A chain takes a fresh work directory through its phases; in each the whole process group is killed, a random while
 after one of the phase's marks, and the same command given again. KILLS=40 makes as many (make test-kill).
 """
+
 import json
 import os
 import random
@@ -14,9 +15,24 @@ from collections import Counter
 KILLS = int(os.environ.get("KILLS", "6"))
 SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "export write")
 # the beginning of a mark, or a path that appears; in the order of a run
-LONG = ("puppets/en.part", "records/train.partial", "policy.part", "sft update", "sft save", "sft answer", "sft write",
-        "grpo encode", "grpo sample", "grpo hint", "grpo reference", "grpo update", "grpo save",
-        "predict greedy", "predict sampled", "export write")
+LONG = (
+    "puppets/en.part",
+    "records/train.partial",
+    "policy.part",
+    "sft update",
+    "sft save",
+    "sft answer",
+    "sft write",
+    "grpo encode",
+    "grpo sample",
+    "grpo hint",
+    "grpo reference",
+    "grpo update",
+    "grpo save",
+    "predict greedy",
+    "predict sampled",
+    "export write",
+)
 PATHS = tuple(phase for phase in LONG if "/" in phase or "." in phase)
 MANY = ("sft update", "predict greedy", "predict sampled", "export write")  # come more than once however it goes
 CLOCKED = re.compile("time(/.*)?|(step|data)_time|hint/extra_gen_time|mfu(/.*)?|decode_tok_s|peak_gb|compilations")

@@ -1,4 +1,5 @@
 """What an update learns from: which answers count, and which tokens."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +26,9 @@ def rollout():
     texts = [[f"<score>{n / 4 + g / 2}</score>" for g in range(G)] for n in range(N)]
     table = batch_rewards(texts, [{"id": str(n), "score": 0.5} for n in range(N)], DC(), RewardOptions())
     hard = np.array([False, True, True])
-    return Rollout(answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]),
-                   np.full(N, np.nan))
+    return Rollout(
+        answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]), np.full(N, np.nan)
+    )
 
 
 def counted(rollout, hint=None, loss=None):

@@ -1,4 +1,5 @@
 """The memory plan: what is held is exact, the rest grows as it should; how near it comes is shown by tests/aot."""
+
 from dataclasses import replace
 
 import jax
@@ -27,8 +28,9 @@ from emsa_jax.policy.table import num_params
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 
 POLICY = preset("7B")
-CONFIG = Config(policy="any", dtype="bfloat16", grpo=GrpoOptions(group_size=8, prompts_per_step=16, micro_batches=8,
-                                                               remat="full"))
+CONFIG = Config(
+    policy="any", dtype="bfloat16", grpo=GrpoOptions(group_size=8, prompts_per_step=16, micro_batches=8, remat="full")
+)
 
 
 def here(policy=POLICY):
@@ -40,8 +42,15 @@ def budget_of(rows):
 
 
 def plan_of(config=CONFIG, policy=POLICY, there=78 * 10**9, reference=True):
-    plan = grpo_memory(config, policy, here(policy), budget_of(config.grpo.prompts_per_step),
-                       config.sampling.max_completion_length, reference, there)
+    plan = grpo_memory(
+        config,
+        policy,
+        here(policy),
+        budget_of(config.grpo.prompts_per_step),
+        config.sampling.max_completion_length,
+        reference,
+        there,
+    )
     return plan, here(policy)
 
 
@@ -69,10 +78,16 @@ def with_grpo(**fields):
     return replace(CONFIG, grpo=replace(CONFIG.grpo, **fields))
 
 
-@pytest.mark.parametrize("config, phase, less", [
-    (with_grpo(micro_batches=16), "update", True), (with_grpo(remat="none"), "update", False),
-    (with_grpo(group_size=4), "decode", True), (with_grpo(prompts_per_step=32), "encode", False),
-    (replace(CONFIG, dtype="float32"), "prefill", False)])
+@pytest.mark.parametrize(
+    "config, phase, less",
+    [
+        (with_grpo(micro_batches=16), "update", True),
+        (with_grpo(remat="none"), "update", False),
+        (with_grpo(group_size=4), "decode", True),
+        (with_grpo(prompts_per_step=32), "encode", False),
+        (replace(CONFIG, dtype="float32"), "prefill", False),
+    ],
+)
 def test_fields_change_the_phases_they_should(config, phase, less):
     before, after = plan_of()[0].need(phase), plan_of(config)[0].need(phase)
     assert after < before if less else after > before
@@ -107,9 +122,13 @@ def test_the_field_to_change_is_named():
     assert "frames" in said(20, with_grpo(prompts_per_step=1, micro_batches=1), encode=30)
 
 
-@pytest.mark.parametrize(("trained", "fields"), [
-    ("all", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16, or sft.trainable=lora"),
-    ("", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16")])
+@pytest.mark.parametrize(
+    ("trained", "fields"),
+    [
+        ("all", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16, or sft.trainable=lora"),
+        ("", "set mesh.tensor or mesh.fsdp, or dtype=bfloat16"),
+    ],
+)
 def test_a_policy_that_no_device_holds_is_told_at_every_stage(monkeypatch, trained, fields):
     """Also where no memory plan is made: of export."""
     monkeypatch.setattr("emsa_jax.jobs.placement.device_bytes", lambda: 10**9)
@@ -152,8 +171,11 @@ def changed(**fields):
 
 def test_the_cold_start_is_planned_too():
     adapter, plan = 4 * 161_480_704, cold_start_of()
-    assert (plan.held["base"], plan.held["adapter"], plan.held["best so far"]) == (2 * num_params(POLICY), adapter,
-                                                                                   adapter)
+    assert (plan.held["base"], plan.held["adapter"], plan.held["best so far"]) == (
+        2 * num_params(POLICY),
+        adapter,
+        adapter,
+    )
     assert adapter * 2 <= plan.held["optimizer"] <= adapter * 2 + 100
     everything = cold_start_of(changed(trainable="all"))
     whole = 2 * num_params(POLICY)
@@ -176,13 +198,20 @@ def test_prediction_is_planned_too():
     assert all(plan(batch_size=2).need(phase) < plan().need(phase) for phase in ("encode", "prefill", "decode"))
 
 
-@pytest.mark.parametrize(("config", "there", "field"), [
-    (LEARNING, 22e9, "cut the weights over more devices: mesh.tensor (now 1) or mesh.fsdp (now 1)"),
-    (changed(trainable="all"), 60e9, "mesh.fsdp (now 1), or sft.trainable=lora"),
-    (changed(remat="none"), 35e9, "set sft.remat=full (now none)"),
-    (LEARNING, 24.5e9, "raise sft.micro_batches (now 4, at most 16 here)"),
-    (replace(changed(micro_batches=16), evaluate=EvaluateOptions(batch_size=32)), 30e9,
-     "lower evaluate.batch_size (now 32, at least 1 here)")])
+@pytest.mark.parametrize(
+    ("config", "there", "field"),
+    [
+        (LEARNING, 22e9, "cut the weights over more devices: mesh.tensor (now 1) or mesh.fsdp (now 1)"),
+        (changed(trainable="all"), 60e9, "mesh.fsdp (now 1), or sft.trainable=lora"),
+        (changed(remat="none"), 35e9, "set sft.remat=full (now none)"),
+        (LEARNING, 24.5e9, "raise sft.micro_batches (now 4, at most 16 here)"),
+        (
+            replace(changed(micro_batches=16), evaluate=EvaluateOptions(batch_size=32)),
+            30e9,
+            "lower evaluate.batch_size (now 32, at least 1 here)",
+        ),
+    ],
+)
 def test_the_field_of_the_cold_start_to_change_is_named(monkeypatch, config, there, field):
     monkeypatch.setattr("emsa_jax.policy.decoder.platform", lambda: "tpu")  # where layers stay together
     plan = cold_start_of(config, int(there), monkeypatch)
@@ -215,9 +244,13 @@ def test_micro_batches_are_as_few_as_fit(capsys):
     assert with_micro_batches(given, "grpo", 16, None) is given
 
 
-@pytest.mark.parametrize(("batch", "micro", "message"), [
-    (6, 0, "grpo.prompts_per_step 6 must be a multiple of the 4 parts"),
-    (64, 12, "grpo.micro_batches 12 must divide 16, each of the 4 parts .*; 8 does; 0 chooses")])
+@pytest.mark.parametrize(
+    ("batch", "micro", "message"),
+    [
+        (6, 0, "grpo.prompts_per_step 6 must be a multiple of the 4 parts"),
+        (64, 12, "grpo.micro_batches 12 must divide 16, each of the 4 parts .*; 8 does; 0 chooses"),
+    ],
+)
 def test_what_cannot_be_cut_names_what_can(batch, micro, message):
     Share(4).check(64, "grpo.prompts_per_step", 16)
     with pytest.raises(InputError, match=message):

@@ -16,7 +16,7 @@ def curves(directory):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (length,) = struct.unpack_from("<Q", data, at)
-            event = Event.FromString(data[at + 12: at + 12 + length])
+            event = Event.FromString(data[at + 12 : at + 12 + length])
             found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
             at += 16 + length
     return sorted(found)

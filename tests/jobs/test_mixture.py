@@ -1,4 +1,5 @@
 """Training on several sets of records at once."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,11 @@ def world(tmp_path_factory):
     """(checkpoint, a set of 8 in [-1, 1], a set of 24 in [-3, 3])."""
     folder = tmp_path_factory.mktemp("mixture")
     make_tiny(folder / "policy", ["sims says", "mosi says"], 0, vocab_size=320)
-    return (open_checkpoint(folder / "policy", weights=False), records(folder, "sims", 8, (-1.0, 1.0), "zh"),
-            records(folder, "mosi", 24, (-3.0, 3.0), "en"))
+    return (
+        open_checkpoint(folder / "policy", weights=False),
+        records(folder, "sims", 8, (-1.0, 1.0), "zh"),
+        records(folder, "mosi", 24, (-3.0, 3.0), "en"),
+    )
 
 
 def config(world, **mix):

@@ -1,4 +1,5 @@
 """The main job from puppets to export, in one small run."""
+
 import json
 import re
 import shutil
@@ -29,13 +30,39 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 PAIRS = [(policy, role) for policy in ("zero_shot", "sft", "grpo") for role in ("train", "cross")]
-TRL = ("loss", "grad_norm", "learning_rate", "num_tokens", "reward", "reward_std", "frac_reward_zero_std", "kl",
-       "entropy", "clip_ratio/region_mean", "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean",
-       "clip_ratio/high_max", "completions/mean_length", "completions/min_length", "completions/max_length",
-       "completions/clipped_ratio", "completions/mean_terminated_length", "rewards/format/mean", "rewards/format/std",
-       "rewards/letters/mean")
-HINTS = ("hint/trigger_rate", "hint/rescued_rate", "hint/reward_gain", "hint/extra_gen_time", "hint/contradict_rate",
-         "hint/ppl_ratio", "hint/prefix_logp")
+TRL = (
+    "loss",
+    "grad_norm",
+    "learning_rate",
+    "num_tokens",
+    "reward",
+    "reward_std",
+    "frac_reward_zero_std",
+    "kl",
+    "entropy",
+    "clip_ratio/region_mean",
+    "clip_ratio/low_mean",
+    "clip_ratio/low_min",
+    "clip_ratio/high_mean",
+    "clip_ratio/high_max",
+    "completions/mean_length",
+    "completions/min_length",
+    "completions/max_length",
+    "completions/clipped_ratio",
+    "completions/mean_terminated_length",
+    "rewards/format/mean",
+    "rewards/format/std",
+    "rewards/letters/mean",
+)
+HINTS = (
+    "hint/trigger_rate",
+    "hint/rescued_rate",
+    "hint/reward_gain",
+    "hint/extra_gen_time",
+    "hint/contradict_rate",
+    "hint/ppl_ratio",
+    "hint/prefix_logp",
+)
 
 
 def rows_of(mini, stage):
@@ -46,14 +73,19 @@ def rows_of(mini, stage):
 def test_every_file_is_there(mini):
     names = set(mini.files())
     expected = {"config.json", "versions.json", "metrics.jsonl", "stages.json", "summary.md", "summary.json"}
-    expected |= {f"evaluate/{policy}/{role}/{file}" for policy, role in PAIRS
-                 for file in ("predictions.jsonl", "metrics.json")}
+    expected |= {
+        f"evaluate/{policy}/{role}/{file}" for policy, role in PAIRS for file in ("predictions.jsonl", "metrics.json")
+    }
     expected |= {"report.html"}
     expected |= {f"grpo/completions/completions_{step:05d}.jsonl" for step in (1, 2, 3)}
-    expected |= {f"export/{kind}/{file}" for kind in ("merged", "base") for file in
-                 ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "MANIFEST.json")}
-    expected |= {f"export/adapter/{file}" for file in
-                 ("adapter_config.json", "adapter_model.safetensors", "MANIFEST.json")}
+    expected |= {
+        f"export/{kind}/{file}"
+        for kind in ("merged", "base")
+        for file in ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "MANIFEST.json")
+    }
+    expected |= {
+        f"export/adapter/{file}" for file in ("adapter_config.json", "adapter_model.safetensors", "MANIFEST.json")
+    }
     assert expected <= names
     for stage in ("sft", "grpo"):
         assert any(name.startswith(f"tensorboard/{stage}/events") for name in names)
@@ -80,8 +112,9 @@ def test_every_step_tells_where_its_time_went(mini):
     rows = rows_of(mini, "grpo")
     for row in rows:
         spent = {name: value for name, value in row.items() if name.startswith("time/")}
-        assert {f"time/{name}" for name in ("encode", "prefill", "decode", "hint", "reward", "reference", "update",
-                                            "other")} == spent.keys()
+        assert {
+            f"time/{name}" for name in ("encode", "prefill", "decode", "hint", "reward", "reference", "update", "other")
+        } == spent.keys()
         assert all(value >= 0 for value in spent.values()) and abs(sum(spent.values()) - row["step_time"]) < 1e-6
         assert {"mfu", "mfu/encode", "mfu/prefill", "mfu/decode", "mfu/reference", "mfu/update"} <= row.keys()
         assert all(0 < row[name] < 1 for name in row if name.startswith("mfu"))
@@ -136,7 +169,7 @@ def test_nothing_is_compiled_after_the_first_step(mini):
     assert any(mark.startswith("grpo hint") for mark in marks)
     last = len(marks) - 1 - marks[::-1].index("grpo save")
     for stage, first, end in (("sft", "sft update", marks.index("sft write")), ("grpo", "grpo encode", last)):
-        steps = marks[marks.index(first):end]
+        steps = marks[marks.index(first) : end]
         assert "compile" not in steps, (stage, steps)
     listed = " ".join(line for line in mini.output.splitlines() if line.startswith("compiled "))
     called = {mark.split(" ", 1)[1] for mark in marks if mark.startswith(("sft ", "grpo "))} - {"save", "write"}
@@ -187,7 +220,8 @@ def test_evaluation_asks_only_what_it_has_not_asked(mini, tmp_path):
     assert copy.files("evaluate/grpo") == mini.files("evaluate/grpo")
     whole = [path for path in copy.workdir.glob("evaluate/answers/*/*.jsonl") if path.read_bytes().count(b"\n") == 8]
     assert len(whole) == 2 and all(
-        path.read_bytes() == (mini.workdir / path.relative_to(copy.workdir)).read_bytes() for path in whole)
+        path.read_bytes() == (mini.workdir / path.relative_to(copy.workdir)).read_bytes() for path in whole
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +233,15 @@ def question(mini):
     row = Prompter(checkpoint, format, PromptOptions()).row(Clips(records, "test")[0])
     (video,), (mel,) = row.videos, row.audios
     grid = video.grid
-    theirs = {"input_ids": np.array([row.tokens]), "attention_mask": np.ones((1, len(row.tokens)), np.int64),
-              "input_features": mel.T[None], "feature_attention_mask": np.ones((1, len(mel)), np.int64),
-              "pixel_values_videos": video.patches, "video_grid_thw": np.array([[grid.t, grid.h, grid.w]]),
-              "video_second_per_grid": np.array([grid.seconds], np.float32)}
+    theirs = {
+        "input_ids": np.array([row.tokens]),
+        "attention_mask": np.ones((1, len(row.tokens)), np.int64),
+        "input_features": mel.T[None],
+        "feature_attention_mask": np.ones((1, len(mel)), np.int64),
+        "pixel_values_videos": video.patches,
+        "video_grid_thw": np.array([[grid.t, grid.h, grid.w]]),
+        "video_second_per_grid": np.array([grid.seconds], np.float32),
+    }
     return checkpoint, build_inputs(checkpoint.config, [row]), {k: torch.from_numpy(v) for k, v in theirs.items()}
 
 
@@ -231,14 +270,31 @@ def test_transformers_and_peft_give_the_same(mini, question, load):
     assert np.abs(reference).max() > 1
 
     sampling = SamplingOptions(greedy=True, max_completion_length=32)
-    done = jax.jit(lambda p, a, i: answer(p, a, i, np.array([0, 0, EVALUATION], np.int32), np.zeros(1, np.int32),
-                                          config=config, sampling=sampling, group_size=1))(params, adapter, inputs)
-    tokens = np.asarray(done.tokens[0, 0, :int(done.length[0, 0])])
-    out = model.generate(**theirs, do_sample=False, max_new_tokens=32, eos_token_id=config.eos_token_id,
-                         pad_token_id=config.pad_token_id, output_logits=True, return_dict_in_generate=True)
+    done = jax.jit(
+        lambda p, a, i: answer(
+            p,
+            a,
+            i,
+            np.array([0, 0, EVALUATION], np.int32),
+            np.zeros(1, np.int32),
+            config=config,
+            sampling=sampling,
+            group_size=1,
+        )
+    )(params, adapter, inputs)
+    tokens = np.asarray(done.tokens[0, 0, : int(done.length[0, 0])])
+    out = model.generate(
+        **theirs,
+        do_sample=False,
+        max_new_tokens=32,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
     best = torch.stack(out.logits)[:, 0].topk(2).values
     assert float((best[:, 0] - best[:, 1]).min()) > 1e-3  # no tie that rounding could break
-    assert tokens.tolist() == out.sequences[0, theirs["input_ids"].shape[1]:].tolist()
+    assert tokens.tolist() == out.sequences[0, theirs["input_ids"].shape[1] :].tolist()
 
 
 def test_the_export_is_the_trained_policy(mini):

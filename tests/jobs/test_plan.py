@@ -1,4 +1,5 @@
 """The plan job, with this machine's CPU in place of a GPU: the run's own programs, and what is said of them."""
+
 import json
 from dataclasses import replace
 from unittest import mock
@@ -30,15 +31,23 @@ def options(tmp_path, monkeypatch):
     monkeypatch.setattr(Topology, "described", lambda self: jax.devices()[:1])
     config = tiny_config({name: i for i, name in enumerate(SPECIAL)}, 64)
     (tmp_path / "config.json").write_text(json.dumps(to_hf(config)))
-    return PlanOptions(policy=str(tmp_path), topology="h100:1", prompt=PROMPT, dtype="float32",
-                       lora=LoraOptions(4, 8.0), sampling=SamplingOptions(max_completion_length=12),
-                       grpo=GrpoOptions(group_size=2, prompts_per_step=4, micro_batches=2, remat="full"))
+    return PlanOptions(
+        policy=str(tmp_path),
+        topology="h100:1",
+        prompt=PROMPT,
+        dtype="float32",
+        lora=LoraOptions(4, 8.0),
+        sampling=SamplingOptions(max_completion_length=12),
+        grpo=GrpoOptions(group_size=2, prompts_per_step=4, micro_batches=2, remat="full"),
+    )
 
 
 @pytest.mark.slow
 def test_a_runs_programs_are_compiled_and_told(options, capsys):
-    with mock.patch.object(grpo_programs, "grpo_update", wraps=grpo_programs.grpo_update) as update, \
-            mock.patch.object(grpo_programs, "sample", wraps=grpo_programs.sample) as sample:
+    with (
+        mock.patch.object(grpo_programs, "grpo_update", wraps=grpo_programs.grpo_update) as update,
+        mock.patch.object(grpo_programs, "sample", wraps=grpo_programs.sample) as sample,
+    ):
         found = plan(replace(options, compile="all"))
     lines = capsys.readouterr().out.splitlines()
     assert json.loads(lines[-1]) == found
@@ -74,8 +83,9 @@ def test_what_does_not_fit_is_said_with_the_field_to_change(options, capsys):
     assert "does not fit: update" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("topology, mesh", [
-    ("v5e:4x4", (4, 1, 4)), ("2*v5e:16x16", (128, 1, 4)), ("h100:16", (16, 1, 1))])
+@pytest.mark.parametrize(
+    "topology, mesh", [("v5e:4x4", (4, 1, 4)), ("2*v5e:16x16", (128, 1, 4)), ("h100:16", (16, 1, 1))]
+)
 def test_arithmetic_needs_no_compiler_for_the_devices(monkeypatch, topology, mesh):
     monkeypatch.setattr(Topology, "described", None)
     grpo = GrpoOptions(group_size=8, prompts_per_step=512, micro_batches=4, remat="full")
@@ -114,16 +124,22 @@ def test_the_longest_prompt_is_what_was_asked_for():
     assert (text.chunks, text.patch_rows) == (0, 0)
 
 
-@pytest.mark.parametrize("fields, said", [
-    ({"policy": "gpt"}, "neither a directory nor one of qwen2_5_omni_7b, qwen2_5_omni_3b"),
-    ({"topology": "v5litepod-16"}, "v5e:4x4")])
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"policy": "gpt"}, "neither a directory nor one of qwen2_5_omni_7b, qwen2_5_omni_3b"),
+        ({"topology": "v5litepod-16"}, "v5e:4x4"),
+    ],
+)
 def test_bad_input(options, fields, said):
     with pytest.raises(InputError, match=said):
         plan(replace(options, compile="no", **fields))
 
 
-@pytest.mark.parametrize("field, value", [("frames", -1), ("height", 0), ("audio_seconds", -1.0), ("frames", 10**6),
-                                          ("audio_seconds", 1e12), ("tokens", 0)])
+@pytest.mark.parametrize(
+    "field, value",
+    [("frames", -1), ("height", 0), ("audio_seconds", -1.0), ("frames", 10**6), ("audio_seconds", 1e12), ("tokens", 0)],
+)
 def test_a_prompt_that_nobody_has_is_named(field, value):
     with pytest.raises(InputError, match=f"prompt.{field} must be from"):
         PromptShape(**{field: value})

@@ -1,4 +1,5 @@
 """configs/prepare.py outside a run: a directory of records, and what it says of them."""
+
 import pytest
 
 from emsa_jax.data.records import read_index, read_manifest
@@ -42,9 +43,15 @@ def test_with_a_policy_the_manifest_knows_prompt_lengths(source):
     assert [entry.id for entry in read_index(source.parent / "records", "train")] == ["a", "b"]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"out": ""}, "source and out go together"), ({"stages": ("prepare", "sft")}, "out: only configs/prepare.py"),
-    ({"dataset": "mosi"}, "dataset 'mosi' is none of cmu_mosi"), ({"score_range": (1.0,)}, "two numbers that rise")])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"out": ""}, "source and out go together"),
+        ({"stages": ("prepare", "sft")}, "out: only configs/prepare.py"),
+        ({"dataset": "mosi"}, "dataset 'mosi' is none of cmu_mosi"),
+        ({"score_range": (1.0,)}, "two numbers that rise"),
+    ],
+)
 def test_what_cannot_be(source, changes, message):
     with pytest.raises(InputError, match=message):
         config(source, **changes)

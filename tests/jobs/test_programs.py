@@ -1,4 +1,5 @@
 """Compiled programs: kept on disk, listed, and never compiled behind one's back."""
+
 import subprocess
 import sys
 import textwrap
@@ -59,7 +60,8 @@ def test_equal_programs_are_compiled_once():
     """Whoever adds them, under whatever name; other numbers, shapes or donations are other programs."""
     heard = []
     jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: heard.append(event) if event.endswith("backend_compile_duration") else None)
+        lambda event, seconds, **_: heard.append(event) if event.endswith("backend_compile_duration") else None
+    )
 
     def compiled(factor, size, donate=()):
         before, programs = len(heard), Programs()

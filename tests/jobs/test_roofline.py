@@ -1,4 +1,5 @@
 """The roofline against arithmetic by hand and against the counts of the 7B's parts."""
+
 import dataclasses
 
 import pytest
@@ -60,5 +61,6 @@ def test_slices_are_joined_by_their_slow_links(step):
     joined = step_seconds(step, chip, (8, 1, 4), 1, PERFECT)["links"]
     apart = step_seconds(step, chip, (8, 1, 4), 2, PERFECT)["links"]
     assert apart > joined
-    assert apart - joined == pytest.approx(4 * step.trained * (
-        1 / chip.outer_link + 2 * (3 / 4 - 7 / 8) / chip.link), rel=1e-6)
+    assert apart - joined == pytest.approx(
+        4 * step.trained * (1 / chip.outer_link + 2 * (3 / 4 - 7 / 8) / chip.link), rel=1e-6
+    )

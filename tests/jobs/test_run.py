@@ -39,12 +39,15 @@ def test_the_same_config_goes_on_quietly(tmp_path, capsys):
     assert len(json.loads((tmp_path / "versions.json").read_text())) == 1
 
 
-@pytest.mark.parametrize("other, message", [
-    (Config(steps=11), r"config\.steps = 10, not 11"),
-    (Config(loss=Loss(0.1)), r"config\.loss\.beta = 0\.04, not 0\.1"),
-    (Config(score_range=(-3.0, 3.0)), r"config\.score_range = \[-1\.0, 1\.0\], not \[-3"),
-    (Loss(), r"config\.beta = 'absent', not 0\.04"),
-])
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        (Config(steps=11), r"config\.steps = 10, not 11"),
+        (Config(loss=Loss(0.1)), r"config\.loss\.beta = 0\.04, not 0\.1"),
+        (Config(score_range=(-3.0, 3.0)), r"config\.score_range = \[-1\.0, 1\.0\], not \[-3"),
+        (Loss(), r"config\.beta = 'absent', not 0\.04"),
+    ],
+)
 def test_another_config_is_refused(tmp_path, other, message):
     open_run(tmp_path, Config()).close()
     before = (tmp_path / "config.json").read_bytes()
@@ -70,9 +73,11 @@ def test_other_software_is_one_warning(tmp_path, capsys, monkeypatch):
 
 
 def test_two_runs_in_one_directory(tmp_path):
-    program = ("import sys; from emsa_jax.jobs.run import open_run; from emsa_jax.errors import InputError\n"
-               "try: open_run(sys.argv[1], {})\n"
-               "except InputError as error: print(error)")
+    program = (
+        "import sys; from emsa_jax.jobs.run import open_run; from emsa_jax.errors import InputError\n"
+        "try: open_run(sys.argv[1], {})\n"
+        "except InputError as error: print(error)"
+    )
 
     def elsewhere():
         command = [sys.executable, "-c", program, str(tmp_path)]

@@ -1,4 +1,5 @@
 """A random policy of a few thousand parameters, and its log-probabilities computed the plain way."""
+
 from dataclasses import astuple, dataclass
 from functools import cached_property
 
@@ -16,15 +17,47 @@ from emsa_jax.policy.thinker import encode_prompts
 
 END, SOUND = 1, 17
 CONFIG = ThinkerConfig(
-    text=TextConfig(vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
-                    num_key_value_heads=2, mrope_section=(1, 1, 0), rope_theta=100.0),
-    audio=AudioConfig(num_mel_bins=4, d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8,
-                      n_window=4, output_dim=16),
-    vision=VisionConfig(depth=1, hidden_size=8, intermediate_size=8, num_heads=2, patch_size=2, window_size=8,
-                        fullatt_block_indexes=(0,), out_hidden_size=16),
-    audio_token_id=SOUND, image_token_id=18, video_token_id=19, audio_start_token_id=20, audio_end_token_id=21,
-    vision_start_token_id=22, vision_end_token_id=23, bos_token_id=2, eos_token_id=END, pad_token_id=0,
-    user_token_id=3)
+    text=TextConfig(
+        vocab_size=24,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(1, 1, 0),
+        rope_theta=100.0,
+    ),
+    audio=AudioConfig(
+        num_mel_bins=4,
+        d_model=8,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        n_window=4,
+        output_dim=16,
+    ),
+    vision=VisionConfig(
+        depth=1,
+        hidden_size=8,
+        intermediate_size=8,
+        num_heads=2,
+        patch_size=2,
+        window_size=8,
+        fullatt_block_indexes=(0,),
+        out_hidden_size=16,
+    ),
+    audio_token_id=SOUND,
+    image_token_id=18,
+    video_token_id=19,
+    audio_start_token_id=20,
+    audio_end_token_id=21,
+    vision_start_token_id=22,
+    vision_end_token_id=23,
+    bos_token_id=2,
+    eos_token_id=END,
+    pad_token_id=0,
+    user_token_id=3,
+)
 QUICK = {"xla_backend_optimization_level": "0"}  # programs run but a few times here: compiling is the cost
 
 
@@ -63,7 +96,7 @@ class World:
     def batches(self, count: int) -> PromptInputs:
         """The prompts in `count` micro-batches, stacked on a first axis, each with a budget for its own media."""
         size = len(self.rows) // count
-        parts = [self.rows[i:i + size] for i in range(0, len(self.rows), size)]
+        parts = [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
         budget = Budget(*np.max([astuple(needed_budget(self.config, part)) for part in parts], axis=0).tolist())
         return jax.tree.map(lambda *t: np.stack(t), *(build_inputs(self.config, part, budget) for part in parts))
 
@@ -81,7 +114,7 @@ def pair_logprobs(params, adapter, config, prompts, tokens, temperature):
     positions = jnp.concatenate([jnp.moveaxis(prompts.positions, 1, 0), after], axis=2).repeat(g, axis=1)
     mask = jnp.concatenate([prompts.mask, jnp.ones((n, c), bool)], axis=1).repeat(g, axis=0)
     hidden, _ = decoder.forward(text, adapter, config.text, x, positions, mask)
-    logps = jax.nn.log_softmax(hidden[:, -c - 1:-1] @ decoder.head(text).T / temperature).reshape(n, g, c, -1)
+    logps = jax.nn.log_softmax(hidden[:, -c - 1 : -1] @ decoder.head(text).T / temperature).reshape(n, g, c, -1)
     chosen = jnp.take_along_axis(logps, tokens[..., None], axis=-1)[..., 0]
     return chosen, jax.lax.stop_gradient(-(jnp.exp(logps) * logps).sum(-1))
 

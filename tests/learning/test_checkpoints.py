@@ -114,9 +114,11 @@ def test_never_a_silent_fresh_start(tmp_path, damage):
 def test_another_model_is_refused(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": jnp.zeros((2, 3))}, {})
-    for other, text in [({"x": jnp.zeros((3, 2))}, r"x is float32\[2,3\] there and float32\[3,2\] here"),
-                        ({"x": jnp.zeros((2, 3)), "y": jnp.zeros(1)}, "y is absent there"),
-                        ({"x": jnp.zeros((2, 3), jnp.bfloat16)}, "bfloat16")]:
+    for other, text in [
+        ({"x": jnp.zeros((3, 2))}, r"x is float32\[2,3\] there and float32\[3,2\] here"),
+        ({"x": jnp.zeros((2, 3)), "y": jnp.zeros(1)}, "y is absent there"),
+        ({"x": jnp.zeros((2, 3), jnp.bfloat16)}, "bfloat16"),
+    ]:
         with pytest.raises(InputError, match=text):
             checkpoints.restore_newest(other)
 

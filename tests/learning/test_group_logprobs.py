@@ -11,8 +11,9 @@ def test_groups_equal_pairs(world, plainly, quickly, temperature):
     tokens = np.random.default_rng(3).integers(0, 24, (4, 3, 7))
 
     def evaluate(function, *options):
-        return quickly(lambda adapter, prompts: function(world.base, adapter, world.config, prompts, tokens,
-                                                         temperature, *options))(world.adapter(1), world.prompts)
+        return quickly(
+            lambda adapter, prompts: function(world.base, adapter, world.config, prompts, tokens, temperature, *options)
+        )(world.adapter(1), world.prompts)
 
     ours = evaluate(group_logprobs, "full", 3)
     for a, b in zip(ours, evaluate(plainly), strict=True):
@@ -25,8 +26,11 @@ def test_packed_answers_are_scored_as_if_they_were_alone(world, quickly):
     lengths = np.array([[7, 4, 2, 1, 3], [3, 3, 3, 3, 3], [1, 1, 1, 1, 1], [7, 7, 1, 2, 7]])
     packing = pack_rows(lengths, 7, (1, 4, 5))
     assert packing.source.shape == (4, 4, 7)
-    score = quickly(lambda adapter, packing: group_logprobs(
-        world.base, adapter, world.config, world.prompts, tokens, 0.9, packing=packing))
+    score = quickly(
+        lambda adapter, packing: group_logprobs(
+            world.base, adapter, world.config, world.prompts, tokens, 0.9, packing=packing
+        )
+    )
     for ours, alone in zip(score(world.adapter(1), packing), score(world.adapter(1), None), strict=True):
         valid = np.arange(7) < lengths[..., None]
         np.testing.assert_allclose(ours[valid], alone[valid], atol=1e-5)

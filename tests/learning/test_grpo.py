@@ -35,10 +35,15 @@ class Case:
 GRPO = Case(LossOptions("grpo", 0.1), 2, old=True)
 DAPO = Case(LossOptions("dapo", 0.0), 2)
 NLL = Case(LossOptions("dapo", 0.2, kl_on_zero_std_groups=False), 4, nll=0.3)
-CASES = [Case(LossOptions("grpo", 0.0)), Case(LossOptions("grpo", 0.1), 4, old=True),
-         Case(LossOptions("dapo", 0.0), 4, old=True), NLL, Case(LossOptions("seq_sum", 0.0), 1, old=True),
-         Case(LossOptions("seq_sum", 0.05, top_entropy_quantile=0.63), 4),
-         Case(LossOptions("dr_grpo", 0.1, importance="sequence"), 2, old=True)]
+CASES = [
+    Case(LossOptions("grpo", 0.0)),
+    Case(LossOptions("grpo", 0.1), 4, old=True),
+    Case(LossOptions("dapo", 0.0), 4, old=True),
+    NLL,
+    Case(LossOptions("seq_sum", 0.0), 1, old=True),
+    Case(LossOptions("seq_sum", 0.05, top_entropy_quantile=0.63), 4),
+    Case(LossOptions("dr_grpo", 0.1, importance="sequence"), 2, old=True),
+]
 
 
 def completions(seed=0):
@@ -82,8 +87,9 @@ class Learner:
             return plainly(world.base, adapter, world.config, world.prompts, tokens, TEMPERATURE)
 
         self.plain = quickly(logprobs)
-        self.pull = quickly(lambda adapter, tokens, cotangent: jax.vjp(
-            lambda a: logprobs(a, tokens)[0], adapter)[1](cotangent)[0])
+        self.pull = quickly(
+            lambda adapter, tokens, cotangent: jax.vjp(lambda a: logprobs(a, tokens)[0], adapter)[1](cotangent)[0]
+        )
         self.nll_tokens = np.tile(np.array([[5, 6]], np.int32), (N, 1))
         self.nll_mask = np.array([[1, 1], [0, 0], [1, 0], [1, 1]], bool)
         self.done = completions()
@@ -112,17 +118,35 @@ class Learner:
             entropies = self.logprobs(self.adapter, self.done.tokens)[1][:, :G]
             threshold = entropy_threshold(entropies.reshape(N * G, C), mask.reshape(N * G, C), case.options)
         batch = GrpoBatch(
-            self.done.tokens, mask, self.sampled, old if case.old else None,
-            self.reference if case.options.beta else None, advantages, weights, np.ones((N, G), bool),
-            np.arange(N)[:, None].repeat(G, 1) == 2, self.nll_tokens if case.nll else None,
-            self.nll_mask if case.nll else None, threshold)
+            self.done.tokens,
+            mask,
+            self.sampled,
+            old if case.old else None,
+            self.reference if case.options.beta else None,
+            advantages,
+            weights,
+            np.ones((N, G), bool),
+            np.arange(N)[:, None].repeat(G, 1) == 2,
+            self.nll_tokens if case.nll else None,
+            self.nll_mask if case.nll else None,
+            threshold,
+        )
         return batch.replace(**changes)
 
     @functools.cache  # noqa: B019
     def _program(self, case):
-        return self.quickly(functools.partial(
-            grpo.grpo_update, config=self.world.config, options=case.options, optimizer=SGD, temperature=TEMPERATURE,
-            max_completion_length=LENGTH, nll_weight=case.nll, micro_batches=case.micro_batches))
+        return self.quickly(
+            functools.partial(
+                grpo.grpo_update,
+                config=self.world.config,
+                options=case.options,
+                optimizer=SGD,
+                temperature=TEMPERATURE,
+                max_completion_length=LENGTH,
+                nll_weight=case.nll,
+                micro_batches=case.micro_batches,
+            )
+        )
 
     def update(self, case, batch):
         """(gradients, metrics) of grpo_update."""
@@ -141,9 +165,17 @@ class Learner:
 
         def loss(logps):
             value, logged = policy_loss(
-                pick(logps[:, :G]), pick(batch.old_logps), pick(batch.ref_logps), pick(batch.advantages),
-                pick(batch.mask), case.options, LENGTH, weights=pick(batch.weights), entropies=pick(entropies[:, :G]),
-                zero_std=pick(batch.zero_std))
+                pick(logps[:, :G]),
+                pick(batch.old_logps),
+                pick(batch.ref_logps),
+                pick(batch.advantages),
+                pick(batch.mask),
+                case.options,
+                LENGTH,
+                weights=pick(batch.weights),
+                entropies=pick(entropies[:, :G]),
+                zero_std=pick(batch.zero_std),
+            )
             told = logps[:, G, :K]
             return value - case.nll * jnp.where(self.nll_mask, told, 0).sum() / N, logged
 
@@ -222,9 +254,12 @@ def test_answers_that_do_not_count_change_nothing(toy_learner, with_toy, same_tr
     for name in metrics.keys() & {"kl", "entropy", "clip_ratio/low_mean", "clip_ratio/high_mean"}:
         np.testing.assert_allclose(logged[name], metrics[name], rtol=1e-4, err_msg=name)
     out = ~counted
-    junk = batch.replace(tokens=np.where(out[..., None], 11, batch.tokens),
-                         advantages=np.where(out, np.float32(50), batch.advantages),
-                         mask=batch.mask | out[..., None], weights=np.where(out, np.float32(7), batch.weights))
+    junk = batch.replace(
+        tokens=np.where(out[..., None], 11, batch.tokens),
+        advantages=np.where(out, np.float32(50), batch.advantages),
+        mask=batch.mask | out[..., None],
+        weights=np.where(out, np.float32(7), batch.weights),
+    )
     other, logged_too = learner.update(case, junk)
     same_trees(other, grads, 1e-6)
     assert logged_too["loss"] == logged["loss"]
@@ -266,8 +301,11 @@ def test_the_end_token_is_trained(learner):
 def test_a_group_that_shares_its_hint_teaches_nothing_about_it(toy_learner, with_toy, same_trees):
     """All answers replaced, forced tokens in the loss, no KL: their gradients cancel, as advantages sum to zero."""
     learner = toy_learner
-    done = learner.done.replace(tokens=learner.done.tokens.copy(), forced=np.full((N, G), K, np.int32),
-                                length=np.maximum(learner.done.length, K + 1))
+    done = learner.done.replace(
+        tokens=learner.done.tokens.copy(),
+        forced=np.full((N, G), K, np.int32),
+        length=np.maximum(learner.done.length, K + 1),
+    )
     done.tokens[:, :, :K] = [5, 6]
     counts, masked = (loss_mask(done, HintOptions(loss_on_hint=on)) for on in (True, False))
     assert (counts & ~masked).sum() == N * G * K
@@ -287,8 +325,15 @@ def test_a_group_that_shares_its_hint_teaches_nothing_about_it(toy_learner, with
 def test_an_adapter_of_the_towers_is_trained_through_them(world, quickly, same_trees, toy, toy_learner, with_toy):
     case = DAPO
     adapter, batch = world.adapter(3, "q_proj", "audio.fc1"), toy_learner.batch(case)
-    update = functools.partial(grpo.grpo_update, config=world.config, options=case.options, optimizer=SGD,
-                               temperature=TEMPERATURE, max_completion_length=LENGTH, micro_batches=case.micro_batches)
+    update = functools.partial(
+        grpo.grpo_update,
+        config=world.config,
+        options=case.options,
+        optimizer=SGD,
+        temperature=TEMPERATURE,
+        max_completion_length=LENGTH,
+        micro_batches=case.micro_batches,
+    )
     state, _ = quickly(update)(create_state(adapter, SGD), world.base, world.prompts, world.inputs, batch)
     grads = jax.tree.map(lambda old, new: np.asarray(old - new), adapter, state.params)
 
@@ -296,7 +341,8 @@ def test_an_adapter_of_the_towers_is_trained_through_them(world, quickly, same_t
         prompts = encode_prompts(world.base, adapter, world.config, world.inputs)
         logps, _ = toy(world.base, adapter, world.config, prompts, batch.tokens, TEMPERATURE)
         logps, advantages, mask, weights = (
-            t.reshape(N * G, *t.shape[2:]) for t in (logps, batch.advantages, batch.mask, batch.weights))
+            t.reshape(N * G, *t.shape[2:]) for t in (logps, batch.advantages, batch.mask, batch.weights)
+        )
         return policy_loss(logps, None, None, advantages, mask, case.options, LENGTH, weights=weights)[0]
 
     same_trees(grads, quickly(jax.grad(loss))(adapter))

@@ -33,8 +33,7 @@ def test_gradients_equal_the_plain_ones():
     weights = jax.random.normal(jax.random.key(1), targets.shape)
 
     def gradients(function, *more):
-        return jax.grad(lambda h, w: (function(h, w, targets, 0.7, *more)[0] * weights).sum(), (0, 1))(
-            hidden, head)
+        return jax.grad(lambda h, w: (function(h, w, targets, 0.7, *more)[0] * weights).sum(), (0, 1))(hidden, head)
 
     ours, expected = gradients(token_logprobs, 4), gradients(plain)
     for got, want in zip(ours, expected, strict=True):

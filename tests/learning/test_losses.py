@@ -33,9 +33,15 @@ def float64():
 def inputs(opts):
     raw = {name: np.asarray(value) for name, value in GOLDEN["inputs"].items()}
     options = LossOptions(
-        kind=KINDS[opts["loss"]], beta=opts.get("beta", 0.0), epsilon=GOLDEN["epsilon"],
-        epsilon_high=opts.get("eh"), delta=opts.get("delta"), importance=opts.get("is", "token"),
-        top_entropy_quantile=opts.get("rho", 1.0), use_bias_correction_kl=opts.get("bias_kl", False))
+        kind=KINDS[opts["loss"]],
+        beta=opts.get("beta", 0.0),
+        epsilon=GOLDEN["epsilon"],
+        epsilon_high=opts.get("eh"),
+        delta=opts.get("delta"),
+        importance=opts.get("is", "token"),
+        top_entropy_quantile=opts.get("rho", 1.0),
+        use_bias_correction_kl=opts.get("bias_kl", False),
+    )
     mask = raw["mask"] * raw["hint_mask"] if opts.get("hint") else raw["mask"]
     scaling = AdvOptions(scale=opts.get("scale", "group"))
     adv = advantages(raw["rewards"].reshape(-1, GOLDEN["G"]), scaling).values
@@ -76,14 +82,24 @@ def test_micro_batches_add_up(kind, extra):
     options = LossOptions(kind=kind, beta=0.1, **extra)
     weights = jnp.linspace(0.5, 1.5, len(adv))
     rest = {"weights": weights, "entropies": entropies}
-    whole, whole_grad = jax.value_and_grad(
-        lambda x: policy_loss(x, old, ref, adv, mask, options, LENGTH, **rest)[0])(logps)
+    whole, whole_grad = jax.value_and_grad(lambda x: policy_loss(x, old, ref, adv, mask, options, LENGTH, **rest)[0])(
+        logps
+    )
     below = denominators(mask, options, LENGTH)
     threshold = entropy_threshold(entropies, mask, options)
 
     def part(x, rows):
-        sums, _ = loss_sums(x, old[rows], ref[rows], adv[rows], mask[rows], options, weights=weights[rows],
-                            entropies=entropies[rows], threshold=threshold)
+        sums, _ = loss_sums(
+            x,
+            old[rows],
+            ref[rows],
+            adv[rows],
+            mask[rows],
+            options,
+            weights=weights[rows],
+            entropies=entropies[rows],
+            threshold=threshold,
+        )
         return sums["loss"] / below["loss"]
 
     parts = [slice(start, start + 3) for start in range(0, 8, 3)]  # uneven: 3, 3 and 2 answers
@@ -97,11 +113,14 @@ def test_padding_rows_change_nothing():
     for kind in ("grpo", "dapo"):
         options = LossOptions(kind=kind, beta=0.1)
         alone, _ = policy_loss(logps, old, ref, adv, mask, options, LENGTH)
-        padded = [jnp.concatenate([x, jnp.full_like(x[:2], fill)]) for x, fill in
-                  ((logps, jnp.nan), (old, jnp.nan), (ref, jnp.nan), (adv, 0.0), (mask, 0))]
+        padded = [
+            jnp.concatenate([x, jnp.full_like(x[:2], fill)])
+            for x, fill in ((logps, jnp.nan), (old, jnp.nan), (ref, jnp.nan), (adv, 0.0), (mask, 0))
+        ]
         rows = jnp.arange(10) < 8
         together, grad = jax.value_and_grad(
-            lambda x, p=padded, o=options, r=rows: policy_loss(x, *p[1:], o, LENGTH, rows=r)[0])(padded[0])
+            lambda x, p=padded, o=options, r=rows: policy_loss(x, *p[1:], o, LENGTH, rows=r)[0]
+        )(padded[0])
         np.testing.assert_allclose(together, alone, rtol=1e-14)
         assert np.all(grad[8:] == 0) and np.all(np.isfinite(grad))
 
@@ -118,8 +137,7 @@ def test_groups_without_spread_can_be_freed_of_the_kl():
     logps, old, ref, adv, mask, _, _ = inputs({"loss": "grpo"})
     zero = jnp.arange(8) >= 4
     options = LossOptions(beta=0.1, kl_on_zero_std_groups=False)
-    grad = jax.grad(
-        lambda x: policy_loss(x, old, ref, adv * ~zero, mask, options, LENGTH, zero_std=zero)[0])(logps)
+    grad = jax.grad(lambda x: policy_loss(x, old, ref, adv * ~zero, mask, options, LENGTH, zero_std=zero)[0])(logps)
     assert np.all(grad[4:] == 0) and np.any(grad[:4] != 0)
 
 
@@ -131,9 +149,11 @@ def test_kl_is_precise_near_zero_and_bounded_far_away():
 
 def test_what_is_missing_is_said():
     logps, old, ref, adv, mask, _, _ = inputs({"loss": "grpo"})
-    for options, text in [(LossOptions(beta=0.1), "reference"),
-                          (LossOptions(beta=0.0, top_entropy_quantile=0.5), "entropies"),
-                          (LossOptions(beta=0.1, kl_on_zero_std_groups=False), "zero_std|reference")]:
+    for options, text in [
+        (LossOptions(beta=0.1), "reference"),
+        (LossOptions(beta=0.0, top_entropy_quantile=0.5), "entropies"),
+        (LossOptions(beta=0.1, kl_on_zero_std_groups=False), "zero_std|reference"),
+    ]:
         with pytest.raises(ValueError, match=text):
             policy_loss(logps, old, None, adv, mask, options, LENGTH)
     with pytest.raises(InputError, match="beta"):

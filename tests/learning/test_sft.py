@@ -52,15 +52,22 @@ def cross_entropy(world, logprobs, answers, base):
 
 def check(update, world, quickly, same_trees, answers, logprobs, trained, base, counts):
     (loss, sure), grads = quickly(jax.value_and_grad(cross_entropy(world, logprobs, answers, base), has_aux=True))(
-        trained)
+        trained
+    )
     moved = [g for g in jax.tree.leaves(grads) if np.abs(g).max() > 0]
     for count in counts:
         state, logged = update(create_state(trained, SGD), base, in_micro_batches(world, answers, count))
         ours = jax.tree.map(lambda old, new: np.asarray(old - new) / RATE, trained, state.params)
-        same_trees([a for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(grads), strict=True)
-                    if np.abs(b).max() > 0], moved, 2e-4)
-        assert all((a == 0).all() for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(grads), strict=True)
-                   if np.abs(b).max() == 0)
+        same_trees(
+            [a for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(grads), strict=True) if np.abs(b).max() > 0],
+            moved,
+            2e-4,
+        )
+        assert all(
+            (a == 0).all()
+            for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(grads), strict=True)
+            if np.abs(b).max() == 0
+        )
         np.testing.assert_allclose(logged["loss"], loss, rtol=1e-5)
         np.testing.assert_allclose(logged["token_probability"], sure, rtol=1e-4)
         np.testing.assert_allclose(logged["grad_norm"], optax.global_norm(grads), rtol=1e-4)
@@ -68,8 +75,9 @@ def check(update, world, quickly, same_trees, answers, logprobs, trained, base, 
     return grads
 
 
-def test_an_adapter_is_trained_in_any_number_of_micro_batches(update, world, quickly, toy, monkeypatch, same_trees,
-                                                              answers):
+def test_an_adapter_is_trained_in_any_number_of_micro_batches(
+    update, world, quickly, toy, monkeypatch, same_trees, answers
+):
     """Its text linears, and the audio tower's, through which the gradient goes on."""
     monkeypatch.setattr(sft, "group_logprobs", toy)
     check(update, world, quickly, same_trees, answers, toy, world.adapter(1, "q_proj", "audio.fc1"), world.base, [1, 4])
@@ -78,10 +86,13 @@ def test_an_adapter_is_trained_in_any_number_of_micro_batches(update, world, qui
 def test_the_policy_learns_its_answers(update, world, quickly, plainly, answers):
     """The loss is that of answers alone, all weights that are used move, and the answers become likely."""
     batch, start = in_micro_batches(world, answers, 2), create_state(world.base, SGD)
-    (state, logged), (other, logged_too) = update(start, {}, batch), update(
-        start, {}, batch.replace(tokens=np.where(batch.mask, batch.tokens, 13)))
+    (state, logged), (other, logged_too) = (
+        update(start, {}, batch),
+        update(start, {}, batch.replace(tokens=np.where(batch.mask, batch.tokens, 13))),
+    )
     np.testing.assert_allclose(
-        logged["loss"], quickly(cross_entropy(world, plainly, answers, {}))(world.base)[0], rtol=1e-5)
+        logged["loss"], quickly(cross_entropy(world, plainly, answers, {}))(world.base)[0], rtol=1e-5
+    )
     assert logged["loss"] == logged_too["loss"]  # what stands after an answer does not matter
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

@@ -1,7 +1,8 @@
 """Loads a policy directory onto a mesh of eight CPU devices and exports it again.
 
-    python loading.py SOURCE OUT SHARD_BYTES    prints one JSON object
+python loading.py SOURCE OUT SHARD_BYTES    prints one JSON object
 """
+
 import json
 import sys
 from pathlib import Path
@@ -29,10 +30,24 @@ def main() -> None:
     _, params = hf.load(source, None, Layout(read_config(source), mesh, UPDATE))
     peak, leaves = memory("VmHWM") - before, jax.tree.leaves(params)
     hf.save(out, read_config(source), params, source, shard_bytes=shard_bytes)
-    print(json.dumps({
-        "peak": peak, "bytes": sum(leaf.nbytes for leaf in leaves), "largest": max(leaf.nbytes for leaf in leaves),
-        "held": max(sum(shard.data.nbytes for leaf in leaves for shard in leaf.addressable_shards
-                        if shard.device == device) for device in mesh.devices.flat)}))
+    print(
+        json.dumps(
+            {
+                "peak": peak,
+                "bytes": sum(leaf.nbytes for leaf in leaves),
+                "largest": max(leaf.nbytes for leaf in leaves),
+                "held": max(
+                    sum(
+                        shard.data.nbytes
+                        for leaf in leaves
+                        for shard in leaf.addressable_shards
+                        if shard.device == device
+                    )
+                    for device in mesh.devices.flat
+                ),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What is read from a compiled program's text: hand-made modules, and a program that XLA compiles here."""
+
 import jax
 import jax.numpy as jnp
 
@@ -50,38 +51,46 @@ def moved(*lines):
 
 
 def test_a_weight_gathered_at_every_turn_is_found():
-    found, = moved("%whole = bf16[4096,1024]{1,0} all-gather(%part), channel_id=1, dimensions={0}")
+    (found,) = moved("%whole = bf16[4096,1024]{1,0} all-gather(%part), channel_id=1, dimensions={0}")
     assert (found.op, found.bytes, found.unchanged, found.depth) == ("all-gather", 4096 * 1024 * 2, True, 1)
-    started, = moved("%whole = (bf16[1024,1024]{1,0}, bf16[4096,1024]{1,0}) all-gather-start(%w), dimensions={0}",
-                     "%done = bf16[4096,1024]{1,0} all-gather-done(%whole)")
+    (started,) = moved(
+        "%whole = (bf16[1024,1024]{1,0}, bf16[4096,1024]{1,0}) all-gather-start(%w), dimensions={0}",
+        "%done = bf16[4096,1024]{1,0} all-gather-done(%whole)",
+    )
     assert started.op == "all-gather" and started.unchanged
 
 
 def test_what_the_loop_changes_is_sent_but_no_weight():
-    found, = moved("%sum = bf16[8,1024]{1,0} all-reduce(%x), to_apply=%more")
+    (found,) = moved("%sum = bf16[8,1024]{1,0} all-reduce(%x), to_apply=%more")
     assert (found.op, found.bytes, found.unchanged) == ("all-reduce", 8 * 1024 * 2, False)
-    mixed, = moved("%both = bf16[1032,1024]{1,0} fusion(%x, %w), kind=kLoop, calls=%more",
-                   "%whole = bf16[4128,1024]{1,0} all-gather(%both), dimensions={0}")
+    (mixed,) = moved(
+        "%both = bf16[1032,1024]{1,0} fusion(%x, %w), kind=kLoop, calls=%more",
+        "%whole = bf16[4128,1024]{1,0} all-gather(%both), dimensions={0}",
+    )
     assert mixed.op == "all-gather" and not mixed.unchanged
 
 
 def test_a_weight_copied_at_every_turn_is_found_unless_it_goes_to_the_chip():
-    found, = moved("%slice = bf16[512,1024]{1,0} fusion(%w), kind=kLoop, calls=%more")
+    (found,) = moved("%slice = bf16[512,1024]{1,0} fusion(%w), kind=kLoop, calls=%more")
     assert found.unchanged and found.bytes == 512 * 1024 * 2
-    assert not moved("%near = (bf16[1024,1024]{1,0:T(8,128)S(1)}, bf16[1024,1024]{1,0}, u32[]) copy-start(%w)",
-                     "%there = bf16[1024,1024]{1,0:T(8,128)S(1)} copy-done(%near)")
+    assert not moved(
+        "%near = (bf16[1024,1024]{1,0:T(8,128)S(1)}, bf16[1024,1024]{1,0}, u32[]) copy-start(%w)",
+        "%there = bf16[1024,1024]{1,0:T(8,128)S(1)} copy-done(%near)",
+    )
     assert not moved("%small = bf16[8,1024]{1,0} fusion(%w), kind=kLoop, calls=%more")
 
 
 def test_kernels_that_are_launched_together_are_looked_into():
-    found, = moved("%both = bf16[512,1024]{1,0} call(%w, %x), to_apply=%launched")
+    (found,) = moved("%both = bf16[512,1024]{1,0} call(%w, %x), to_apply=%launched")
     assert found.unchanged and found.loop == "loop"
-    assert not moved("%new = bf16[1024,1024]{1,0} fusion(%x, %w), kind=kLoop, calls=%more",
-                     "%both = bf16[512,1024]{1,0} call(%new, %x), to_apply=%launched")
+    assert not moved(
+        "%new = bf16[1024,1024]{1,0} fusion(%x, %w), kind=kLoop, calls=%more",
+        "%both = bf16[512,1024]{1,0} call(%new, %x), to_apply=%launched",
+    )
 
 
 def test_a_cache_that_is_copied_is_found():
-    found, = moved("%next = bf16[8,4,512,128]{3,2,1,0} copy(%cache)")
+    (found,) = moved("%next = bf16[8,4,512,128]{3,2,1,0} copy(%cache)")
     assert found.op == "copy" and found.shapes == ((8, 4, 512, 128),)
     written = "%next = bf16[8,4,512,128]{3,2,1,0} dynamic-update-slice(%cache, %x, %t, %t)"
     assert not moved(written)
@@ -94,6 +103,7 @@ def test_donated_parameters():
 
 def test_a_program_compiled_here():
     """CPUs copy the layer of a stack that a scan hands to a product: at every turn of both loops."""
+
     def decode(stack, x):
         def turn(state):
             t, x = state

@@ -1,5 +1,6 @@
 """One process of two fails, is told to stop, or is killed: the other ends soon, in one line, with the code that tells a
 launcher whether to start again."""
+
 import os
 import signal
 import subprocess
@@ -35,10 +36,14 @@ time.sleep(100)
 """
 
 
-@pytest.mark.parametrize(("what", "number", "codes", "told"), [
-    ("fails", 1, [2, 2], "error: another process failed: process 1: no such policy"),
-    ("is told to stop", 1, [42, 42], "error: another process failed: process 1: told to stop"),
-    ("is killed", 1, [42, -9], "error: another process failed: process 1 has given no sign of life for 8 seconds")])
+@pytest.mark.parametrize(
+    ("what", "number", "codes", "told"),
+    [
+        ("fails", 1, [2, 2], "error: another process failed: process 1: no such policy"),
+        ("is told to stop", 1, [42, 42], "error: another process failed: process 1: told to stop"),
+        ("is killed", 1, [42, -9], "error: another process failed: process 1 has given no sign of life for 8 seconds"),
+    ],
+)
 def test_the_other_ends_too(what, number, codes, told):
     started = start(what)
     begun = time.monotonic()
@@ -60,9 +65,20 @@ def test_process_0_is_killed():
 
 
 def start(what: str) -> list[subprocess.Popen]:
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "NNODES": "2",
-                                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{joining._free_port()}"}
-    started = [subprocess.Popen([sys.executable, "-c", SCRIPT, what], env=environment | {"NODE_RANK": str(rank)},
-                                stdout=-1, stderr=-1, text=True) for rank in range(2)]
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "NNODES": "2",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{joining._free_port()}",
+    }
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, what],
+            env=environment | {"NODE_RANK": str(rank)},
+            stdout=-1,
+            stderr=-1,
+            text=True,
+        )
+        for rank in range(2)
+    ]
     assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
     return started

@@ -1,4 +1,5 @@
 """Real processes on one machine: what many give is what one gives, and a run goes on on other processes."""
+
 import json
 from pathlib import Path
 

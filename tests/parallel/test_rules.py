@@ -1,4 +1,5 @@
 """Logical axes to mesh axes; what is refused."""
+
 import dataclasses
 from types import SimpleNamespace
 

@@ -1,4 +1,5 @@
 """Environments that contradict themselves are named, in one line, before anybody waits."""
+
 import socket
 import subprocess
 import sys
@@ -12,12 +13,17 @@ from emsa_jax.parallel.mesh import MeshOptions
 HERE = {"NNODES": "2", "NODE_RANK": "0", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1"}, "'10.0.0.1', but must be host:port"),
-    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:abc"}, "must be host:port"),
-    ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:99999"}, "must be host:port"),
-    ({"JAX_COORDINATOR_ADDRESS": ""}, "set JAX_COORDINATOR_ADDRESS"), ({"NODE_RANK": "2"}, "NODE_RANK is 2"),
-    ({"NNODES": "two"}, "must be numbers")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1"}, "'10.0.0.1', but must be host:port"),
+        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:abc"}, "must be host:port"),
+        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:99999"}, "must be host:port"),
+        ({"JAX_COORDINATOR_ADDRESS": ""}, "set JAX_COORDINATOR_ADDRESS"),
+        ({"NODE_RANK": "2"}, "NODE_RANK is 2"),
+        ({"NNODES": "two"}, "must be numbers"),
+    ],
+)
 def test_what_contradicts_itself_is_named(monkeypatch, change, message):
     for name, value in (HERE | change).items():
         monkeypatch.setenv(name, value)
@@ -40,21 +46,24 @@ def test_a_port_in_use_is_named(monkeypatch):
 @pytest.mark.parametrize("name", ["JAX_COORDINATOR_ADDRESS", "NODE_RANK"])
 def test_no_host_trains_for_itself(monkeypatch, name):
     monkeypatch.setenv(name, "1")
-    done = subprocess.run([sys.executable, "-c", "from emsa_jax.parallel import start; start.start(20)"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from emsa_jax.parallel import start; start.start(20)"], capture_output=True, text=True
+    )
     assert f"InputError: {name} is set, but not how many processes there are" in done.stderr
 
 
 def test_who_did_not_come_is_looked_for(monkeypatch):
     for name, value in (HERE | {"NODE_RANK": "1", "JAX_COORDINATOR_ADDRESS": "nowhere.invalid:1234"}).items():
         monkeypatch.setenv(name, value)
-    done = subprocess.run([sys.executable, "-c", "from emsa_jax.parallel import start; start.start(2)"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from emsa_jax.parallel import start; start.start(2)"], capture_output=True, text=True
+    )
     assert done.returncode == stop.EXIT  # the host may have an address when all are started again
     assert done.stderr.splitlines()[-1] == (
         "error: not all 2 processes came within 2 seconds (no address is known here for nowhere.invalid, of "
         "JAX_COORDINATOR_ADDRESS); start the same command on every host, each NODE_RANK once, and see that process 0 "
-        "can be reached")
+        "can be reached"
+    )
     assert start._unknown_host(("[::1]:1234", 2, 1)) == start._unknown_host(None) == ""
 
 

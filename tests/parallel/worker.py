@@ -1,7 +1,8 @@
 """One process of a run, as `main` is one, for several work directories in turn.
 
-    python worker.py jobs.json     a list of {"workdir": ..., "fields": {dotted field of the config: value}}
+python worker.py jobs.json     a list of {"workdir": ..., "fields": {dotted field of the config: value}}
 """
+
 import json
 import sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 "base" keeps the official defaults, shrunk. "alt" moves every one of them: tied embeddings, chunks of an odd number of
 positions, other windows, clocks, thetas and head counts.
 """
+
 import functools
 import zlib
 from dataclasses import dataclass
@@ -28,29 +29,93 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)  # two would wait for each other on models this small
 
-TOKENS = {"audio_token_index": 110, "image_token_index": 111, "video_token_index": 112, "audio_start_token_id": 113,
-          "audio_end_token_id": 114, "vision_start_token_id": 115, "vision_end_token_id": 116, "bos_token_id": 117,
-          "eos_token_id": 118, "pad_token_id": 119, "user_token_id": 99}
+TOKENS = {
+    "audio_token_index": 110,
+    "image_token_index": 111,
+    "video_token_index": 112,
+    "audio_start_token_id": 113,
+    "audio_end_token_id": 114,
+    "vision_start_token_id": 115,
+    "vision_end_token_id": 116,
+    "bos_token_id": 117,
+    "eos_token_id": 118,
+    "pad_token_id": 119,
+    "user_token_id": 99,
+}
 CONFIGS = {
     "base": dict(
-        TOKENS, position_id_per_seconds=25, seconds_per_chunk=2, tie_word_embeddings=False,
-        text_config=dict(vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
-                         num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-6, tie_word_embeddings=False,
-                         rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[2, 3, 3])),
-        audio_config=dict(d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48, output_dim=64,
-                          n_window=100, num_mel_bins=128, max_source_positions=1500),
-        vision_config=dict(depth=4, hidden_size=32, intermediate_size=40, num_heads=2, out_hidden_size=64,
-                           fullatt_block_indexes=[1, 3], window_size=112)),
+        TOKENS,
+        position_id_per_seconds=25,
+        seconds_per_chunk=2,
+        tie_word_embeddings=False,
+        text_config=dict(
+            vocab_size=128,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            rms_norm_eps=1e-6,
+            tie_word_embeddings=False,
+            rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[2, 3, 3]),
+        ),
+        audio_config=dict(
+            d_model=32,
+            encoder_layers=2,
+            encoder_attention_heads=4,
+            encoder_ffn_dim=48,
+            output_dim=64,
+            n_window=100,
+            num_mel_bins=128,
+            max_source_positions=1500,
+        ),
+        vision_config=dict(
+            depth=4,
+            hidden_size=32,
+            intermediate_size=40,
+            num_heads=2,
+            out_hidden_size=64,
+            fullatt_block_indexes=[1, 3],
+            window_size=112,
+        ),
+    ),
     "alt": dict(
-        TOKENS, position_id_per_seconds=13, seconds_per_chunk=1, tie_word_embeddings=True,
-        text_config=dict(vocab_size=128, hidden_size=48, intermediate_size=80, num_hidden_layers=2,
-                         num_attention_heads=6, num_key_value_heads=3, rms_norm_eps=1e-5, tie_word_embeddings=True,
-                         max_position_embeddings=4096,
-                         rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=[1, 1, 2])),
-        audio_config=dict(d_model=24, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=40, output_dim=48,
-                          n_window=25, num_mel_bins=128, max_source_positions=300),
-        vision_config=dict(depth=3, hidden_size=24, intermediate_size=36, num_heads=3, out_hidden_size=48,
-                           fullatt_block_indexes=[1], window_size=56)),
+        TOKENS,
+        position_id_per_seconds=13,
+        seconds_per_chunk=1,
+        tie_word_embeddings=True,
+        text_config=dict(
+            vocab_size=128,
+            hidden_size=48,
+            intermediate_size=80,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=3,
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=True,
+            max_position_embeddings=4096,
+            rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=[1, 1, 2]),
+        ),
+        audio_config=dict(
+            d_model=24,
+            encoder_layers=3,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=40,
+            output_dim=48,
+            n_window=25,
+            num_mel_bins=128,
+            max_source_positions=300,
+        ),
+        vision_config=dict(
+            depth=3,
+            hidden_size=24,
+            intermediate_size=36,
+            num_heads=3,
+            out_hidden_size=48,
+            fullatt_block_indexes=[1],
+            window_size=56,
+        ),
+    ),
 }
 
 
@@ -80,10 +145,18 @@ CASES = {
     "video": ([5, video(3, 8, 12), 6], [9, video(2, 4, 4, 0.7), 4], [video(1, 10, 6), 3], [8]),
     "film": ([4, film(4, 4, 8, 1.0, 400), 5], [3, film(3, 4, 6, 0.5, 171), 2, film(2, 6, 4, 1.0, 122), 3], [7], [2]),
     # sound longer than the picture; shorter (the end markers step back); gaps longer than a chunk
-    "film_quirks": ([4, film(2, 4, 4, 1.0, 555), 5], [3, film(4, 4, 4, 1.0, 241), 4], [film(3, 4, 4, 4.0, 333), 2],
-                    [5, film(2, 2, 2, 0.3, 9), 1]),
-    "mix": ([31], [5, sound(131), 6], [4, video(2, 4, 6), 3, sound(77), 5],
-            [3, image(6, 4), 2, video(1, 4, 4), 2, image(4, 8), 3]),
+    "film_quirks": (
+        [4, film(2, 4, 4, 1.0, 555), 5],
+        [3, film(4, 4, 4, 1.0, 241), 4],
+        [film(3, 4, 4, 4.0, 333), 2],
+        [5, film(2, 2, 2, 0.3, 9), 1],
+    ),
+    "mix": (
+        [31],
+        [5, sound(131), 6],
+        [4, video(2, 4, 6), 3, sound(77), 5],
+        [3, image(6, 4), 2, video(1, 4, 4), 2, image(4, 8), 3],
+    ),
 }
 FILMS = ("film", "film_quirks")
 
@@ -129,8 +202,7 @@ class World:
                 continue
             seconds = part[2] if kind != "image" else 1.0
             patches = rng.standard_normal((int(np.prod(part[1])), 1176)).astype(np.float32)
-            (images if kind == "image" else videos).append(
-                Visual(patches, Grid(*part[1], seconds, kind != "image")))
+            (images if kind == "image" else videos).append(Visual(patches, Grid(*part[1], seconds, kind != "image")))
             placeholder = c.image_token_id if kind == "image" else c.video_token_id
             tokens += [c.vision_start_token_id, placeholder, c.vision_end_token_id]
         return Row(expand(c, tokens, audios, images, videos, together), audios, images, videos, together)
@@ -149,9 +221,11 @@ class World:
             lengths = [len(a) for a in audios]
             mel = np.random.default_rng(1).standard_normal((len(audios), 128, max(lengths) + 3)).astype(np.float32)
             for i, a in enumerate(audios):
-                mel[i, :, :len(a)] = a.T
-            out.update(input_features=mel, feature_attention_mask=(np.arange(mel.shape[2]) < np.array(lengths)[:, None])
-                       .astype(np.int64))
+                mel[i, :, : len(a)] = a.T
+            out.update(
+                input_features=mel,
+                feature_attention_mask=(np.arange(mel.shape[2]) < np.array(lengths)[:, None]).astype(np.int64),
+            )
         for kind, suffix in (("images", ""), ("videos", "_videos")):
             visuals = [v for r in rows for v in getattr(r, kind)]
             if visuals:
@@ -167,7 +241,8 @@ class World:
         """transformers' logits [B, S, V] and position ids [3, B, S] of a case."""
         seen = {}
         hook = self.model.model.language_model.register_forward_pre_hook(
-            lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True)
+            lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True
+        )
         logits = torch_logits(self.model, self.torch_inputs(self.rows(case), pad))
         hook.remove()
         return logits, seen["position_ids"].numpy()[-3:]
@@ -189,16 +264,21 @@ class World:
     @cached_property
     def prefill(self):
         """(params, inputs) -> embeddings, hidden states and cache of the prompts, compiled once."""
+
         def run(params, inputs):
             x = thinker.encode(params, None, self.config, inputs)
             return x, *decoder.forward(params["text"], None, self.config.text, x, inputs.positions, inputs.mask)
+
         return jax.jit(run)
 
     @cached_property
     def step(self):
         """decode_step without an adapter, compiled once."""
-        return jax.jit(lambda text, x, positions, slot, cache, mask, own: decoder.decode_step(
-            text, decoder.decode_layers(text, None, cache), 0.0, self.config.text, x, positions, slot, mask, own))
+        return jax.jit(
+            lambda text, x, positions, slot, cache, mask, own: decoder.decode_step(
+                text, decoder.decode_layers(text, None, cache), 0.0, self.config.text, x, positions, slot, mask, own
+            )
+        )
 
     @cached_property
     def audio_tokens(self):
@@ -208,12 +288,14 @@ class World:
     @cached_property
     def visual_tokens(self):
         """(vision parameters, inputs) -> the visual part of the media table, compiled once for each budget."""
-        return jax.jit(lambda p, x: encode_vision(p, None, self.config.vision, x.patches, x.patch_hw, x.frame,
-                                                  x.window))
+        return jax.jit(
+            lambda p, x: encode_vision(p, None, self.config.vision, x.patches, x.patch_hw, x.frame, x.window)
+        )
 
     def reload(self, directory=None, **options) -> Thinker:
-        return Thinker.from_pretrained(directory or self.directory, attn_implementation="eager",
-                                       **{"dtype": torch.float32, **options}).eval()
+        return Thinker.from_pretrained(
+            directory or self.directory, attn_implementation="eager", **{"dtype": torch.float32, **options}
+        ).eval()
 
 
 @torch.no_grad()
@@ -244,8 +326,10 @@ def add_speaking_half(directory: Path):
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(2)
-    extra = {"talker.model.norm.weight": rng.standard_normal(7).astype(np.float32),
-             "token2wav.dit.x.weight": rng.standard_normal((3, 5)).astype(np.float16)}
+    extra = {
+        "talker.model.norm.weight": rng.standard_normal(7).astype(np.float32),
+        "token2wav.dit.x.weight": rng.standard_normal((3, 5)).astype(np.float16),
+    }
     save_file(extra, directory / "model-speech.safetensors", metadata={"format": "pt"})
     path = directory / "model.safetensors.index.json"
     index = json.loads(path.read_text())
@@ -260,8 +344,9 @@ def build_world(name: str, root: Path) -> World:
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = config.pad_token_id
     model.save_pretrained(root / "thinker")
-    whole = Omni._from_config(Qwen2_5OmniConfig(thinker_config=config.to_dict(), enable_audio_output=False),
-                              attn_implementation="eager")
+    whole = Omni._from_config(
+        Qwen2_5OmniConfig(thinker_config=config.to_dict(), enable_audio_output=False), attn_implementation="eager"
+    )
     whole.thinker.load_state_dict(model.state_dict())
     whole.save_pretrained(root / "full", max_shard_size="150KB")
     add_speaking_half(root / "full")

@@ -1,4 +1,5 @@
 """Every kernel equals attention of each sequence on its own: splash attention interpreted, cuDNN's calls by XLA."""
+
 import dataclasses
 import functools
 
@@ -32,8 +33,11 @@ def case(lengths, heads, kv_heads, group, answer, left=True, d=8, dtype=np.float
     """(pq, pk, pv, aq, ak, av), prompt mask, and cotangents [prompts, answers] that are zero on padding."""
     rng = np.random.default_rng(0)
     n, p = len(lengths), max(lengths) + 1  # every row is padded
-    arrays = [rng.standard_normal((*lead, h, d)).astype(dtype) for lead in ((n, p), (n * group, answer))
-              for h in (heads, kv_heads, kv_heads)]
+    arrays = [
+        rng.standard_normal((*lead, h, d)).astype(dtype)
+        for lead in ((n, p), (n * group, answer))
+        for h in (heads, kv_heads, kv_heads)
+    ]
     mask = np.arange(p) < np.array(lengths)[:, None]
     mask = mask[:, ::-1] if left else mask
     pull = [rng.standard_normal(arrays[i].shape).astype(dtype) for i in (0, 3)]
@@ -54,8 +58,11 @@ def each_alone(pq, pk, pv, aq, ak, av, mask):
     prompts, answers = [], []
     for i, valid in enumerate(mask):
         at = np.flatnonzero(valid)
-        prompts.append(jnp.zeros(pq[i].shape).at[at].set(
-            softmax_attention(pq[i, at], pk[i, at], pv[i, at], np.tri(len(at), dtype=bool))))
+        prompts.append(
+            jnp.zeros(pq[i].shape)
+            .at[at]
+            .set(softmax_attention(pq[i, at], pk[i, at], pv[i, at], np.tri(len(at), dtype=bool)))
+        )
         for j in range(i * group, (i + 1) * group):
             allowed = np.concatenate([np.ones((c, len(at)), bool), np.tri(c, dtype=bool)], axis=1)
             k, v = jnp.concatenate([pk[i, at], ak[j]]), jnp.concatenate([pv[i, at], av[j]])
@@ -82,12 +89,15 @@ def expected(*shape):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("shape", [
-    ((3, 9), 4, 2, 3, 5),
-    ((11, 4), 6, 2, 1, 6, False),
-    ((150, 88), 2, 1, 3, 70),  # more than one block, answers across their borders
-    ((129,), 2, 2, 1, 130, False),
-])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ((3, 9), 4, 2, 3, 5),
+        ((11, 4), 6, 2, 1, 6, False),
+        ((150, 88), 2, 1, 3, 70),  # more than one block, answers across their borders
+        ((129,), 2, 2, 1, 130, False),
+    ],
+)
 def test_groups_are_each_sequence_alone(kernel, shape):
     arrays, mask, pull, (theirs, their_grads) = expected(*shape)
     ours, our_grads = pulled(lambda *x: group_attention(*x, mask, kernel=kernel), arrays, pull)
@@ -123,8 +133,10 @@ def test_half_precision_keeps_its_type(kernel):
 @pytest.mark.parametrize("kernel", KERNELS[1:])
 def test_a_prompt_without_tokens_harms_nobody(kernel):
     arrays, mask, pull, (theirs, their_grads) = expected((3, 9), 4, 2, 3, 5)
-    mask, pull = mask & np.array([[True], [False]]), [x * np.repeat([True, False], len(x) // 2)[:, None, None, None]
-                                                      for x in pull]
+    mask, pull = (
+        mask & np.array([[True], [False]]),
+        [x * np.repeat([True, False], len(x) // 2)[:, None, None, None] for x in pull],
+    )
     ours, our_grads = pulled(lambda *x: group_attention(*x, mask, kernel=kernel), arrays, pull)
     assert all(np.isfinite(t).all() for t in (*ours, *our_grads))
     np.testing.assert_allclose(ours[1][:3], theirs[1][:3], atol=2e-5)
@@ -145,7 +157,7 @@ def test_packed_answers_are_each_alone():
     _, pk, pv, aq, ak, av = arrays
     for row, slot in np.ndindex(4, 9):
         answer = SEGMENTS.reshape(4, 9)[row]
-        seen, valid = np.flatnonzero(answer[:slot + 1] == answer[slot]), mask[row // 2]
+        seen, valid = np.flatnonzero(answer[: slot + 1] == answer[slot]), mask[row // 2]
         k, v = (np.concatenate([x[row // 2, valid], y[row, seen]]).repeat(2, axis=1) for x, y in ((pk, ak), (pv, av)))
         weights = np.exp(np.einsum("hd,thd->ht", aq[row, slot], k) / np.sqrt(8))
         alone = np.einsum("ht,thd->hd", weights, v) / weights.sum(axis=1, keepdims=True)
@@ -153,21 +165,24 @@ def test_packed_answers_are_each_alone():
     np.testing.assert_array_equal(prompts, jax.jit(group_attention)(*arrays, mask)[0])
 
 
-@pytest.mark.parametrize("backend,dtype,head_dim,length,kernel", [
-    ("cpu", jnp.float32, 128, 4096, "plain"),
-    ("cpu", jnp.bfloat16, 128, 4096, "plain"),
-    ("tpu", jnp.bfloat16, 128, 4096, "splash"),
-    ("tpu", jnp.float32, 256, 128, "splash"),
-    ("tpu", "bfloat16", 128, 127, "plain"),
-    ("tpu", jnp.bfloat16, 64, 4096, "plain"),
-    ("tpu", jnp.float16, 128, 4096, "plain"),
-    ("gpu", jnp.bfloat16, 128, 4096, "cudnn"),
-    ("gpu", jnp.float16, 24, 256, "cudnn"),
-    ("gpu", jnp.bfloat16, 128, 255, "plain"),
-    ("gpu", jnp.bfloat16, 136, 4096, "plain"),
-    ("gpu", jnp.bfloat16, 20, 4096, "plain"),
-    ("gpu", jnp.float32, 128, 4096, "plain"),
-])
+@pytest.mark.parametrize(
+    "backend,dtype,head_dim,length,kernel",
+    [
+        ("cpu", jnp.float32, 128, 4096, "plain"),
+        ("cpu", jnp.bfloat16, 128, 4096, "plain"),
+        ("tpu", jnp.bfloat16, 128, 4096, "splash"),
+        ("tpu", jnp.float32, 256, 128, "splash"),
+        ("tpu", "bfloat16", 128, 127, "plain"),
+        ("tpu", jnp.bfloat16, 64, 4096, "plain"),
+        ("tpu", jnp.float16, 128, 4096, "plain"),
+        ("gpu", jnp.bfloat16, 128, 4096, "cudnn"),
+        ("gpu", jnp.float16, 24, 256, "cudnn"),
+        ("gpu", jnp.bfloat16, 128, 255, "plain"),
+        ("gpu", jnp.bfloat16, 136, 4096, "plain"),
+        ("gpu", jnp.bfloat16, 20, 4096, "plain"),
+        ("gpu", jnp.float32, 128, 4096, "plain"),
+    ],
+)
 def test_kernel_of_each_place(backend, dtype, head_dim, length, kernel):
     assert choose_kernel(backend, dtype, head_dim, length) == kernel
 
@@ -199,8 +214,11 @@ def test_splash_skips_what_answers_cannot_see(monkeypatch):
     made = []
     monkeypatch.setattr(attention, "BLOCK", 64)  # so that longer prompts take several
     maker = attention.splash.make_splash_mha_single_device
-    monkeypatch.setattr(attention.splash, "make_splash_mha_single_device",
-                        lambda *args, **kw: made.append(maker(*args, **kw)) or made[-1])
+    monkeypatch.setattr(
+        attention.splash,
+        "make_splash_mha_single_device",
+        lambda *args, **kw: made.append(maker(*args, **kw)) or made[-1],
+    )
     arrays, mask, _ = case((511,), 1, 1, 4, 512)
     jax.eval_shape(lambda *x: group_attention(*x, mask, kernel="splash"), *arrays)
     blocks = attention.splash_mask.MultiHeadMask([attention._Tree(5 * 512, 512, 512)])
@@ -210,10 +228,13 @@ def test_splash_skips_what_answers_cannot_see(monkeypatch):
     assert np.count_nonzero(info.block_mask) == 9
 
 
-@pytest.mark.parametrize("kernel,platform,call,count", [
-    ("splash", "tpu", "tpu_custom_call", 3),  # forward, queries' gradients, keys' and values' gradients
-    ("cudnn", "cuda", "__cudnn$fmha", 4),  # prompts and answers, forward and backward
-])
+@pytest.mark.parametrize(
+    "kernel,platform,call,count",
+    [
+        ("splash", "tpu", "tpu_custom_call", 3),  # forward, queries' gradients, keys' and values' gradients
+        ("cudnn", "cuda", "__cudnn$fmha", 4),  # prompts and answers, forward and backward
+    ],
+)
 def test_kernels_lower_for_their_place_from_here(monkeypatch, kernel, platform, call, count):
     """Odd lengths, on which JAX's checks of what cuDNN takes would fail."""
     monkeypatch.undo()
@@ -229,12 +250,36 @@ def test_kernels_lower_for_their_place_from_here(monkeypatch, kernel, platform, 
 
 
 CONFIG = ThinkerConfig(
-    text=TextConfig(vocab_size=8, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
-                    num_key_value_heads=2, mrope_section=(1, 1, 2), rope_theta=100.0),
-    audio=AudioConfig(num_mel_bins=4, d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8,
-                      n_window=4, output_dim=32),
-    vision=VisionConfig(depth=1, hidden_size=8, intermediate_size=8, num_heads=2, patch_size=2, window_size=8,
-                        fullatt_block_indexes=(0,), out_hidden_size=32))
+    text=TextConfig(
+        vocab_size=8,
+        hidden_size=32,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(1, 1, 2),
+        rope_theta=100.0,
+    ),
+    audio=AudioConfig(
+        num_mel_bins=4,
+        d_model=8,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        n_window=4,
+        output_dim=32,
+    ),
+    vision=VisionConfig(
+        depth=1,
+        hidden_size=8,
+        intermediate_size=8,
+        num_heads=2,
+        patch_size=2,
+        window_size=8,
+        fullatt_block_indexes=(0,),
+        out_hidden_size=32,
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +331,7 @@ def test_the_decoder_trains_alike_with_every_kernel(decoding):
 
 def test_the_decoder_reads_alike_with_every_kernel(decoding):
     params, adapter, (x, positions, mask, *_) = decoding
+
     def read(name):
         config = dataclasses.replace(CONFIG.text, attention=name)
         run = jax.jit(functools.partial(decoder.forward, config=config), compiler_options=QUICK)
@@ -310,7 +356,11 @@ def test_the_decoder_trains_alike_on_packed_rows(decoding):
     pull_apart[:, *alone] = rng.standard_normal((2, 14, 32))
     pull_packed = np.zeros(answer.shape)
     pull_packed[:, *packed] = pull_apart[:, *alone]
-    ours = trained(decoding, (x, positions, mask, answer, after[..., :1, None] + slots), (pull_prompt, pull_packed),
-                   segments=SEGMENTS)
+    ours = trained(
+        decoding,
+        (x, positions, mask, answer, after[..., :1, None] + slots),
+        (pull_prompt, pull_packed),
+        segments=SEGMENTS,
+    )
     theirs = trained(decoding, (x, positions, mask, apart, after[..., :5]), (pull_prompt, pull_apart))
     same((ours[0], ours[1][:, *packed], ours[2]), (theirs[0], theirs[1][:, *alone], theirs[2]))

@@ -1,4 +1,5 @@
 """Splash attention cut over a mesh: each device runs the kernel on its own heads and rows."""
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """config.json in both spellings, back again, and what is refused."""
+
 import copy
 import json
 from dataclasses import fields, replace
@@ -51,8 +52,9 @@ def test_the_old_spelling(world):
     """rope_theta and rope_scaling apart, *_index beside *_id, no vision rope: as released files have it."""
     new, old = raw(world), raw(world)
     rope = old["text_config"].pop("rope_parameters")
-    old["text_config"].update(rope_theta=rope["rope_theta"],
-                              rope_scaling={"type": "default", "mrope_section": rope["mrope_section"]})
+    old["text_config"].update(
+        rope_theta=rope["rope_theta"], rope_scaling={"type": "default", "mrope_section": rope["mrope_section"]}
+    )
     old["vision_config"].pop("rope_parameters", None)
     for kind in ("audio", "image", "video"):
         value = old.pop(f"{kind}_token_index", None) or old.pop(f"{kind}_token_id")
@@ -73,37 +75,48 @@ def test_the_text_sections_tie_does_not_decide(worlds):
 def test_defaults_are_transformers():
     sections = {"text_config": {}, "audio_config": {}, "vision_config": {"hidden_size": 1280}}
     assert from_hf(dict(sections)) == replace(preset("7B"))
-    equals_transformers(from_hf(dict(sections)), Qwen2_5OmniThinkerConfig(
-        **sections, vision_start_token_id=151652, vision_end_token_id=151653, bos_token_id=151644,
-        eos_token_id=151645, pad_token_id=151643))
+    equals_transformers(
+        from_hf(dict(sections)),
+        Qwen2_5OmniThinkerConfig(
+            **sections,
+            vision_start_token_id=151652,
+            vision_end_token_id=151653,
+            bos_token_id=151644,
+            eos_token_id=151645,
+            pad_token_id=151643,
+        ),
+    )
     assert from_hf(dict(sections, vision_config={})).vision.hidden_size == 3584
 
 
-@pytest.mark.parametrize("section, field, value, names", [
-    ("text_config", "use_sliding_window", True, "use_sliding_window"),
-    ("text_config", "hidden_act", "gelu", "text_config.hidden_act"),
-    ("vision_config", "hidden_act", "gelu", "vision_config.hidden_act"),
-    ("audio_config", "activation_function", "relu", "activation_function"),
-    ("text_config", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}, "rope_scaling.type"),
-    ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [1, 1, 1]}, "mrope_section"),
-    ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [[2]]}, "mrope_section"),
-    ("text_config", "rope_parameters", 5, "rope_parameters"),
-    ("text_config", "head_dim", 99, "head_dim"),
-    ("text_config", "hidden_size", "64", "text_config.hidden_size"),
-    ("text_config", "num_attention_heads", 0, "text_config.num_attention_heads"),
-    ("text_config", "num_hidden_layers", True, "text_config.num_hidden_layers"),
-    ("text_config", "rms_norm_eps", None, None),  # absent: the default
-    ("text_config", "rms_norm_eps", "tiny", "text_config.rms_norm_eps"),
-    ("vision_config", "depth", -1, "vision_config.depth"),
-    ("vision_config", "fullatt_block_indexes", "x", "fullatt_block_indexes"),
-    ("vision_config", "fullatt_block_indexes", 7, "fullatt_block_indexes"),
-    ("audio_config", "n_window", 2.5, "audio_config.n_window"),
-    (None, "audio_token_index", "a", "audio_token_id"),
-    (None, "eos_token_id", [], "eos_token_id"),
-    (None, "tie_word_embeddings", "yes", "tie_word_embeddings"),
-    (None, "text_config", None, "text_config is missing"),
-    (None, "vision_config", [], "vision_config is missing"),
-])
+@pytest.mark.parametrize(
+    "section, field, value, names",
+    [
+        ("text_config", "use_sliding_window", True, "use_sliding_window"),
+        ("text_config", "hidden_act", "gelu", "text_config.hidden_act"),
+        ("vision_config", "hidden_act", "gelu", "vision_config.hidden_act"),
+        ("audio_config", "activation_function", "relu", "activation_function"),
+        ("text_config", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}, "rope_scaling.type"),
+        ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [1, 1, 1]}, "mrope_section"),
+        ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [[2]]}, "mrope_section"),
+        ("text_config", "rope_parameters", 5, "rope_parameters"),
+        ("text_config", "head_dim", 99, "head_dim"),
+        ("text_config", "hidden_size", "64", "text_config.hidden_size"),
+        ("text_config", "num_attention_heads", 0, "text_config.num_attention_heads"),
+        ("text_config", "num_hidden_layers", True, "text_config.num_hidden_layers"),
+        ("text_config", "rms_norm_eps", None, None),  # absent: the default
+        ("text_config", "rms_norm_eps", "tiny", "text_config.rms_norm_eps"),
+        ("vision_config", "depth", -1, "vision_config.depth"),
+        ("vision_config", "fullatt_block_indexes", "x", "fullatt_block_indexes"),
+        ("vision_config", "fullatt_block_indexes", 7, "fullatt_block_indexes"),
+        ("audio_config", "n_window", 2.5, "audio_config.n_window"),
+        (None, "audio_token_index", "a", "audio_token_id"),
+        (None, "eos_token_id", [], "eos_token_id"),
+        (None, "tie_word_embeddings", "yes", "tie_word_embeddings"),
+        (None, "text_config", None, "text_config is missing"),
+        (None, "vision_config", [], "vision_config is missing"),
+    ],
+)
 def test_bad_fields_are_named(worlds, section, field, value, names):
     changed = copy.deepcopy(raw(worlds["base"]))
     (changed[section] if section else changed)[field] = value
@@ -116,9 +129,16 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         from_hf(changed, "here.json")
 
 
-@pytest.mark.parametrize("text, names", [
-    (None, "cannot be read"), ("{", "not JSON"), (b"\xff\xfe\xfa", "not JSON"), ("[1]", "not a Qwen2.5-Omni"),
-    ('{"thinker_config": 3}', "not a Qwen2.5-Omni")])
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        (None, "cannot be read"),
+        ("{", "not JSON"),
+        (b"\xff\xfe\xfa", "not JSON"),
+        ("[1]", "not a Qwen2.5-Omni"),
+        ('{"thinker_config": 3}', "not a Qwen2.5-Omni"),
+    ],
+)
 def test_bad_files_are_named(tmp_path, text, names):
     if text is not None:
         (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())

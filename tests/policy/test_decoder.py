@@ -1,4 +1,5 @@
 """Cached decoding and the joint forward of groups equal plain forwards of whole sequences."""
+
 from dataclasses import replace
 
 import jax
@@ -19,8 +20,9 @@ def random_adapter(config, rank=3):
     adapter = init_adapter(config, LoraOptions(rank, 2 * rank), jax.random.key(0))
     leaves, tree = jax.tree.flatten(adapter.weights)
     rng = np.random.default_rng(0)
-    return Adapter(tree.unflatten([0.1 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]),
-                   adapter.scale)
+    return Adapter(
+        tree.unflatten([0.1 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]), adapter.scale
+    )
 
 
 @pytest.fixture
@@ -42,8 +44,15 @@ def test_cached_decoding_is_transformers_whole_sequence(world, prompt, monkeypat
     own = decoder.empty_cache(world.config.text, len(answers) * GROUP, STEPS, x.dtype)
     ours = [jnp.repeat(hidden[:, None, -1], GROUP, axis=1)]
     for t in range(STEPS):
-        h, own = world.step(text, text["embed_tokens"][answers[:, :, t]], inputs.next_position + t, jnp.int32(t),
-                            cache, inputs.mask, own)
+        h, own = world.step(
+            text,
+            text["embed_tokens"][answers[:, :, t]],
+            inputs.next_position + t,
+            jnp.int32(t),
+            cache,
+            inputs.mask,
+            own,
+        )
         ours.append(h)
     ours = np.asarray(jnp.stack(ours, 2) @ decoder.head(text).T)
     for g in range(GROUP):
@@ -51,14 +60,15 @@ def test_cached_decoding_is_transformers_whole_sequence(world, prompt, monkeypat
         world.model.model.rope_deltas = None
         with torch.no_grad():
             theirs = world.model(**world.torch_inputs(rows), use_cache=False).logits.numpy()
-        assert np.abs(ours[:, g] - theirs[:, -STEPS - 1:]).max() < TOLERANCE
+        assert np.abs(ours[:, g] - theirs[:, -STEPS - 1 :]).max() < TOLERANCE
 
 
 def test_greedy_tokens_are_those_of_generate(world):
     inputs, x = world.inputs("film_quirks"), world.torch_inputs(world.rows("film_quirks"))
     world.model.model.rope_deltas = None
-    theirs = world.model.generate(**x, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True,
-                                  output_logits=True)
+    theirs = world.model.generate(
+        **x, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True, output_logits=True
+    )
     two = torch.stack(theirs.logits, 1).topk(2).values
     text = world.params["text"]
     _, hidden, cache = world.prefill(world.params, inputs)
@@ -69,8 +79,9 @@ def test_greedy_tokens_are_those_of_generate(world):
         clear &= (two[:, t, 0] - two[:, t, 1] > 10 * TOLERANCE).numpy()
         expected = theirs.sequences[:, x["input_ids"].shape[1] + t].numpy()
         assert (ours[clear] == expected[clear, None]).all()
-        h, own = world.step(text, text["embed_tokens"][ours], inputs.next_position + t, jnp.int32(t), cache,
-                            inputs.mask, own)
+        h, own = world.step(
+            text, text["embed_tokens"][ours], inputs.next_position + t, jnp.int32(t), cache, inputs.mask, own
+        )
     assert clear.any()
 
 
@@ -89,8 +100,9 @@ def test_forward_groups_is_forward_on_each_pair(world, prompt):
     pull[0] *= inputs.mask[..., None]
 
     def groups(adapter, x, answer):
-        out = decoder.forward_groups(world.params["text"], adapter, c, x, inputs.positions, inputs.mask, answer,
-                                     positions, remat)
+        out = decoder.forward_groups(
+            world.params["text"], adapter, c, x, inputs.positions, inputs.mask, answer, positions, remat
+        )
         return sum(jnp.sum(a * b) for a, b in zip(out, pull, strict=True)), out
 
     def pairs(adapter, x, answer):
@@ -99,7 +111,7 @@ def test_forward_groups_is_forward_on_each_pair(world, prompt):
         mask = jnp.concatenate([inputs.mask, np.ones((n, STEPS), bool)], axis=1).repeat(GROUP, axis=0)
         out, _ = decoder.forward(world.params["text"], adapter, c, whole, where, mask)
         out = out.reshape(n, GROUP, -1, x.shape[-1])
-        out = out[:, 0, :x.shape[1]], out[:, :, x.shape[1]:]
+        out = out[:, 0, : x.shape[1]], out[:, :, x.shape[1] :]
         return sum(jnp.sum(a * b) for a, b in zip(out, pull, strict=True)), out
 
     args = (adapter, x, answer)

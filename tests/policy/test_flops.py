@@ -1,4 +1,5 @@
 """The formulas against what XLA counts in the compiled programs."""
+
 import dataclasses
 
 import jax
@@ -16,15 +17,33 @@ from emsa_jax.policy.thinker import Prompts, encode
 
 # one layer each: XLA counts the body of a loop once
 CONFIG = ThinkerConfig(
-    text=TextConfig(vocab_size=512, hidden_size=128, intermediate_size=384, num_hidden_layers=1, num_attention_heads=4,
-                    num_key_value_heads=2, mrope_section=(4, 6, 6)),
-    audio=AudioConfig(d_model=64, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=128, n_window=20,
-                      output_dim=128),
-    vision=VisionConfig(depth=1, hidden_size=64, intermediate_size=128, num_heads=2, fullatt_block_indexes=(0,),
-                        out_hidden_size=128),
-    pad_token_id=0, eos_token_id=1, bos_token_id=2, user_token_id=3, audio_token_id=10, image_token_id=11,
-    video_token_id=12, audio_start_token_id=13, audio_end_token_id=14, vision_start_token_id=15,
-    vision_end_token_id=16)
+    text=TextConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(4, 6, 6),
+    ),
+    audio=AudioConfig(
+        d_model=64, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=128, n_window=20, output_dim=128
+    ),
+    vision=VisionConfig(
+        depth=1, hidden_size=64, intermediate_size=128, num_heads=2, fullatt_block_indexes=(0,), out_hidden_size=128
+    ),
+    pad_token_id=0,
+    eos_token_id=1,
+    bos_token_id=2,
+    user_token_id=3,
+    audio_token_id=10,
+    image_token_id=11,
+    video_token_id=12,
+    audio_start_token_id=13,
+    audio_end_token_id=14,
+    vision_start_token_id=15,
+    vision_end_token_id=16,
+)
 N, G, P, C = 2, 3, 40, 24
 
 

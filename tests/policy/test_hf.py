@@ -1,4 +1,5 @@
 """Checkpoint directories in and out: to the byte, with transformers at the other end, and never half."""
+
 import json
 import shutil
 import subprocess
@@ -41,7 +42,8 @@ def test_load_and_save_again_is_byte_exact(world, tmp_path, source):
     directory = getattr(world, source)
     config, params = hf.load(directory)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), abstract_params(config))
+        lambda x: (x.shape, x.dtype), abstract_params(config)
+    )
     hf.save(tmp_path / "a" / "new", config, params, directory, extra={"step": 3})
     assert tensors(tmp_path / "a" / "new") == tensors(directory)
     assert hf.load(tmp_path / "a" / "new")[0] == config
@@ -78,7 +80,7 @@ def test_transformers_gives_the_same_logits_from_what_is_saved(world, tmp_path, 
     ours = np.asarray(world.logits(changed, None, world.inputs("mix")))
     mask = x["attention_mask"].numpy().astype(bool)
     theirs = logits_of(model, x)
-    assert np.abs(ours[:, -mask.shape[1]:] - theirs)[mask].max() < 2e-4
+    assert np.abs(ours[:, -mask.shape[1] :] - theirs)[mask].max() < 2e-4
     assert np.abs(theirs - world.reference("mix")[0])[mask].max() > 0.1
 
 
@@ -131,19 +133,29 @@ def put(name, value):
 
 
 BAD = {
-    "missing": (lambda t: t.pop("model.layers.1.mlp.up_proj.weight"),
-                r"model\.layers\.1\.mlp\.up_proj\.weight.*missing"),
+    "missing": (
+        lambda t: t.pop("model.layers.1.mlp.up_proj.weight"),
+        r"model\.layers\.1\.mlp\.up_proj\.weight.*missing",
+    ),
     "missing bias": (lambda t: t.pop("visual.blocks.0.attn.q.bias"), r"visual\.blocks\.0\.attn\.q\.bias.*missing"),
-    "unknown": (put("model.layers.0.mlp.extra.weight", lambda t: np.zeros(3, np.float32)),
-                r"mlp\.extra\.weight.*unknown"),
-    "one layer too many": (put("model.layers.3.input_layernorm.weight", lambda t: np.zeros(64, np.float32)),
-                           r"model\.layers\.3\.input_layernorm\.weight.*unknown"),
-    "transposed": (put("model.layers.2.mlp.down_proj.weight", lambda t: np.zeros((96, 64), np.float32)),
-                   r"model\.layers\.2\.mlp\.down_proj\.weight has shape \[96, 64\].*\[64, 96\]"),
+    "unknown": (
+        put("model.layers.0.mlp.extra.weight", lambda t: np.zeros(3, np.float32)),
+        r"mlp\.extra\.weight.*unknown",
+    ),
+    "one layer too many": (
+        put("model.layers.3.input_layernorm.weight", lambda t: np.zeros(64, np.float32)),
+        r"model\.layers\.3\.input_layernorm\.weight.*unknown",
+    ),
+    "transposed": (
+        put("model.layers.2.mlp.down_proj.weight", lambda t: np.zeros((96, 64), np.float32)),
+        r"model\.layers\.2\.mlp\.down_proj\.weight has shape \[96, 64\].*\[64, 96\]",
+    ),
     "other vocabulary": (put("model.embed_tokens.weight", lambda t: np.zeros((64, 64), np.float32)), "embed_tokens"),
     "integers": (put("model.norm.weight", lambda t: np.ones(64, np.int8)), r"model\.norm\.weight is of type I8"),
-    "another type in one layer": (put("model.layers.1.mlp.up_proj.weight", lambda t: t[
-        "model.layers.1.mlp.up_proj.weight"].astype(np.float16)), r"model\.layers\.1\.mlp\.up_proj\.weight.*float16"),
+    "another type in one layer": (
+        put("model.layers.1.mlp.up_proj.weight", lambda t: t["model.layers.1.mlp.up_proj.weight"].astype(np.float16)),
+        r"model\.layers\.1\.mlp\.up_proj\.weight.*float16",
+    ),
 }
 
 
@@ -169,22 +181,26 @@ def truncate(path):
 def garble_index(value):
     def change(path):
         (path.parent / "model.safetensors.index.json").write_text(value)
+
     return change
 
 
-@pytest.mark.parametrize("source, change, message", [
-    ("directory", truncate, "model.safetensors: not a readable"),
-    ("directory", lambda p: p.write_bytes(b""), "model.safetensors: not a readable"),
-    ("directory", lambda p: p.unlink(), "neither model.safetensors nor"),
-    ("directory", lambda p: (p.unlink(), p.mkdir()), "model.safetensors: not a readable"),
-    ("directory", lambda p: (p.parent / "config.json").unlink(), "config.json: cannot be read"),
-    ("full", truncate, "safetensors: not a readable"),
-    ("full", lambda p: p.unlink(), "safetensors: not a readable"),
-    ("full", garble_index("{"), "index.json: no readable weight_map"),
-    ("full", garble_index('{"weight_map": ["a"]}'), "index.json: no readable weight_map"),
-    ("full", garble_index('{"weight_map": {"a": 3}}'), "index.json: no readable weight_map"),
-    ("full", garble_index("[]"), "index.json: no readable weight_map"),
-])
+@pytest.mark.parametrize(
+    "source, change, message",
+    [
+        ("directory", truncate, "model.safetensors: not a readable"),
+        ("directory", lambda p: p.write_bytes(b""), "model.safetensors: not a readable"),
+        ("directory", lambda p: p.unlink(), "neither model.safetensors nor"),
+        ("directory", lambda p: (p.unlink(), p.mkdir()), "model.safetensors: not a readable"),
+        ("directory", lambda p: (p.parent / "config.json").unlink(), "config.json: cannot be read"),
+        ("full", truncate, "safetensors: not a readable"),
+        ("full", lambda p: p.unlink(), "safetensors: not a readable"),
+        ("full", garble_index("{"), "index.json: no readable weight_map"),
+        ("full", garble_index('{"weight_map": ["a"]}'), "index.json: no readable weight_map"),
+        ("full", garble_index('{"weight_map": {"a": 3}}'), "index.json: no readable weight_map"),
+        ("full", garble_index("[]"), "index.json: no readable weight_map"),
+    ],
+)
 def test_damaged_directories_are_named(worlds, tmp_path, source, change, message):
     shutil.copytree(getattr(worlds["base"], source), tmp_path / "bad")
     change(sorted((tmp_path / "bad").glob("model*.safetensors"))[0])
@@ -215,7 +231,7 @@ def test_one_flipped_bit_is_detected(worlds, tmp_path):
         data = path.read_bytes()
         for _ in range(3):
             at, bit = int(rng.integers(len(data))), int(rng.integers(8))
-            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1:])
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
             with pytest.raises(InputError, match="new: damaged"):
                 hf.load(tmp_path / "new")
         path.write_bytes(data)
@@ -241,8 +257,11 @@ def test_an_interrupted_save_leaves_nothing(worlds, tmp_path, monkeypatch, momen
         if moment == "manifest":
             patch.setattr(hf.manifest, "write_manifest", stop)
         if moment == "rename":
-            patch.setattr(type(tmp_path), "rename", lambda self, target: stop() if self.name.endswith(".part") and
-                          self.is_dir() else self.replace(target))
+            patch.setattr(
+                type(tmp_path),
+                "rename",
+                lambda self, target: stop() if self.name.endswith(".part") and self.is_dir() else self.replace(target),
+            )
         with pytest.raises(KeyboardInterrupt):
             hf.save(tmp_path / "new", world.config, world.params, shard_bytes=100_000)
     assert not (tmp_path / "new").exists()
@@ -263,17 +282,37 @@ def test_an_existing_directory_is_not_overwritten(worlds, tmp_path):
 # ------------------------------------------------------------------------------------------------ memory
 
 SLACK = 10 * 2**20  # allocator and bookkeeping
-SMALL = dict(audio=AudioConfig(d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64,
-                               output_dim=256),
-             vision=VisionConfig(depth=2, hidden_size=64, intermediate_size=64, num_heads=2, out_hidden_size=256,
-                                 fullatt_block_indexes=(1,)))
+SMALL = dict(
+    audio=AudioConfig(d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, output_dim=256),
+    vision=VisionConfig(
+        depth=2, hidden_size=64, intermediate_size=64, num_heads=2, out_hidden_size=256, fullatt_block_indexes=(1,)
+    ),
+)
 LARGE = {
-    "deep": ThinkerConfig(text=TextConfig(vocab_size=4096, hidden_size=256, intermediate_size=3072,
-                                          num_hidden_layers=20, num_attention_heads=4, num_key_value_heads=2,
-                                          mrope_section=(8, 12, 12)), **SMALL),
-    "wide": ThinkerConfig(text=TextConfig(vocab_size=110_000, hidden_size=256, intermediate_size=256,
-                                          num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                                          mrope_section=(8, 12, 12)), **SMALL),
+    "deep": ThinkerConfig(
+        text=TextConfig(
+            vocab_size=4096,
+            hidden_size=256,
+            intermediate_size=3072,
+            num_hidden_layers=20,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            mrope_section=(8, 12, 12),
+        ),
+        **SMALL,
+    ),
+    "wide": ThinkerConfig(
+        text=TextConfig(
+            vocab_size=110_000,
+            hidden_size=256,
+            intermediate_size=256,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            mrope_section=(8, 12, 12),
+        ),
+        **SMALL,
+    ),
 }
 MEASURE = """
 import sys
@@ -293,16 +332,22 @@ print(status("VmHWM") - before, sum(x.nbytes for x in leaves), max(x.nbytes for 
 """
 
 
-@pytest.mark.parametrize("name, shard_bytes, dtype", [("deep", 10**9, ""), ("wide", 2 * 10**7, ""),
-                                                      ("wide", 10**9, "bfloat16")])
+@pytest.mark.parametrize(
+    "name, shard_bytes, dtype", [("deep", 10**9, ""), ("wide", 2 * 10**7, ""), ("wide", 10**9, "bfloat16")]
+)
 def test_peak_memory_of_loading(tmp_path, name, shard_bytes, dtype):
     """At most the parameters and 1.3 times the largest stacked tensor; pages of mapped files count."""
     params = init_params(LARGE[name], jax.random.key(0))
     hf.save(tmp_path / "large", LARGE[name], params, shard_bytes=shard_bytes)
     del params
     (tmp_path / "large" / manifest.NAME).unlink()  # hashing is not what is measured
-    out = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "large"), dtype], capture_output=True,
-                         text=True, check=True, cwd=Path(hf.__file__).parents[2])
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "large"), dtype],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(hf.__file__).parents[2],
+    )
     peak, total, largest = map(int, out.stdout.split())
     assert total > 100e6
     assert total * 0.9 < peak <= total + 1.3 * largest + SLACK

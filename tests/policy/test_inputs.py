@@ -1,4 +1,5 @@
 """Packing, placeholders and patches; and what does not fit is said."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,7 +28,7 @@ def test_patches_of_a_video_pair_frames_in_time():
     both = got.patches.reshape(2, 8, 3, 2, 14, 14)  # time, patch, channel, frame of the pair, row, column
     for t, pair in enumerate([(0, 1), (2, 2)]):  # the odd last frame is shown twice
         for f, index in enumerate(pair):
-            alone = patchify(WORLDLESS, frames[index:index + 1]).patches.reshape(8, 3, 2, 14, 14)
+            alone = patchify(WORLDLESS, frames[index : index + 1]).patches.reshape(8, 3, 2, 14, 14)
             np.testing.assert_array_equal(both[t, :, :, f], alone[:, :, 0])
 
 
@@ -47,19 +48,33 @@ def test_number_of_audio_tokens(world, frames):
 def test_interleaving_is_the_processors(world, seed):
     rng = np.random.default_rng(seed)
     for _ in range(20):
-        grid = Grid(int(rng.integers(1, 8)), 2 * int(rng.integers(1, 4)), 2 * int(rng.integers(1, 4)),
-                    float(rng.choice([0.08, 0.25, 0.5, 1.0, 2.0, 4.0])))
+        grid = Grid(
+            int(rng.integers(1, 8)),
+            2 * int(rng.integers(1, 4)),
+            2 * int(rng.integers(1, 4)),
+            float(rng.choice([0.08, 0.25, 0.5, 1.0, 2.0, 4.0])),
+        )
         frames = int(rng.integers(3, 700))
-        stub = SimpleNamespace(video_processor=SimpleNamespace(merge_size=2), audio_bos_token="[", audio_eos_token="]",
-                               audio_token="a", video_token="v")
+        stub = SimpleNamespace(
+            video_processor=SimpleNamespace(merge_size=2),
+            audio_bos_token="[",
+            audio_eos_token="]",
+            audio_token="a",
+            video_token="v",
+        )
         stub.get_chunked_index = lambda *args: Processor.get_chunked_index(None, *args)
         text = Processor.replace_video_with_audio_token(
-            stub, {"video_grid_thw": np.array([[grid.t, grid.h, grid.w]]), "video_second_per_grid": [grid.seconds]}, 0,
-            {"num_audio_tokens": [num_audio_tokens(frames)]}, 0,
+            stub,
+            {"video_grid_thw": np.array([[grid.t, grid.h, grid.w]]), "video_second_per_grid": [grid.seconds]},
+            0,
+            {"num_audio_tokens": [num_audio_tokens(frames)]},
+            0,
             position_id_per_seconds=world.config.position_id_per_seconds,
-            seconds_per_chunk=world.config.seconds_per_chunk)
-        ours = "".join({"video": "v", "audio": "a"}[kind] * n
-                       for kind, n in audio_video_chunks(world.config, grid, frames))
+            seconds_per_chunk=world.config.seconds_per_chunk,
+        )
+        ours = "".join(
+            {"video": "v", "audio": "a"}[kind] * n for kind, n in audio_video_chunks(world.config, grid, frames)
+        )
         assert f"[{ours}]" == text
 
 
@@ -69,8 +84,7 @@ def test_expand_writes_as_many_placeholders_as_tokens(world):
     got = expand(c, [1, c.audio_token_id, 2, c.video_token_id, c.image_token_id, 3], [mel], [visual], [visual])
     assert got == [1] + [c.audio_token_id] * 113 + [2] + [c.video_token_id] * 6 + [c.image_token_id] * 6 + [3]
     got = expand(c, [1, c.video_token_id, 3], [mel[:8]], videos=[visual], audio_in_video=True)
-    assert got == [1, c.audio_start_token_id, *[c.video_token_id] * 6, *[c.audio_token_id] * 2,
-                   c.audio_end_token_id, 3]
+    assert got == [1, c.audio_start_token_id, *[c.video_token_id] * 6, *[c.audio_token_id] * 2, c.audio_end_token_id, 3]
 
 
 def test_media_and_placeholders_must_match(world):
@@ -113,5 +127,6 @@ def test_a_row_of_patches_holds_whole_blocks(world):
         build_inputs(world.config, world.rows(([1, ("image", (1, 2, 2)), 1],)), Budget(40, 0, 2, 6))
 
 
-WORLDLESS = SimpleNamespace(vision=SimpleNamespace(patch_size=14, spatial_merge_size=2, temporal_patch_size=2,
-                                                   patch_dim=1176))
+WORLDLESS = SimpleNamespace(
+    vision=SimpleNamespace(patch_size=14, spatial_merge_size=2, temporal_patch_size=2, patch_dim=1176)
+)

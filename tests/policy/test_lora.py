@@ -1,4 +1,5 @@
 """Fresh adapters change nothing, adapters on any linear change something, and merging is adding."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +19,7 @@ EVERYWHERE = LoraOptions(3, 12, TEXT + AUDIO + VISION)
 def test_a_fresh_adapter_changes_nothing(world):
     adapter = init_adapter(world.config, EVERYWHERE, jax.random.key(0))
     inputs = world.inputs("mix")
-    np.testing.assert_array_equal(world.logits(world.params, adapter, inputs),
-                                  world.logits(world.params, None, inputs))
+    np.testing.assert_array_equal(world.logits(world.params, adapter, inputs), world.logits(world.params, None, inputs))
     merged = jitted_merge(world.params, adapter)
     assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), merged, world.params))
 
@@ -57,8 +57,9 @@ def loud(adapter, seed=0):
     """The adapter with every weight drawn anew, large enough to matter."""
     leaves, tree = jax.tree.flatten(adapter.weights)
     rng = np.random.default_rng(seed)
-    return Adapter(tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]),
-                   adapter.scale)
+    return Adapter(
+        tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]), adapter.scale
+    )
 
 
 def test_every_layer_of_every_linear_is_reached(world):

@@ -1,4 +1,5 @@
 """Adapter directories in and out, with PEFT at the other end."""
+
 import json
 import shutil
 
@@ -15,9 +16,28 @@ from emsa_jax.policy.peft import load_adapter, save_adapter
 
 RANK, ALPHA = 3, 12
 TEXT_PATTERN = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj)"
-EVERYTHING = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "audio.q_proj",
-              "audio.k_proj", "audio.v_proj", "audio.out_proj", "audio.fc1", "audio.fc2", "vision.q", "vision.k",
-              "vision.v", "vision.proj", "vision.gate_proj", "vision.up_proj", "vision.down_proj")
+EVERYTHING = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "audio.q_proj",
+    "audio.k_proj",
+    "audio.v_proj",
+    "audio.out_proj",
+    "audio.fc1",
+    "audio.fc2",
+    "vision.q",
+    "vision.k",
+    "vision.v",
+    "vision.proj",
+    "vision.gate_proj",
+    "vision.up_proj",
+    "vision.down_proj",
+)
 
 
 def wrap(model, rng, **options):
@@ -34,8 +54,11 @@ def wrap(model, rng, **options):
 def made(worlds, tmp_path_factory, logits_of):
     """(world, tag) -> (a directory that PEFT wrote, PEFT's logits of the mix); made once each."""
     found = {}
-    options = {"text": dict(target_modules=TEXT_PATTERN), "list": dict(target_modules=["q_proj", "o_proj"]),
-               "rslora": dict(target_modules=TEXT_PATTERN, use_rslora=True)}
+    options = {
+        "text": dict(target_modules=TEXT_PATTERN),
+        "list": dict(target_modules=["q_proj", "o_proj"]),
+        "rslora": dict(target_modules=TEXT_PATTERN, use_rslora=True),
+    }
 
     def make(world, tag):
         if (world.name, tag) not in found:
@@ -70,9 +93,11 @@ def test_what_peft_wrote(world, made, tag):
     assert apart(world, world.logits(world.params, None, inputs), theirs) > 0.1
 
 
-SPELLINGS = {"old thinker class": ("model.language_model.", "model."),
-             "old full class": ("model.language_model.", "thinker.model."),
-             "named adapter": (".weight", ".default.weight")}
+SPELLINGS = {
+    "old thinker class": ("model.language_model.", "model."),
+    "old full class": ("model.language_model.", "thinker.model."),
+    "named adapter": (".weight", ".default.weight"),
+}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -96,21 +121,24 @@ def test_tower_keys_of_older_classes(worlds, made, tmp_path):
 def rename(source, target, old, new):
     shutil.copytree(source, target)
     tensors = load_file(target / "adapter_model.safetensors")
-    renamed = {("base_model.model." + k.removeprefix("base_model.model.").replace(old, new)): v
-               for k, v in tensors.items()}
+    renamed = {
+        ("base_model.model." + k.removeprefix("base_model.model.").replace(old, new)): v for k, v in tensors.items()
+    }
     assert renamed.keys() != tensors.keys()
     save_file(renamed, target / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("name, targets", [("base", ("q_proj", "down_proj")), ("base", EVERYTHING),
-                                           ("alt", EVERYTHING)])
+@pytest.mark.parametrize(
+    "name, targets", [("base", ("q_proj", "down_proj")), ("base", EVERYTHING), ("alt", EVERYTHING)]
+)
 def test_peft_loads_what_is_saved(worlds, tmp_path, logits_of, name, targets):
     world = worlds[name]
     adapter = init_adapter(world.config, LoraOptions(RANK, ALPHA, targets), jax.random.key(0))
     leaves, tree = jax.tree.flatten(adapter.weights)
     rng = np.random.default_rng(1)
-    adapter = Adapter(tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]),
-                      adapter.scale)
+    adapter = Adapter(
+        tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]), adapter.scale
+    )
     save_adapter(tmp_path / "new", adapter, base="somewhere")
     again = load_adapter(tmp_path / "new", world.config)
     assert again.scale == adapter.scale
@@ -141,20 +169,36 @@ def change(source, target, tensors=None, config=None):
 KEY = "base_model.model.model.language_model.layers.{}.self_attn.{}.lora_{}.weight"
 WRONG = {
     "missing half": (lambda t: t.pop(KEY.format(1, "k_proj", "B")), "lora_B of text k_proj in layer 1 is missing"),
-    "missing layer": (lambda t: (t.pop(KEY.format(2, "q_proj", "A")), t.pop(KEY.format(2, "q_proj", "B"))),
-                      "lora_A of text q_proj in layer 2 is missing"),
-    "one layer too many": (lambda t: t.update({KEY.format(3, "q_proj", "A"): t[KEY.format(2, "q_proj", "A")]}),
-                           r"layers\.3\..*another base.*3 layers"),
-    "other width": (lambda t: t.update({KEY.format(0, "q_proj", "A"): np.zeros((RANK, 65), np.float32)}),
-                    r"layers\.0\.self_attn\.q_proj\.lora_A.*\[3, 65\].*another base.*\[3, 64\]"),
-    "unknown linear": (lambda t: t.update({KEY.format(0, "w_pack", "A"): np.zeros((RANK, 64), np.float32)}),
-                       "w_pack.*belongs to no linear"),
-    "foreign key": (lambda t: t.update({"base_model.model.lm_head.lora_A.weight": np.zeros((RANK, 64), np.float32)}),
-                    "lm_head.*belongs to no linear"),
-    "bias": (lambda t: t.update({"base_model.model.model.norm.bias": np.zeros(3, np.float32)}),
-             r"norm\.bias.*belongs to no linear"),
-    "one weight twice": (lambda t: t.update({"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight":
-                                             t[KEY.format(0, "q_proj", "A")] + 1}), "q_proj.*twice"),
+    "missing layer": (
+        lambda t: (t.pop(KEY.format(2, "q_proj", "A")), t.pop(KEY.format(2, "q_proj", "B"))),
+        "lora_A of text q_proj in layer 2 is missing",
+    ),
+    "one layer too many": (
+        lambda t: t.update({KEY.format(3, "q_proj", "A"): t[KEY.format(2, "q_proj", "A")]}),
+        r"layers\.3\..*another base.*3 layers",
+    ),
+    "other width": (
+        lambda t: t.update({KEY.format(0, "q_proj", "A"): np.zeros((RANK, 65), np.float32)}),
+        r"layers\.0\.self_attn\.q_proj\.lora_A.*\[3, 65\].*another base.*\[3, 64\]",
+    ),
+    "unknown linear": (
+        lambda t: t.update({KEY.format(0, "w_pack", "A"): np.zeros((RANK, 64), np.float32)}),
+        "w_pack.*belongs to no linear",
+    ),
+    "foreign key": (
+        lambda t: t.update({"base_model.model.lm_head.lora_A.weight": np.zeros((RANK, 64), np.float32)}),
+        "lm_head.*belongs to no linear",
+    ),
+    "bias": (
+        lambda t: t.update({"base_model.model.model.norm.bias": np.zeros(3, np.float32)}),
+        r"norm\.bias.*belongs to no linear",
+    ),
+    "one weight twice": (
+        lambda t: t.update(
+            {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": t[KEY.format(0, "q_proj", "A")] + 1}
+        ),
+        "q_proj.*twice",
+    ),
     "nothing": (lambda t: t.clear(), "no adapter tensors"),
 }
 
@@ -172,14 +216,32 @@ def test_an_adapter_for_another_base(worlds, made):
         load_adapter(made(worlds["base"], "text")[0], worlds["alt"].config)
 
 
-@pytest.mark.parametrize("field, value", [
-    ("peft_type", "IA3"), ("use_dora", True), ("modules_to_save", ["lm_head"]), ("rank_pattern", {"q_proj": 4}),
-    ("alpha_pattern", {"q_proj": 4}), ("layers_to_transform", [0]), ("lora_bias", True), ("bias", "all"),
-    ("fan_in_fan_out", True), ("init_lora_weights", "pissa"), ("init_lora_weights", "pissa_niter_4"),
-    ("init_lora_weights", "olora"), ("alora_invocation_tokens", [1, 2]), ("layer_replication", [[0, 2]]),
-    ("use_qalora", True), ("trainable_token_indices", [1]), ("target_parameters", ["x"]),
-    ("arrow_config", {"top_k": 1}), ("r", "three"), ("r", 0), ("lora_alpha", None),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("peft_type", "IA3"),
+        ("use_dora", True),
+        ("modules_to_save", ["lm_head"]),
+        ("rank_pattern", {"q_proj": 4}),
+        ("alpha_pattern", {"q_proj": 4}),
+        ("layers_to_transform", [0]),
+        ("lora_bias", True),
+        ("bias", "all"),
+        ("fan_in_fan_out", True),
+        ("init_lora_weights", "pissa"),
+        ("init_lora_weights", "pissa_niter_4"),
+        ("init_lora_weights", "olora"),
+        ("alora_invocation_tokens", [1, 2]),
+        ("layer_replication", [[0, 2]]),
+        ("use_qalora", True),
+        ("trainable_token_indices", [1]),
+        ("target_parameters", ["x"]),
+        ("arrow_config", {"top_k": 1}),
+        ("r", "three"),
+        ("r", 0),
+        ("lora_alpha", None),
+    ],
+)
 def test_what_is_not_plain_lora_is_refused(worlds, made, tmp_path, field, value):
     change(made(worlds["base"], "text")[0], tmp_path / "bad", config=lambda c: c.update({field: value}))
     shown = "r and lora_alpha must" if field in ("r", "lora_alpha") else field
@@ -187,9 +249,16 @@ def test_what_is_not_plain_lora_is_refused(worlds, made, tmp_path, field, value)
         load_adapter(tmp_path / "bad", worlds["base"].config)
 
 
-@pytest.mark.parametrize("file, content", [("adapter_config.json", None), ("adapter_model.safetensors", None),
-                                           ("adapter_config.json", b"{"), ("adapter_config.json", b"[]"),
-                                           ("adapter_model.safetensors", b"half a file")])
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("adapter_config.json", None),
+        ("adapter_model.safetensors", None),
+        ("adapter_config.json", b"{"),
+        ("adapter_config.json", b"[]"),
+        ("adapter_model.safetensors", b"half a file"),
+    ],
+)
 def test_unreadable_files(worlds, made, tmp_path, file, content):
     shutil.copytree(made(worlds["base"], "text")[0], tmp_path / "bad")
     (tmp_path / "bad" / file).unlink()
@@ -209,7 +278,7 @@ def test_one_flipped_bit_and_existing_directories(worlds, tmp_path):
     for path in (tmp_path / "new").iterdir():
         data = path.read_bytes()
         at = len(data) // 2
-        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1:])
+        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
         with pytest.raises(InputError, match="new: damaged"):
             load_adapter(tmp_path / "new", world.config)
         path.write_bytes(data)

@@ -1,4 +1,5 @@
 """The parameter table against transformers' own parameters, and the released sizes."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,5 @@
 """The whole policy against transformers: positions, logits, gradients, arithmetic."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,17 +80,32 @@ def test_positions_of_random_layouts(world, seed):
         for _ in range(int(rng.integers(1, 5))):
             t, h, w = int(rng.integers(1, 6)), 2 * int(rng.integers(1, 4)), 2 * int(rng.integers(1, 4))
             seconds, frames = float(rng.choice([0.1, 0.3, 0.7, 1.0, 1.9, 4.4])), int(rng.integers(3, 600))
-            parts += [int(rng.integers(0, 4)), [("film", (t, h, w), seconds, frames)] if together else
-                      [("audio", frames), ("image", (1, h, w)), ("video", (t, h, w), seconds)][int(rng.integers(3))]]
+            parts += [
+                int(rng.integers(0, 4)),
+                [("film", (t, h, w), seconds, frames)]
+                if together
+                else [("audio", frames), ("image", (1, h, w)), ("video", (t, h, w), seconds)][int(rng.integers(3))],
+            ]
         parts = [p[0] if isinstance(p, list) else p for p in parts] + [2]
         (row,) = world.rows((parts,))
         x = world.torch_inputs([row])
         theirs, _ = world.model.model.get_rope_index(
-            x["input_ids"], x.get("image_grid_thw"), x.get("video_grid_thw"), x["attention_mask"], together,
+            x["input_ids"],
+            x.get("image_grid_thw"),
+            x.get("video_grid_thw"),
+            x["attention_mask"],
+            together,
             x["feature_attention_mask"].sum(-1) if "feature_attention_mask" in x else None,
-            x.get("video_second_per_grid"))
-        ours = row_positions(world.config, row.tokens, [len(a) for a in row.audios], [v.grid for v in row.images],
-                             [v.grid for v in row.videos], together)
+            x.get("video_second_per_grid"),
+        )
+        ours = row_positions(
+            world.config,
+            row.tokens,
+            [len(a) for a in row.audios],
+            [v.grid for v in row.images],
+            [v.grid for v in row.videos],
+            together,
+        )
         np.testing.assert_array_equal(ours, theirs[:, 0].numpy(), err_msg=str(parts))
 
 
@@ -119,6 +135,7 @@ def test_gradients_of_every_parameter(world):
             logp = jax.nn.log_softmax(policy_logits(params, None, world.config, inputs)[:, :-1])
             picked = jnp.take_along_axis(logp, jnp.maximum(targets, 0)[..., None], -1)[..., 0]
             return -jnp.where(targets >= 0, picked, 0).sum() / (targets >= 0).sum()
+
         return jax.value_and_grad(loss_fn)(params)
 
     ours, gradients = loss_and_gradients(world.params)
@@ -156,7 +173,7 @@ def test_bfloat16_is_near(worlds):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
     ours = np.asarray(world.logits(params, None, world.inputs("mix")))
     mask = x["attention_mask"].numpy().astype(bool)
-    ours = ours[:, -mask.shape[1]:][mask]
+    ours = ours[:, -mask.shape[1] :][mask]
     theirs, exact = theirs[mask], exact[mask]
     assert np.isfinite(ours).all()
     rounding = np.abs(theirs - exact).mean()  # what bfloat16 costs transformers itself

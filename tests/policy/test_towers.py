@@ -1,4 +1,5 @@
 """The audio and vision towers alone, and how media are packed into their tables."""
+
 import numpy as np
 import pytest
 import torch
@@ -35,8 +36,9 @@ def test_mel_beyond_the_end_is_never_read(world):
     beyond = np.arange(inputs.mel.shape[1])[None, :, None] >= inputs.mel_length[:, None, None]
     loud = inputs.replace(mel=np.where(beyond, np.float32(1e4), inputs.mel))
     token = world.config.audio_token_id
-    np.testing.assert_array_equal(picked(inputs, audio_tokens(world, loud), token),
-                                  picked(inputs, audio_tokens(world, inputs), token))
+    np.testing.assert_array_equal(
+        picked(inputs, audio_tokens(world, loud), token), picked(inputs, audio_tokens(world, inputs), token)
+    )
 
 
 def visual_reference(world, case):
@@ -45,8 +47,9 @@ def visual_reference(world, case):
     for kind, suffix in (("image", ""), ("video", "_videos")):
         if "pixel_values" + suffix in x:
             with torch.no_grad():
-                got = getattr(world.model, f"get_{kind}_features")(x["pixel_values" + suffix], x[f"{kind}_grid_thw"],
-                                                                  return_dict=True)
+                got = getattr(world.model, f"get_{kind}_features")(
+                    x["pixel_values" + suffix], x[f"{kind}_grid_thw"], return_dict=True
+                )
             out[getattr(world.config, f"{kind}_token_id")] = torch.cat(list(got.pooler_output)).numpy()
     return out
 
@@ -76,7 +79,12 @@ def test_attention_segments_are_ragged_windows_and_frames(world):
     assert len(used) == sum(g.t * g.h * g.w for g in grids)
     assert len(np.unique(used)) == sum(g.t for g in grids)
     windows = np.unique(inputs.window[inputs.window >= 0], return_counts=True)[1]
-    expected = [4 * min(side, g.h // 2 - i) * min(side, g.w // 2 - j) for g in grids for _ in range(g.t)
-                for i in range(0, g.h // 2, side) for j in range(0, g.w // 2, side)]
+    expected = [
+        4 * min(side, g.h // 2 - i) * min(side, g.w // 2 - j)
+        for g in grids
+        for _ in range(g.t)
+        for i in range(0, g.h // 2, side)
+        for j in range(0, g.w // 2, side)
+    ]
     assert sorted(windows) == sorted(expected)
     assert (inputs.patches[inputs.frame < 0] == 0).all()

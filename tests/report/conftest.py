@@ -153,8 +153,11 @@ def run_content():
         targets = rng.choice([-2.4, -1.2, 0.0, 0.6, 1.8], count)
         answered = {"cold start": _rows(rng, targets, 0.4, 1), "after RL": _rows(rng, targets, 0.9, 2)}
         few = {who: rows[:256] for who, rows in answered.items()}
-        results = [Result(who, data, summarize(rows, (-3.0, 3.0), "neutral", 0.0, targets.tolist(), 20))
-                   for data in ("puppets:en (in domain)", "puppets:zh (other domain)") for who, rows in few.items()]
+        results = [
+            Result(who, data, summarize(rows, (-3.0, 3.0), "neutral", 0.0, targets.tolist(), 20))
+            for data in ("puppets:en (in domain)", "puppets:zh (other domain)")
+            for who, rows in few.items()
+        ]
         cases = make_cases("puppets:en (in domain)", answered, "cold start", "after RL", "en")
         media = {}
         for key in choose_media(cases, with_media):
@@ -162,8 +165,14 @@ def run_content():
             media[key] = media_of(frames, (rng.normal(0, 3000, 40000)).astype(np.int16), 16000)
         cases = numbered(cases, media)
         names = {name for curve in CURVES for name in curve.names} | set(TIME) | {"step_time", "decode_tok_s"}
-        rows = {run: [{"stage": stage, "step": step} | {name: float(rng.random()) for name in names}
-                      for stage in ("sft", "grpo") for step in range(1, 121)] for run in runs}
+        rows = {
+            run: [
+                {"stage": stage, "step": step} | {name: float(rng.random()) for name in names}
+                for stage in ("sft", "grpo")
+                for step in range(1, 121)
+            ]
+            for run in runs
+        }
         media = {case["n"]: media[key] for case in cases if (key := (case["data"], case["id"])) in media}
         return Content("A run", "After RL it is right.", rows, results, cases, media,
                        hints={"mine": 0.01},

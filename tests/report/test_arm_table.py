@@ -40,7 +40,7 @@ def test_markdown_says_what_is_missing():
     text = as_markdown(ROWS, "off")
     assert "| hint & more | 4 of 8 | 63.0 ± 5.1 | -0.63 ± 0.05 | 0.370 ± 0.051 |" in text
     assert "| no hint | 3 of 8 | 55.0 ± 5.0 | - |" in text and "| not begun | 0 of 3 | - | - | - |" in text
-    assert '| hint & more | polarity acc (%) | +5.7 |' in text and 'Differences to "no hint"' in text
+    assert "| hint & more | polarity acc (%) | +5.7 |" in text and 'Differences to "no hint"' in text
     assert "Differences" not in as_markdown(ROWS[:1], "off")
     sure = Row("sure", "sure", {s: {"accuracy": a + 0.2 + 0.001 * s} for s, a in enumerate(OFF)}, 3)
     assert " | < 0.001 | 3 |" in as_markdown([ROWS[0], sure], "off")

@@ -1,4 +1,5 @@
 """The benchmark's tables: the field's numbers from predictions, seeds together, published lines marked."""
+
 import csv
 import json
 import xml.etree.ElementTree as ET
@@ -40,16 +41,25 @@ def test_classes_are_scored_as_scikit_learn_does(named):
         row = class_row("ours", seeds, classes)
         expected = []
         for rows in reference:
-            true, pred = ([((r[key] or "none").removeprefix("Weakly ") if classes == 3 else r[key] or "none")
-                           for r in rows[:-1]] for key in ("target_sentiment", "sentiment"))
+            true, pred = (
+                [((r[key] or "none").removeprefix("Weakly ") if classes == 3 else r[key] or "none") for r in rows[:-1]]
+                for key in ("target_sentiment", "sentiment")
+            )
             labels = sorted(set(true))
 
             def mean(function, average, true=true, pred=pred, labels=labels):
                 return function(true, pred, labels=labels, average=average, zero_division=0)
 
-            expected.append([sk.accuracy_score(true, pred), mean(sk.f1_score, "weighted"),
-                             mean(sk.precision_score, "weighted"), mean(sk.f1_score, "macro"),
-                             mean(sk.recall_score, "macro"), mean(sk.precision_score, "macro")])
+            expected.append(
+                [
+                    sk.accuracy_score(true, pred),
+                    mean(sk.f1_score, "weighted"),
+                    mean(sk.precision_score, "weighted"),
+                    mean(sk.f1_score, "macro"),
+                    mean(sk.recall_score, "macro"),
+                    mean(sk.precision_score, "macro"),
+                ]
+            )
         np.testing.assert_allclose(row.means, 100 * np.mean(expected, 0), rtol=1e-9)
         np.testing.assert_allclose(row.deviations, 100 * np.std(expected, 0, ddof=1), rtol=1e-9)
         assert (row.seeds, row.published) == (5, False)
@@ -75,8 +85,10 @@ def test_regression_in_the_papers_columns():
 
 
 def test_three_classes_say_nothing_about_five():
-    rows = [r | {k: r[k] and r[k].removeprefix("Weakly ") for k in ("sentiment", "target_sentiment")}
-            for r in predictions(0)]
+    rows = [
+        r | {k: r[k] and r[k].removeprefix("Weakly ") for k in ("sentiment", "target_sentiment")}
+        for r in predictions(0)
+    ]
     assert class_row("ours", [rows], 5) is None and group_accuracies([rows], "scenario", 5) == {}
     assert class_row("ours", [rows], 3).means == class_row("ours", [predictions(0)], 3).means
 
@@ -122,8 +134,12 @@ def test_the_job_writes_tables_and_figures(tmp_path):
     runs = [f"mine={write(tmp_path / f'{s}.jsonl', predictions(s))}" for s in range(5)]
     runs += [f"scores={write(tmp_path / f'p{s}/predictions.jsonl', predictions(s, False)).parent}" for s in range(2)]
     benchmark(BenchmarkOptions(runs=tuple(runs), out=str(tmp_path / "out")))
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"tables.md", "tables.csv", "figure7_3.svg",
-                                                              "figure7_5.svg"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "tables.md",
+        "tables.csv",
+        "figure7_3.svg",
+        "figure7_5.svg",
+    }
     text = (tmp_path / "out" / "tables.md").read_text()
     assert "of CH-CEMS' 743 test clips, ours of 200: they do not compare" in text
     regression, three, five = text.split("\n## ")[1:]
@@ -145,17 +161,36 @@ def test_no_number_from_puppets_stands_beside_one_from_a_paper(tmp_path):
     assert "published" not in text and "| mine | here | 1 |" in text and "Puppets are a test bench" in text
 
 
-@pytest.mark.parametrize(("runs", "message"), [
-    ((), "config.runs"), (("x",), "must look like MODEL=PATH"), (("m=nowhere",), "nowhere cannot be read"),
-    (("m=BAD",), "line 1: not a prediction"), (("m=NONE",), "no prediction has a true score"), (("m=FAR",), "[-1, 1]"),
-    (("m=EMPTY",), "a score, a sentiment or a label"), (("m=WORD",), "score 'high' is no number"),
-    (("m=MOOD",), "sentiment 'Happy' is none of"), (("m=ABOUT",), "line 1"), (("m=GOOD", "m=GOOD"), "named twice"),
-    (("m=GOOD", "m=OTHER"), "not of the clips that other seeds of m are of")])
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ((), "config.runs"),
+        (("x",), "must look like MODEL=PATH"),
+        (("m=nowhere",), "nowhere cannot be read"),
+        (("m=BAD",), "line 1: not a prediction"),
+        (("m=NONE",), "no prediction has a true score"),
+        (("m=FAR",), "[-1, 1]"),
+        (("m=EMPTY",), "a score, a sentiment or a label"),
+        (("m=WORD",), "score 'high' is no number"),
+        (("m=MOOD",), "sentiment 'Happy' is none of"),
+        (("m=ABOUT",), "line 1"),
+        (("m=GOOD", "m=GOOD"), "named twice"),
+        (("m=GOOD", "m=OTHER"), "not of the clips that other seeds of m are of"),
+    ],
+)
 def test_what_is_wrong_is_named(tmp_path, runs, message):
     good = {"id": "a", "target": 0.4, "score": 0.2}
-    files = {"BAD": [[1]], "NONE": [good | {"target": None}], "FAR": [good | {"target": 2.4}], "GOOD": [good],
-             "EMPTY": [{"id": "a", "target": 0.4}], "WORD": [good | {"score": "high"}], "OTHER": [good | {"id": "b"}],
-             "MOOD": [good | {"sentiment": "Happy"}], "ABOUT": [good | {"about": "x"}]}
+    files = {
+        "BAD": [[1]],
+        "NONE": [good | {"target": None}],
+        "FAR": [good | {"target": 2.4}],
+        "GOOD": [good],
+        "EMPTY": [{"id": "a", "target": 0.4}],
+        "WORD": [good | {"score": "high"}],
+        "OTHER": [good | {"id": "b"}],
+        "MOOD": [good | {"sentiment": "Happy"}],
+        "ABOUT": [good | {"about": "x"}],
+    }
     for name, rows in files.items():
         path = write(tmp_path / name.lower(), rows)
         runs = tuple(run.replace(name, str(path)) for run in runs)

@@ -30,8 +30,18 @@ def test_a_clip_in_full(make, page_of):
     assert page.text("h3") == "v$_$7" and page.text("blockquote") == "我不想嫁给李茶"
     assert [quote["lang"] for quote in page.all("blockquote")] == ["zh"]
     told = page.text("article")
-    for part in ("train", "Negative", "score -0.6", "label sad", "speaker Li", "tone wistful", "expression sad",
-                 "reasoning The voice falls.", "4 frames, 84 x 56 pixels", "1.50 s of sound, peak -12.0 dB"):
+    for part in (
+        "train",
+        "Negative",
+        "score -0.6",
+        "label sad",
+        "speaker Li",
+        "tone wistful",
+        "expression sad",
+        "reasoning The voice falls.",
+        "4 frames, 84 x 56 pixels",
+        "1.50 s of sound, peak -12.0 dB",
+    ):
         assert part in told
     assert [image["alt"] for image in page.all("img")] == [f"frame {i} of 4" for i in (1, 2, 3, 4)]
     (sound,) = page.all("audio")

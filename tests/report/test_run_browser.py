@@ -67,13 +67,21 @@ def test_a_large_page_is_quick(visit, large):
     assert 0 < painted < 2000
     took = []
     for words in ("lovely evening", "clip 04", "", "nobody"):  # the best of three: others may be at work here
-        took.append(min(page.evaluate("""words => {
+        took.append(
+            min(
+                page.evaluate(
+                    """words => {
           const search = document.getElementById("search"), begun = performance.now();
           search.value = words;
           search.dispatchEvent(new Event("input"));
           document.body.getBoundingClientRect();
           return performance.now() - begun;
-        }""", words) for _ in range(3)))
+        }""",
+                    words,
+                )
+                for _ in range(3)
+            )
+        )
     assert max(took) < 200, took
     print(f"\nfirst paint {painted:.0f} ms; filters {', '.join(f'{one:.0f}' for one in took)} ms; "
           f"{large.stat().st_size / 1e6:.1f} MB")  # fmt: skip

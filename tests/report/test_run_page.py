@@ -33,7 +33,7 @@ def test_one_file_with_every_section(content, read_page):
 
 def test_every_plot_has_axes_units_and_a_legend(content, read_page):
     html = run_page(content).decode()
-    drawings = re.findall(r'<svg.*?</svg>', html, re.S)
+    drawings = re.findall(r"<svg.*?</svg>", html, re.S)
     assert len(drawings) > 20
     for drawing in drawings:
         assert drawing.count("<text") >= 5 and 'class="title"' in drawing
@@ -54,15 +54,34 @@ def test_cases_travel_as_data(content, read_page):
 
 
 def test_what_a_case_is_called():
-    row = {"text": "w", "target": 1.0, "target_polarity": "Positive", "score": 1.0, "answer": "x",
-           "rewards": {"total": 2.0}}
-    before = [row | {"id": i, "polarity": p, "about": {"hardness": h}} for i, p, h in
-              (("a", "Negative", "hard"), ("b", "Positive", "easy"), ("c", None, "hard"), ("d", "Positive", "mixed"))]
-    after = [row | {"id": one["id"], "polarity": p, "about": one["about"]} for one, p in
-             zip(before, ("Positive", "Negative", None, "Positive"), strict=True)]
+    row = {
+        "text": "w",
+        "target": 1.0,
+        "target_polarity": "Positive",
+        "score": 1.0,
+        "answer": "x",
+        "rewards": {"total": 2.0},
+    }
+    before = [
+        row | {"id": i, "polarity": p, "about": {"hardness": h}}
+        for i, p, h in (
+            ("a", "Negative", "hard"),
+            ("b", "Positive", "easy"),
+            ("c", None, "hard"),
+            ("d", "Positive", "mixed"),
+        )
+    ]
+    after = [
+        row | {"id": one["id"], "polarity": p, "about": one["about"]}
+        for one, p in zip(before, ("Positive", "Negative", None, "Positive"), strict=True)
+    ]
     kinds = {case["id"]: set(case["kinds"]) for case in make_cases("d", {"sft": before, "rl": after}, "sft", "rl")}
-    assert kinds == {"a": {"right", "fixed", "hard", "rescued"}, "b": {"wrong", "broken"},
-                     "c": {"wrong", "hard", "unparsed"}, "d": {"right"}}
+    assert kinds == {
+        "a": {"right", "fixed", "hard", "rescued"},
+        "b": {"wrong", "broken"},
+        "c": {"wrong", "hard", "unparsed"},
+        "d": {"right"},
+    }
     assert set().union(*kinds.values()) < set(KINDS)
     unlabelled = row | {"id": "e", "target": None, "target_polarity": None, "polarity": "Positive", "about": {}}
     (case,) = make_cases("d", {"rl": [unlabelled]}, "rl", "rl")

@@ -30,8 +30,11 @@ def parts(text, truth="known", **options):
 def test_equations_3_and_4():
     assert parts(answer()) == {"format": 1, "accuracy": 1, "concept": 1}
     assert parts(answer(-0.4, tone="sad")) == {"format": 1, "accuracy": 0, "concept": pytest.approx(2 / 3)}
-    assert parts(answer(0.4, tone="sad", expression="sad")) == {"format": 1, "accuracy": 1,
-                                                                 "concept": pytest.approx(1 / 3)}
+    assert parts(answer(0.4, tone="sad", expression="sad")) == {
+        "format": 1,
+        "accuracy": 1,
+        "concept": pytest.approx(1 / 3),
+    }
     assert parts("") == {"format": 0, "accuracy": 0, "concept": 0}
     torn = parts(answer().replace("</think>", "</think> and"))  # form is one part, truth are the others
     assert torn == {"format": 0, "accuracy": 1, "concept": 1}
@@ -68,8 +71,13 @@ def test_balanced_classes_weigh_as_scikit_learn_says():
     names = sorted(set(labels))
     expected = compute_class_weight("balanced", classes=np.array(names), y=labels)
     np.testing.assert_allclose([balance[name] for name in names], expected)
-    table = batch_rewards([[answer(), answer(-0.4)]], [SAMPLE], FORMAT, RewardOptions({"accuracy": 2.0}),
-                          balance={"Weakly Positive": 0.25})
+    table = batch_rewards(
+        [[answer(), answer(-0.4)]],
+        [SAMPLE],
+        FORMAT,
+        RewardOptions({"accuracy": 2.0}),
+        balance={"Weakly Positive": 0.25},
+    )
     np.testing.assert_allclose(table.total, [[2.5, 2]])
     np.testing.assert_array_equal(table.parts["accuracy"], [[1, 0]])  # logged as it is
     with pytest.raises(InputError, match="reward.class_balance"):
@@ -81,8 +89,9 @@ def test_what_was_told_is_not_paid_for():
     told = FORMAT.told("sentiment+concepts")
     table = batch_rewards([[answer()] * 2], [SAMPLE], FORMAT, RewardOptions(), uncounted_polarity=given, told=told)
     np.testing.assert_array_equal(table.total, [[1, 3]])
-    table = batch_rewards([[answer()] * 2], [SAMPLE], FORMAT, RewardOptions(), uncounted_polarity=given,
-                          told=FORMAT.told("sentiment"))
+    table = batch_rewards(
+        [[answer()] * 2], [SAMPLE], FORMAT, RewardOptions(), uncounted_polarity=given, told=FORMAT.told("sentiment")
+    )
     np.testing.assert_array_equal(table.total, [[2, 3]])
 
 
@@ -114,8 +123,9 @@ def test_hard_groups_are_those_of_the_wrong_class():
     rewards = RewardOptions()
     wrong = answer(-0.4)
     right = answer(0.4, tone="sad", expression="sad", speaking_style="General Narrative Exposition")
-    table = batch_rewards([[wrong, wrong], [wrong, right], [wrong, wrong]], [SAMPLE, SAMPLE, SAMPLE | {"score": None}],
-                          FORMAT, rewards)
+    table = batch_rewards(
+        [[wrong, wrong], [wrong, right], [wrong, wrong]], [SAMPLE, SAMPLE, SAMPLE | {"score": None}], FORMAT, rewards
+    )
 
     def hard(metric):
         options = TriggerOptions(metric)

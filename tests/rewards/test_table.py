@@ -78,9 +78,14 @@ def test_plugins(tmp_path, monkeypatch):
     np.testing.assert_array_equal(table.parts["heard"], [[1.5], [np.nan]])
     np.testing.assert_array_equal(table.total, [[6], [1]])
 
-    failures = {"broken": "'broken' on sample 'a' failed: ZeroDivisionError", "wild": "returned inf",
-                "huge": "at most 1e", "word": "the text '0.5', not a number", "leaves": "SystemExit",
-                "greedy": "'greedy' on sample 'a' failed: TypeError"}
+    failures = {
+        "broken": "'broken' on sample 'a' failed: ZeroDivisionError",
+        "wild": "returned inf",
+        "huge": "at most 1e",
+        "word": "the text '0.5', not a number",
+        "leaves": "SystemExit",
+        "greedy": "'greedy' on sample 'a' failed: TypeError",
+    }
     for name, message in failures.items():
         with pytest.raises(InputError, match=message):
             batch_rewards([[RIGHT]], SAMPLES[:1], FORMAT, options, load_plugins([f"my_rewards:{name}"]))

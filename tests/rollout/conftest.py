@@ -1,4 +1,5 @@
 """A random policy of a few thousand parameters, four prompts of different lengths, and its sampler."""
+
 import functools
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,15 +22,47 @@ from emsa_jax.rollout.sampler import ROLLOUT, Completions, prefill, sample
 PAD, END, VOCABULARY = 0, 1, 24
 QUICK = {"xla_backend_optimization_level": "0"}  # programs run but a few times here: compiling is the cost
 CONFIG = ThinkerConfig(
-    text=TextConfig(vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-                    num_attention_heads=4, num_key_value_heads=2, mrope_section=(1, 1, 0), rope_theta=100.0),
-    audio=AudioConfig(num_mel_bins=4, d_model=8, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=8,
-                      n_window=4, output_dim=16),
-    vision=VisionConfig(depth=1, hidden_size=8, intermediate_size=8, num_heads=2, patch_size=2, window_size=8,
-                        fullatt_block_indexes=(0,), out_hidden_size=16),
-    audio_token_id=17, image_token_id=18, video_token_id=19, audio_start_token_id=20, audio_end_token_id=21,
-    vision_start_token_id=22, vision_end_token_id=23, bos_token_id=2, eos_token_id=END, pad_token_id=PAD,
-    user_token_id=3)
+    text=TextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(1, 1, 0),
+        rope_theta=100.0,
+    ),
+    audio=AudioConfig(
+        num_mel_bins=4,
+        d_model=8,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        n_window=4,
+        output_dim=16,
+    ),
+    vision=VisionConfig(
+        depth=1,
+        hidden_size=8,
+        intermediate_size=8,
+        num_heads=2,
+        patch_size=2,
+        window_size=8,
+        fullatt_block_indexes=(0,),
+        out_hidden_size=16,
+    ),
+    audio_token_id=17,
+    image_token_id=18,
+    video_token_id=19,
+    audio_start_token_id=20,
+    audio_end_token_id=21,
+    vision_start_token_id=22,
+    vision_end_token_id=23,
+    bos_token_id=2,
+    eos_token_id=END,
+    pad_token_id=PAD,
+    user_token_id=3,
+)
 
 
 @dataclass(frozen=True)
@@ -63,13 +96,37 @@ class World:
     @functools.cache  # noqa: B019
     def _program(self, options, slots, group_size, logp_temperature):
         def run(state, noise, ids, forced, lengths, limit):
-            return sample(self.params, self.adapter, self.config, options, slots, group_size, state, noise, ids,
-                          forced, lengths, limit, logp_temperature)
+            return sample(
+                self.params,
+                self.adapter,
+                self.config,
+                options,
+                slots,
+                group_size,
+                state,
+                noise,
+                ids,
+                forced,
+                lengths,
+                limit,
+                logp_temperature,
+            )
 
         return jax.jit(run, compiler_options=QUICK)
 
-    def sample(self, options=None, group_size=4, noise=(0, 0, ROLLOUT), state=None, ids=None, forced=None,
-               forced_length=None, limit=None, slots=None, logp_temperature=None) -> Completions:
+    def sample(
+        self,
+        options=None,
+        group_size=4,
+        noise=(0, 0, ROLLOUT),
+        state=None,
+        ids=None,
+        forced=None,
+        forced_length=None,
+        limit=None,
+        slots=None,
+        logp_temperature=None,
+    ) -> Completions:
         """`rollout.sampler.sample` with plain answers of full length as defaults; host arrays."""
         slots = slots or self.slots
         ids = np.arange(self.rows) if ids is None else np.asarray(ids)
@@ -78,13 +135,18 @@ class World:
         forced_length = np.zeros(n, np.int32) if forced_length is None else np.asarray(forced_length, np.int32)
         limit = np.full(n, slots, np.int32) if limit is None else np.asarray(limit, np.int32)
         run = self._program(options or SamplingOptions(), slots, group_size, logp_temperature)
-        return jax.device_get(run(state or self.state, np.array(noise, np.int32), ids.astype(np.int32), forced,
-                                  forced_length, limit))
+        return jax.device_get(
+            run(state or self.state, np.array(noise, np.int32), ids.astype(np.int32), forced, forced_length, limit)
+        )
 
     @functools.cache  # noqa: B019
     def _learner(self):
-        return jax.jit(lambda tokens, temperature: group_logprobs(
-            self.params, self.adapter, self.config, self.prompts, tokens, temperature)[0], compiler_options=QUICK)
+        return jax.jit(
+            lambda tokens, temperature: group_logprobs(
+                self.params, self.adapter, self.config, self.prompts, tokens, temperature
+            )[0],
+            compiler_options=QUICK,
+        )
 
     def learner_logprobs(self, tokens, temperature) -> np.ndarray:
         """[N, G, C], as an update computes them."""
@@ -100,7 +162,7 @@ class World:
             positions = jnp.concatenate([jnp.moveaxis(prompts.positions, 1, 0), after], 2).repeat(g, axis=1)
             mask = jnp.concatenate([prompts.mask, jnp.ones((n, c), bool)], 1).repeat(g, axis=0)
             hidden, _ = decoder.forward(text, self.adapter, self.config.text, x, positions, mask)
-            return (hidden[:, -c - 1:-1] @ decoder.head(text).T).reshape(n, g, c, -1)
+            return (hidden[:, -c - 1 : -1] @ decoder.head(text).T).reshape(n, g, c, -1)
 
         return jax.jit(run, compiler_options=QUICK)
 

@@ -57,10 +57,18 @@ def test_truncation():
     assert kept(top_p=1e-6, min_p=0.5, top_k=4) == [1]
 
 
-@pytest.mark.parametrize("options, text", [
-    ({"temperature": 0.0}, "temperature"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
-    ({"top_p": 1.1}, "top_p"), ({"min_p": 1.0}, "min_p"), ({"top_k": -1}, "top_k"),
-    ({"max_completion_length": 0}, "max_completion_length")])
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"min_p": 1.0}, "min_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"max_completion_length": 0}, "max_completion_length"),
+    ],
+)
 def test_options_that_cannot_be(options, text):
     with pytest.raises(InputError, match=text):
         SamplingOptions(**options)

@@ -15,8 +15,9 @@ def completions(rows, group, slots=6, first=0, forced=0):
     n, g, t = np.ogrid[:rows, :group, :slots]
     tokens = (100 * (n + first) + 10 * g + t).astype(np.int32)
     length = np.broadcast_to((n[..., 0] + g[..., 0]) % slots + 1, (rows, group)).astype(np.int32)
-    return Completions(tokens, -tokens.astype(np.float32), length, length % 2 == 0,
-                       np.full((rows, group), forced, np.int32))
+    return Completions(
+        tokens, -tokens.astype(np.float32), length, length % 2 == 0, np.full((rows, group), forced, np.int32)
+    )
 
 
 # ---- which groups ----
@@ -58,9 +59,18 @@ def test_chance_is_a_function_of_seed_and_step():
 # ---- compiled sizes ----
 
 
-@pytest.mark.parametrize("buckets, prompts, sizes", [
-    ((), 64, (16, 64)), ((), 3, (1, 3)), ((), 1, (1,)), ((8,), 64, (8, 64)), ((32, 4, 32), 64, (4, 32, 64)),
-    ((4, 100), 64, (4, 64)), ((64,), 64, (64,))])
+@pytest.mark.parametrize(
+    "buckets, prompts, sizes",
+    [
+        ((), 64, (16, 64)),
+        ((), 3, (1, 3)),
+        ((), 1, (1,)),
+        ((8,), 64, (8, 64)),
+        ((32, 4, 32), 64, (4, 32, 64)),
+        ((4, 100), 64, (4, 64)),
+        ((64,), 64, (64,)),
+    ],
+)
 def test_buckets_rise_and_hold_every_prompt(buckets, prompts, sizes):
     assert bucket_sizes(HintOptions(buckets=buckets), prompts) == sizes
 
@@ -80,10 +90,14 @@ def test_rows_fill_the_smallest_bucket_that_holds_them():
         assert padded[:count].tolist() == rows.tolist() and (padded[count:] == rows[0]).all()
 
 
-@pytest.mark.parametrize("rows, packed", [
-    ([12, 13, 15], [[0, 0, 0, 0]] * 3 + [[0, 1, 3, 0]]),  # all on one shard
-    (list(range(16)), [[0, 1, 2, 3]] * 4),  # all there are
-    ([1, 6, 9], [[1], [2], [1], [0]])])  # one on some
+@pytest.mark.parametrize(
+    "rows, packed",
+    [
+        ([12, 13, 15], [[0, 0, 0, 0]] * 3 + [[0, 1, 3, 0]]),  # all on one shard
+        (list(range(16)), [[0, 1, 2, 3]] * 4),  # all there are
+        ([1, 6, 9], [[1], [2], [1], [0]]),
+    ],
+)  # one on some
 def test_prompts_stay_in_their_shard(rows, packed):
     """As large a bucket on all shards as the fullest needs; rows count from the shard's own first."""
     assert compact(np.array(rows), 16, 4, (1, 2, 4)).tolist() == packed
@@ -123,13 +137,24 @@ def test_loss_mask(on_hint):
 # ---- what is refused ----
 
 
-@pytest.mark.parametrize("options, text", [
-    ({"levels": ("polarity", "concepts")}, "levels"), ({"levels": ()}, "levels"),
-    ({"template": "no place for it"}, "template"),
-    ({"prob": 1.1}, "prob"), ({"prob": -0.1}, "prob"),
-    ({"max_fraction": 2.0}, "max_fraction"), ({"loss_weight": -1.0}, "loss_weight"),
-    ({"polarity_nll": -0.1}, "polarity_nll"), ({"start_step": -1}, "start_step"), ({"temperature": 0.0}, "temperature"),
-    ({"buckets": (4, 0)}, "buckets"), ({"buckets": (-8,)}, "buckets"), ({"prob": float("nan")}, "prob")])
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"levels": ("polarity", "concepts")}, "levels"),
+        ({"levels": ()}, "levels"),
+        ({"template": "no place for it"}, "template"),
+        ({"prob": 1.1}, "prob"),
+        ({"prob": -0.1}, "prob"),
+        ({"max_fraction": 2.0}, "max_fraction"),
+        ({"loss_weight": -1.0}, "loss_weight"),
+        ({"polarity_nll": -0.1}, "polarity_nll"),
+        ({"start_step": -1}, "start_step"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"buckets": (4, 0)}, "buckets"),
+        ({"buckets": (-8,)}, "buckets"),
+        ({"prob": float("nan")}, "prob"),
+    ],
+)
 def test_options_that_cannot_be(options, text):
     with pytest.raises(InputError, match=rf"hint\..*{text}"):
         HintOptions(**options)

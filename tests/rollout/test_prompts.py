@@ -1,4 +1,5 @@
 """Prompts, answers and hints as token ids, with a tiny policy's own tokenizer."""
+
 import numpy as np
 import pytest
 
@@ -11,8 +12,10 @@ from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rollout.prompts import answer_ids, answer_text, hint_ids, label_tokens
 
 FORMAT = DC((-1.0, 1.0))
-ANSWERS = [FORMAT.write(p, "1. words: good, then bad.", s) for p, s in
-           (("Positive", 0.6), ("Neutral", 0.0), ("Negative", -0.8))]
+ANSWERS = [
+    FORMAT.write(p, "1. words: good, then bad.", s)
+    for p, s in (("Positive", 0.6), ("Neutral", 0.0), ("Negative", -0.8))
+]
 
 
 @pytest.fixture(scope="module")

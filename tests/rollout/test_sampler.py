@@ -30,10 +30,17 @@ def warm(world):
 # ---- log-probabilities ----
 
 
-@pytest.mark.parametrize("options, reported", [
-    (WARM, None), (SamplingOptions(temperature=0.7, top_k=9, top_p=0.9, min_p=0.02), None),
-    (SamplingOptions(temperature=1.6), 0.9), (SamplingOptions(greedy=True), None),
-    (SamplingOptions(min_new_tokens=5, suppress_tokens=(4, 9)), None)], ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(
+    "options, reported",
+    [
+        (WARM, None),
+        (SamplingOptions(temperature=0.7, top_k=9, top_p=0.9, min_p=0.02), None),
+        (SamplingOptions(temperature=1.6), 0.9),
+        (SamplingOptions(greedy=True), None),
+        (SamplingOptions(min_new_tokens=5, suppress_tokens=(4, 9)), None),
+    ],
+    ids=lambda v: str(v)[:60],
+)
 def test_logprobs_are_the_learners(world, options, reported):
     done = world.sample(options, forced=FORCED, forced_length=HINTED, logp_temperature=reported)
     learned = world.learner_logprobs(done.tokens, reported or options.temperature)
@@ -68,9 +75,17 @@ def fits(counts, probabilities):
     return statistic < stats.chi2.ppf(1 - 1e-4, len(seen) - 1)
 
 
-@pytest.mark.parametrize("options", [
-    SamplingOptions(temperature=1.3), SamplingOptions(top_k=5), SamplingOptions(top_p=0.8), SamplingOptions(min_p=0.2),
-    SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        SamplingOptions(temperature=1.3),
+        SamplingOptions(top_k=5),
+        SamplingOptions(top_p=0.8),
+        SamplingOptions(min_p=0.2),
+        SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15),
+    ],
+    ids=str,
+)
 def test_frequencies_follow_the_distribution(world, options):
     draws = 3000
     done = world.sample(options, group_size=draws, slots=2, noise=(3, 5, ROLLOUT))
@@ -90,7 +105,7 @@ def expected_probabilities(logits, options):
     for row in special.softmax(logits.astype(np.float64) / options.temperature, axis=-1):
         order = np.argsort(-row)
         if options.top_k:
-            row[order[options.top_k:]] = 0
+            row[order[options.top_k :]] = 0
         row = row / row.sum()
         if options.top_p < 1:
             needed = np.searchsorted(np.cumsum(row[order]), options.top_p) + 1
@@ -172,16 +187,24 @@ def test_the_loop_stops_when_all_have_ended(even, monkeypatch, end, cases):
     ending = dataclasses.replace(even, config=dataclasses.replace(even.config, eos_token_id=end, pad_token_id=2))
     for forced, limit, steps in cases:
         taken.clear()
-        done = ending.sample(SamplingOptions(greedy=True), 2, forced=np.full((4, 3), 9), forced_length=[forced] * 4,
-                             limit=[limit] * 4, state=even.state)
+        done = ending.sample(
+            SamplingOptions(greedy=True),
+            2,
+            forced=np.full((4, 3), 9),
+            forced_length=[forced] * 4,
+            limit=[limit] * 4,
+            state=even.state,
+        )
         jax.effects_barrier()
         assert len(taken) == steps
         assert (done.length == steps).all() and (done.ended == (end == 0)).all()
         assert (done.tokens[:, :, steps:] == 2).all()
 
 
-@pytest.mark.parametrize("first, sizes, place", [(1, (1, 2, 3, 6, 12), "cpu"), (5, (3, 6, 12), "cpu"),
-                                                 (12, (12,), "cpu"), (5, (3, 6, 12), "tpu")])
+@pytest.mark.parametrize(
+    "first, sizes, place",
+    [(1, (1, 2, 3, 6, 12), "cpu"), (5, (3, 6, 12), "cpu"), (12, (12,), "cpu"), (5, (3, 6, 12), "tpu")],
+)
 def test_a_cache_that_grows_changes_nothing(world, warm, monkeypatch, first, sizes, place):
     monkeypatch.setattr(sampler, "FIRST_CACHE", first)
     monkeypatch.setattr(sampler.decoder, "platform", lambda: place)
@@ -196,8 +219,14 @@ def test_a_cache_that_grows_changes_nothing(world, warm, monkeypatch, first, siz
 
 
 def test_no_two_of_seed_step_use_prompt_and_answer_share_noise(even):
-    drawn = np.concatenate([even.sample(noise=(seed, step, use)).tokens.reshape(-1, even.slots)
-                            for seed in (0, 1, 2) for step in range(4) for use in (ROLLOUT, HINT, PREFIX, EVALUATION)])
+    drawn = np.concatenate(
+        [
+            even.sample(noise=(seed, step, use)).tokens.reshape(-1, even.slots)
+            for seed in (0, 1, 2)
+            for step in range(4)
+            for use in (ROLLOUT, HINT, PREFIX, EVALUATION)
+        ]
+    )
     assert len(np.unique(drawn, axis=0)) == len(drawn) == 3 * 4 * 4 * 16
     shuffled = np.random.default_rng(0).permutation(drawn)
     assert abs((drawn == shuffled).mean() - 1 / 24) < 0.01  # single tokens agree by chance only
@@ -228,8 +257,16 @@ def test_answers_do_not_depend_on_the_batch(world):
 
     def part(rows, **sizes):
         rows = np.array(rows, np.int32)
-        return world.sample(WARM, noise=(1, 2, HINT), state=world.state.take(rows), ids=rows, forced=forced[rows],
-                            forced_length=lengths[rows], limit=np.minimum(limit[rows], sizes.get("slots", 12)), **sizes)
+        return world.sample(
+            WARM,
+            noise=(1, 2, HINT),
+            state=world.state.take(rows),
+            ids=rows,
+            forced=forced[rows],
+            forced_length=lengths[rows],
+            limit=np.minimum(limit[rows], sizes.get("slots", 12)),
+            **sizes,
+        )
 
     order = [2, 0, 3, 1]
     moved = part(order)

@@ -1,4 +1,5 @@
 """Records of small puppets whose utterances carry a number, the endpoint that knows them, the job as users start it."""
+
 import json
 import os
 import signal

@@ -4,6 +4,7 @@ What it does is a function of (sample, step, attempt, retry), and nothing else: 
 "#17"; an attempt is the request's seed; a retry is what the client says in x-stainless-retry-count. Only "varying"
 answers differ each time. Every request is a line of the log when it arrives, and another when it was answered.
 """
+
 import argparse
 import asyncio
 import hashlib
@@ -49,8 +50,10 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
     pick = [("bright", "plain", "harsh"), ("a smile", "a still face", "a frown"), ("rising", "even", "falling")]
     words, face, voice = (kinds[list(_BASE).index(polarity)] for kinds in pick)
     detail = int(draw(seed, "detail", sample, step, attempt) * 1000)
-    think = (f"1. The words are {words}, remark {detail}. 2. The face shows {face} that stays. "
-             f"3. The voice is {voice} towards the end. 4. Taken together they point one way.")
+    think = (
+        f"1. The words are {words}, remark {detail}. 2. The face shows {face} that stays. "
+        f"3. The voice is {voice} towards the end. 4. Taken together they point one way."
+    )
     if what == "wrong_polarity":
         polarity = "Negative" if polarity != "Negative" else "Positive"
     score = _BASE[polarity]
@@ -81,9 +84,11 @@ def concepts(asked, sentiment, what) -> str:
         marks["tone"] = "happy" if marks["tone"] != "happy" else "sad"
     told = {name: f"<{name}>{label}</{name}>" for name, label in marks.items()}
     leak = " The label says so." if what == "leak" else ""
-    return (f"<think>The face shows {told['facial_expression']}, the voice is {told['tone']} in tone, and the words "
-            f"are {told['speaking_style']}, with <concept>a pause</concept> before the end.{leak}</think>\n"
-            f"<sentiment>{sentiment}</sentiment>")
+    return (
+        f"<think>The face shows {told['facial_expression']}, the voice is {told['tone']} in tone, and the words "
+        f"are {told['speaking_style']}, with <concept>a pause</concept> before the end.{leak}</think>\n"
+        f"<sentiment>{sentiment}</sentiment>"
+    )
 
 
 class Endpoint:
@@ -191,8 +196,11 @@ class Endpoint:
 
     async def send(self, writer, status, content, headers=""):
         content = content.encode()
-        writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: "
-                     f"{len(content)}\r\n\r\n".encode() + content)
+        writer.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: "
+            f"{len(content)}\r\n\r\n".encode()
+            + content
+        )
         await writer.drain()
 
 

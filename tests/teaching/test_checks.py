@@ -1,4 +1,5 @@
 """The filter: each fault by its own check, and nothing else; sound traces pass."""
+
 import time
 
 import pytest

@@ -1,4 +1,5 @@
 """Requests: as the public client's own types have them, tried again when that makes sense, the key never told."""
+
 import asyncio
 import json
 import time
@@ -73,6 +74,7 @@ def said(text, finish="stop", **message):
 
 def ask(*responses, body=b"{}", monkeypatch=None, key=KEY, **options):
     """(Reply or the error, the server) of one request."""
+
     async def go():
         async with Scripted(*responses) as server:
             fields = {"url": server.url, "model": "m", "backoff_seconds": 0.01, "timeout_seconds": 5, **options}
@@ -150,6 +152,7 @@ async def _once(options):
 
 def through(monkeypatch, url, *responses, credentials="", scheme="http://", **environment):
     """(Reply or the error, what the proxy was sent) of a request through a proxy that the environment names."""
+
     async def go():
         async with Scripted(*responses) as proxy:
             at = proxy.url.removesuffix("/v1").removeprefix("http://")
@@ -169,8 +172,9 @@ def through(monkeypatch, url, *responses, credentials="", scheme="http://", **en
 def test_through_a_proxy(monkeypatch, scheme):
     """With its own user and password, and never with the key in their place."""
     for credentials, sent in (("", []), ("me:p%3A%C3%A9@", ["Basic bWU6cDrDqQ=="])):
-        reply, (head,) = through(monkeypatch, "http://teacher.invalid/v1", said("yes"), credentials=credentials,
-                                 scheme=scheme)
+        reply, (head,) = through(
+            monkeypatch, "http://teacher.invalid/v1", said("yes"), credentials=credentials, scheme=scheme
+        )
         assert reply.answer == "yes" and head.startswith("POST http://teacher.invalid/v1/chat/completions ")
         lines = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:] if line)
         assert lines.get("proxy-authorization", "") == "".join(sent).lower()
@@ -216,6 +220,7 @@ def test_addresses_that_are_none():
 
 def test_told_to_stop_it_waits_no_longer():
     """Retry-After may ask for minutes."""
+
     async def go():
         async with Scripted(http(429, "{}", "retry-after: 300")) as server:
             async with ChatClient(TeacherOptions(url=server.url, model="m")) as client:
@@ -229,6 +234,7 @@ def test_told_to_stop_it_waits_no_longer():
             left[0] -= 1
             if left[0] < 0:
                 raise OutOfBudget("interrupted")
+
         return may_send
 
     begun = time.monotonic()

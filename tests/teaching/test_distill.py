@@ -1,4 +1,5 @@
 """The job from end to end: what is kept, what is never asked twice, what is never written."""
+
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ FAST = {"timeout_seconds": 1.0, "backoff_seconds": 0.02, "retries": 3, "concurre
 @pytest.fixture
 def run(world, monkeypatch, capsys):
     """run(data, served, **fields) -> the counts of the last line; groups of fields as dictionaries."""
+
     def go(data, served, teacher=(), **fields):
         monkeypatch.setenv("OPENAI_API_KEY", world.key)
         teacher = {"url": served.url if served else "", "model": "puppet-teacher", **FAST, **dict(teacher)}

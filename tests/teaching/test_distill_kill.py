@@ -3,6 +3,7 @@ r"""A distillation that is killed loses nothing, asks nothing again that it has 
 DISTILL_SAMPLES=2000 DISTILL_KILLS=20 DISTILL_SLOTS=64 DISTILL_TIMEOUT=10 \
     python -m pytest -s tests/teaching/test_distill_kill.py
 """
+
 import os
 import random
 import time
@@ -91,7 +92,9 @@ def test_killed_at_random_moments(world, tmp_path):
     repeated = sum((sent - kept).values())
     assert not kept - sent and repeated <= SLOTS * killed
     assert killed == KILLS - late and late <= KILLS // 4
-    print(f"\n{SAMPLES} samples, {SLOTS} slots, {killed} kills ({late} came too late): {len(rows)} answers, {len(same)}"
-          f" of them compared, equal to an undisturbed run's apart from times; {repeated} requests repeated, at most "
-          f"{SLOTS} a kill allowed")
+    print(
+        f"\n{SAMPLES} samples, {SLOTS} slots, {killed} kills ({late} came too late): {len(rows)} answers, {len(same)}"
+        f" of them compared, equal to an undisturbed run's apart from times; {repeated} requests repeated, at most "
+        f"{SLOTS} a kill allowed"
+    )
     print("faults:", ", ".join(f"{fault or 'none'} {n}" for fault, n in sorted(faults.items())))

@@ -1,4 +1,5 @@
 """What is asked next is a function of the rows alone, so that going on is the same as never having stopped."""
+
 import itertools
 
 import pytest

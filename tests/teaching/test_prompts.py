@@ -1,4 +1,5 @@
 """Templates: in both languages, for any set of modalities, with nothing of a clip's text taken for more than text."""
+
 import itertools
 from dataclasses import replace
 

@@ -1,4 +1,5 @@
 """The record: whole lines or none, whoever is killed while writing, and whoever writes beside."""
+
 import multiprocessing
 import random
 

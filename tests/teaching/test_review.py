@@ -1,4 +1,5 @@
 """The people's pass: decisions are saved once, nobody overwrites anybody, strangers are refused; a csv out and in."""
+
 import csv
 import html
 import http.client
@@ -112,6 +113,7 @@ def test_many_at_once(traces, tmp_path):
 
 def test_reviewers_get_different_traces(traces, tmp_path):
     desk = Desk(tmp_path / "out", traces)
+
     def given(*asked):
         return desk.next(*asked)["id"]
 
@@ -168,7 +170,8 @@ def test_a_csv_goes_out_and_in(traces, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", ["=1+1", "+49 1", "-3", "@me", "'=x", "'quoted'", "\t=x", 'a,"b"\nc', "plain", "", "词"])
+    "words", ["=1+1", "+49 1", "-3", "@me", "'=x", "'quoted'", "\t=x", 'a,"b"\nc', "plain", "", "词"]
+)
 def test_no_cell_is_a_formula(words):
     from emsa_jax.teaching.review_csv import _guarded, _plain
 
@@ -244,7 +247,7 @@ def test_only_with_the_token_and_from_this_machine(served, traces, tmp_path):
 def test_the_page_loads_nothing_from_elsewhere(served, traces, tmp_path):
     status, content, headers = ask(served, "GET", f"/?token={served.token}&by=%3Cscript%3E")
     page = content.decode()
-    assert status == 200 and "<script>\"" not in page and 'value="&lt;script&gt;"' in page
+    assert status == 200 and '<script>"' not in page and 'value="&lt;script&gt;"' in page
     policy = html.unescape(page)
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy
     assert "http" not in page.replace("http-equiv", "")

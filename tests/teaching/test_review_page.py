@@ -1,4 +1,5 @@
 """The review page in a real browser: fifty decisions by keyboard, two reviewers at once, a reload in the middle."""
+
 import re
 import time
 from pathlib import Path

@@ -1,4 +1,5 @@
 """From a record to what the cold start learns; and our own policy as the teacher."""
+
 import json
 
 import numpy as np
@@ -101,14 +102,20 @@ def policy(world, tiny, tmp_path, monkeypatch):
 
     def texts(checkpoint, done, rows):
         group = np.asarray(done.tokens).shape[1]
-        batch = entries[len(asked) * 4: len(asked) * 4 + rows]
+        batch = entries[len(asked) * 4 : len(asked) * 4 + rows]
         asked.append(rows)
         return [[answers_of(entry, g) for g in range(group)] for entry in batch]
 
     def run(**fields):
         asked.clear()
-        fields = {"data": str(data), "out": str(tmp_path / "out"), "attempts": 5, "teacher": {"kind": "policy"},
-                  "local": {"policy": str(tiny), "batch_size": 4, "sampling": {"max_completion_length": 8}}, **fields}
+        fields = {
+            "data": str(data),
+            "out": str(tmp_path / "out"),
+            "attempts": 5,
+            "teacher": {"kind": "policy"},
+            "local": {"policy": str(tiny), "batch_size": 4, "sampling": {"max_completion_length": 8}},
+            **fields,
+        }
         distill(from_config_dict(DistillOptions, fields))
         return asked
 

@@ -14,8 +14,11 @@ def read_clips(path: str | Path, items: Sequence[str]) -> dict[str, dict[str, st
     """item -> its row. InputError for an item of the votes that has none, or two."""
     found: dict[str, dict[str, str]] = {}
     for where, row in labels_csv.rows(Path(path), ()):
-        item = (row.get("item") or row.get("id") or (
-            f"{row['video_id']}$_${row['clip_id']}" if row.get("video_id") and row.get("clip_id") else "")).strip()
+        item = (
+            row.get("item")
+            or row.get("id")
+            or (f"{row['video_id']}$_${row['clip_id']}" if row.get("video_id") and row.get("clip_id") else "")
+        ).strip()
         if not item:
             raise InputError(f"{where}: a clip is named by a column item or id, or by video_id and clip_id")
         if item in found:
@@ -36,8 +39,9 @@ def reader_of(clips: Mapping[str, Mapping[str, str]]) -> str | None:
     return "plain" if "id" in columns and columns & {"text", "video", "audio"} else None
 
 
-def joined(rows: Sequence[Mapping], clips: Mapping[str, Mapping[str, str]], concepts: Sequence[str]
-           ) -> tuple[list[str], list[dict]]:
+def joined(
+    rows: Sequence[Mapping], clips: Mapping[str, Mapping[str, str]], concepts: Sequence[str]
+) -> tuple[list[str], list[dict]]:
     """(columns, rows) of label.csv: the clips' columns, label and mode, and the concepts: those of CH-CEMS in columns
     of their own where `ch_cems` reads them, all others together in the column `concepts`."""
     columns = list(next(iter(clips.values())))

@@ -13,8 +13,9 @@ def read_merge(path: str | Path, spellings: Mapping[str, Callable] | None = None
     `spellings` (field -> reader of its labels) do. InputError where a label counts as one that counts as another."""
     content = read_json(path, "config.merge")
     fields = content.values() if isinstance(content, dict) else [None]
-    if not all(isinstance(table, dict) and all(isinstance(v, str) and v.strip() for v in table.values())
-               for table in fields):
+    if not all(
+        isinstance(table, dict) and all(isinstance(v, str) and v.strip() for v in table.values()) for table in fields
+    ):
         raise InputError(f"config.merge: {path} must be an object of objects: field -> label -> the label it counts as")
     if SENTIMENT in content:
         raise InputError(f"config.merge: {path}: votes on sentiment are numbers, which are averaged, not merged")
@@ -24,7 +25,9 @@ def read_merge(path: str | Path, spellings: Mapping[str, Callable] | None = None
                  for a, b in table.items()}  # fmt: skip
         for label, target in found.items():
             if found.get(target, target) != target:
-                raise InputError(f"config.merge: {path}: {field} {label!r} counts as {target!r}, which counts as "
-                                 f"{found[target]!r}; name the last one for both")
+                raise InputError(
+                    f"config.merge: {path}: {field} {label!r} counts as {target!r}, which counts as "
+                    f"{found[target]!r}; name the last one for both"
+                )
         merge[field] = found
     return merge

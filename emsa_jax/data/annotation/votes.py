@@ -16,8 +16,21 @@ COLUMNS = ("item", "annotator", "field", "value")
 SENTIMENT = "sentiment"
 POLARITIES = ("-1", "0", "1")
 # columns of labels.csv, and of clips
-RESERVED = ("item", "score", "class3", "class5", "split", "label", "mode",
-            "id", "video_id", "clip_id", "text", "speaker", "concepts")
+RESERVED = (
+    "item",
+    "score",
+    "class3",
+    "class5",
+    "split",
+    "label",
+    "mode",
+    "id",
+    "video_id",
+    "clip_id",
+    "text",
+    "speaker",
+    "concepts",
+)
 MOST_VALUES = 1000  # of one field: more are free text, whose agreement nobody could compute
 
 
@@ -45,8 +58,11 @@ class Votes:
         return table, values
 
 
-def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None = None,
-               spellings: Mapping[str, Callable[[str], str | None]] | None = None) -> Votes:
+def read_votes(
+    path: str | Path,
+    merge: Mapping[str, Mapping[str, str]] | None = None,
+    spellings: Mapping[str, Callable[[str], str | None]] | None = None,
+) -> Votes:
     """The votes of a csv with the columns item, annotator, field, value. merge: field -> value -> the value that it
     counts as, for classes too sparse to keep. spellings: field -> what reads one of its labels however it is spelled
     (None: it is none of them, and kept as it is), so that one label in two spellings is one.
@@ -86,12 +102,14 @@ def read_votes(path: str | Path, merge: Mapping[str, Mapping[str, str]] | None =
         raise InputError(f"{path} has no votes")
     for field, by_item in votes.items():
         if (many := len({value for given in by_item.values() for value in given})) > MOST_VALUES:
-            raise InputError(f"{path}: field {field!r} has {many} different values, which are no labels; take it out, "
-                             "or merge them")
+            raise InputError(
+                f"{path}: field {field!r} has {many} different values, which are no labels; take it out, or merge them"
+            )
     for item, where in items.items():
         if item not in votes[SENTIMENT]:
-            raise InputError(f"{where}: item {item!r} has no vote on sentiment, and so no score; add some, or take its "
-                             "votes out")
+            raise InputError(
+                f"{where}: item {item!r} has no vote on sentiment, and so no score; add some, or take its votes out"
+            )
     frozen = {field: {item: tuple(given) for item, given in by_item.items()} for field, by_item in votes.items()}
     return Votes(tuple(items), frozen)
 

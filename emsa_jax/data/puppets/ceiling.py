@@ -1,4 +1,5 @@
 """What is the best that any policy can do on puppets? A classifier that sees the true cues as drawn."""
+
 import csv
 import os
 

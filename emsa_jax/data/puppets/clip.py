@@ -1,4 +1,5 @@
 """A puppet as an mp4 file: MPEG-4 video and AAC sound, the same bytes every time."""
+
 import os
 from fractions import Fraction
 

@@ -1,4 +1,5 @@
 """An annotated puppet data set on disk, as the reader `ch_cems` takes it, with the votes that its labels come from."""
+
 import json
 import os
 from collections.abc import Callable
@@ -34,18 +35,34 @@ def make_concept_puppets(
         write_csv(staging / "votes.csv", [row for p, v in zip(puppets, votes, strict=True) for row in _ballots(p, v)])
         write_csv(staging / "latents.csv", [latent_row(p) for p in puppets])
         write_lines(staging / "traces.jsonl", write_concept_traces(puppets, options))
-        info = {"schema": 1, "language": DOMAINS[options.domain].language, "score_range": list(SCORE_RANGE),
-                "seed": options.seed, "options": {k: v for k, v in asdict(options).items() if k != "workers"}}
+        info = {
+            "schema": 1,
+            "language": DOMAINS[options.domain].language,
+            "score_range": list(SCORE_RANGE),
+            "seed": options.seed,
+            "options": {k: v for k, v in asdict(options).items() if k != "workers"},
+        }
         write_text(staging / "info.json", json.dumps(info, indent=1, ensure_ascii=False) + "\n")
 
 
 def _label_row(puppet: ConceptPuppet, votes: dict[str, list[str]]) -> dict:
     labels = labels_of(votes)
-    return {"video_id": puppet.video_id, "clip_id": puppet.clip_id, "text": puppet.text, "label": labels["label"],
-            "mode": puppet.split, **{field: labels[field] for field in FIELDS}, "scenario": puppet.scenario,
-            "interaction": puppet.interaction, "speaker": puppet.video_id}
+    return {
+        "video_id": puppet.video_id,
+        "clip_id": puppet.clip_id,
+        "text": puppet.text,
+        "label": labels["label"],
+        "mode": puppet.split,
+        **{field: labels[field] for field in FIELDS},
+        "scenario": puppet.scenario,
+        "interaction": puppet.interaction,
+        "speaker": puppet.video_id,
+    }
 
 
 def _ballots(puppet: ConceptPuppet, votes: dict[str, list[str]]) -> list[dict]:
-    return [dict(zip(COLUMNS, (puppet.id, f"annotator{i + 1}", field, value), strict=True))
-            for field, given in votes.items() for i, value in enumerate(given)]
+    return [
+        dict(zip(COLUMNS, (puppet.id, f"annotator{i + 1}", field, value), strict=True))
+        for field, given in votes.items()
+        for i, value in enumerate(given)
+    ]

@@ -2,6 +2,7 @@
 
 It knows what is shown, not what the annotators made of it: where they disagree with it, the filter drops its trace.
 """
+
 import numpy as np
 
 from emsa_jax.data.facts import FACTS
@@ -9,10 +10,15 @@ from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONE
 from emsa_jax.data.puppets.teacher import POLARITIES, asked_about, judged
 from emsa_jax.data.puppets.world import DOMAINS
 
-_LINKS = {"en": {"agree": "all agree.", "outweigh": "face and voice decide.", "fooled": "the words decide.",
-                 "slip": "on the whole."},
-          "zh": {"agree": "三者一致。", "outweigh": "以表情和声音为准。", "fooled": "以文字为准。",
-                 "slip": "总的来看。"}}
+_LINKS = {
+    "en": {
+        "agree": "all agree.",
+        "outweigh": "face and voice decide.",
+        "fooled": "the words decide.",
+        "slip": "on the whole.",
+    },
+    "zh": {"agree": "三者一致。", "outweigh": "以表情和声音为准。", "fooled": "以文字为准。", "slip": "总的来看。"},
+}
 
 
 def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptOptions) -> list[dict]:
@@ -27,9 +33,11 @@ def _trace(puppet: ConceptPuppet, options: ConceptOptions) -> dict:
     level, link = judged(puppet, options, rng)
     sign = int(np.sign(puppet.drawn))
     named = {}
-    for field, shown, weights in (("expression", puppet.expression, EXPRESSIONS[sign]),
-                                  ("speaking_style", puppet.style, STYLE_WEIGHTS),
-                                  ("tone", puppet.tone, TONES[sign])):
+    for field, shown, weights in (
+        ("expression", puppet.expression, EXPRESSIONS[sign]),
+        ("speaking_style", puppet.style, STYLE_WEIGHTS),
+        ("tone", puppet.tone, TONES[sign]),
+    ):
         errs = rng.random() < options.teacher_error
         others = {name: weight for name, weight in weights.items() if name != shown}
         named[field] = pick(others, rng) if errs else shown
@@ -44,8 +52,10 @@ def _trace(puppet: ConceptPuppet, options: ConceptOptions) -> dict:
 
 def _think(word: str, named: dict[str, str], link: str, language: str) -> str:
     facts = FACTS["ch_cems"]
-    shown = {field: facts.chinese[field][facts.concepts[field].index(label)] if language == "zh" else label
-             for field, label in named.items()}
+    shown = {
+        field: facts.chinese[field][facts.concepts[field].index(label)] if language == "zh" else label
+        for field, label in named.items()
+    }
     tags = {"expression": "facial_expression"}
     marks = [f"<{tags.get(field, field)}>{label}</{tags.get(field, field)}>" for field, label in shown.items()]
     return "\n".join([f"<concept>{word}</concept>", *marks, _LINKS[language][link]])

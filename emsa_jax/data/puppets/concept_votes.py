@@ -43,7 +43,7 @@ def votes_of(puppet: ConceptPuppet, options: ConceptOptions) -> dict[str, list[s
 
 
 def labels_of(votes: dict[str, list[str]]) -> dict[str, str | float]:
-    """"label" and the concepts, "" without majority: as the annotation job makes them of the same votes."""
+    """ "label" and the concepts, "" without majority: as the annotation job makes them of the same votes."""
     return {"label": score(votes[SENTIMENT]), **{field: majority(votes[field]) or "" for field in FIELDS}}
 
 

@@ -73,8 +73,9 @@ def _draw_split(options: ConceptOptions, s: int, count: int) -> list[ConceptPupp
     levels = rng.permutation(np.repeat(list(LEVELS), np.diff(ends, prepend=0)))
     sarcastic = rng.permutation(count) < round(options.sarcasm * count)
     noisy = rng.permutation(count) < round(options.noise * count)
-    return [_draw_puppet(options.domain, root, i, int(levels[i]), bool(sarcastic[i]), bool(noisy[i]))
-            for i in range(count)]
+    return [
+        _draw_puppet(options.domain, root, i, int(levels[i]), bool(sarcastic[i]), bool(noisy[i])) for i in range(count)
+    ]
 
 
 def _draw_puppet(name: str, root: tuple[int, ...], i: int, level: int, sarcastic: bool, noisy: bool) -> ConceptPuppet:

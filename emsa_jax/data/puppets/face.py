@@ -1,4 +1,5 @@
 """The face: a big simple head that fills the frame. Mouth curvature and brow tilt are what matters."""
+
 from colorsys import hls_to_rgb
 
 import numpy as np

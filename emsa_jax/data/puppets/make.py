@@ -1,4 +1,5 @@
 """A puppet data set on disk, in the MMSA layout, so that it goes through the same readers as real data."""
+
 import csv
 import json
 import multiprocessing

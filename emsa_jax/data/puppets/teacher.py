@@ -6,6 +6,7 @@ by what is drawn, so there it may be wrong as well.) A filter that drops traces 
 therefore drops most sarcastic clips: what survives under-represents the hard samples. That is why a policy
 cold-started on it still trusts words too much, and why reinforcement learning has something to teach.
 """
+
 import numpy as np
 
 from emsa_jax.data.puppets.world import DOMAINS, SPLITS, Puppet, PuppetOptions, notch

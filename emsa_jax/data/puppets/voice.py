@@ -1,4 +1,5 @@
 """The voice: a harmonic tone shaped by vowel formants. Pitch, contour, tempo and energy are what matters."""
+
 import numpy as np
 
 from emsa_jax.data.puppets.world import Puppet
@@ -7,9 +8,7 @@ RATE = 16_000  # samples a second
 _HOP = 160  # the spectral envelope is constant over so many samples
 _HARMONICS = 20
 # first three formants in Hz of a, e, i, o, u
-_VOWELS = np.array(
-    [(750, 1250, 2600), (480, 1900, 2600), (300, 2300, 3000), (480, 900, 2500), (330, 750, 2400)]
-)
+_VOWELS = np.array([(750, 1250, 2600), (480, 1900, 2600), (300, 2300, 3000), (480, 900, 2500), (330, 750, 2400)])
 _BANDWIDTH = np.array([90.0, 130.0, 200.0])  # Hz
 _GAIN = np.array([1.0, 0.6, 0.35])
 

@@ -2,6 +2,7 @@
 
 The tables are small on purpose: a policy of a million parameters, trained from scratch, has to learn them.
 """
+
 import numpy as np
 
 STYLES = ("Informational Interaction", "General Narrative Exposition")

@@ -3,6 +3,7 @@
 Truth follows face and voice, which are two noisy views of one drawn level. Words follow it too, except in
 sarcastic clips, where they have the opposite polarity (for neutral truths: a clear one).
 """
+
 import re
 from dataclasses import dataclass, fields
 
@@ -140,8 +141,7 @@ def _draw_split(options: PuppetOptions, s: int, count: int) -> list[Puppet]:
     sarcastic = rng.permutation(count) < round(options.sarcasm * count)
     noisy = rng.permutation(count) < round(options.noise * count)
     return [
-        _draw_puppet(options.domain, root, i, int(levels[i]), bool(sarcastic[i]), bool(noisy[i]))
-        for i in range(count)
+        _draw_puppet(options.domain, root, i, int(levels[i]), bool(sarcastic[i]), bool(noisy[i])) for i in range(count)
     ]
 
 
@@ -195,10 +195,22 @@ def _mood(drawn: int, rng) -> tuple[str, str]:
 def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
     face, voice = notch(drawn) + rng.normal(0, 0.03, 2)
     strength = abs(voice)
-    tempo = {"sad": 4 - 1.8 * strength, "angry": 4 + 2 * strength, "happy": 4 + 2 * strength,
-             "excited": 4 + 2.5 * strength, "casual": 4.1, "neutral": 3.9}[tone]
-    energy = {"sad": -6 * strength, "angry": 6 * strength, "happy": 4 * strength,
-              "excited": 5 * strength, "casual": 0.0, "neutral": 0.0}[tone]
+    tempo = {
+        "sad": 4 - 1.8 * strength,
+        "angry": 4 + 2 * strength,
+        "happy": 4 + 2 * strength,
+        "excited": 4 + 2.5 * strength,
+        "casual": 4.1,
+        "neutral": 3.9,
+    }[tone]
+    energy = {
+        "sad": -6 * strength,
+        "angry": 6 * strength,
+        "happy": 4 * strength,
+        "excited": 5 * strength,
+        "casual": 0.0,
+        "neutral": 0.0,
+    }[tone]
     cues = {
         "mouth": face,
         "brow": {"angry": abs(face), "sad": -abs(face)}.get(expression, 0.0),

@@ -54,6 +54,6 @@ def _tables(path: Path) -> list[Path]:
 
 
 def _emotions(openset: str) -> str:
-    """"['happy', relieved]" -> "happy, relieved"."""
+    """ "['happy', relieved]" -> "happy, relieved"."""
     emotions = (word.strip(" \t'\"") for word in openset.strip().strip("[]").split(","))
     return ", ".join(filter(None, emotions)) or "neutral"

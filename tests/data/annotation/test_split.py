@@ -17,8 +17,10 @@ TABLE_6 = {"train": (167, 339, 913, 579, 231), "valid": (56, 113, 304, 193, 77),
 
 def counted(classes, splits):
     found = Counter(zip(splits, classes, strict=True))
-    return {split: tuple(found[split, name] for name in sorted(set(classes), key=classes.index))
-            for split in ("train", "valid", "test")}
+    return {
+        split: tuple(found[split, name] for name in sorted(set(classes), key=classes.index))
+        for split in ("train", "valid", "test")
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -38,8 +40,10 @@ def test_counts_are_those_of_two_splits_of_scikit_learn(seed):
     rest, test = train_test_split(classes, test_size=size, stratify=classes, random_state=seed)
     train, valid = train_test_split(rest, test_size=size, stratify=rest, random_state=seed)
     ours = counted(classes, stratified_split(classes, seed))
-    theirs = {name: tuple(Counter(part)[c] for c in sorted(set(classes), key=classes.index))
-              for name, part in (("train", train), ("valid", valid), ("test", test))}
+    theirs = {
+        name: tuple(Counter(part)[c] for c in sorted(set(classes), key=classes.index))
+        for name, part in (("train", train), ("valid", valid), ("test", test))
+    }
     for split, counts in theirs.items():
         assert sum(ours[split]) == sum(counts)
         assert max(abs(a - b) for a, b in zip(ours[split], counts, strict=True)) <= 1  # equal remainders: by chance

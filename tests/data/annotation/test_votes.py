@@ -52,9 +52,13 @@ def test_merging(tmp_path):
     path.write_text('{"tone": {" Sadness ": "SAD", "grief": "sad"}}')
     spellings = {concept.name: concept.labels.read for concept in CH_CEMS}
     assert read_merge(path, spellings) == {"tone": {"Sadness": "sad", "grief": "sad"}}
-    for content, message in (('{"tone": {"a": "b", "b": "c"}}', "'a' counts as 'b', which counts as 'c'"),
-                             ('{"tone": {"a": "b", "b": "a"}}', "which counts as"), ('{"sentiment": {}}', "averaged"),
-                             ('{"tone": {"a": "b", "a": "c"}}', "'a' is given twice"), ('{"tone": "sad"}', "object")):
+    for content, message in (
+        ('{"tone": {"a": "b", "b": "c"}}', "'a' counts as 'b', which counts as 'c'"),
+        ('{"tone": {"a": "b", "b": "a"}}', "which counts as"),
+        ('{"sentiment": {}}', "averaged"),
+        ('{"tone": {"a": "b", "a": "c"}}', "'a' is given twice"),
+        ('{"tone": "sad"}', "object"),
+    ):
         path.write_text(content)
         with pytest.raises(InputError, match=f"config.merge: .*merge.json.*{message}"):
             read_merge(path)

@@ -37,9 +37,7 @@ def test_fewer_frames_than_asked_for(clip):
 
 
 def test_frames_a_second(clip):
-    frames = read_frames(
-        clip(frames=30, fps=10), partial(per_second, fps=2.0, min_frames=4, max_frames=768), *BOUNDS
-    )
+    frames = read_frames(clip(frames=30, fps=10), partial(per_second, fps=2.0, min_frames=4, max_frames=768), *BOUNDS)
     assert greys(frames) == np.round(np.linspace(0, 29, 6)).tolist() and frames.rate == pytest.approx(2.0)
 
 

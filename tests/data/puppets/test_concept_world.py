@@ -1,4 +1,5 @@
 """Annotated puppets: long tails as stated, votes as confused as stated, files that reader and annotation job take."""
+
 import csv
 import hashlib
 import json
@@ -75,8 +76,9 @@ def test_confusion_is_as_stated():
         wrong = [vote != getattr(p, SHOWN[field]) for p, v in zip(puppets, votes, strict=True) for vote in v[field]]
         assert np.mean(wrong) == pytest.approx(confusion, abs=0.02)
     sure = [votes_of(p, replace(options, tone_confusion=0.0, sentiment_confusion=0.0)) for p in puppets]
-    assert all(labels_of(v)["tone"] == p.tone and labels_of(v)["label"] == p.score
-               for p, v in zip(puppets, sure, strict=True))
+    assert all(
+        labels_of(v)["tone"] == p.tone and labels_of(v)["label"] == p.score for p, v in zip(puppets, sure, strict=True)
+    )
 
 
 def test_a_concept_without_majority_is_voted_on_again():
@@ -107,20 +109,32 @@ def test_traces_are_answers_of_the_format_or_named_as_wrong(small):
     samples = read_samples(small, (-1, 1), "zh", "ch_cems")
     for classes in (3, 5):
         format = make_format("concepts", (-1, 1), concepts=Classes(classes))
-        kept, rejected = filter_traces(read_traces(small / "traces.jsonl"), {s.id: s.score for s in samples}, format,
-                                       true_concepts={s.id: s.concepts for s in samples})
+        kept, rejected = filter_traces(
+            read_traces(small / "traces.jsonl"),
+            {s.id: s.score for s in samples},
+            format,
+            true_concepts={s.id: s.concepts for s in samples},
+        )
         assert len(kept) + len(rejected) == 48 and len(kept) > 15
-        assert set(rejected.values()) <= {"the teacher's sentiment is wrong", *(f"the teacher's {f} is wrong"
-                                                                                for f in FIELDS)}
+        assert set(rejected.values()) <= {
+            "the teacher's sentiment is wrong",
+            *(f"the teacher's {f} is wrong" for f in FIELDS),
+        }
         for trace in kept:
-            assert "消极" in (text := format.write(trace.polarity, trace.think, trace.score)) or "中性" in text or (
-                "积极" in text)
+            assert (
+                "消极" in (text := format.write(trace.polarity, trace.think, trace.score))
+                or "中性" in text
+                or ("积极" in text)
+            )
 
 
 def test_equal_options_give_equal_bytes(small, tmp_path):
     def digests(folder):
-        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*")
-                if p.is_file() and p.name != "MANIFEST.json"}
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in folder.rglob("*")
+            if p.is_file() and p.name != "MANIFEST.json"
+        }
 
     make_concept_puppets(tmp_path / "again", replace(SMALL, workers=2))
     assert digests(tmp_path / "again") == digests(small)

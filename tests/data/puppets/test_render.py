@@ -1,4 +1,5 @@
 """Face and voice: what the cues say must be there to see and to hear."""
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -42,6 +43,7 @@ def test_shapes_types_and_range(rendered):
 
 def test_polarity_of_unseen_speakers_shows_even_linearly_in_the_face(rendered):
     puppets, clips = rendered
+
     def grey(frames):  # the mean frame, 28 x 28
         return frames.mean((0, 3)).reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)).ravel()
 

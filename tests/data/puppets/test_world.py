@@ -65,8 +65,7 @@ def test_a_seed_decides_the_world_and_another_gives_another():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"domain": "fr"}, {"sarcasm": 1.5}, {"noise": -0.1}, {"fooled": float("nan")}, {"num_train": 0},
-     {"seed": -1}],
+    [{"domain": "fr"}, {"sarcasm": 1.5}, {"noise": -0.1}, {"fooled": float("nan")}, {"num_train": 0}, {"seed": -1}],
 )
 def test_bad_options_name_the_field(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
