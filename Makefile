@@ -40,6 +40,7 @@ test-aot: $(VENV)/.dev $(VENV)/.aot
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 clean:  # keeps runs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

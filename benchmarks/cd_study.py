@@ -22,12 +22,12 @@ from pathlib import Path
 
 from emsa_jax.answers.concept_table import CH_CEMS, ConceptOptions
 from emsa_jax.data.puppets import concept_ceiling
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.pipeline import run_stages
-from emsa_jax.jobs.presets import embedded_concepts
-from emsa_jax.jobs.programs import keep_compiled
-from emsa_jax.jobs.run import open_run
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.jobs.stages import run_stages
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.runtime.programs import keep_compiled
+from emsa_jax.runtime.run import open_run
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.presets import embedded_concepts
 
 SHARED = ("puppets", "records", "policy", "sft", "stages.json", "evaluate")
 NAMES = {

@@ -38,7 +38,7 @@ from cost_page import NAMES, PHASES, page, plots
 from grpo_step import policy_config, prompt_rows
 
 from emsa_jax.learning.advantages import AdvOptions, advantages
-from emsa_jax.learning.grpo import GrpoBatch, grpo_update
+from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer
@@ -46,7 +46,7 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.lora import LoraOptions, init_adapter
-from emsa_jax.policy.table import init_params
+from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
 from emsa_jax.rollout.draw import SamplingOptions
@@ -274,10 +274,10 @@ def main() -> None:
         [
             f"    {' '.join(['python benchmarks/cost.py', *sys.argv[1:]])}",
             "",
-            f"{machine['cpus']} cores, device {machine['device']}, jax {metadata.version('jax')}, load average before it "
-            f"{machine['load']}. A random policy (hidden 256, 4 layers, vocabulary 2048, LoRA 16, float32). Where nothing "
-            f"else is said: {base.prompts} prompts of {base.prompt} tokens, G = {base.group}, answers of {base.answers} "
-            f"tokens, {USUAL_SHARE:.0%} of the groups hinted. In seconds, the best of up to three runs.",
+            f"{machine['cpus']} cores, device {machine['device']}, jax {metadata.version('jax')}, load average before "
+            f"it {machine['load']}. A random policy (hidden 256, 4 layers, vocabulary 2048, LoRA 16, float32). Where "
+            f"nothing else is said: {base.prompts} prompts of {base.prompt} tokens, G = {base.group}, answers of "
+            f"{base.answers} tokens, {USUAL_SHARE:.0%} of the groups hinted. In seconds, the best of up to three runs.",
             "",
         ],
     )

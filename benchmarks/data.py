@@ -37,9 +37,9 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
+from emsa_jax.data.batch_order import Plan
 from emsa_jax.data.encode import encode
 from emsa_jax.data.pipeline import Clips, batches
-from emsa_jax.data.plan import Plan
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import PrepareOptions, read_index

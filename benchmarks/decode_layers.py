@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from emsa_jax.parallel.topologies import compile_without_devices, topology
+from emsa_jax.planning.topologies import compile_without_devices, topology
 
 
 class Sliced(list):
@@ -36,11 +36,12 @@ class Sliced(list):
 
 def measure(name: str, form: str, layers: int) -> dict[str, float]:
     """Bytes that the program adds to its arguments, bytes it copies at every token, seconds to compile it."""
-    from emsa_jax.jobs import plan, plan_programs
-    from emsa_jax.jobs.grpo_programs import compile_step
-    from emsa_jax.jobs.options import Config, GrpoOptions
+    from emsa_jax.jobs import plan
+    from emsa_jax.planning import compiled_cost
     from emsa_jax.policy import decoder
-    from emsa_jax.policy.config import preset
+    from emsa_jax.policy.thinker_config import preset
+    from emsa_jax.settings.config import Config, GrpoOptions
+    from emsa_jax.training.step import compile_step
 
     policy = preset("7B")
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, num_hidden_layers=layers))
@@ -62,14 +63,14 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
             return Sliced(stack_up(*arguments))
 
     changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
-    programs = plan_programs.Planned(placement.decode, where.chip.memory, ("sample",))
+    programs = compiled_cost.Planned(placement.decode, where.chip.memory, ("sample",))
     with mock.patch.multiple(decoder, **changes):
         compile_step(
             config,
             policy,
             {budget.prompt: budget},
-            *plan_programs.abstract_step(config, policy, placement),
-            plan_programs.abstract_hints(config, 1),
+            *compiled_cost.abstract_step(config, policy, placement),
+            compiled_cost.abstract_hints(config, 1),
             placement,
             programs,
         )

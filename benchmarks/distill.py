@@ -3,7 +3,7 @@
     python benchmarks/distill.py [--samples 4000] [--slots 64] [--delay 0.2] [--frames 4] [--out FILE.md]
     python benchmarks/distill.py --samples 20000 --delay 0 --memory
 
-A local endpoint (tests/teaching/endpoint.py) answers each request after `delay` seconds. It counts how many requests
+A local endpoint (tests/distill/endpoint.py) answers each request after `delay` seconds. It counts how many requests
 are open; busy is their mean number over the slots, from the first request to the last, as the endpoint sees it: the
 time to start and to write the report is left out, and stands beside it.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "teaching"))
+sys.path.insert(0, str(ROOT / "tests" / "distill"))
 
 
 def measure(folder: Path, samples: int, slots: int, delay: float, frames: int, seconds: float) -> dict:

@@ -46,7 +46,7 @@ BANDWIDTH = {"H200": 4.8e12, "H100": 3.35e12, "A100": 2.04e12}  # bytes a second
 
 def policy_config(name: str = "small"):
     """The small policy that the peers build too, or a released size."""
-    from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig, preset
+    from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig, preset
 
     if name != "small":
         return preset(name)
@@ -111,14 +111,14 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     import numpy as np
 
     from emsa_jax.learning.advantages import AdvOptions, advantages
-    from emsa_jax.learning.grpo import GrpoBatch, grpo_update
+    from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
     from emsa_jax.learning.logprobs import group_logprobs
     from emsa_jax.learning.losses import LossOptions
     from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer
     from emsa_jax.learning.state import create_state
     from emsa_jax.policy.inputs import build_inputs
     from emsa_jax.policy.lora import LoraOptions, init_adapter
-    from emsa_jax.policy.table import init_params
+    from emsa_jax.policy.parameter_table import init_params
     from emsa_jax.policy.thinker import encode_prompts
     from emsa_jax.rollout.draw import SamplingOptions
     from emsa_jax.rollout.sampler import prefill, sample
@@ -208,8 +208,8 @@ def utilisation(config, base, adapter, inputs, n: int, g: int, c: int, steps) ->
     import jax
     import numpy as np
 
-    from emsa_jax.jobs.hardware import peak_flops
     from emsa_jax.policy.flops import group_flops
+    from emsa_jax.runtime.hardware import peak_flops
 
     best = {name: min(step[name] for step in steps) for name in steps[0]}
     flops, peak, text = group_flops(config, adapter, inputs, np.full((n, g), c)), peak_flops(), config.text

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emsa_jax.evaluation.resampling import paired_seeds
+from emsa_jax.experiments.arms import TABLES, Arm
+from emsa_jax.experiments.cells import Cells
 from emsa_jax.jobs.ablation import options_for, write_tables
-from emsa_jax.jobs.arms import TABLES, Arm
-from emsa_jax.jobs.cells import Cells
 from emsa_jax.manifest import write_atomic
 
 BEGIN, END = "<!-- ablation tables: begin -->", "<!-- ablation tables: end -->"

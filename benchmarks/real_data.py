@@ -22,13 +22,13 @@ from pathlib import Path
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import PrepareOptions
-from emsa_jax.jobs.options import Config, Dataset
-from emsa_jax.jobs.pipeline import run_stages
-from emsa_jax.jobs.presets import embedded
-from emsa_jax.jobs.programs import keep_compiled
-from emsa_jax.jobs.run import open_run
+from emsa_jax.jobs.stages import run_stages
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.rollout.prompts import PromptOptions
+from emsa_jax.runtime.programs import keep_compiled
+from emsa_jax.runtime.run import open_run
+from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.presets import embedded
 
 EMOTIONS = {
     1: ("neutral", 0),

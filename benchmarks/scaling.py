@@ -14,16 +14,16 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.placement import trained_bytes
 from emsa_jax.jobs.plan import NAMES, PromptShape, longest
-from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.parallel.mesh import MeshOptions, Need, choose
-from emsa_jax.parallel.topologies import CHIPS
-from emsa_jax.policy.config import preset
+from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
+from emsa_jax.planning.topologies import CHIPS
 from emsa_jax.policy.flops import text_linears
 from emsa_jax.policy.lora import abstract_adapter
-from emsa_jax.policy.table import num_params
+from emsa_jax.policy.parameter_table import num_params
+from emsa_jax.policy.thinker_config import preset
+from emsa_jax.runtime.placement import trained_bytes
+from emsa_jax.settings.config import Config
 
 SLOTS = 512
 SHOWN = ("v5e", "v5p", "h100", "h200")

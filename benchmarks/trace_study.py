@@ -29,20 +29,20 @@ from emsa_jax.answers.traces import Trace
 from emsa_jax.data.puppets.teacher import write_traces
 from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
 from emsa_jax.data.sample import Sample as Clip
-from emsa_jax.jobs import sft as sft_job
-from emsa_jax.jobs.options import Config, Dataset
-from emsa_jax.jobs.pipeline import run_stages
-from emsa_jax.jobs.presets import embedded
-from emsa_jax.jobs.programs import keep_compiled
-from emsa_jax.jobs.run import open_run
+from emsa_jax.distill.checks import CHECKS, Truth
+from emsa_jax.distill.distillation import now
+from emsa_jax.distill.progress import Progress
+from emsa_jax.distill.protocol import Plan, parsed_row, truth_row
+from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
+from emsa_jax.distill.teacher_prompts import read_prompts
+from emsa_jax.distill.trace_record import NAME, Record
+from emsa_jax.jobs.stages import run_stages
 from emsa_jax.rollout.prompts import answer_ids
-from emsa_jax.teaching.checks import CHECKS, Truth
-from emsa_jax.teaching.distillation import now
-from emsa_jax.teaching.options import FilterOptions, TeacherOptions
-from emsa_jax.teaching.plan import Plan, parsed_row, truth_row
-from emsa_jax.teaching.progress import Progress
-from emsa_jax.teaching.prompts import read_prompts
-from emsa_jax.teaching.record import NAME, Record
+from emsa_jax.runtime.programs import keep_compiled
+from emsa_jax.runtime.run import open_run
+from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.presets import embedded
+from emsa_jax.training import sft as sft_job
 
 FORMAT = DC((-3.0, 3.0))
 SHARE = 0.3

@@ -12,7 +12,7 @@ These are of the embedded default; for your own data,
 What all arms share is set as --config.base.FIELD=VALUE, fields as in configs/grpo.py.
 """
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.jobs.ablation import options_for
 
 

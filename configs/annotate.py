@@ -1,6 +1,6 @@
 """Votes of several people -> labels, agreement and a split: --config.votes=FILE.csv --config.out=DIR."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.annotate import AnnotateOptions
 

@@ -1,6 +1,6 @@
 """CH-CEMS' tables and figures: --config.runs="('NAME=runs/s0/evaluate/grpo/train',...)" --config.out=DIR."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.benchmark import BenchmarkOptions
 

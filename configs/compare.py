@@ -1,6 +1,6 @@
 """Two or more runs, --config.runs="('runs/off','runs/hint')", on one page, --config.out=compare.html."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.compare import CompareOptions
 

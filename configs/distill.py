@@ -1,8 +1,8 @@
 """Traces from a teacher for the clips of --config.data=DIR, into the record of --config.out=DIR."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
+from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.distill_options import DistillOptions
 
 
 def get_config(preset: str = ""):

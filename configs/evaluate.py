@@ -1,6 +1,6 @@
 """Evaluation of --config.policy (and --config.adapter), or of what a run left in its --workdir."""
 
-from emsa_jax.jobs.presets import config_for
+from emsa_jax.settings.presets import config_for
 
 
 def get_config(preset: str = ""):

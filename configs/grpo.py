@@ -7,7 +7,7 @@
 --config=configs/grpo.py:puppets_concepts the same with hints on annotated puppets and tiny
 """
 
-from emsa_jax.jobs.presets import config_for
+from emsa_jax.settings.presets import config_for
 
 
 def get_config(preset: str = ""):

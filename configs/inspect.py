@@ -1,6 +1,6 @@
 """What a directory of records holds, --config.data=DIR: a page to read, and counts."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.inspect import InspectOptions
 

@@ -4,7 +4,7 @@
 --config=configs/plan.py:msa_thinker ...      a run of that preset of configs/grpo.py
 """
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.jobs.plan import options_for
 
 

@@ -1,6 +1,6 @@
 """Raw clips and labels to records."""
 
-from emsa_jax.jobs.presets import config_for
+from emsa_jax.settings.presets import config_for
 
 
 def get_config(preset: str = ""):

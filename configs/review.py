@@ -1,6 +1,6 @@
 """People look at the traces of --config.traces=DIR, on a local page or in a csv."""
 
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.review import ReviewOptions
 

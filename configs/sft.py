@@ -1,6 +1,6 @@
 """The cold start alone: prepare, SFT on traces, evaluation."""
 
-from emsa_jax.jobs.presets import config_for
+from emsa_jax.settings.presets import config_for
 
 
 def get_config(preset: str = ""):

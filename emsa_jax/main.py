@@ -2,7 +2,7 @@
 
 --config=FILE[:PRESET]    what to do: a file of configs/
 --config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10; the fields and what they
-                          mean are in emsa_jax/jobs/options.py
+                          mean are in emsa_jax/settings/config.py
 --workdir=DIR             directory that holds everything of this run (runs/default); the same command again goes on
                           where it stopped
 """
@@ -43,27 +43,27 @@ def main(argv: list[str]) -> None:
     if not isinstance(_CONFIG.value, ConfigDict):
         name = config_flags.get_config_filename(flags.FLAGS["config"])
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
-    from emsa_jax.config import from_config_dict
+    from emsa_jax.config.edge import from_config_dict
 
     workdir = Path(_WORKDIR.value).expanduser().absolute()
     if job := _CONFIG.value.get("job"):
         if job not in ALONE:
             raise InputError(f"config.job: {job!r} is none of {', '.join(ALONE)}")
         if job == "plan":  # which compiles for devices that are not here: to be said before JAX looks for any
-            from emsa_jax.parallel.topologies import compile_without_devices
+            from emsa_jax.planning.topologies import compile_without_devices
 
             compile_without_devices()
         module = importlib.import_module(f"emsa_jax.jobs.{job}")
         options = from_config_dict(getattr(module, f"{job.capitalize()}Options"), _CONFIG.value)
         places = (workdir,) if job == "ablation" else ()  # which keeps many runs
         return getattr(module, job)(options, *places)
-    from emsa_jax.jobs.options import Config
-    from emsa_jax.jobs.pipeline import check_inputs, run_stages
     from emsa_jax.jobs.prepare import prepare_records
-    from emsa_jax.jobs.processes import join
-    from emsa_jax.jobs.programs import keep_compiled
-    from emsa_jax.jobs.run import open_run
+    from emsa_jax.jobs.stages import check_inputs, run_stages
     from emsa_jax.parallel import peers
+    from emsa_jax.runtime.processes import join
+    from emsa_jax.runtime.programs import keep_compiled
+    from emsa_jax.runtime.run import open_run
+    from emsa_jax.settings.config import Config
 
     config = from_config_dict(Config, _CONFIG.value)
     if config.predictions:  # of someone else: there is no policy to ask
@@ -97,7 +97,7 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _run(argv: list[str]) -> None:
-    from emsa_jax.jobs.console import printable
+    from emsa_jax.runtime.console import printable
 
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     if {"--help", "-h"} & set(argv):

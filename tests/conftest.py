@@ -1,7 +1,226 @@
-"""Settings that every test needs."""
+"""Settings that every test needs, and a run of the main job that is small enough for tests, started as a user
+starts it.
+
+Its reward plug-in, which the job loads like any other, also tells where the job is: a line for each compiled program
+that is called, each checkpoint and export that is written, and each compilation.
+"""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from absl import flags
+
+from emsa_jax import main
+
+ROOT = Path(__file__).parents[1]
+
+SIZES = {
+    "puppets.num_train": 24,
+    "puppets.num_valid": 8,
+    "puppets.num_test": 8,
+    "puppets.trace_share": 1.0,
+    "prepare.workers": 1,
+    "sampling.max_completion_length": 80,
+    "sft.max_steps": 4,
+    "sft.batch_size": 8,
+    "sft.micro_batches": 0,
+    "sft.eval_every": 2,
+    "sft.save_every": 1,
+    "grpo.max_steps": 3,
+    "grpo.prompts_per_step": 4,
+    "grpo.group_size": 4,
+    "grpo.micro_batches": 2,
+    "grpo.save_every": 1,
+    "grpo.answer_rows": "(3,)",
+    "evaluate.batch_size": 8,
+    "evaluate.samples": 1,
+    # a policy that has learned next to nothing gets rewards that differ, and some of its groups are hard
+    "reward.plugins": "('mini_reward:letters',)",
+    "hint.threshold": 0.75,
+    "hint.truncated_as_fail": False,
+    "hint.polarity_nll": 0.1,
+}
+
+PLUGIN = '''
+"""A reward for letters, and a report of where the job is, to the file named by MARKS."""
+import os
+import sys
+
+import jax
+import jax.monitoring
+
+from emsa_jax.runtime import programs
+from emsa_jax.learning import checkpoints
+from emsa_jax.policy import hf, peft
+
+FILE = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def letters(text, parsed, sample):
+    """The share of letters."""
+    return sum(c.isalpha() for c in text) / max(len(text), 1)
+
+
+def mark(what):
+    os.write(FILE, f"{what}\\n".encode())
+
+
+def marked(function, what):
+    """The function with a mark "<stage> <what>" before and its results awaited after."""
+    def call(*arguments, **options):
+        caller = sys._getframe(1)
+        while caller.f_globals["__name__"] == "emsa_jax.runtime.clock":
+            caller = caller.f_back
+        stage = caller.f_globals["__name__"].rsplit(".", 1)[-1]
+        mark(f"{stage} {what}")
+        return jax.block_until_ready(function(*arguments, **options))
+    return call
+
+
+def program(self, name, plain=programs.Programs.__getitem__):
+    return marked(plain(self, name), name.split("/")[0])
+
+
+def compiled(event, seconds, **_):
+    if event.endswith("backend_compile_duration"):
+        mark("compile")
+
+
+programs.Programs.__getitem__ = program
+checkpoints.Checkpoints.save = marked(checkpoints.Checkpoints.save, "save")
+hf.save = marked(hf.save, "write")
+peft.save_adapter = marked(peft.save_adapter, "write")
+jax.monitoring.register_event_duration_secs_listener(compiled)
+'''
+
+
+@dataclass
+class Mini:
+    """The main job in a work directory. marks: what the last start reported; peak: bytes of its process tree."""
+
+    workdir: Path
+    plugin: Path
+    seconds: float = 0.0
+    peak: int = 0
+    output: str = field(default="", repr=False)
+
+    @property
+    def marks_file(self) -> Path:
+        return self.workdir.with_name(self.workdir.name + ".marks")
+
+    @property
+    def marks(self) -> list[str]:
+        return self.marks_file.read_text().splitlines() if self.marks_file.exists() else []
+
+    @property
+    def log(self) -> str:
+        """What the last start has printed so far."""
+        return self.marks_file.with_suffix(".out").read_text()
+
+    def start(self, **options) -> subprocess.Popen:
+        """Starts the job in a session of its own, so that all its processes can be killed together."""
+        self.marks_file.unlink(missing_ok=True)
+        environment = os.environ | {"MARKS": str(self.marks_file), "PYTHONPATH": str(self.plugin), "COLUMNS": "120"}
+        command = [
+            sys.executable,
+            "-m",
+            "emsa_jax.main",
+            "--config=configs/grpo.py",
+            f"--workdir={self.workdir}",
+            *(f"--config.{name}={value}" for name, value in (SIZES | options).items()),
+        ]
+        with open(self.marks_file.with_suffix(".out"), "w") as out:
+            return subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def run(self, **options) -> int:
+        """Runs the job to its end; returns its exit status."""
+        begun, process = time.monotonic(), self.start(**options)
+        while process.poll() is None:
+            self.peak = max(self.peak, _memory(process.pid))
+            time.sleep(0.2)
+        self.seconds, self.output = time.monotonic() - begun, self.log
+        return process.returncode
+
+    def files(self, *below: str) -> dict[str, bytes]:
+        """Relative path -> bytes of the files in some of its directories (default: all)."""
+        found = {}
+        for top in below or (".",):
+            for path in sorted((self.workdir / top).rglob("*")):
+                if path.is_file():
+                    found[path.relative_to(self.workdir).as_posix()] = path.read_bytes()
+        return found
+
+    def copy(self, workdir: Path, *parts: str) -> "Mini":
+        """A work directory with copies of some of this one's parts (default: all)."""
+        workdir.mkdir()
+        for name in parts or os.listdir(self.workdir):
+            source = self.workdir / name
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, workdir / name)
+        return Mini(workdir, self.plugin)
+
+
+def _memory(pid: int) -> int:
+    try:
+        parent = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in [parent, *parent.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory) -> Mini:
+    """One undisturbed run. Tests that change anything work on a copy."""
+    plugin = tmp_path_factory.mktemp("plugin")
+    (plugin / "mini_reward.py").write_text(PLUGIN)
+    job = Mini(tmp_path_factory.mktemp("mini") / "run", plugin)
+    status = job.run()
+    assert status == 0, job.output
+    print(f"\nthe run took {job.seconds:.0f} s and {job.peak / 2**20:.0f} MiB")
+    return job
+
+
+@pytest.fixture
+def forget_flags():
+    """A function that lets the flags be parsed anew."""
+
+    def forget():
+        flags.FLAGS.unparse_flags()
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS["config"].unparse()
+
+    return forget
+
+
+@pytest.fixture
+def started(monkeypatch, capfd, forget_flags):
+    """(arguments, config=FILE) -> (exit status, stdout, stderr) of a start in this process."""
+
+    def start(*arguments, config):
+        argv = ["emsa_jax.main", f"--config={config}", *(f"--config.{argument}" for argument in arguments)]
+        monkeypatch.setattr(sys, "argv", argv)  # where config overrides are looked for
+        forget_flags()
+        capfd.readouterr()
+        status = 0
+        try:
+            main._run(argv)
+        except SystemExit as exit:
+            status = exit.code
+        forget_flags()
+        return status, *capfd.readouterr()
+
+    return start

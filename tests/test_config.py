@@ -10,12 +10,12 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from emsa_jax.config import digest, from_config_dict, to_config_dict, to_dict
+from emsa_jax.config.edge import digest, from_config_dict, to_config_dict, to_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.options import Config
 from emsa_jax.policy.lora import LoraOptions
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.hints import HintOptions
+from emsa_jax.settings.config import Config
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def test_missing_field():
 def test_digest_is_stable():
     assert digest(OPTIONS) == digest(to_dict(OPTIONS)) == digest(dict(reversed(to_dict(OPTIONS).items())))
     assert digest(OPTIONS) != digest(dataclasses.replace(OPTIONS, beta=0.05))
-    program = "from emsa_jax.config import digest; print(digest({'b': (1, 0.1), 'a': 'é'}))"
+    program = "from emsa_jax.config.edge import digest; print(digest({'b': (1, 0.1), 'a': 'é'}))"
     elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert elsewhere.stdout.strip() == digest({"a": "é", "b": [1, 0.1]})
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.config import from_config_dict
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.presets import PRESETS
+from emsa_jax.config.edge import from_config_dict
 from emsa_jax.main import ALONE
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 

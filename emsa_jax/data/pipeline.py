@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emsa_jax.data.plan import Plan, batch_at, rows_of
+from emsa_jax.data.batch_order import Plan, batch_at, rows_of
 from emsa_jax.data.records import Clip, RecordSource, unpack
 
 

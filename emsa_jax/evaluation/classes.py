@@ -10,7 +10,7 @@ from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentimen
 from emsa_jax.evaluation.breakdowns import OTHERS
 from emsa_jax.evaluation.metrics import label_metrics, label_row
 from emsa_jax.evaluation.resampling import intervals
-from emsa_jax.rewards.table import sample_of, truth_of
+from emsa_jax.rewards.reward_table import sample_of, truth_of
 
 
 def class_fields(format, entry, parsed) -> dict:

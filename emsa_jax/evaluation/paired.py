@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emsa_jax.config import digest
+from emsa_jax.config.edge import digest
 from emsa_jax.evaluation.classes import class_metrics
 from emsa_jax.evaluation.metrics import family_of, regression_metrics
 from emsa_jax.evaluation.resampling import compare

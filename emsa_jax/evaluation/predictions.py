@@ -14,7 +14,7 @@ from emsa_jax.evaluation.metrics import family_of, label_row, regression_metrics
 from emsa_jax.evaluation.reasoning import reasoning_checks
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.evaluation.vote import Verdict, combine
-from emsa_jax.rewards.table import RewardTable
+from emsa_jax.rewards.reward_table import RewardTable
 
 SIGNS = tuple(reversed(POLARITIES))  # from negative to positive, as classes 0, 1, 2
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.arms import MANY, TABLES, Arm
-from emsa_jax.jobs.artifacts import PUPPETS
-from emsa_jax.jobs.cells import Cells
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.options import Config, Puppets
-from emsa_jax.jobs.pipeline import check_inputs
-from emsa_jax.jobs.presets import embedded, preset_of
-from emsa_jax.jobs.programs import keep_compiled
+from emsa_jax.experiments.arms import MANY, TABLES, Arm
+from emsa_jax.experiments.cells import Cells
+from emsa_jax.jobs.stages import check_inputs
 from emsa_jax.learning.optimizer import OptimizerOptions
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.programs import keep_compiled
+from emsa_jax.settings.config import Config, Puppets
+from emsa_jax.settings.presets import embedded, preset_of
+from emsa_jax.training.artifacts import PUPPETS
 
 PUPPETS_SAID = "Puppets are a test bench: no number here compares with one from a paper."
 

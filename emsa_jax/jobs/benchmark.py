@@ -14,9 +14,7 @@ from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.world import is_puppet
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.outputs import write_outputs
-from emsa_jax.report.boxes import box_plot
+from emsa_jax.report.box_plots import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, REGRESSION_COLUMNS
 from emsa_jax.report.ch_cems_tables import (
     Row,
@@ -28,6 +26,8 @@ from emsa_jax.report.ch_cems_tables import (
     regression_row,
     scored,
 )
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.outputs import write_outputs
 
 _FIGURES = {"scenario": "figure7", "interaction": "figure8"}
 _PUPPETS = "Puppets are a test bench: no number here compares with one from a paper, and none stands beside it."

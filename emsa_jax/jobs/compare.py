@@ -8,15 +8,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from emsa_jax.config import from_config_dict
+from emsa_jax.config.edge import from_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.paired import Judged, paired
-from emsa_jax.jobs.artifacts import PUPPETS
-from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import read_rows
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.outputs import write_outputs
-from emsa_jax.jobs.run_report import (
+from emsa_jax.report.cases import make_cases, numbered
+from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_page import run_page
+from emsa_jax.report.run_report import (
     POLICIES,
     PUPPETS_SAID,
     hints_ignored,
@@ -26,9 +25,10 @@ from emsa_jax.jobs.run_report import (
     read_metrics,
     results_of,
 )
-from emsa_jax.report.cases import make_cases, numbered
-from emsa_jax.report.run_content import Content, Result
-from emsa_jax.report.run_page import run_page
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.outputs import write_outputs
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import PUPPETS
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,25 @@ from pathlib import Path
 import uvloop
 
 from emsa_jax.answers.formats import make_format
-from emsa_jax.config import to_dict
+from emsa_jax.config.edge import to_dict
 from emsa_jax.data.records import Entry, RecordSource, read_index, read_manifest
+from emsa_jax.distill.budget import Budget
+from emsa_jax.distill.checks import Truth
+from emsa_jax.distill.client import ChatClient
+from emsa_jax.distill.distill_options import DistillOptions
+from emsa_jax.distill.distillation import Distillation, recheck
+from emsa_jax.distill.estimate import estimate
+from emsa_jax.distill.progress import Progress, Sample, next_step
+from emsa_jax.distill.protocol import Plan
+from emsa_jax.distill.teacher_options import BudgetOptions
+from emsa_jax.distill.teacher_prompts import read_prompts
+from emsa_jax.distill.trace_record import NAME, Record
+from emsa_jax.distill.yields import yields
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.console import progress as progress_of
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.distill_options import DistillOptions
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.yield_page import yield_page
-from emsa_jax.teaching.budget import Budget
-from emsa_jax.teaching.checks import Truth
-from emsa_jax.teaching.client import ChatClient
-from emsa_jax.teaching.distillation import Distillation, recheck
-from emsa_jax.teaching.estimate import estimate
-from emsa_jax.teaching.options import BudgetOptions
-from emsa_jax.teaching.plan import Plan
-from emsa_jax.teaching.progress import Progress, Sample, next_step
-from emsa_jax.teaching.prompts import read_prompts
-from emsa_jax.teaching.record import NAME, Record
-from emsa_jax.teaching.yields import yields
+from emsa_jax.runtime.console import progress as progress_of
+from emsa_jax.runtime.console import say
 
 
 def distill(options: DistillOptions) -> None:
@@ -61,7 +61,7 @@ def distill(options: DistillOptions) -> None:
         options.neutral_eps,
     )
     if options.teacher.kind == "policy":
-        from emsa_jax.jobs.self_teacher import distill_locally, named  # JAX, which an endpoint does not need
+        from emsa_jax.distill.local_teacher import distill_locally, named  # JAX, which an endpoint does not need
 
         plan = named(plan, options.local)
     samples = [(index, entry, truth) for index, entry in enumerate(entries) if (truth := plan.truth(entry))]

@@ -8,31 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.answers.formats import CLASS_FORMATS
-from emsa_jax.config import digest, to_dict
+from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import hardness
 from emsa_jax.evaluation.classes import summarize_classes
 from emsa_jax.evaluation.journal import Answered
+from emsa_jax.evaluation.kept_answers import answers_of
 from emsa_jax.evaluation.paired import judged_as
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
-from emsa_jax.jobs.artifacts import datasets, policies, records_dir, taught_by
-from emsa_jax.jobs.datasets import Split, open_split
-from emsa_jax.jobs.judging import judge_of
-from emsa_jax.jobs.memory import announce, answer_advice, answer_memory
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.placement import Placement
-from emsa_jax.jobs.predict import answers_of
-from emsa_jax.jobs.run import Run
 from emsa_jax.manifest import write_together
 from emsa_jax.parallel import peers
+from emsa_jax.planning.memory import announce, answer_advice, answer_memory
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.rewards.table import RewardTable
+from emsa_jax.rewards.reward_table import RewardTable
+from emsa_jax.rewards.scoring import judge_of
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
+from emsa_jax.rollout.prompted_data import Split, open_split
+from emsa_jax.runtime.placement import Placement
+from emsa_jax.runtime.run import Run
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import datasets, policies, records_dir, taught_by
 
 
 def evaluate(run: Run, config: Config) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 
-from emsa_jax.jobs.artifacts import policies, weights_print
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.placement import Placement
-from emsa_jax.jobs.run import Run
 from emsa_jax.parallel import peers
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import merge
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.placement import Placement
+from emsa_jax.runtime.run import Run
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import policies, weights_print
 
 
 def export(run: Run, config: Config) -> None:

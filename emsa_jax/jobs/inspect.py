@@ -13,10 +13,10 @@ from emsa_jax.data.facts import FACTS
 from emsa_jax.data.records import Clip, Entry, RecordSource, read_index, read_manifest, unpack, unpack_pcm, verify
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.console import say
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.inspect_page import inspect_page
 from emsa_jax.report.summary import class_of, summarize
+from emsa_jax.runtime.console import say
 
 
 @dataclass(frozen=True)

@@ -12,28 +12,28 @@ from typing import Any, Literal
 import numpy as np
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.grpo_programs import compile_step
-from emsa_jax.jobs.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory, with_micro_batches
-from emsa_jax.jobs.options import Config, GrpoOptions
-from emsa_jax.jobs.placement import WIDTH, Placement, trained_bytes
-from emsa_jax.jobs.plan_programs import Cost, Planned, abstract_hints, abstract_step
-from emsa_jax.jobs.presets import preset_of
-from emsa_jax.jobs.roofline import Assumptions, Step, step_seconds
 from emsa_jax.learning.losses import LossOptions
 from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
 from emsa_jax.parallel.share import Share
-from emsa_jax.parallel.topologies import Topology, topology
+from emsa_jax.planning.compiled_cost import Cost, Planned, abstract_hints, abstract_step
+from emsa_jax.planning.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory, with_micro_batches
+from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
+from emsa_jax.planning.topologies import Topology, topology
 from emsa_jax.policy.attention import Kernel
-from emsa_jax.policy.config import ThinkerConfig, preset, read_config
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget, patchify
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.lora import LoraOptions, abstract_adapter
+from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.positions import num_audio_tokens
-from emsa_jax.policy.table import num_params
+from emsa_jax.policy.thinker_config import ThinkerConfig, preset, read_config
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.hints import HintOptions
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.placement import WIDTH, Placement, trained_bytes
+from emsa_jax.settings.config import Config, GrpoOptions
+from emsa_jax.settings.presets import preset_of
+from emsa_jax.training.step import compile_step
 
 NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emsa_jax.answers.formats import make_format
-from emsa_jax.answers.prompts import messages
+from emsa_jax.answers.messages import messages
 from emsa_jax.answers.traces import read_traces
-from emsa_jax.config import to_dict
+from emsa_jax.config.edge import to_dict
 from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import ConceptOptions, PuppetOptions, make_concept_puppets, make_puppets
@@ -19,13 +19,13 @@ from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir, reader_of
-from emsa_jax.jobs.console import progress, say
-from emsa_jax.jobs.options import Config, Dataset, ReadingOptions
-from emsa_jax.jobs.run import Run
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rollout.prompts import Prompter
+from emsa_jax.runtime.console import progress, say
+from emsa_jax.runtime.run import Run
+from emsa_jax.settings.config import Config, Dataset, ReadingOptions
+from emsa_jax.training.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir, reader_of
 
 
 def prepare_all(run: Run, config: Config) -> None:

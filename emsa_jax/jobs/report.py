@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from emsa_jax.answers.formats import CLASS_FORMATS
-from emsa_jax.jobs.artifacts import datasets, policies
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.run import Run
-from emsa_jax.jobs.run_report import PAGE, write_page
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.run_report import PAGE, write_page
 from emsa_jax.report.run_results import CONTROLS
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.run import Run
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import datasets, policies
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
 COLUMNS = (

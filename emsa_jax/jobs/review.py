@@ -10,13 +10,13 @@ from typing import Any, Literal
 from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, unpack, unpack_pcm
+from emsa_jax.distill.request_media import spread
+from emsa_jax.distill.review import Desk
+from emsa_jax.distill.review_csv import read_csv, write_csv
+from emsa_jax.distill.review_server import ReviewServer
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.console import say
-from emsa_jax.jobs.review_server import ReviewServer
 from emsa_jax.report.page import jpeg_uri, sound_uri
-from emsa_jax.teaching.media import spread
-from emsa_jax.teaching.review import Desk
-from emsa_jax.teaching.review_csv import read_csv, write_csv
+from emsa_jax.runtime.console import say
 
 FRAMES, FRAME_HEIGHT, SECONDS = 12, 180, 60  # of a clip, at most
 

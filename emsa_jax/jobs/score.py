@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from emsa_jax.config import from_config_dict, to_dict
+from emsa_jax.config.edge import from_config_dict, to_dict
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
@@ -15,12 +15,12 @@ from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.external import read_given, score_given
 from emsa_jax.evaluation.paired import judged_as
-from emsa_jax.jobs.artifacts import PUPPETS, is_prepared, labels_of
-from emsa_jax.jobs.console import say
 from emsa_jax.jobs.evaluate import write_result
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.run import Run, open_run
-from emsa_jax.jobs.run_report import POLICIES, read_json, write_page
+from emsa_jax.report.run_report import POLICIES, read_json, write_page
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.run import Run, open_run
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import PUPPETS, is_prepared, labels_of
 
 RESERVED = (*POLICIES, "answers")
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from emsa_jax.learning.packing import Packing
 from emsa_jax.policy import decoder
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import Prompts
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
 def token_logprobs(

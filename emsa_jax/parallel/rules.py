@@ -111,7 +111,8 @@ def using(mesh: Mesh, rules: Rules) -> Iterator[None]:
 
 
 def platform() -> str:
-    """ "cpu", "gpu" or "tpu": of the mesh that a program is traced for, which need not be here; else of this process."""
+    """Which of "cpu", "gpu" and "tpu": of the mesh that a program is traced for, which need not be here; else of this
+    process."""
     active = _ACTIVE.get()
     return jax.default_backend() if active is None else active[0].devices.flat[0].platform
 

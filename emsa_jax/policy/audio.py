@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
-from emsa_jax.policy.config import AudioConfig
 from emsa_jax.policy.layers import layer_norm, linear, stack_of, take_in_shards
 from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import AudioConfig
 
 
 def encode_audio(

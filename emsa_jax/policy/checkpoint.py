@@ -12,9 +12,9 @@ from typing import Any
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
 @dataclass(frozen=True)

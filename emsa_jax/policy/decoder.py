@@ -13,9 +13,9 @@ from flax import struct
 
 from emsa_jax.parallel.rules import constrain, platform
 from emsa_jax.policy.attention import cached_part, causal_attention, combine, group_attention
-from emsa_jax.policy.config import TextConfig
 from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import TextConfig
 
 REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoint_policies.dots_saveable}
 

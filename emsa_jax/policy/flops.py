@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from safetensors.numpy import save_file
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import peers
-from emsa_jax.policy.boxes import Box, read_boxes
-from emsa_jax.policy.config import ThinkerConfig, read_config, to_hf
 from emsa_jax.policy.layout import Layout, on_host
-from emsa_jax.policy.table import ParamSpec, get, nest, param_table
+from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
+from emsa_jax.policy.tensor_slices import Box, read_boxes
+from emsa_jax.policy.thinker_config import ThinkerConfig, read_config, to_hf
 
 SHARD_BYTES = 5 * 10**9
 PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export

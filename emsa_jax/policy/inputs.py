@@ -14,8 +14,8 @@ import numpy as np
 from flax import struct
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.positions import Grid, audio_video_chunks, num_audio_tokens, row_positions
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)

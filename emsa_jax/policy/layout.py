@@ -11,9 +11,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from emsa_jax.parallel.mesh import BATCH_AXES, batch_shards
 from emsa_jax.parallel.rules import Rules, matching
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.policy.table import ParamSpec, nest, param_table
+from emsa_jax.policy.parameter_table import ParamSpec, nest, param_table
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
 @dataclass(frozen=True)

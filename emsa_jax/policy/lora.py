@@ -11,8 +11,8 @@ import numpy as np
 from flax import struct
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.config import ThinkerConfig
-from emsa_jax.policy.table import param_table
+from emsa_jax.policy.parameter_table import param_table
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 TEXT_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

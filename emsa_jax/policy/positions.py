@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emsa_jax.policy.config import ThinkerConfig
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
 @dataclass(frozen=True)

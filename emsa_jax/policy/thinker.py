@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from emsa_jax.policy.audio import encode_audio
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.decoder import forward, head
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.layers import take_in_shards
 from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.policy.vision import encode_vision
 
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
-from emsa_jax.policy.config import VisionConfig
 from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import VisionConfig
 
 EPS = 1e-6
 

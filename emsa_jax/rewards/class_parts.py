@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from emsa_jax.answers.concept_reader import CONTRADICTS, REPEATED, ParsedConcepts
 from emsa_jax.answers.concepts import Truth
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.reward_options import RewardOptions
 
 
 def accuracy_reward(sentiment: str | None, true: str, classes: Sequence[str], partial_credit: float = 0.0) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from emsa_jax.answers.dc import Parsed
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.reward_options import RewardOptions
 
 
 def score_reward(score: float | None, true_score: float, score_range: tuple[float, float]) -> float:

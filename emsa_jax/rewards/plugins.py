@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from emsa_jax.answers.dc import Parsed
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.options import LARGEST, PARTS
+from emsa_jax.rewards.reward_options import LARGEST, PARTS
 
 Plugin = Callable[[str, Parsed, Mapping], float | None]
 

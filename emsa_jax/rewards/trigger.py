@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import RewardTable
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.reward_table import RewardTable
 
 _CLASS = ("polarity", "accuracy")  # parts that say whether the class is right
 

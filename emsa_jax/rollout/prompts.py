@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emsa_jax.answers.prompts import messages
+from emsa_jax.answers.messages import messages
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.share import SOLE, Share

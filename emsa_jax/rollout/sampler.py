@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from emsa_jax.policy import decoder
-from emsa_jax.policy.config import ThinkerConfig
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import Prompts
+from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.draw import SamplingOptions, draw
 
 FIRST_CACHE = 256  # slots; below it, attending to empty ones costs less than another loop

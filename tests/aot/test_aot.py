@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.policy.config import preset, to_hf
+from emsa_jax.policy.thinker_config import preset, to_hf
 
 pytestmark = pytest.mark.aot
 COMPILERS = Path(sys.prefix, "aot")
@@ -70,7 +70,7 @@ def small(directory: Path) -> str:
 
 CONTROL = """
     import dataclasses, sys
-    from emsa_jax.parallel.topologies import compile_without_devices
+    from emsa_jax.planning.topologies import compile_without_devices
     compile_without_devices()
     from emsa_jax.jobs import plan
     from emsa_jax.parallel.mesh import MeshOptions
@@ -101,25 +101,26 @@ def test_gpus_copy_the_layers_of_a_loop_at_every_token(tmp_path):
 
 LEARNING = """
     import functools, json, sys
-    from emsa_jax.parallel.topologies import compile_without_devices, topology
+    from emsa_jax.planning.topologies import compile_without_devices, topology
     compile_without_devices()
     import jax, numpy as np
-    from emsa_jax.evaluation.predict import answer
-    from emsa_jax.jobs import memory, plan, plan_programs
-    from emsa_jax.jobs.options import Config, EvaluateOptions, SftOptions
-    from emsa_jax.learning.sft import SftBatch, sft_update
+    from emsa_jax.rollout.answering import answer
+    from emsa_jax.jobs import plan
+    from emsa_jax.planning import compiled_cost, memory
+    from emsa_jax.settings.config import Config, EvaluateOptions, SftOptions
+    from emsa_jax.learning.sft_update import SftBatch, sft_update
     from emsa_jax.rollout.draw import SamplingOptions
     where = topology("{topology}")
     policy = plan._policy(plan.PlanOptions(topology=where.name))
     config = Config(policy="any", dtype="bfloat16", sft=SftOptions(batch_size=16 * where.devices, micro_batches=4),
                     evaluate=EvaluateOptions(batch_size=8 * where.devices, samples=0))
     placement, _ = plan.place_on(config, policy, where, where.described())
-    base, _, state, optimizer = plan_programs.abstract_step(config, policy, placement)
+    base, _, state, optimizer = compiled_cost.abstract_step(config, policy, placement)
     shards, asking, rows, slots = placement.share.shards, config.evaluate.batch_size, 4 * where.devices, 256
     budget, asked = (plan.longest(plan.PromptShape(), policy, n // shards)[0] for n in (rows, asking))
     learning = memory.sft_memory(config, policy, placement, budget, slots, asked)
     answering = memory.answer_memory(config, policy, placement, asked, True)
-    programs = plan_programs.Planned(placement.update, where.chip.memory, ("update", "answer"))
+    programs = compiled_cost.Planned(placement.update, where.chip.memory, ("update", "answer"))
     of_batch, whole = placement.update.batch(1), placement.update.whole
     batch = SftBatch(placement.inputs(budget, rows, 4), *(
         jax.ShapeDtypeStruct((4, rows, slots), dtype, sharding=of_batch) for dtype in (np.int32, bool)))

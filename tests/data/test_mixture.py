@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emsa_jax.data.batch_order import Plan, batch_at, parts_at
 from emsa_jax.data.mixture import Part, draw, epoch_size, part_of, shares
-from emsa_jax.data.plan import Plan, batch_at, parts_at
 from emsa_jax.errors import InputError
 
 SIMS, MOSI = Part("ch_sims", 40, 0.7, "a"), Part("cmu_mosi", 11, 0.3, "b")

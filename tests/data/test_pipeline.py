@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from emsa_jax.data import records as R
+from emsa_jax.data.batch_order import Plan, batch_at, boundary_at, parts_at
 from emsa_jax.data.mixture import Mixed, Part
 from emsa_jax.data.pipeline import Clips, DataSource, batches
-from emsa_jax.data.plan import Plan, batch_at, boundary_at, parts_at
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.records.seal import seal
 from emsa_jax.data.records.shards import ShardWriter

@@ -8,11 +8,11 @@ from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import about, agreement, breakdowns, hardness
 from emsa_jax.evaluation.journal import Answered, Journal, read_answers
-from emsa_jax.evaluation.predict import judge
 from emsa_jax.evaluation.predictions import prediction_rows, summarize, summarize_labels
 from emsa_jax.evaluation.reasoning import ignored_hints, reasoning_checks, repetition
 from emsa_jax.evaluation.vote import combine
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rollout.answering import judge
 
 
 def said(polarity=None, score=None):

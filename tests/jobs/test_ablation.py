@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emsa_jax.config import to_dict
+from emsa_jax.config.edge import to_dict
 from emsa_jax.errors import InputError
+from emsa_jax.experiments.arms import MANY, PAPER, TABLES, changed, lengthened, swapped
 from emsa_jax.jobs.ablation import AblationOptions, ablation, bench, options_for
-from emsa_jax.jobs.arms import MANY, PAPER, TABLES, changed, lengthened, swapped
-from emsa_jax.jobs.options import Config
+from emsa_jax.settings.config import Config
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
@@ -27,7 +27,7 @@ from emsa_jax import main
 count = [0]
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **_: count.__setitem__(0, count[0] + event.endswith("backend_compile_duration")))
-from emsa_jax.jobs import cells
+from emsa_jax.experiments import cells
 make = cells.Cells.make
 def counted(self, arm, seed):
     before = count[0]

@@ -170,7 +170,7 @@ def test_tables_of_labels(refused, world, name):
 
 def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, world, monkeypatch):
     four = SimpleNamespace(of=lambda *_, **__: SimpleNamespace(share=Share(shards=4)))  # devices
-    monkeypatch.setattr("emsa_jax.jobs.pipeline.Placement", four)
+    monkeypatch.setattr("emsa_jax.jobs.stages.Placement", four)
     error = refused("--config.grpo.prompts_per_step=6", "--config.grpo.micro_batches=1", left="run/")
     assert "grpo.prompts_per_step 6 must be a multiple of" in error
     assert not (world / "run" / "sft").exists()

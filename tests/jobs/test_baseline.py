@@ -8,8 +8,8 @@ import pytest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.compare import CompareOptions, compare
 from emsa_jax.jobs.evaluate import read_rows
-from emsa_jax.jobs.options import Config, EvaluateOptions
 from emsa_jax.jobs.score import score_predictions
+from emsa_jax.settings.config import Config, EvaluateOptions
 
 
 @pytest.fixture

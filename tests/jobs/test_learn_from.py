@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.dc import DC
-from emsa_jax.jobs.grpo import learn_from
-from emsa_jax.jobs.grpo_log import Rollout
-from emsa_jax.jobs.options import Config
-from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import batch_rewards
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.reward_table import batch_rewards
 from emsa_jax.rollout.sampler import Completions
+from emsa_jax.settings.config import Config
+from emsa_jax.training.grpo import learn_from
+from emsa_jax.training.step_metrics import Rollout
 
 N, G, C = 3, 2, 4
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from emsa_jax import main
-from emsa_jax.config import to_config_dict
+from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs import grpo_programs
-from emsa_jax.jobs.options import GrpoOptions
 from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, options_for, plan
-from emsa_jax.jobs.plan_programs import Cost, Planned
-from emsa_jax.parallel.hlo import Moved
-from emsa_jax.parallel.topologies import CHIPS, Topology
-from emsa_jax.policy.config import preset, to_hf
+from emsa_jax.planning.compiled_cost import Cost, Planned
+from emsa_jax.planning.hlo import Moved
+from emsa_jax.planning.topologies import CHIPS, Topology
 from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.policy.thinker_config import preset, to_hf
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.settings.config import GrpoOptions
+from emsa_jax.training import step as grpo_programs
 
 PROMPT = PromptShape(48, 2, 56, 56, 0.5)
 
@@ -148,7 +148,7 @@ def test_a_prompt_that_nobody_has_is_named(field, value):
 def test_it_is_a_job_of_the_command_line(monkeypatch):
     asked = []
     monkeypatch.setattr("emsa_jax.jobs.plan.plan", asked.append)
-    monkeypatch.setattr("emsa_jax.parallel.topologies.compile_without_devices", lambda: asked.append("readied"))
+    monkeypatch.setattr("emsa_jax.planning.topologies.compile_without_devices", lambda: asked.append("readied"))
     monkeypatch.setattr(main, "_WORKDIR", mock.Mock(value="runs/plan"))
     monkeypatch.setattr(main, "_CONFIG", mock.Mock(value=to_config_dict(PlanOptions(topology="h200:1"))))
     main.main(["main"])

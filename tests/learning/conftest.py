@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from emsa_jax.policy import decoder
-from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget
 from emsa_jax.policy.lora import LoraOptions, init_adapter
-from emsa_jax.policy.table import init_params
+from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
 END, SOUND = 1, 17
 CONFIG = ThinkerConfig(

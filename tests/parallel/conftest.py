@@ -14,10 +14,10 @@ import pytest
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import read_index
-from emsa_jax.jobs.options import Config
 from emsa_jax.policy import tiny
-from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.policy.tiny import tiny_config
+from emsa_jax.settings.config import Config
 
 WORKER = Path(__file__).with_name("worker.py")
 

@@ -12,8 +12,8 @@ import jax
 from emsa_jax.parallel.mesh import MeshOptions, make_mesh
 from emsa_jax.parallel.rules import UPDATE
 from emsa_jax.policy import hf
-from emsa_jax.policy.config import read_config
 from emsa_jax.policy.layout import Layout
+from emsa_jax.policy.thinker_config import read_config
 
 
 def memory(name: str) -> int:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import pytest
 
 from emsa_jax.policy import hf
-from emsa_jax.policy.config import preset
-from emsa_jax.policy.table import init_params
+from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.thinker_config import preset
 
 
 def released(vocab_size: int, shrink: int):

@@ -15,7 +15,7 @@ from emsa_jax.parallel import stop
 SCRIPT = """
 import signal, sys, time
 from emsa_jax import main
-from emsa_jax.jobs import processes
+from emsa_jax.runtime import processes
 from emsa_jax.parallel import peers, start, stop, watch
 
 watch.POLL, watch.GRACE, watch.SILENT, peers._LINGER = 0.2, 1.0, 8.0, 5.0

@@ -13,10 +13,10 @@ from jax.sharding import Mesh, PartitionSpec
 from emsa_jax.errors import InputError
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.rules import DECODE, UPDATE, Rules, constrain, using
-from emsa_jax.policy.config import preset
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.lora import LoraOptions, init_adapter
-from emsa_jax.policy.table import param_table
+from emsa_jax.policy.parameter_table import param_table
+from emsa_jax.policy.thinker_config import preset
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 
 MESH = SimpleNamespace(shape={"data": 2, "fsdp": 2, "tensor": 4}, size=16)

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 from emsa_jax import main
-from emsa_jax.config import from_config_dict, to_config_dict
+from emsa_jax.config.edge import from_config_dict, to_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.options import Config
-from emsa_jax.jobs.pipeline import check_inputs, run_stages
-from emsa_jax.jobs.presets import embedded
-from emsa_jax.jobs.processes import join
-from emsa_jax.jobs.programs import keep_compiled
-from emsa_jax.jobs.run import open_run
+from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.parallel import peers
+from emsa_jax.runtime.processes import join
+from emsa_jax.runtime.programs import keep_compiled
+from emsa_jax.runtime.run import open_run
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.presets import embedded
 
 
 def config_of(fields: dict) -> Config:

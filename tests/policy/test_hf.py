@@ -17,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
-from emsa_jax.policy.config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.policy.table import abstract_params, init_params
+from emsa_jax.policy.parameter_table import abstract_params, init_params
+from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
 SOURCES = ("directory", "full")
 

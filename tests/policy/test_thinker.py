@@ -8,8 +8,8 @@ import torch
 
 from emsa_jax.policy import hf
 from emsa_jax.policy.inputs import build_inputs
+from emsa_jax.policy.parameter_table import get, param_table
 from emsa_jax.policy.positions import Grid, row_positions
-from emsa_jax.policy.table import get, param_table
 from emsa_jax.policy.thinker import logits as policy_logits
 
 TOLERANCE = 2e-4

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
-from emsa_jax.report.boxes import box_plot
+from emsa_jax.report.box_plots import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
 from emsa_jax.report.ch_cems_tables import class_row, group_accuracies, markdown, published_classes, regression_row
 

@@ -9,8 +9,8 @@ from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.class_parts import accuracy_reward, class_balance, class_parts
-from emsa_jax.rewards.options import RewardOptions
-from emsa_jax.rewards.table import batch_rewards
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.reward_table import batch_rewards
 from emsa_jax.rewards.trigger import TriggerOptions, hard_groups, threshold, trigger_metric
 
 FORMAT = Concepts(5)

@@ -13,9 +13,9 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.labels import POLARITIES, polarity_of
-from emsa_jax.answers.prompts import messages
-from emsa_jax.rewards.options import RewardOptions
+from emsa_jax.answers.messages import messages
 from emsa_jax.rewards.parts import reward_parts, score_reward, total
+from emsa_jax.rewards.reward_options import RewardOptions
 
 TRUTHS = {(-1.0, 1.0): (-1.0, -0.2, 0.0, 0.6, 1.0), (-3.0, 3.0): (-2.4, 0.0, 0.25, 3.0)}
 OPTIONS = [

@@ -4,8 +4,8 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.options import RewardOptions
 from emsa_jax.rewards.parts import contradicts, reward_parts, score_reward, total
+from emsa_jax.rewards.reward_options import RewardOptions
 
 FORMAT = DC((-1, 1))
 

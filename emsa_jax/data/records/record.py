@@ -8,8 +8,8 @@ import msgpack
 import numpy as np
 from PIL import Image
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.mel import MEL_BINS
-from emsa_jax.data.records.options import PrepareOptions
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.lengths import bucket_boundaries, quantiles
-from emsa_jax.data.records.manifest import INDEX, MANIFEST, Manifest, digest, read_index
-from emsa_jax.data.records.options import PrepareOptions
 from emsa_jax.data.records.record import SCHEMA, Entry
+from emsa_jax.data.records.records_manifest import INDEX, MANIFEST, Manifest, digest, read_index
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.manifest import write_atomic
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from emsa_jax.data.records.manifest import read_index, read_manifest
+from emsa_jax.data.records.records_manifest import read_index, read_manifest
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import sha256_file

@@ -1,0 +1,115 @@
+"""What a distillation asks and how it judges: everything that decides a row but the sample and the teacher's answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from emsa_jax.config.edge import digest, to_dict
+from emsa_jax.data.records import Entry
+from emsa_jax.data.views import modalities
+from emsa_jax.distill.checks import Truth, check, verdict
+from emsa_jax.distill.progress import ACCEPTED, PENDING, Step
+from emsa_jax.distill.request_media import Media
+from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
+from emsa_jax.distill.teacher_prompts import Prompts
+from emsa_jax.distill.trace_record import Row
+
+# what of the options changes an answer; the rest changes only how it is fetched
+_DECIDES = ("kind", "model", "temperature", "top_p", "max_tokens", "extra", "video", "audio", "max_frames")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """prompts: `method`, "refine" and "judge". format: of answers.formats. attempts: at an answer to one question."""
+
+    method: str
+    format: Any
+    prompts: Prompts
+    teacher: TeacherOptions
+    filter: FilterOptions
+    attempts: int = 3
+    refine: bool = False
+    seed: int = 0
+    neutral_eps: float = 0.0
+
+    @cached_property
+    def asks(self) -> dict[str, str]:
+        """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
+        decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
+        used = {"write": self.method, "refine": "refine"}
+        return {step: digest([decides, self.seed, format_row(self.format), step, self.method,
+                              {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name}]
+                             )[:16] for step, name in used.items()}  # fmt: skip
+
+    @cached_property
+    def _filter_hash(self) -> str:
+        return digest([self.filter, format_row(self.format), self.neutral_eps])
+
+    def truth(self, entry: Entry) -> Truth | None:
+        """What is known of a sample, and of it what the teacher is shown; None without a true score."""
+        if entry.score is None:
+            return None
+        hidden = {kind for kind in ("video", "audio") if getattr(self.teacher, kind) == "none"}
+        shown = tuple(kind for kind in modalities(entry) if kind not in hidden)
+        return Truth(float(entry.score), entry.language, shown, tuple(entry.concepts))
+
+    def filter_hash(self, truth: Truth) -> str:
+        """Stands for the checks and for what they compare with."""
+        return digest([self._filter_hash, truth])[:16]
+
+    def check(self, answer: str, finish: str, truth: Truth) -> Row:
+        """{"checks", "verdict", "reason", "filter"} of an answer."""
+        checks = check(answer, finish, truth, self.format, self.filter, self.neutral_eps)
+        decided, reason = verdict(checks)
+        if decided == ACCEPTED and self.filter.judge:
+            decided = PENDING
+        return {"checks": checks, "verdict": decided, "reason": reason, "filter": self.filter_hash(truth)}
+
+    def messages(self, step: Step, entry: Entry, truth: Truth, media: Media, answer: str) -> tuple[list[dict], Row]:
+        """The chat messages of a step, and {"prompt", "prompt_sha256"} as the record keeps them. answer: what the step
+        is about."""
+        name = self.method if step.step == "write" else step.step
+        system, user = self.prompts.fill(name, entry, truth, self.format, self.neutral_eps, answer)
+        chat = [{"role": "system", "content": system}] if system else []
+        chat.append({"role": "user", "content": [*media.parts, {"type": "text", "text": user}]})
+        kept = {"system": system, "user": user, "media": media.summary}
+        sha = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        return chat, {"prompt": kept, "prompt_sha256": sha}
+
+    def parameters(self, step: Step) -> Row:
+        """Of a request: the same step of the same sample gets the same seed, the next attempt another."""
+        teacher = self.teacher
+        seed = {"seed": self.seed + step.attempt} if teacher.send_seed else {}
+        return {"model": teacher.model, "temperature": teacher.temperature, "top_p": teacher.top_p,
+                teacher.limit_name: teacher.max_tokens, **seed, **teacher.extra_fields}  # fmt: skip
+
+    def settings(self) -> Row:
+        """What was asked for, as a row of the record; no key, and no path of this machine."""
+        body = {"method": self.method, **format_row(self.format), "neutral_eps": self.neutral_eps,
+                "attempts": self.attempts, "refine": self.refine, "seed": self.seed,
+                "teacher": to_dict(self.teacher), "filter": to_dict(self.filter), "prompts": self.prompts.hashes,
+                "asks": self.asks}  # fmt: skip
+        return {"kind": "settings", "hash": digest(body)[:16], **body}
+
+
+def format_row(format) -> Row:
+    """An answer format as JSON values; a user's own table of concepts by its hash alone."""
+    row = {"format": format.name, "score_range": list(format.score_range)}
+    return row | ({"classes": format.classes, "table": digest(format.table)[:16]} if hasattr(format, "table") else {})
+
+
+def parsed_row(format, answer: str) -> Row:
+    """The fields that were read from an answer, as JSON values."""
+    parsed = format.parse(answer)
+    row = {name: getattr(parsed, name, None) for name in ("polarity", "think", "score", "sentiment", "concepts")}
+    return {name: to_dict(value) for name, value in row.items() if value is not None}
+
+
+def truth_row(truth: Truth, polarity: str) -> Row:
+    """What is known of a sample, as JSON values."""
+    return {"score": truth.score, "polarity": polarity, "language": truth.language,
+            "modalities": list(truth.modalities), "concepts": [list(pair) for pair in truth.concepts]}  # fmt: skip

@@ -1,0 +1,206 @@
+"""A people's pass: which trace is shown to whom, and what becomes of a decision. Any number of reviewers at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.data.records import Entry
+from emsa_jax.distill.checks import Checks, check
+from emsa_jax.distill.distillation import now
+from emsa_jax.distill.progress import Key, Progress, Sample
+from emsa_jax.distill.protocol import Plan, format_row, parsed_row, truth_row
+from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
+from emsa_jax.distill.teacher_prompts import Prompts
+from emsa_jax.distill.trace_record import NAME, Record, Row
+from emsa_jax.errors import InputError
+
+VERDICTS = ("accepted", "edited", "rejected")
+Show = Literal["kept", "aside", "all"]
+# what a person cannot overrule: such a trace could not be learned from
+FIRM = ("parse", "polarity", "sentiment", "concepts", "writable")
+LEASE_SECONDS = 300.0  # that a trace is shown to nobody else
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a decision. status: "saved"; "conflict", somebody was faster; "invalid", with what is wrong."""
+
+    status: Literal["saved", "conflict", "invalid"]
+    notes: tuple[str, ...] = ()
+    version: int = 0
+
+
+@dataclass
+class Desk:
+    """The traces of a record and the people at work on them. Safe to call from several threads; other processes may
+    append to the same record meanwhile.
+
+    entries: the samples, in the order in which they are shown. show: those whose trace was kept, those kept aside, all.
+    """
+
+    directory: Path
+    entries: Sequence[Entry]
+    show: Show = "kept"
+    concepts: ConceptOptions = ConceptOptions()  # of formats that name a class, as distill had them
+    _leases: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> who, until when
+    _mutex: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.progress, self._settings = Progress(), {}
+        if not (Path(self.directory) / NAME).is_file():
+            raise InputError(f"{self.directory} holds no {NAME}: run distill first")
+        self.record = Record(Path(self.directory) / NAME, self._take)
+        if not self._settings:
+            raise InputError(f"{self.directory}: its record says nothing of what was asked; run distill first")
+        s = self._settings
+        self.format = make_format(s["format"], tuple(s["score_range"]), s["neutral_eps"], self.concepts)
+        if any(s[name] != value for name, value in format_row(self.format).items()):
+            raise InputError(f"{self.directory} was made with other config.concepts; give them as distill had them")
+        teacher = TeacherOptions(video=s["teacher"]["video"], audio=s["teacher"]["audio"])
+        self.plan = Plan(
+            s["method"],
+            self.format,
+            Prompts({}, s["prompts"]),
+            teacher,
+            FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),
+            neutral_eps=s["neutral_eps"],
+        )
+        self._entries = {entry.id: entry for entry in self.entries}
+
+    def next(self, by: str, after: str = "") -> Row | None:
+        """The trace that `by` should look at now: the one they have, or else the first undecided one behind `after`, in
+        a circle, that nobody else has; as `view` has it. None: there is none."""
+        with self._mutex:
+            self.record.refresh()
+            id = self._next(by, after)
+            return self._view(id) if id else None
+
+    def _next(self, by: str, after: str) -> str | None:
+        ids = [entry.id for entry in self.entries if self._open(entry.id)]
+        mine = [id for id in ids if self._leases.get(id, ("",))[0] == by]
+        if not after and mine:
+            return self._lease(mine[0], by)
+        start = list(self._entries).index(after) + 1 if after in self._entries else 0
+        order = {entry.id: (i - start) % len(self.entries) for i, entry in enumerate(self.entries)}
+        free = [id for id in ids if id != after and not self._taken(id, by)]
+        return self._lease(min(free, key=order.__getitem__), by) if free else None
+
+    def view(self, id: str) -> Row:
+        """What is to be shown of a sample's trace, as JSON values."""
+        with self._mutex:
+            self.record.refresh()
+            return self._view(id)
+
+    def _view(self, id: str) -> Row:
+        entry, sample = self._entries[id], self.progress.samples[id]
+        row = self._shown(sample)
+        truth = self.plan.truth(entry)
+        answer = row.get("answer") or ""
+        checks = self._check(answer, row.get("finish") or "", entry)
+        return {
+            "id": id, "text": entry.text.strip(), "language": entry.language,
+            "facts": [polarity_of(truth.score, self.plan.neutral_eps), f"score {truth.score:g}",
+                      *([entry.label] if entry.label else []), *(f"{n}: {v}" for n, v in entry.concepts)],
+            "answer": answer, "problems": [f"{name}: {why}" for name, why in checks.items() if why],
+            "told": self._told(row, sample), "version": sample.version, "decision": sample.decision,
+        }  # fmt: skip
+
+    def decide(self, id: str, by: str, verdict: str, version: int, answer: str = "", reason: str = "") -> Result:
+        """Adds a decision to the record, unless somebody decided since `version` was shown.
+
+        answer: the text of "edited". An accepted or edited text has to be one that can be learned from."""
+        if verdict not in VERDICTS or not by.strip():
+            return Result("invalid", ("a decision needs a verdict and a name",))
+        with self._mutex:
+            self.record.refresh()
+            entry, sample = self._entries.get(id), self.progress.samples.get(id)
+            if entry is None or sample is None:
+                return Result("invalid", (f"there is no trace of {id!r}",))
+            shown = self._shown(sample)
+            text = answer.encode("utf-8", "replace").decode() if verdict == "edited" else shown.get("answer") or ""
+            checks = self._check(text, shown.get("finish") or "" if verdict == "accepted" else "stop", entry)
+            if verdict != "rejected" and (wrong := [f"{name}: {checks[name]}" for name in FIRM if checks.get(name)]):
+                return Result("invalid", tuple(wrong), sample.version)
+            truth = self.plan.truth(entry)
+            if verdict == "accepted" and shown["kind"] == "decision":  # the text is that of an earlier edit
+                verdict = "edited"
+            row = {
+                "kind": "decision", "id": id, "by": by.strip()[:80], "verdict": verdict, "of": _of(shown),
+                "answer": text, "reason": reason[:500], "parsed": parsed_row(self.format, text), "checks": checks,
+                "version": version + 1, "truth": truth_row(truth, polarity_of(truth.score, self.plan.neutral_eps)),
+                "time": {"ended": now()},
+            }  # fmt: skip
+            if not self.record.append(row, unless=lambda: self.progress.samples[id].version != version):
+                sample = self.progress.samples[id]
+                by_whom = self.record.at(sample.decided).get("by", "somebody")
+                return Result("conflict", (f"{by_whom} decided meanwhile: {sample.decision}",), sample.version)
+            self._leases.pop(id, None)
+            return Result("saved", (), version + 1)
+
+    def counts(self) -> dict[str, int]:
+        """How many traces are decided on, in which way, and how many are left."""
+        with self._mutex:
+            self.record.refresh()
+            found = {verdict: sum(sample.decision == verdict for sample in self.progress.samples.values())
+                     for verdict in VERDICTS}  # fmt: skip
+            return found | {"left": sum(self._open(entry.id) for entry in self.entries)}
+
+    def ids(self) -> list[str]:
+        """All samples with a trace that may be shown, decided on or not."""
+        return [entry.id for entry in self.entries if self._shows(entry.id)]
+
+    def _take(self, row: Row, place: int) -> None:
+        if row["kind"] == "settings":
+            self._settings = row
+        self.progress.take(row, place)
+
+    def _shows(self, id: str) -> bool:
+        sample = self.progress.samples.get(id)
+        if sample is None or not sample.answers or self._entries[id].score is None:
+            return False
+        return self.show == "all" or (sample.standing() is not None) == (self.show == "kept")
+
+    def _open(self, id: str) -> bool:
+        return self._shows(id) and not self.progress.samples[id].decision
+
+    def _taken(self, id: str, by: str) -> bool:
+        who, until = self._leases.get(id, ("", 0.0))
+        return who not in ("", by) and time.monotonic() < until
+
+    def _lease(self, id: str, by: str) -> str:
+        self._leases = {one: (who, until) for one, (who, until) in self._leases.items() if who != by}
+        self._leases[id] = (by, time.monotonic() + LEASE_SECONDS)
+        return id
+
+    def _shown(self, sample: Sample) -> Row:
+        """The row of the text that is shown: an edited one, else what stands, else the last answer."""
+        if sample.decision == "edited":
+            return self.record.at(sample.decided)
+        key = sample.standing() or list(sample.answers)[-1]
+        return self.record.at(sample.answers[key].place)
+
+    def _check(self, answer: str, finish: str, entry: Entry) -> Checks:
+        return check(answer, finish, self.plan.truth(entry), self.format, self.plan.filter, self.plan.neutral_eps)
+
+    def _told(self, row: Row, sample: Sample) -> str:
+        if row["kind"] == "decision":
+            return f"edited by {row['by']}"
+        which = f"{row['teacher']}, {row['step']}, attempt {row['attempt'] + 1} of {len(sample.answers)}"
+        if sample.decision:
+            return f"{which}; {sample.decision} by {self.record.at(sample.decided)['by']}"
+        return f"{which}; {row['verdict']}{': ' + row['reason'] if row['reason'] else ''}"
+
+
+def _of(row: Row) -> dict[str, Any] | None:
+    """Which answer a decision is about."""
+    if row["kind"] == "decision":
+        return row["of"]
+    return Key(row["step"], row["attempt"], row["ask"])._asdict()

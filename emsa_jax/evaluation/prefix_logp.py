@@ -1,0 +1,68 @@
+"""How likely a policy finds the true polarity of clips, before any hint: the honest thermometer of hints."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.rollout.answering import abstract_inputs
+from emsa_jax.rollout.hint_tokens import Hints
+from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.sampler import PREFIX, prefill, sample
+from emsa_jax.runtime.programs import Programs
+from emsa_jax.settings.config import Config
+
+
+def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> np.ndarray:
+    """[len(members)] natural logarithms: of the true polarity's name where answers begin with it, summed over its
+    tokens, tags left out; nan where the format has none."""
+    checkpoint, size = split.prompter.checkpoint, config.evaluate.batch_size
+    hints = Hints.of(config, checkpoint, split)
+    found = np.full(len(members), np.nan)
+    if not members or not hints.lengths.any():
+        return found
+    budgets, edges, programs = split.budgets(size), np.array(split.buckets()), Programs()
+    bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
+    function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
+    for bucket in sorted(set(bucket_of.tolist())):
+        programs.add(
+            f"prefix/{bucket}",
+            function,
+            checkpoint.params,
+            adapter,
+            abstract_inputs(checkpoint.config, budgets[bucket], size),
+            *hints.forced_like(size),
+        )
+        rows = np.flatnonzero(bucket_of == bucket)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            clips = [split[members[i]] for i in some]
+            forced, lengths = hints.forced([*clips, *[clips[0]] * (size - len(clips))])
+            inputs = split.prompter.inputs(clips, budgets[bucket], size)
+            logps = jax.device_get(programs[f"prefix/{bucket}"](checkpoint.params, adapter, inputs, forced, lengths))
+            found[some] = hints.label_logp(clips, logps[: len(clips)])
+    return found
+
+
+def _forced(base, adapter, inputs, forced, lengths, *, config, sampling):
+    """[N, K] log-probabilities of forced tokens."""
+    rows, width = forced.shape
+    state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))
+    return sample(
+        base,
+        adapter,
+        config,
+        sampling,
+        width,
+        1,
+        state,
+        jnp.array([0, 0, PREFIX], jnp.int32),
+        jnp.arange(rows, dtype=jnp.int32),
+        forced,
+        lengths,
+        jnp.maximum(lengths, 1),
+    ).logps[:, 0]

@@ -1,0 +1,1 @@
+"""The tables of the papers: arms, cells and what they are compared by."""

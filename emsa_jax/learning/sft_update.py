@@ -1,0 +1,69 @@
+"""The cold start: next-token cross-entropy on the answer's tokens, given clip and prompt (method of both papers)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from emsa_jax.learning.logprobs import group_logprobs
+from emsa_jax.learning.masked import masked_sum
+from emsa_jax.learning.state import TrainState, apply_gradients
+from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.policy.thinker_config import ThinkerConfig
+
+
+@struct.dataclass
+class SftBatch:
+    """Micro-batches on the first axis: inputs (each field [M, ...]), tokens [M, N, C] int32, mask [M, N, C] bool."""
+
+    inputs: PromptInputs
+    tokens: jax.Array
+    mask: jax.Array
+
+
+def split_trained(trained: Any, base: dict) -> tuple[dict, Adapter | None]:
+    """(params, adapter) of a policy whose trained part is an adapter over `base`, or all of its parameters."""
+    return (base, trained) if isinstance(trained, Adapter) else (trained, None)
+
+
+def sft_update(
+    state: TrainState,
+    base: dict,
+    batch: SftBatch,
+    *,
+    config: ThinkerConfig,
+    optimizer: optax.GradientTransformation,
+    remat: str = "none",
+) -> tuple[TrainState, dict]:
+    """One update. The loss is the mean over all answer tokens of the batch, however it is cut into micro-batches.
+
+    Args:
+      state: its params are an `Adapter`, or the whole policy.
+      base: the frozen parameters ({} when everything is trained).
+
+    Returns:
+      (state, {"loss", "grad_norm", "num_tokens", "token_probability" (mean p of the right token)}).
+    """
+    total = batch.mask.sum()
+
+    def loss_fn(trained, inputs, tokens, mask):
+        params, adapter = split_trained(trained, base)
+        prompts = encode_prompts(params, adapter, config, inputs)
+        logps, _ = group_logprobs(params, adapter, config, prompts, tokens[:, None], remat=remat)
+        loss = -masked_sum(logps[:, 0], mask) / total
+        return loss, masked_sum(jnp.exp(logps[:, 0]), mask) / total
+
+    def micro(carry, piece):
+        (loss, sure), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, *piece)
+        return jax.tree.map(jnp.add, carry, (grads, loss, sure)), None
+
+    zero = (jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(()), jnp.zeros(()))
+    (grads, loss, sure), _ = jax.lax.scan(micro, zero, (batch.inputs, batch.tokens, batch.mask))
+    logged = {"loss": loss, "grad_norm": optax.global_norm(grads), "num_tokens": total, "token_probability": sure}
+    return apply_gradients(state, grads, optimizer), logged

@@ -1,0 +1,196 @@
+"""A run's programs compiled from shapes alone, and what the compiler says of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.learning.optimizer import build_optimizer
+from emsa_jax.learning.state import create_state
+from emsa_jax.planning import hlo
+from emsa_jax.policy.layout import Layout
+from emsa_jax.policy.lora import abstract_adapter
+from emsa_jax.policy.parameter_table import abstract_params
+from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rewards.trigger import TriggerOptions
+from emsa_jax.rollout.hint_tokens import Hints
+from emsa_jax.rollout.hints import bucket_sizes
+from emsa_jax.rollout.sampler import cache_sizes
+from emsa_jax.runtime.placement import Placement
+from emsa_jax.runtime.programs import SHARE, Programs
+from emsa_jax.settings.config import Config
+from emsa_jax.training.step import Base
+
+HINT_TOKENS = 10  # of a DC answer's beginning
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of one device. arguments, results: as the program is given and gives them; aliased: results written over
+    arguments; temporaries: all between. seconds: of compilation. in_loops: what its loops send and copy."""
+
+    arguments: int
+    results: int
+    aliased: int
+    temporaries: int
+    seconds: float
+    in_loops: tuple[hlo.Moved, ...] = ()
+    failure: str = ""
+
+    @property
+    def added(self) -> int:
+        """What the program needs beside its arguments."""
+        return self.temporaries + self.results - self.aliased
+
+    @property
+    def gathered(self) -> int:
+        """Bytes that a loop gathers again at every turn of things that it does not change: weights."""
+        return self._most(m for m in self.in_loops if m.unchanged and m.op == "all-gather")
+
+    @property
+    def copied(self) -> int:
+        """Bytes that a loop copies at every turn of things that it does not change; the layers of a loop inside count
+        once."""
+        return self._most(m for m in self.in_loops if m.unchanged and m.op not in hlo.COLLECTIVES)
+
+    @staticmethod
+    def _most(found: Iterable[hlo.Moved]) -> int:
+        """Bytes of the outermost loop that has most."""
+        sizes: dict[str, int] = {}
+        for m in found:
+            sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
+        return max(sizes.values(), default=0)
+
+    def in_place(self, slots: int, head_dim: int) -> bool:
+        """Whether no loop copies a cache of at most so many answer slots that it writes to, [.., slots, head_dim]."""
+        caches = {(size, head_dim) for size in cache_sizes(slots)}
+        return not any(
+            m.op == "copy" and not m.unchanged and shape[-2:] in caches for m in self.in_loops for shape in m.shapes
+        )
+
+    @property
+    def sent(self) -> dict[str, tuple[int, int]]:
+        """Collectives in loops: (how many, bytes at a turn of each of their loops), by operation."""
+        found: dict[str, tuple[int, int]] = {}
+        for m in self.in_loops:
+            if m.op in hlo.COLLECTIVES:
+                count, size = found.get(m.op, (0, 0))
+                found[m.op] = (count + 1, size + m.bytes)
+        return found
+
+
+class Planned(Programs):
+    """Programs of which only some kinds are compiled ("encode" of "encode/1536"), with their costs, for a device of
+    `memory` bytes. What is not compiled, or does not fit, gives its result's shapes all the same."""
+
+    def __init__(self, layout: Layout, memory: int, kinds: tuple[str, ...]) -> None:
+        super().__init__(layout, memory)
+        self.kinds = kinds
+        self.costs: dict[str, Cost] = {}
+        self.remat = ""  # of the update
+
+    def add(
+        self,
+        name: str,
+        function: Any,
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> Any:
+        kind = re.split("[/ ]", name)[0]
+        if kind not in self.kinds:
+            return _shapes(function, arguments, out)
+        begun = time.monotonic()
+        try:
+            made = super().add(name, function, *arguments, donate=donate, out=out, layout=layout)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            self.costs[kind] = Cost(
+                0,
+                0,
+                0,
+                _asked(str(error)) or self.memory + 1,
+                time.monotonic() - begun,
+                failure=str(error).split("\n")[0],
+            )
+            return _shapes(function, arguments, out)
+        compiled = self._compiled[name]
+        sizes = compiled.memory_analysis()
+        moved = tuple(hlo.moved_in_loops(hlo.parse(compiled.as_text()))) if kind == "sample" else ()
+        self.costs[kind] = Cost(
+            sizes.argument_size_in_bytes,
+            sizes.output_size_in_bytes,
+            sizes.alias_size_in_bytes,
+            sizes.temp_size_in_bytes,
+            self.seconds[name],
+            moved,
+        )
+        return made
+
+    def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> str:
+        """Adds the first form that fits, as a run does; else the last."""
+        for self.remat, function in choices.items():
+            self.add(name, function, *arguments, **options)
+            cost = self.costs.get("update")
+            if cost is None or not cost.failure and cost.arguments + cost.added <= SHARE * self.memory:
+                break
+        return self.remat
+
+
+def abstract_step(config: Config, policy: ThinkerConfig, placement: Placement) -> tuple[Base, Any, Any, Any]:
+    """(base, reference adapter, train state, optimizer) of a run, as ShapeDtypeStructs that lie on the mesh."""
+    params = abstract_params(policy, jnp.dtype(config.dtype))
+    base = Base(_laid(params, placement.update.params()), _laid(params, placement.decode.params()))
+    adapter = abstract_adapter(policy, config.lora)
+    optimizer = build_optimizer(config.grpo.optimizer, 1)
+    state = jax.eval_shape(lambda a: create_state(a, optimizer), adapter)
+    state = _laid(state, placement.update.state(state))
+    return base, state.params if config.loss.beta > 0 else None, state, optimizer
+
+
+def abstract_hints(config: Config, shards: int) -> Hints:
+    """Hints of the usual length, by no tokenizer."""
+    budget = config.sampling.max_completion_length
+    slots = budget + (0 if config.hint.count_in_budget else HINT_TOKENS)
+    return Hints(
+        ids=np.zeros((1, HINT_TOKENS), np.int32),
+        lengths=np.full(1, HINT_TOKENS, np.int32),
+        labels=np.zeros((1, HINT_TOKENS), bool),
+        truth=lambda clip: None,
+        rows={},
+        slots=slots,
+        plain_limit=budget,
+        buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
+        trigger=TriggerOptions(),
+        threshold=0.0,
+    )
+
+
+def _laid(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings
+    )
+
+
+def _shapes(function: Any, arguments: Any, out: Any) -> Any:
+    """A program's result as ShapeDtypeStructs. out: its shardings, a prefix of its tree."""
+
+    def laid(sharding, part):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
+
+    return jax.tree.map(laid, out, jax.eval_shape(function, *arguments))
+
+
+def _asked(message: str) -> int:
+    """Bytes that the compiler says it would have needed, 0 where it does not."""
+    found = re.search(r"\(([\d.]+)([KMGT])\) exceeds", message)
+    return int(float(found.group(1)) * 2 ** (10 * (1 + "KMGT".index(found.group(2))))) if found else 0

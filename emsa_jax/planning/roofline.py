@@ -1,0 +1,152 @@
+"""How long a GRPO step would take, from FLOPs, bytes and links alone: nothing here was measured on an accelerator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from emsa_jax.planning.topologies import Chip
+from emsa_jax.policy.flops import GroupFlops, attention_pair, group_flops, text_linears
+from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.thinker_config import ThinkerConfig
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Shares of what the data sheet says that programs reach, and what a message costs beside its bytes.
+
+    encode, prefill, update: of the FLOPs; a decode step: of the FLOPs or of the memory's bandwidth, whichever lasts
+    longer; links: of their bytes a second. hop: seconds for a message to the next device, outer_hop: to another slice
+    or machine. Communication is not hidden behind computation.
+    """
+
+    encode: float = 0.4
+    prefill: float = 0.5
+    update: float = 0.4
+    decode: float = 0.6
+    links: float = 0.7
+    hop: float = 1e-6
+    outer_hop: float = 10e-6
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's work. prompts: N of the whole step; group: G; slots: C, all of them filled; adapter: with its shapes;
+    reference: whether there is a pass of the reference policy; width: bytes of a weight."""
+
+    policy: ThinkerConfig
+    adapter: Adapter
+    one: PromptInputs  # of one prompt, NumPy
+    prompts: int
+    group: int
+    slots: int
+    micro_batches: int
+    remat: str
+    reference: bool
+    width: int = 2
+
+    @property
+    def flops(self) -> GroupFlops:
+        """Of the whole step, on all devices."""
+        one = group_flops(self.policy, self.adapter, self.one, np.full((1, self.group), self.slots))
+        return GroupFlops(**{name: self.prompts * value for name, value in vars(one).items()})
+
+    @property
+    def recomputed(self) -> float:
+        """FLOPs that the backward pass computes again: the head's always, layers' and attention's by `remat`."""
+        c, prompt = self.policy.text, int(self.one.mask.sum())
+        drawn, tokens = self.group * self.slots, prompt + self.group * self.slots
+        pairs = prompt**2 / 2 + self.group * (self.slots**2 / 2 + self.slots * prompt)
+        layers = {"full": 2 * text_linears(self.policy) * tokens, "dots": 0, "none": 0}[self.remat]
+        attention = {"full": 1, "dots": 1, "none": 0}[self.remat] * attention_pair(self.policy) * pairs
+        return self.prompts * (2 * c.vocab_size * c.hidden_size * drawn + layers + attention)
+
+    @property
+    def token_bytes(self) -> int:
+        """Keys and values of one token, all layers."""
+        c = self.policy.text
+        return 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.width
+
+    @property
+    def trained(self) -> int:
+        """Trained numbers."""
+        return sum(
+            math.prod(ab[part].shape)
+            for linears in self.adapter.weights.values()
+            for ab in linears.values()
+            for part in ab
+        )
+
+
+def step_seconds(
+    step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int = 1, assumed: Assumptions = Assumptions()
+) -> dict[str, float]:
+    """Seconds by phase: encode, prefill, decode, reference, update, and of these the time of links alone; total.
+
+    Args:
+      sizes: of the mesh: data, fsdp, tensor.
+      groups: slices or machines that divide `data`.
+    """
+    data, fsdp, tensor = sizes
+    devices, work = math.prod(sizes), step.flops
+    seconds = {
+        "encode": work.encode / (devices * chip.flops * assumed.encode),
+        "prefill": work.prefill / (devices * chip.flops * assumed.prefill),
+        "decode": _decode(step, chip, sizes, assumed),
+        "reference": step.reference * work.reference / (devices * chip.flops * assumed.prefill),
+        "update": (work.update + step.recomputed) / (devices * chip.flops * assumed.update),
+    }
+    links = _links(step, chip, sizes, groups, assumed)
+    for name, spent in links.items():
+        seconds[name] += spent
+    return seconds | {"links": sum(links.values()), "total": sum(seconds.values())}
+
+
+def _decode(step: Step, chip: Chip, sizes: tuple[int, int, int], assumed: Assumptions) -> float:
+    """All tokens: of each, weights and caches are read once, half of the answers' being filled on average."""
+    data, fsdp, tensor = sizes
+    c, shards = step.policy.text, data * fsdp
+    prompts = step.prompts / shards
+    weights = step.width * (text_linears(step.policy) + c.vocab_size * c.hidden_size) + 4 * step.trained
+    cached = prompts * (int(step.one.mask.sum()) + step.group * step.slots / 2) * step.token_bytes
+    logits = 4 * 4 * prompts * step.group * c.vocab_size  # written, and read three times to draw
+    read = (weights + cached + logits) / tensor
+    flops = step.flops.decode / (step.slots * shards * tensor)
+    return step.slots * max(read / (chip.bandwidth * assumed.decode), flops / (chip.flops * assumed.decode))
+
+
+def _links(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int, assumed: Assumptions) -> dict[str, float]:
+    """Seconds that messages take: sums over `tensor` after attention and MLP, weights gathered along `fsdp`, gradients
+    summed over `data` once for each micro-batch."""
+    data, fsdp, tensor = sizes
+    c, shards = step.policy.text, data * fsdp
+    speed = chip.link * assumed.links
+    prompts, prompt = step.prompts / shards, int(step.one.mask.sum())
+    answers = prompts * step.group
+
+    def summed(size: float, over: int, speed: float = speed, hop: float = assumed.hop) -> float:
+        return 0.0 if over == 1 else 2 * (over - 1) / over * size / speed + 2 * (over - 1) * hop
+
+    def gathered(size: float, over: int) -> float:
+        return 0.0 if over == 1 else (over - 1) / over * size / speed + (over - 1) * assumed.hop
+
+    row = step.width * c.hidden_size  # of one token between two products
+    layers, tokens = 2 * c.num_hidden_layers, prompts * (prompt + step.group * step.slots)
+    passes = 3 if step.remat == "full" else 2
+    spent = {
+        "prefill": layers * summed(prompts * prompt * row, tensor),
+        "decode": step.slots * layers * summed(answers * row, tensor),
+        "reference": step.reference * layers * summed(tokens * row, tensor),
+        "update": passes * step.micro_batches * layers * summed(tokens / step.micro_batches * row, tensor),
+    }
+    weights = step.width * text_linears(step.policy) / tensor
+    spent["update"] += passes * step.micro_batches * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)
+    spent["reference"] += step.reference * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)
+    gradient = 4 * step.trained / (fsdp * tensor)
+    inner = summed(gradient, data * fsdp // groups)
+    outer = summed(gradient, groups, chip.outer_link * assumed.links, assumed.outer_hop)
+    spent["update"] += step.micro_batches * (inner + outer)
+    return spent

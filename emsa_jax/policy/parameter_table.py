@@ -1,0 +1,184 @@
+"""One table describes every parameter; abstract shapes, initial values and names on disk derive from it.
+
+Weights keep the layout they have on disk (a linear is [out, in]), so that loading and export copy bytes and never
+transpose. The tensors of all layers of a stack are stored as one array with a leading layer axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.policy.thinker_config import ThinkerConfig
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """One parameter.
+
+    Attributes:
+      path: where it lives in the tree, e.g. ("text", "layers", "q_proj", "weight").
+      disk: its name in a thinker-only checkpoint; "{n}" stands for the layer.
+      shape: of one layer's tensor, as on disk.
+      axes: logical axis of each dimension, for sharding rules.
+      layers: how many layers are stacked (0: not stacked).
+      init: "normal" (std 1/sqrt(fan in)), "embed" (std 0.02), "ones" or "zeros".
+    """
+
+    path: tuple[str, ...]
+    disk: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    layers: int = 0
+    init: str = "normal"
+
+    @property
+    def stacked_shape(self) -> tuple[int, ...]:
+        return (self.layers, *self.shape) if self.layers else self.shape
+
+
+def param_table(config: ThinkerConfig) -> tuple[ParamSpec, ...]:
+    """Every parameter of the policy, in the order of the forward pass."""
+    return (*_text(config), *_audio(config), *_vision(config))
+
+
+def _linear(path, disk, out_in, axes, layers=0, bias=True) -> Iterator[ParamSpec]:
+    yield ParamSpec((*path, "weight"), f"{disk}.weight", out_in, axes, layers)
+    if bias:
+        yield ParamSpec((*path, "bias"), f"{disk}.bias", out_in[:1], axes[:1], layers, "zeros")
+
+
+def _norm(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
+    yield ParamSpec((*path, "weight"), f"{disk}.weight", (size,), ("norm",), layers, "ones")
+    if bias:
+        yield ParamSpec((*path, "bias"), f"{disk}.bias", (size,), ("norm",), layers, "zeros")
+
+
+def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
+    c, n = config.text, config.text.num_hidden_layers
+    hidden, heads, kv = c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    yield ParamSpec(
+        ("text", "embed_tokens"), "model.embed_tokens.weight", (c.vocab_size, hidden), ("vocab", "embed"), init="embed"
+    )
+    at, disk = ("text", "layers"), "model.layers.{n}"
+    yield from _norm((*at, "input_norm"), f"{disk}.input_layernorm", hidden, n)
+    yield from _linear((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n)
+    yield from _linear((*at, "k_proj"), f"{disk}.self_attn.k_proj", (kv, hidden), ("kv_heads", "embed"), n)
+    yield from _linear((*at, "v_proj"), f"{disk}.self_attn.v_proj", (kv, hidden), ("kv_heads", "embed"), n)
+    yield from _linear((*at, "o_proj"), f"{disk}.self_attn.o_proj", (hidden, heads), ("embed", "heads"), n, False)
+    yield from _norm((*at, "post_attention_norm"), f"{disk}.post_attention_layernorm", hidden, n)
+    for name in ("gate_proj", "up_proj"):
+        yield from _linear((*at, name), f"{disk}.mlp.{name}", (c.intermediate_size, hidden), ("mlp", "embed"), n, False)
+    yield from _linear(
+        (*at, "down_proj"), f"{disk}.mlp.down_proj", (hidden, c.intermediate_size), ("embed", "mlp"), n, False
+    )
+    yield from _norm(("text", "norm"), "model.norm", hidden)
+    if not config.tie_word_embeddings:
+        yield ParamSpec(("text", "lm_head"), "lm_head.weight", (c.vocab_size, hidden), ("vocab", "embed"))
+
+
+def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
+    c, n = config.audio, config.audio.encoder_layers
+    d, ffn = c.d_model, c.encoder_ffn_dim
+    for name, channels in (("conv1", c.num_mel_bins), ("conv2", d)):
+        yield ParamSpec(
+            ("audio", name, "weight"),
+            f"audio_tower.{name}.weight",
+            (d, channels, 3),
+            ("audio_embed", "audio_in", "kernel"),
+        )
+        yield ParamSpec(("audio", name, "bias"), f"audio_tower.{name}.bias", (d,), ("audio_embed",), init="zeros")
+    # never used by a forward pass; kept so that an export is complete
+    yield ParamSpec(
+        ("audio", "bos_eos"),
+        "audio_tower.audio_bos_eos_token.weight",
+        (2, c.output_dim),
+        ("norm", "embed"),
+        init="embed",
+    )
+    at, disk, square = ("audio", "layers"), "audio_tower.layers.{n}", ("audio_heads", "audio_embed")
+    yield from _norm((*at, "attention_norm"), f"{disk}.self_attn_layer_norm", d, n, bias=True)
+    for name, bias in (("q_proj", True), ("k_proj", False), ("v_proj", True), ("out_proj", True)):
+        axes = square if name != "out_proj" else square[::-1]
+        yield from _linear((*at, name), f"{disk}.self_attn.{name}", (d, d), axes, n, bias)
+    yield from _norm((*at, "mlp_norm"), f"{disk}.final_layer_norm", d, n, bias=True)
+    yield from _linear((*at, "fc1"), f"{disk}.fc1", (ffn, d), ("audio_mlp", "audio_embed"), n)
+    yield from _linear((*at, "fc2"), f"{disk}.fc2", (d, ffn), ("audio_embed", "audio_mlp"), n)
+    yield from _norm(("audio", "ln_post"), "audio_tower.ln_post", d, bias=True)
+    yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
+
+
+def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
+    c, n = config.vision, config.vision.depth
+    e, mlp, merged = c.hidden_size, c.intermediate_size, c.hidden_size * c.spatial_merge_size**2
+    yield ParamSpec(
+        ("vision", "patch_embed"),
+        "visual.patch_embed.proj.weight",
+        (e, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size),
+        ("vision_embed", "norm", "kernel", "kernel", "kernel"),
+    )
+    at, disk = ("vision", "layers"), "visual.blocks.{n}"
+    yield from _norm((*at, "norm1"), f"{disk}.norm1", e, n)
+    for name in ("q", "k", "v", "proj"):
+        axes = ("vision_heads", "vision_embed") if name != "proj" else ("vision_embed", "vision_heads")
+        yield from _linear((*at, name), f"{disk}.attn.{name}", (e, e), axes, n)
+    yield from _norm((*at, "norm2"), f"{disk}.norm2", e, n)
+    for name in ("gate_proj", "up_proj"):
+        yield from _linear((*at, name), f"{disk}.mlp.{name}", (mlp, e), ("vision_mlp", "vision_embed"), n)
+    yield from _linear((*at, "down_proj"), f"{disk}.mlp.down_proj", (e, mlp), ("vision_embed", "vision_mlp"), n)
+    yield from _norm(("vision", "merger_norm"), "visual.merger.ln_q", e)
+    yield from _linear(
+        ("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged), ("vision_mlp", "vision_merged")
+    )
+    yield from _linear(
+        ("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged), ("embed", "vision_mlp")
+    )
+
+
+def nest(pairs) -> dict:
+    """A nested dict from (path, value) pairs."""
+    tree: dict = {}
+    for path, value in pairs:
+        node = tree
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+    return tree
+
+
+def get(tree: dict, path: tuple[str, ...]):
+    """The value at `path` of a nested dict."""
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def abstract_params(config: ThinkerConfig, dtype=jnp.float32) -> dict:
+    """The parameter tree as ShapeDtypeStructs: nothing is allocated."""
+    return nest((s.path, jax.ShapeDtypeStruct(s.stacked_shape, dtype)) for s in param_table(config))
+
+
+def num_params(config: ThinkerConfig) -> int:
+    """How many parameters the policy has."""
+    return sum(math.prod(s.stacked_shape) for s in param_table(config))
+
+
+def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dict:
+    """Random parameters, each tensor from a stream of its own under `key`, so adding one does not move the others.
+
+    Drawn on the host: a device would compile a program for every shape.
+    """
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype)) for i, s in enumerate(param_table(config)))
+
+
+def _init(spec: ParamSpec, rng: np.random.Generator, dtype) -> jax.Array:
+    if spec.init in ("ones", "zeros"):
+        return jnp.asarray(np.full(spec.stacked_shape, spec.init == "ones", dtype))
+    std = 0.02 if spec.init == "embed" else math.prod(spec.shape[1:]) ** -0.5
+    return jnp.asarray((rng.standard_normal(spec.stacked_shape, np.float32) * np.float32(std)).astype(dtype))

@@ -1,0 +1,143 @@
+"""Answers of a policy to every clip of a split, and what they earn."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.reward_table import RewardTable, batch_rewards, sample_of
+from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.prompts import answer_text
+from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
+
+
+def answer(
+    base: dict,
+    adapter,
+    inputs,
+    noise: jax.Array,
+    prompt_ids: jax.Array,
+    *,
+    config: ThinkerConfig,
+    sampling: SamplingOptions,
+    group_size: int,
+) -> Completions:
+    """Prompts to completions in one program: encode, prefill, sample. Never with a hint."""
+    rows, slots = inputs.tokens.shape[0], sampling.max_completion_length
+    state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))
+    none = jnp.zeros((rows, 1), jnp.int32)
+    return sample(
+        base,
+        adapter,
+        config,
+        sampling,
+        slots,
+        group_size,
+        state,
+        noise,
+        prompt_ids,
+        none,
+        jnp.zeros(rows, jnp.int32),
+        jnp.full(rows, slots, jnp.int32),
+    )
+
+
+def compile_answers(
+    programs,
+    name: str,
+    base,
+    adapter,
+    checkpoint,
+    inputs: Mapping[int, Any],
+    sampling: SamplingOptions,
+    group_size: int,
+) -> None:
+    """Adds "<name>/<bucket>" to `programs` (see jobs.programs) for each prompt length and its inputs' shapes."""
+    function = functools.partial(answer, config=checkpoint.config, sampling=sampling, group_size=group_size)
+    for bucket, shapes in inputs.items():
+        rows = getattr(shapes.tokens, "sharding", None)
+        ids = jax.ShapeDtypeStruct(shapes.tokens.shape[:1], np.int32, sharding=rows)
+        programs.add(f"{name}/{bucket}", function, base, adapter, shapes, np.zeros(3, np.int32), ids, out=rows)
+
+
+def abstract_inputs(config: ThinkerConfig, budget: Budget, batch_size: int):
+    """A batch of empty prompts of a budget's size: for compiling."""
+    from emsa_jax.policy.inputs import Row, build_inputs
+
+    return build_inputs(config, [Row([0])] * batch_size, budget)
+
+
+def predict(
+    split,
+    run: Callable[[int, Any, np.ndarray, np.ndarray], Completions],
+    batch_size: int,
+    seed: int,
+    share: Share = SOLE,
+    members: Sequence[int] | None = None,
+) -> Iterator[tuple[list[int], list[list[str]], np.ndarray]]:
+    """Asks about clips of a split, or about a process's share of every batch. What is answered does not depend on the
+    batches: noise follows the clip's index.
+
+    Args:
+      split: jobs.datasets.Split (entries, lengths, budgets, clips by index).
+      run: (bucket, inputs, noise, prompt_ids) -> Completions.
+      members: indices of the clips to ask about (default: all).
+
+    Yields:
+      (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
+      process; the last of a bucket may have no clip of this one's.
+    """
+    budgets, checkpoint = split.budgets(batch_size // share.shards), split.prompter.checkpoint
+    own = share.rows(batch_size)
+    edges = np.array(split.buckets())
+    bucket_of = edges[np.searchsorted(edges, split.lengths)]
+    asked = np.zeros(len(split), bool)
+    asked[list(range(len(split)) if members is None else members)] = True
+    for bucket in split.buckets():
+        rows = np.flatnonzero((bucket_of == bucket) & asked)
+        for start in range(0, len(rows), batch_size):
+            indices = rows[start : start + batch_size][own.start : own.stop].tolist()
+            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), share)
+            ids = np.array(indices + [0] * (len(own) - len(indices)), np.int32)
+            done = share.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
+            yield indices, texts_of(checkpoint, done, len(indices)), done.ended[: len(indices)]
+
+
+def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
+    """The answers as text, [rows][G]."""
+    return [
+        [
+            answer_text(checkpoint, done.tokens[n, g, : done.length[n, g]], bool(done.ended[n, g]))
+            for g in range(done.tokens.shape[1])
+        ]
+        for n in range(rows)
+    ]
+
+
+def judge(
+    format,
+    clips,
+    texts: Sequence[Sequence[str]],
+    ended: np.ndarray,
+    options: RewardOptions,
+    plugins,
+    neutral_eps: float,
+    uncounted_polarity: np.ndarray | None = None,
+    told: Sequence[str] = ("polarity",),
+    balance: Mapping[str, float] | None = None,
+) -> RewardTable:
+    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry); the rest as `batch_rewards`."""
+    samples = [sample_of(clip) for clip in clips]
+    return batch_rewards(
+        texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended, told, balance
+    )

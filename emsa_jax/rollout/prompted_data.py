@@ -1,0 +1,116 @@
+"""A data set as jobs use it: its records, its prompts, and the order of its batches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from emsa_jax.answers.formats import CLASS_FORMATS, make_format
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.rescaled import Rescaled
+from emsa_jax.data.batch_order import Plan
+from emsa_jax.data.mixture import Part
+from emsa_jax.data.pipeline import Clips
+from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
+from emsa_jax.data.views import MODALITIES, view
+from emsa_jax.errors import InputError
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import Budget
+from emsa_jax.rewards.reward_table import sample_of, truth_of
+from emsa_jax.rollout.prompts import Prompter, prompt_buckets
+from emsa_jax.settings.config import Config
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some clips of one split, ready to be asked about.
+
+    clips[i] belongs to entries[i] and lengths[i], its prompt's tokens; `order` maps them to the records."""
+
+    manifest: Manifest
+    prompter: Prompter
+    entries: Sequence[Entry]
+    lengths: np.ndarray
+    source: Sequence
+    order: np.ndarray
+    parts: tuple[Part, ...] = ()  # of a mixture
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int):
+        return self.source[int(self.order[index])]
+
+    def buckets(self) -> tuple[int, ...]:
+        """The compiled prompt lengths."""
+        return prompt_buckets(self.lengths, self.prompter.options)
+
+    def balanced(self, neutral_eps: float) -> Split:
+        """With the clips of rarer polarities repeated until each is as frequent as the most frequent one; a last,
+        incomplete repetition takes the first ones. Clips without a score stay as they are."""
+        by_polarity: dict[str | None, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            polarity = None if entry.score is None else polarity_of(entry.score, neutral_eps)
+            by_polarity.setdefault(polarity, []).append(i)
+        most = max((len(members) for polarity, members in by_polarity.items() if polarity), default=0)
+        chosen = np.concatenate(
+            [members if polarity is None else np.resize(members, most) for polarity, members in by_polarity.items()]
+        )
+        return replace(
+            self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen], order=self.order[chosen]
+        )
+
+    def budgets(self, batch_size: int) -> dict[int, Budget]:
+        """Bucket -> static sizes of a batch of it."""
+        return {bucket: self.prompter.budget(self.entries, batch_size, bucket) for bucket in self.buckets()}
+
+    def plan(self, batch_size: int, seed: int, drop_remainder: bool) -> Plan:
+        """The order of the batches."""
+        return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder, self.parts)
+
+
+def open_split(
+    config: Config,
+    records: Path,
+    checkpoint: Checkpoint,
+    split: str,
+    max_clips: int = 0,
+    ids: set[str] | None = None,
+    taught: Manifest | None = None,
+) -> Split:
+    """Opens a split of prepared records (only the clips `ids`, at most `max_clips`). Raises InputError if empty.
+
+    taught: of the records that the policy learned from, to be asked in their score range and language."""
+    manifest = read_manifest(records)
+    format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps, config.concepts)
+    language = ""
+    if taught:
+        if config.format in CLASS_FORMATS:  # whose answers have no range
+            format = replace(format, score_range=manifest.score_range)
+        else:
+            format = Rescaled(format, manifest.score_range)
+        language = taught.languages[0] if len(taught.languages) == 1 else ""
+    prompter = Prompter(checkpoint, format, config.prompt, language)
+    entries = read_index(records, split)
+    order = [i for i, entry in enumerate(entries) if ids is None or entry.id in ids]
+    order = order[:max_clips] if max_clips else order
+    if not order:
+        raise InputError(f"{records}: the {split} split has no clip to use")
+    chosen = [entries[i] for i in order]
+    if config.format in CLASS_FORMATS:
+        for entry in chosen:  # a label that nobody could earn is told now, not after the cold start
+            truth_of(format, sample_of(entry))
+    lengths = np.array([prompter.length(entry) for entry in chosen])
+    return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
+
+
+def shown(config: Config):
+    """What of a clip is shown while learning, as `pipeline.batches` wants it; None for all of it."""
+    drops = (config.view.drop_text, config.view.drop_audio, config.view.drop_video)
+    if not any(drops) and len(config.view.keep) == len(MODALITIES):
+        return None
+    return functools.partial(view, options=config.view, seed=config.seed)

@@ -1,0 +1,178 @@
+"""Programs compiled before the first step: a run that has begun never waits for the compiler again."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.parallel.rules import using
+from emsa_jax.policy.layout import Layout
+from emsa_jax.runtime.console import say
+from emsa_jax.runtime.hardware import device_bytes
+
+
+def keep_compiled(directory: Path) -> None:
+    """Keeps compiled programs on disk, so that a run that goes on, or a later stage, does not compile them again."""
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # else the directory's path is in every key
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    for path in directory.glob("*-cache"):
+        if _torn(path.read_bytes()):
+            path.unlink()
+
+
+def _torn(entry: bytes) -> bool:
+    """Whether an entry was cut short by a kill, or damaged: JAX would complain of it at each start and not mend it."""
+    try:
+        return not entry or entry[:1] == b"x" and not zlib.decompress(entry)  # others are not zlib's
+    except zlib.error:
+        return True
+
+
+def tabulate(schedule: Callable, steps: int) -> np.ndarray:
+    """[steps] float32: schedule(0), schedule(1) ... all at once, so that to log one compiles nothing; and operation by
+    operation and in whole thousands, so that another schedule doesn't either."""
+    every = jnp.arange(-(-steps // 1000) * 1000)
+    return np.asarray(jnp.broadcast_to(schedule(every), every.shape), np.float32)[:steps]
+
+
+SHARE = 0.8  # of a device's memory that one program may take; caches and the next batch are there too
+
+
+class Programs:
+    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
+
+    Equal programs are compiled once in a process, whoever adds them: several runs in one process share theirs.
+
+    layout: of arguments that do not say where they lie; None: on one device. memory: bytes of a device; 0: of the one
+    that is here."""
+
+    _known: dict[bytes, Callable] = {}  # by the hash of the program's text
+
+    def __init__(self, layout: Layout | None = None, memory: int = 0) -> None:
+        self.layout, self.memory = layout, memory
+        self._compiled: dict[str, Callable] = {}
+        self._arguments: dict[str, list[jax.ShapeDtypeStruct]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add(
+        self,
+        name: str,
+        function: Callable,
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> Any:
+        """Compiles `function` and returns its abstract result.
+
+        Args:
+          arguments: arrays or ShapeDtypeStructs; those without a sharding are whole on every device.
+          out: shardings of the result, a prefix of its tree; None: as XLA likes it.
+          layout: whose rules are followed inside (default: that of all programs).
+        """
+        begun = time.monotonic()
+        layout = layout or self.layout
+        abstract = jax.tree.map(functools.partial(_abstract, whole=layout and layout.whole), arguments)
+        options = {"out_shardings": out} if layout else {}
+        with using(layout.mesh, layout.rules) if layout else contextlib.nullcontext():
+            lowered = jax.jit(function, donate_argnums=donate, **options).lower(*abstract)
+        # what the text does not say: what is static in arguments, where they lie, and the shapes of unused ones
+        said = (
+            f"{jax.tree.structure(abstract)} {jax.tree.structure(lowered.out_info)} {donate} {lowered.as_text()} "
+            f"{jax.tree.leaves(abstract)}"
+        )
+        key = hashlib.sha256(said.encode()).digest()
+        if key not in self._known:
+            self._known[key] = lowered.compile()
+        compiled = self._compiled[name] = self._known[key]
+        self._arguments[name] = jax.tree.leaves(abstract)
+        self.seconds[name] = time.monotonic() - begun
+        if not layout:
+            return jax.tree.map(_abstract, lowered.out_info)
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            lowered.out_info,
+            compiled.output_shardings,
+        )
+
+    def add_fitting(
+        self,
+        name: str,
+        choices: dict[str, Callable],
+        *arguments: Any,
+        donate: tuple[int, ...] = (),
+        out: Any = None,
+        layout: Layout | None = None,
+    ) -> str:
+        """Adds the first of several forms of a function that fits the device's memory, else the last; returns which.
+
+        Form k is asked only if no form before it fits: by what its compilation says it will use, or by its failure.
+        """
+        *others, last = choices
+        for choice in others:
+            try:
+                self.add(name, choices[choice], *arguments, donate=donate, out=out, layout=layout)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                continue
+            if used_bytes(self._compiled[name]) <= SHARE * (self.memory or device_bytes()):
+                return choice
+        self.add(name, choices[last], *arguments, donate=donate, out=out, layout=layout)
+        return last
+
+    def __getitem__(self, name: str) -> Callable:
+        compiled, places = self._compiled[name], self._arguments[name]
+        return lambda *arguments: compiled(*_sent(arguments, places))
+
+    def report(self) -> None:
+        """Lists what was compiled and how long it took."""
+        listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        say(f"compiled {len(self.seconds)} programs: {listed}")
+
+
+def used_bytes(compiled: Any) -> int:
+    """What a compiled program needs at once: arguments, results that are not written over them, all between."""
+    sizes = compiled.memory_analysis()
+    return (
+        sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes + sizes.temp_size_in_bytes
+    )
+
+
+def _sent(arguments: Any, places: list[jax.ShapeDtypeStruct]) -> Any:
+    """The arguments with host arrays on the devices: told to go there, as `jax.transfer_guard` wants it. Of a batch,
+    each process has its own rows."""
+    leaves, structure = jax.tree.flatten(arguments)
+    if len(leaves) != len(places):
+        raise TypeError(f"{len(leaves)} arrays are given, but the program was compiled for {len(places)}")
+    return jax.tree.unflatten(
+        structure,
+        [
+            _send(leaf, place) if isinstance(leaf, np.ndarray | np.generic) else leaf
+            for leaf, place in zip(leaves, places, strict=True)
+        ],
+    )
+
+
+def _send(leaf: Any, place: jax.ShapeDtypeStruct) -> jax.Array:
+    if place.sharding is None or place.sharding.is_fully_addressable:
+        return jax.device_put(leaf, place.sharding)
+    with jax.transfer_guard_host_to_device("allow"):  # JAX does not count this call as telling it
+        return jax.make_array_from_process_local_data(place.sharding, np.asarray(leaf), place.shape)
+
+
+def _abstract(leaf: Any, whole: jax.sharding.Sharding | None = None) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    known = isinstance(sharding, jax.sharding.NamedSharding)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding if known and whole else whole)

@@ -1,0 +1,289 @@
+"""The cold start: supervised fine-tuning on a teacher's traces that passed the filter."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.traces import Trace, filter_traces
+from emsa_jax.config.edge import digest
+from emsa_jax.data.batch_order import boundary_at
+from emsa_jax.data.pipeline import batches
+from emsa_jax.data.records import read_index
+from emsa_jax.distill.recorded_traces import any_traces, capped
+from emsa_jax.errors import InputError
+from emsa_jax.learning.checkpoints import Checkpoints
+from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
+from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
+from emsa_jax.learning.state import create_state
+from emsa_jax.parallel import peers, stop
+from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.planning.memory import MemoryPlan, announce, sft_advice, sft_memory, with_micro_batches
+from emsa_jax.policy import hf, peft
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
+from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.layout import place
+from emsa_jax.policy.lora import init_adapter
+from emsa_jax.report.run_report import LivePage
+from emsa_jax.rewards.scoring import judge_of
+from emsa_jax.rollout.answering import compile_answers, predict
+from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.prompted_data import Split, open_split, shown
+from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.rollout.training_set import open_train
+from emsa_jax.runtime.console import progress, say
+from emsa_jax.runtime.placement import Placement
+from emsa_jax.runtime.programs import Programs, tabulate
+from emsa_jax.runtime.resume import resume
+from emsa_jax.runtime.run import Run
+from emsa_jax.settings.config import Config
+from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, weights_print
+
+
+def sft(run: Run, config: Config) -> None:
+    """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
+    directory = policy_dir(run, config)
+    placement = Placement.of(config, read_checked_config(directory), config.sft.trainable)
+    share = placement.share
+    share.check(config.sft.batch_size, "sft.batch_size", config.sft.micro_batches)
+    share.check(config.evaluate.batch_size, "evaluate.batch_size")
+    checkpoint = open_checkpoint(directory, weights=False, attention=config.attention)
+    records = records_dir(run, config, "train")
+    if config.sft.targets == "labels":
+        traces = label_targets(config, records, checkpoint)
+    else:
+        traces = kept_traces(config, records, traces_file(run, config), checkpoint)
+    train = open_train(config, records, checkpoint, set(traces))
+    train = train.balanced(config.labels.neutral_eps) if config.sft.balance else train
+    valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
+    answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
+    each, asking = config.sft.batch_size // share.shards, config.evaluate.batch_size
+    asked, budgets_of = valid.budgets(asking // share.shards), functools.cache(train.budgets)
+
+    def planned(config: Config) -> MemoryPlan:
+        budgets = budgets_of(each // config.sft.micro_batches)
+        return sft_memory(
+            config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1], asked[max(asked)]
+        )
+
+    config = with_micro_batches(config, "sft", each, planned)
+    options, memory = config.sft, planned(config)
+    announce(memory, sft_advice(memory, config, placement))
+    micro, budgets = options.batch_size // options.micro_batches, budgets_of(each // options.micro_batches)
+    checkpoint = load_weights(checkpoint, config.dtype, placement.update)
+
+    plan = train.plan(options.batch_size, config.seed, drop_remainder=True)
+    total = options.max_steps or int(options.epochs * plan.batches_per_epoch)
+    if not total:
+        raise InputError(f"sft.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
+    optimizer = build_optimizer(options.optimizer, total)
+    trained, base = start(config, checkpoint, options.trainable)
+    state = placement.state(create_state(place(trained, placement.update.trained(trained)), optimizer))
+    trained = state.params
+    best = {"params": jax.tree.map(jnp.copy, trained), "reward": np.float32(-np.inf)}
+
+    programs = Programs(placement.update)
+    update = functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
+    rows = placement.update.batch(1)
+    for bucket, budget in budgets.items():
+        shape = (options.micro_batches, micro, answers.shape[1])
+        batch = SftBatch(
+            placement.inputs(budget, micro, options.micro_batches),
+            *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)),
+        )
+        programs.add(
+            f"update/{bucket}",
+            update,
+            state,
+            base,
+            batch,
+            donate=(0,),
+            out=(placement.update.state(state), placement.update.whole),
+        )
+    greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
+    decoding = (trained, base)
+    if placement.apart:
+        decoding = (
+            programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
+            placement.for_decoding(base) if base else base,
+        )
+    compile_answers(
+        programs,
+        "answer",
+        *split_trained(*decoding),
+        checkpoint,
+        {bucket: placement.inputs(budget, asking) for bucket, budget in asked.items()},
+        greedy,
+        1,
+    )
+    programs.report()
+
+    checkpoints = Checkpoints(run.path("sft", "checkpoints"))
+    identity = peers.told(
+        lambda: {
+            "plan": plan.hash,
+            "data": train.manifest.digest,
+            "answers": digest(answers.tolist()),
+            "policy": fingerprint(checkpoint.directory),
+            "adapter": adapter_print(Path(config.adapter) if config.adapter else None),
+        },
+        "what sft starts from",
+    )
+    fresh = {"state": state, "best": best["params"], "best_reward": place(np.float32(-np.inf), placement.update.whole)}
+    saved, meta, first = resume(checkpoints, fresh, identity, {"misses": 0, "stopped": False})
+    state, best, best_reward, misses = saved["state"], saved["best"], float(saved["best_reward"]), meta["misses"]
+    log = run.metrics("sft")
+    log.truncate_after(first)
+    rates = tabulate(learning_rate_schedule(options.optimizer, total), total)
+    judging = judge_of(config, valid.prompter.format, read_index(records, "train"))
+
+    def evaluate() -> float:
+        now = programs["layout"](state.params) if placement.apart else state.params
+        params, adapter = split_trained(now, decoding[1])
+        done = predict(
+            valid,
+            lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
+            asking,
+            config.seed,
+            share,
+        )
+        totals = [judging([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done]
+        every = share.gather(np.concatenate(totals), "validation rewards")
+        return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
+
+    def save(step: int) -> None:
+        checkpoints.save(
+            step,
+            {"state": state, "best": best, "best_reward": place(np.float32(best_reward), placement.update.whole)},
+            meta | identity | {"misses": misses},
+        )
+
+    stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
+    page = LivePage(run, config)
+    with progress(total, "cold start", first) as advance, contextlib.closing(stream), stop.deferred():
+        for step, clips in () if meta["stopped"] else stream:
+            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, share)
+            state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
+            now = step + 1
+            logged = jax.device_get(logged) | {"learning_rate": rates[step], "epoch": now / plan.batches_per_epoch}
+            evaluated = now % options.eval_every == 0 or now == total
+            if evaluated:
+                reward = evaluate()
+                logged["eval/reward"] = reward
+                misses = 0 if reward > best_reward else misses + 1
+                if reward > best_reward:
+                    best, best_reward = jax.tree.map(jnp.copy, state.params), reward
+                meta["stopped"] = misses >= options.patience
+            log.write(now, logged)
+            advance(note=f"loss {logged['loss']:.3f}  best validation reward {best_reward:.2f}")
+            due = evaluated or now % options.save_every == 0
+            if due:
+                save(now)
+            page.refresh()
+            peers.exchange(b"", "an update of sft")  # tells who was told to stop
+            if stop.agreed(peers.count()):
+                if not due:
+                    save(now)
+                stop.end(now, "sft")
+            if meta["stopped"]:
+                say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
+                break
+    write_trained(run.path("sft"), checkpoint, best, {"stage": "sft", "reward": best_reward})
+
+
+def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
+    """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
+    train = open_train(config, records, checkpoint)
+    scores = {entry.id: entry.score for entry in train.entries}
+    kept, rejected = filter_traces(
+        any_traces(path),
+        scores,
+        train.prompter.format,
+        config.labels.neutral_eps,
+        {entry.id: entry.concepts for entry in train.entries},
+    )
+    reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
+    say(
+        f"traces: {len(kept)} kept, {len(rejected)} dropped"
+        + "".join(f"; {count}: {why}" for why, count in reasons.items())
+    )
+    if not kept:
+        raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
+    if len(chosen := capped(kept, config.sft.max_per_class, config.seed)) < len(kept):
+        say(f"traces: {len(chosen)} of them taken, at most {config.sft.max_per_class} of a class")
+    return {trace.id: trace for trace in chosen}
+
+
+def label_targets(config: Config, records: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
+    """Train clip id -> its label alone, for formats without reasoning."""
+    entries = [entry for entry in open_train(config, records, checkpoint).entries if entry.score is not None]
+    say(f"labels: {len(entries)} clips to learn from")
+    if not entries:
+        raise InputError("sft.targets: no clip of the training set has a label; there is nothing to learn from")
+    return {e.id: Trace(e.id, polarity_of(e.score, config.labels.neutral_eps), "", e.score) for e in entries}
+
+
+def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace], limit: int) -> np.ndarray:
+    """Answers of the split's clips as ids [clips, C] int32, -1 after the end token."""
+    format = train.prompter.format
+    rows = [
+        answer_ids(checkpoint, format.write(t.polarity, t.think, t.score))
+        for t in (traces[entry.id] for entry in train.entries)
+    ]
+    longest = max(map(len, rows))
+    if longest > limit:
+        raise InputError(f"sampling.max_completion_length is {limit}, but a trace has {longest} tokens")
+    table = np.full((len(rows), -(-longest // 8) * 8), -1, np.int32)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = row
+    return table
+
+
+def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: int, share: Share = SOLE) -> SftBatch:
+    """Host arrays of one update: this process's rows of each micro-batch."""
+    position = {entry.id: i for i, entry in enumerate(train.entries)}
+    rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
+    size = len(clips) // micro_batches
+    inputs = [
+        train.prompter.inputs(clips[i * size : (i + 1) * size], budget, size, share) for i in range(micro_batches)
+    ]
+    return SftBatch(_stack(inputs), np.maximum(rows, 0), rows >= 0)
+
+
+def start(config: Config, checkpoint: Checkpoint, trainable: str) -> tuple:
+    """(trained part, frozen part) before the first update."""
+    if trainable == "all":
+        if config.adapter:
+            raise InputError("sft.trainable=all trains the whole policy: it cannot start from config.adapter")
+        return checkpoint.params, {}
+    if config.adapter:
+        return peft.load_adapter(config.adapter, checkpoint.config), checkpoint.params
+    return init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed)), checkpoint.params
+
+
+def write_trained(directory: Path, checkpoint: Checkpoint, trained, extra: dict) -> None:
+    """directory/policy or directory/adapter: whichever was trained. A stage that is not marked as done owns its
+    outputs, so what a killed one left is replaced."""
+    params, adapter = split_trained(trained, checkpoint.params)
+    if peers.first():
+        shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
+    if adapter is None:
+        hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
+    else:
+        extra = extra | {"base": peers.told(lambda: weights_print(checkpoint.directory), "hashes of the base")}
+        base = checkpoint.directory.absolute()
+        if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
+            base = os.path.relpath(base, directory / "adapter")
+        peft.save_adapter(directory / "adapter", adapter, str(base), extra)
+
+
+def _stack(inputs: list):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *inputs)

@@ -1,0 +1,146 @@
+"""config.json in both spellings, back again, and what is refused."""
+
+import copy
+import json
+from dataclasses import fields, replace
+
+import pytest
+from transformers import Qwen2_5OmniThinkerConfig
+
+from emsa_jax.errors import InputError
+from emsa_jax.policy.thinker_config import ThinkerConfig, from_hf, preset, read_config, to_hf
+
+
+def raw(world):
+    return json.loads((world.directory / "config.json").read_text())
+
+
+def equals_transformers(ours: ThinkerConfig, theirs: Qwen2_5OmniThinkerConfig):
+    for section in ("text", "audio", "vision"):
+        mine, other = getattr(ours, section), getattr(theirs, f"{section}_config")
+        for field in fields(mine):
+            if field.name == "attention":  # the machine's affair
+                continue
+            if field.name in ("rope_theta", "mrope_section"):
+                value = other.rope_parameters.get(field.name, [16, 24, 24])  # its fallback
+            else:
+                value = getattr(other, field.name)
+            value = tuple(value) if isinstance(value, list) else value
+            assert getattr(mine, field.name) == value, f"{section}.{field.name}"
+    for field in fields(ThinkerConfig):
+        if field.name not in ("text", "audio", "vision"):
+            assert getattr(ours, field.name) == getattr(theirs, field.name), field.name
+
+
+def test_read_what_transformers_writes(world):
+    equals_transformers(read_config(world.directory), world.model.config)
+    assert read_config(world.full) == read_config(world.directory)
+
+
+def test_transformers_reads_what_is_written(world, tmp_path):
+    for config in (world.config, preset("3B"), preset("7B")):
+        written = to_hf(config, "bfloat16")
+        (tmp_path / "config.json").write_text(json.dumps(written))
+        theirs = Qwen2_5OmniThinkerConfig.from_pretrained(tmp_path)
+        equals_transformers(config, theirs)
+        assert str(theirs.dtype) == "torch.bfloat16"
+        assert theirs.text_config.tie_word_embeddings == config.tie_word_embeddings
+        assert read_config(tmp_path) == config
+
+
+def test_the_old_spelling(world):
+    """rope_theta and rope_scaling apart, *_index beside *_id, no vision rope: as released files have it."""
+    new, old = raw(world), raw(world)
+    rope = old["text_config"].pop("rope_parameters")
+    old["text_config"].update(
+        rope_theta=rope["rope_theta"], rope_scaling={"type": "default", "mrope_section": rope["mrope_section"]}
+    )
+    old["vision_config"].pop("rope_parameters", None)
+    for kind in ("audio", "image", "video"):
+        value = old.pop(f"{kind}_token_index", None) or old.pop(f"{kind}_token_id")
+        old.pop(f"{kind}_token_id", None)
+        old[f"{kind}_token_index"] = value
+    old.update(ignore_index=-100, init_std=0.02, vision_token_id=7)
+    assert from_hf(old) == from_hf(new) == world.config
+    assert from_hf({"model_type": "qwen2_5_omni", "thinker_config": old, "talker_config": {}}) == world.config
+
+
+def test_the_text_sections_tie_does_not_decide(worlds):
+    """transformers' default there is true, also in untied checkpoints."""
+    changed = raw(worlds["base"])
+    changed["text_config"]["tie_word_embeddings"] = True
+    assert from_hf(changed).tie_word_embeddings is False
+
+
+def test_defaults_are_transformers():
+    sections = {"text_config": {}, "audio_config": {}, "vision_config": {"hidden_size": 1280}}
+    assert from_hf(dict(sections)) == replace(preset("7B"))
+    equals_transformers(
+        from_hf(dict(sections)),
+        Qwen2_5OmniThinkerConfig(
+            **sections,
+            vision_start_token_id=151652,
+            vision_end_token_id=151653,
+            bos_token_id=151644,
+            eos_token_id=151645,
+            pad_token_id=151643,
+        ),
+    )
+    assert from_hf(dict(sections, vision_config={})).vision.hidden_size == 3584
+
+
+@pytest.mark.parametrize(
+    "section, field, value, names",
+    [
+        ("text_config", "use_sliding_window", True, "use_sliding_window"),
+        ("text_config", "hidden_act", "gelu", "text_config.hidden_act"),
+        ("vision_config", "hidden_act", "gelu", "vision_config.hidden_act"),
+        ("audio_config", "activation_function", "relu", "activation_function"),
+        ("text_config", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}, "rope_scaling.type"),
+        ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [1, 1, 1]}, "mrope_section"),
+        ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [[2]]}, "mrope_section"),
+        ("text_config", "rope_parameters", 5, "rope_parameters"),
+        ("text_config", "head_dim", 99, "head_dim"),
+        ("text_config", "hidden_size", "64", "text_config.hidden_size"),
+        ("text_config", "num_attention_heads", 0, "text_config.num_attention_heads"),
+        ("text_config", "num_hidden_layers", True, "text_config.num_hidden_layers"),
+        ("text_config", "rms_norm_eps", None, None),  # absent: the default
+        ("text_config", "rms_norm_eps", "tiny", "text_config.rms_norm_eps"),
+        ("vision_config", "depth", -1, "vision_config.depth"),
+        ("vision_config", "fullatt_block_indexes", "x", "fullatt_block_indexes"),
+        ("vision_config", "fullatt_block_indexes", 7, "fullatt_block_indexes"),
+        ("audio_config", "n_window", 2.5, "audio_config.n_window"),
+        (None, "audio_token_index", "a", "audio_token_id"),
+        (None, "eos_token_id", [], "eos_token_id"),
+        (None, "tie_word_embeddings", "yes", "tie_word_embeddings"),
+        (None, "text_config", None, "text_config is missing"),
+        (None, "vision_config", [], "vision_config is missing"),
+    ],
+)
+def test_bad_fields_are_named(worlds, section, field, value, names):
+    changed = copy.deepcopy(raw(worlds["base"]))
+    (changed[section] if section else changed)[field] = value
+    if section == "text_config" and field == "rope_parameters":
+        changed["text_config"].pop("rope_scaling", None)
+    if names is None:
+        from_hf(changed, "here.json")
+        return
+    with pytest.raises(InputError, match="here.json.*" + names.replace(".", r"\.")):
+        from_hf(changed, "here.json")
+
+
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        (None, "cannot be read"),
+        ("{", "not JSON"),
+        (b"\xff\xfe\xfa", "not JSON"),
+        ("[1]", "not a Qwen2.5-Omni"),
+        ('{"thinker_config": 3}', "not a Qwen2.5-Omni"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, names):
+    if text is not None:
+        (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=f"config.json: .*{names}"):
+        read_config(tmp_path)

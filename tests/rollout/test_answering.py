@@ -1,0 +1,222 @@
+import functools
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from emsa_jax.data.records import Clip, Entry
+from emsa_jax.evaluation.predictions import summarize
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.preprocessor import Preprocessor
+from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.rollout.answering import abstract_inputs, answer, compile_answers, predict, texts_of
+from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.prompts import Prompter, PromptOptions
+from emsa_jax.rollout.sampler import EVALUATION, Completions
+
+LETTERS = "\x00\x01abcdefghijklmnop"  # ids 0 to 17: padding, end, words
+CONFIG = ThinkerConfig(
+    text=TextConfig(
+        vocab_size=24,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        mrope_section=(1, 1, 0),
+        rope_theta=100.0,
+    ),
+    audio=AudioConfig(
+        num_mel_bins=4,
+        d_model=8,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        n_window=4,
+        output_dim=16,
+    ),
+    vision=VisionConfig(
+        depth=1,
+        hidden_size=8,
+        intermediate_size=8,
+        num_heads=2,
+        patch_size=2,
+        window_size=8,
+        fullatt_block_indexes=(0,),
+        out_hidden_size=16,
+    ),
+    audio_token_id=20,
+    image_token_id=18,
+    video_token_id=19,
+    audio_start_token_id=20,
+    audio_end_token_id=21,
+    vision_start_token_id=22,
+    vision_end_token_id=23,
+    bos_token_id=2,
+    eos_token_id=1,
+    pad_token_id=0,
+    user_token_id=3,
+)
+WORDS = ["a", "bcd", "o", "defghijklmno", "e", "bca", "nmlkjihgfedcba", "bb", "aaaaa", "cab"]
+
+
+class Letters:
+    """A tokenizer of one letter a token; V and A are the media's placeholders."""
+
+    def __len__(self):
+        return 24
+
+    def apply_chat_template(self, chat, tokenize, add_generation_prompt):
+        assert not tokenize and add_generation_prompt
+        parts = [part for message in chat if message["role"] == "user" for part in message["content"]]
+        return "".join(
+            {"video": "V", "audio": "A"}.get(part["type"]) or part["text"][-len("Words: ") - 20 :] for part in parts
+        )
+
+    def __call__(self, text, add_special_tokens):
+        ids = [{"V": 19, "A": 20}.get(c) or LETTERS.find(c) for c in text]
+        return {"input_ids": [i for i in ids if i >= 0]}
+
+    def decode(self, ids, **options):
+        assert options == {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        return "".join(LETTERS[i] if i < len(LETTERS) else f"<{i}>" for i in ids)
+
+
+class Format:
+    """Asks nothing."""
+
+    def instruction(self, *shown):
+        return ""
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Ten clips: words, some with pictures, some with sound, prompts of two lengths."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for i, words in enumerate(WORDS):
+        frames = rng.integers(0, 255, ((3 if i % 3 == 1 else 0), 8, 4, 3)).astype(np.uint8)
+        mel = rng.standard_normal((11 if i % 4 == 2 else 0, 4)).astype(np.float32)
+        clips.append(Clip(str(i), words, 0.5, "test", "en", frames, 2.0, mel))
+    entries = [Entry(c.id, c.text, c.score, c.split, c.language, len(c.frames), 8, 4, 2.0, len(c.mel)) for c in clips]
+    params = init_params(CONFIG, jax.random.key(1))
+    prompter = Prompter(Checkpoint(None, CONFIG, params, Letters(), Preprocessor()), Format(), PromptOptions())
+    lengths = np.array([prompter.length(entry) for entry in entries])
+    buckets = (int(np.median(lengths)), int(lengths.max()))
+    prompter = replace(prompter, options=PromptOptions(buckets=buckets))
+    order = rng.permutation(len(clips))  # where the records lie
+    source = [clips[i] for i in np.argsort(order)]
+    return Split(None, prompter, entries, lengths, source, order)
+
+
+@pytest.fixture(scope="module")
+def ask(split):
+    """run(batch size, sampling, group) as `predict` wants it, and the batches it was asked for."""
+
+    @functools.cache
+    def program(sampling, group_size):
+        function = functools.partial(answer, config=CONFIG, sampling=sampling, group_size=group_size)
+        return jax.jit(function, compiler_options={"xla_backend_optimization_level": "0"})
+
+    def make(sampling, group_size, seen=None):
+        def run(bucket, inputs, noise, prompt_ids):
+            if seen is not None:
+                seen.append((bucket, inputs.tokens.shape, noise.tolist(), prompt_ids.tolist()))
+            return program(sampling, group_size)(split.prompter.checkpoint.params, None, inputs, noise, prompt_ids)
+
+        return run
+
+    return make
+
+
+def by_index(batches):
+    return {
+        i: (group, ended.tolist())
+        for indices, texts, done in batches
+        for i, group, ended in zip(indices, texts, done, strict=True)
+    }
+
+
+GREEDY = SamplingOptions(greedy=True, max_completion_length=6)
+
+
+def test_lengths_are_known_before_anything_is_decoded(split):
+    for i, length in enumerate(split.lengths):
+        assert len(split.prompter.row(split[i]).tokens) == length and split[i].text == WORDS[i]
+    assert len(set(split.lengths > split.buckets()[0])) == 2
+
+
+def test_each_clip_once_in_the_bucket_that_holds_it(split, ask):
+    seen = []
+    batches = list(predict(split, ask(GREEDY, 1, seen), 4, seed=7))
+    assert sorted(i for indices, _, _ in batches for i in indices) == list(range(10))
+    for (indices, texts, ended), (bucket, shape, noise, prompt_ids) in zip(batches, seen, strict=True):
+        smaller = [b for b in split.buckets() if b < bucket]
+        assert all(max(smaller, default=0) < split.lengths[i] <= bucket for i in indices)
+        assert shape == (4, bucket) and noise == [7, 0, EVALUATION]
+        assert prompt_ids[: len(indices)] == indices and len(texts) == len(ended) == len(indices)
+    assert {bucket for bucket, *_ in seen} == set(split.buckets())
+    assert any(len(indices) < 4 for indices, _, _ in batches)
+
+
+def test_answers_do_not_depend_on_the_batch_size(split, ask):
+    """With media packed in other company."""
+    four, ten = (by_index(predict(split, ask(GREEDY, 1), size, seed=3)) for size in (4, 10))
+    assert four == ten and four.keys() == set(range(10))
+    assert len({answers[0] for answers, _ in four.values()}) > 3
+
+
+def test_sampled_answers_do_not_depend_on_the_batches_either(split, ask):
+    """Nor on which clips are asked about at once: what was answered before need not be asked again."""
+    hot = SamplingOptions(max_completion_length=6)
+    whole = by_index(predict(split, ask(hot, 3), 10, seed=3))
+    first = by_index(predict(split, ask(hot, 3), 4, seed=3, members=[7, 2, 4]))
+    rest = by_index(predict(split, ask(hot, 3), 3, seed=3, members=[0, 1, 3, 5, 6, 8, 9]))
+    assert first.keys() == {2, 4, 7} and first | rest == whole
+    assert any(len(set(texts)) > 1 for texts, _ in whole.values())
+    assert list(predict(split, ask(hot, 3), 4, seed=3, members=[])) == []
+
+
+def test_programs_are_named_after_prompt_lengths(split):
+    added = {}
+
+    class Programs:
+        def add(self, name, function, *arguments, out):
+            added[name] = arguments
+
+    checkpoint = split.prompter.checkpoint
+    shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.budgets(4).items()}
+    compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, shapes, GREEDY, 1)
+    assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
+    for bucket in split.buckets():
+        _, _, inputs, noise, ids = added[f"greedy/{bucket}"]
+        real = split.prompter.inputs([split[0]], split.budgets(4)[bucket], 4)
+        asked, made = (jax.tree.map(lambda t: (t.shape, t.dtype), x) for x in (inputs, real))
+        assert asked == made
+        assert noise.shape == (3,) and ids.shape == (4,)
+
+
+def test_texts_stop_where_answers_stop(split):
+    tokens = np.array([[[2, 3, 1, 0], [2, 1, 3, 4]], [[1, 0, 0, 0], [22, 2, 1, 0]]])
+    done = Completions(tokens, None, np.array([[3, 4], [1, 3]]), np.array([[True, False], [True, True]]), None)
+    assert texts_of(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc"], ["", "<22>a"]]
+    assert texts_of(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc"]]
+
+
+def test_a_reward_need_not_apply_to_every_clip():
+    row = {
+        "target": 0.5,
+        "target_polarity": "Positive",
+        "polarity": "Positive",
+        "score": 0.5,
+        "well_formed": True,
+        "think": None,
+        "shown": [],
+        "about": {},
+    }
+    rows = [row | {"rewards": {"format": 1.0, "mine": mine, "never": None}} for mine in (0.25, None, 0.75)]
+    rows.append(row | {"target": None, "rewards": {"format": 0.0, "mine": 9.0, "never": None}})
+    assert summarize(rows, (-1.0, 1.0), "neutral", 0.0, [])["rewards"] == {"format": 1.0, "mine": 0.5, "never": None}
