@@ -9,7 +9,7 @@ NAMES = {
     "prompt": "Prompt tokens",
     "group": "G, answers to a prompt",
     "answers": "Answer tokens",
-    "hinted": "Share of hinted groups",
+    "hinted": "BatchSharding of hinted groups",
 }
 SHARED, UNSHARED = "one prompt for G answers", "one prompt for each answer"
 

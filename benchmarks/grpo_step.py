@@ -10,7 +10,7 @@ A random policy (hidden 256, 4 layers, vocabulary 2048, LoRA 16, float32) writes
 and the peer run in turns (A B A B), each in a process of its own, and ratios are of the best and of the median step
 over all rounds; the peers' environment is made with
 
-    python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements-peers.txt
+    python -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements-processes.txt
 
 On an accelerator, the released size with random weights:
 

@@ -49,7 +49,7 @@ def refilled(costs: Costs, lengths: np.ndarray, rows: int, rows_each: int) -> fl
 
 
 def filled(lengths: np.ndarray, rows: int) -> float:
-    """Share of the slots of `in_batches` that hold a token. lengths: [prompts, G]."""
+    """BatchSharding of the slots of `in_batches` that hold a token. lengths: [prompts, G]."""
     group = lengths.shape[1]
     at_once = rows // group
     batches = [lengths[i : i + at_once] for i in range(0, len(lengths), at_once)]

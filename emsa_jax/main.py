@@ -59,10 +59,10 @@ def main(argv: list[str]) -> None:
         return getattr(module, job)(options, *places)
     from emsa_jax.jobs.prepare import prepare_records
     from emsa_jax.jobs.stages import check_inputs, run_stages
-    from emsa_jax.parallel import peers
-    from emsa_jax.runtime.processes import join
+    from emsa_jax.parallel import processes
     from emsa_jax.runtime.programs import keep_compiled
     from emsa_jax.runtime.run import open_run
+    from emsa_jax.runtime.startup import join
     from emsa_jax.settings.config import Config
 
     config = from_config_dict(Config, _CONFIG.value)
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     join(config)
-    peers.told(lambda: check_inputs(config), "inputs")
+    processes.broadcast(lambda: check_inputs(config), "inputs")
     with open_run(workdir, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))
         run_stages(run, config)
@@ -114,19 +114,19 @@ def _run(argv: list[str]) -> None:
 
 def _end(code: int, reason: str, error: Exception | None = None) -> None:
     """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
-    from emsa_jax.parallel import peers
+    from emsa_jax.parallel import processes
 
-    if isinstance(error, peers.PeerError):
+    if isinstance(error, processes.ProcessError):
         print(f"error: another process failed: {error}", file=sys.stderr)
         code = error.code  # if it is 42, a launcher starts all of them again
-    elif error is not None and peers.count() == 1:
+    elif error is not None and processes.process_count() == 1:
         raise error
     elif error is not None:
         traceback.print_exception(error)
-    if peers.count() > 1:
-        peers.fail(reason, code)
+    if processes.process_count() > 1:
+        processes.fail(reason, code)
         sys.stderr.flush()
-        peers.leave(code)
+        processes.leave(code)
     sys.exit(code)
 
 

@@ -25,7 +25,7 @@ from emsa_jax.distill.teacher_prompts import spoken
 from emsa_jax.distill.trace_record import Record, Row
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.answering import abstract_inputs, compile_answers, judge, texts_of
 from emsa_jax.rollout.prompted_data import open_split
@@ -43,7 +43,7 @@ def named(plan: Plan, options: LocalOptions) -> Plan:
     for name in ("policy", "adapter"):
         if (value := getattr(options, name)) and not Path(value).is_dir():
             raise InputError(f"config.local.{name}: there is no directory {value}")
-    adapter = adapter_print(Path(options.adapter)) if options.adapter else ""
+    adapter = adapter_fingerprint(Path(options.adapter)) if options.adapter else ""
     what = [fingerprint(options.policy), adapter, options.sampling, options.dtype, options.audio_in_video]
     return replace(plan, teacher=replace(plan.teacher, model=f"policy {digest(what)[:16]}"))
 

@@ -11,8 +11,8 @@ import numpy as np
 from emsa_jax.answers.messages import messages
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.evaluation.journal import Answered, Journal, read_answers
-from emsa_jax.parallel import peers
-from emsa_jax.parallel.share import Share
+from emsa_jax.parallel import processes
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.answering import compile_answers, predict
 from emsa_jax.rollout.draw import SamplingOptions
@@ -39,17 +39,17 @@ def answers_of(
     Those on disk are read, the others asked, each batch on disk before the next one.
     policy_print: hashes that stand for policy and adapter.
     """
-    options, share, found = config.evaluate, placement.share, {}
+    options, sharding, found = config.evaluate, placement.sharding, {}
     programs, missing = Programs(placement.decode), {}
     for kind, (sampling, group_size) in kinds(config).items():
         where = answers_dir(run, config, split, sampling, group_size, policy_print)
-        known = peers.told(lambda where=where: read_answers(where), f"answers known: {kind}")
+        known = processes.broadcast(lambda where=where: read_answers(where), f"answers known: {kind}")
         found[kind] = (where, {id: Answered(*one) for id, one in known.items()})
         missing[kind] = [i for i, entry in enumerate(split.entries) if entry.id not in known]
         if missing[kind]:
             inputs = {
                 bucket: placement.inputs(budget, options.batch_size)
-                for bucket, budget in split.budgets(options.batch_size // share.shards).items()
+                for bucket, budget in split.budgets(options.batch_size // sharding.num_shards).items()
             }
             compile_answers(programs, kind, base, adapter, split.prompter.checkpoint, inputs, sampling, group_size)
     total = sum(map(len, missing.values()))
@@ -58,7 +58,7 @@ def answers_of(
     else:
         with progress(total, f"evaluating {label}") as advance:
             for kind, members in missing.items():
-                _ask(config, split, members, programs, kind, (base, adapter), share, *found[kind], advance)
+                _ask(config, split, members, programs, kind, (base, adapter), sharding, *found[kind], advance)
     return {kind: [answers[entry.id] for entry in split.entries] for kind, (_, answers) in found.items()}
 
 
@@ -99,7 +99,7 @@ def _ask(
     programs: Programs,
     kind: str,
     policy: tuple,
-    share: Share,
+    sharding: BatchSharding,
     where: Path,
     answers: dict[str, Answered],
     advance: Callable,
@@ -107,20 +107,20 @@ def _ask(
     if not members:
         return
     new = {}  # this process's
-    journal = Journal(where, peers.index(), peers.count())
+    journal = Journal(where, processes.process_index(), processes.process_count())
     try:
 
         def run(bucket, *rest):
             return programs[f"{kind}/{bucket}"](*policy, *rest)
 
-        for indices, texts, ended in predict(split, run, config.evaluate.batch_size, config.seed, share, members):
+        for indices, texts, ended in predict(split, run, config.evaluate.batch_size, config.seed, sharding, members):
             ids = [split.entries[i].id for i in indices]
             given = [Answered(list(group), np.asarray(done).tolist()) for group, done in zip(texts, ended, strict=True)]
             journal.write(ids, given)
             new |= zip(ids, given, strict=True)
-            advance(len(indices) * share.groups)
+            advance(len(indices) * sharding.groups)
     finally:
         journal.close()
     lines = np.frombuffer(json.dumps(list(new.items())).encode() + b"\n", np.uint8)
-    for part in share.gather(lines, f"answers: {kind}").tobytes().splitlines():
+    for part in sharding.all_gather(lines, f"answers: {kind}").tobytes().splitlines():
         answers |= {id: Answered(*one) for id, one in json.loads(part)}

@@ -18,15 +18,15 @@ from emsa_jax.evaluation.kept_answers import answers_of
 from emsa_jax.evaluation.paired import judged_as
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.manifest import write_together
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.planning.memory import announce, answer_advice, answer_memory
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.rewards.reward_table import RewardTable
-from emsa_jax.rewards.scoring import judge_of
+from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rewards.trigger import TriggerOptions, threshold
 from emsa_jax.rollout.prompted_data import Split, open_split
 from emsa_jax.runtime.placement import Placement
@@ -39,8 +39,8 @@ def evaluate(run: Run, config: Config) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     for name, (directory, adapter_dir) in policies(run, config).items():
         opened = loaded = None
-        policy_print = peers.told(
-            lambda d=directory, a=adapter_dir: {"policy": fingerprint(d), "adapter": adapter_print(a)},
+        policy_print = processes.broadcast(
+            lambda d=directory, a=adapter_dir: {"policy": fingerprint(d), "adapter": adapter_fingerprint(a)},
             "which policy is evaluated",
         )
         for role in datasets(config):
@@ -65,7 +65,7 @@ def evaluate(run: Run, config: Config) -> None:
                 continue
             if opened is None:
                 placement = Placement.of(config, read_checked_config(directory), trained="")
-                placement.share.check(config.evaluate.batch_size, "evaluate.batch_size")
+                placement.sharding.check(config.evaluate.batch_size, "evaluate.batch_size")
                 opened = open_checkpoint(directory, weights=False, attention=config.attention)
             split = open_split(
                 config,
@@ -87,7 +87,7 @@ def _loaded(
     config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
 ) -> tuple[dict, Adapter | None]:
     """(base, adapter) as they decode, after a word on the memory that answering the split takes."""
-    budgets = split.budgets(config.evaluate.batch_size // placement.share.shards)
+    budgets = split.budgets(config.evaluate.batch_size // placement.sharding.num_shards)
     memory = answer_memory(config, opened.config, placement, budgets[max(budgets)], adapter_dir is not None)
     announce(memory, answer_advice(memory, config, placement))
     base = load_weights(opened, config.dtype, placement.decode).params
@@ -100,7 +100,7 @@ def measured(
 ) -> tuple[dict, list[dict]]:
     """(metrics, one row a clip) of a policy's answers to a data set."""
     options, records, format = config.evaluate, records_dir(run, config, role), split.prompter.format
-    judging = judge_of(config, format, read_index(records_dir(run, config, "train"), "train"))
+    judging = answer_scorer(config, format, read_index(records_dir(run, config, "train"), "train"))
     tables: dict[str, RewardTable] = {}
     for kind, given in answers.items():
         texts, ended = [one.texts for one in given], np.array([one.ended for one in given])
@@ -163,7 +163,7 @@ def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
 
 def write_result(out: Path, result: dict, rows: list[dict]) -> None:
     """Leaves both files in a directory, from process 0."""
-    if not peers.first():
+    if not processes.is_main():
         return
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

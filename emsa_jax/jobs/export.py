@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
@@ -14,7 +14,7 @@ from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
-from emsa_jax.training.artifacts import policies, weights_print
+from emsa_jax.training.artifacts import policies, weights_fingerprint
 
 
 def export(run: Run, config: Config) -> None:
@@ -24,16 +24,18 @@ def export(run: Run, config: Config) -> None:
     checkpoint = open_checkpoint(directory, layout=placement.update)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
-    if peers.first():
+    if processes.is_main():
         for part in ("merged", "base", "adapter"):  # what a killed export left
             shutil.rmtree(run.path("export", part), ignore_errors=True)
-    origin = {"stage": name, "base": peers.told(lambda: weights_print(directory), "hashes of the base")}
+    origin = {"stage": name, "base": processes.broadcast(lambda: weights_fingerprint(directory), "hashes of the base")}
     save = dict(source=directory, shard_bytes=config.export.shard_bytes)
     if config.export.merged or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)
     if config.export.adapter and adapter is not None:
         hf.save(run.path("export", "base"), checkpoint.config, checkpoint.params, extra=origin, **save)
-        base = {"base": peers.told(lambda: weights_print(run.path("export", "base")), "hashes of the export")}
+        base = {
+            "base": processes.broadcast(lambda: weights_fingerprint(run.path("export", "base")), "hashes of the export")
+        }
         peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin | base)
     say(f"exported {name} to {run.path('export')}")

@@ -13,9 +13,9 @@ import numpy as np
 
 from emsa_jax.errors import InputError
 from emsa_jax.learning.losses import LossOptions
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
-from emsa_jax.parallel.share import Share
 from emsa_jax.planning.compiled_cost import Cost, Planned, abstract_hints, abstract_step
 from emsa_jax.planning.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory, with_micro_batches
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
@@ -107,8 +107,8 @@ def plan(options: PlanOptions) -> dict:
     config = Config(stages=("grpo",), policy=options.policy, **{name: getattr(options, name) for name in SHARED})
     devices = where.stand_ins() if options.compile == "no" else where.described()
     placement, why = place_on(config, policy, where, devices)
-    shards = placement.share.shards
-    placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+    shards = placement.sharding.num_shards
+    placement.sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
     each = config.grpo.prompts_per_step // shards
     budget, one = longest(options.prompt, policy, each)
     sizes = tuple(placement.update.mesh.shape.values())
@@ -167,7 +167,7 @@ def place_on(config: Config, policy: ThinkerConfig, where: Topology, devices: Se
         policy.text.num_key_value_heads,
     )
     mesh, why = make_mesh(config.mesh, devices, need, where.chip.memory)
-    return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), Share(batch_shards(mesh))), why
+    return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), BatchSharding(batch_shards(mesh))), why
 
 
 def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[Budget, PromptInputs]:

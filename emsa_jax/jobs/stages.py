@@ -18,9 +18,9 @@ from emsa_jax.jobs.export import export
 from emsa_jax.jobs.prepare import clips_of, labelled_splits, prepare_all
 from emsa_jax.jobs.report import report
 from emsa_jax.manifest import sha256_file
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.reward_table import sample_of, truth_of
@@ -172,28 +172,28 @@ def _check_prompts(run: Run, config: Config) -> None:
 def _check_batch(run: Run, config: Config) -> None:
     """Raises InputError, before anything is learned, if a step of GRPO cannot be cut as the mesh cuts batches."""
     placement = Placement.of(config, read_checked_config(policy_dir(run, config)), tell=False)
-    placement.share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+    placement.sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
 
 
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating look after their own parts."""
     if config.prompt.buckets and "prepare" not in config.stages:
-        peers.told(lambda: _check_prompts(run, config), "prompts")
+        processes.broadcast(lambda: _check_prompts(run, config), "prompts")
     for stage in config.stages:
         work, outputs = _STAGES[stage]
         if stage in ("prepare", "report"):  # no work for devices: process 0 alone
-            peers.told(lambda work=work: work(run, config), stage)
+            processes.broadcast(lambda work=work: work(run, config), stage)
             if stage == "prepare" and config.prompt.buckets:
-                peers.told(lambda: _check_prompts(run, config), "prompts")
+                processes.broadcast(lambda: _check_prompts(run, config), "prompts")
             continue
         if stage == "sft" and "grpo" in config.stages:
             _check_batch(run, config)
         if config.policy == "tiny" and config.adapter:  # whose base was not there before
-            peers.told(lambda: check_base(Path(config.adapter), policy_dir(run, config)), "the adapter's base")
+            processes.broadcast(lambda: check_base(Path(config.adapter), policy_dir(run, config)), "the adapter's base")
         if stage not in _READS:
             work(run, config)
             continue
-        inputs = peers.told(lambda stage=stage: _inputs(run, config, stage), f"what {stage} reads")
+        inputs = processes.broadcast(lambda stage=stage: _inputs(run, config, stage), f"what {stage} reads")
         if run.stage_done(stage, inputs):
             say(f"{stage}: done already")
             continue
@@ -209,14 +209,14 @@ def _inputs(run: Run, config: Config, stage: str) -> str:
             fingerprint(policy_dir(run, config)),
             traces,
             _records(run, config),
-            adapter_print(Path(config.adapter) if config.adapter else None),
+            adapter_fingerprint(Path(config.adapter) if config.adapter else None),
         ]
     if stage == "grpo":
         directory, adapter = cold_started(run, config)
-        parts += [fingerprint(directory), adapter_print(adapter), _records(run, config)]
+        parts += [fingerprint(directory), adapter_fingerprint(adapter), _records(run, config)]
     if stage == "export":
         directory, adapter = list(policies(run, config).values())[-1]
-        parts += [fingerprint(directory), adapter_print(adapter)]
+        parts += [fingerprint(directory), adapter_fingerprint(adapter)]
     return digest(parts)
 
 

@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Checkpoints:
             raise InputError(f"keep must be at least 1, not {keep}")
         self.directory = Path(directory).absolute()
         self.keep = keep
-        peers.told(lambda: self._open(directory), "opening checkpoints")
+        processes.broadcast(lambda: self._open(directory), "opening checkpoints")
 
     def _open(self, directory: str | os.PathLike) -> None:
         try:
@@ -65,11 +65,11 @@ class Checkpoints:
         record = {"meta": dict(meta), "arrays": _describe(leaves)}
         encoded = json.dumps(record, sort_keys=True, indent=1).encode() + b"\n"
         working = self.directory / f"{RUBBISH}{step}-saving"
-        peers.told(lambda: self._begin(step, working), f"saving step {step}")
+        processes.broadcast(lambda: self._begin(step, working), f"saving step {step}")
         try:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
                 checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
-            peers.told(lambda: self._finish(step, working, encoded), f"step {step} is saved")
+            processes.broadcast(lambda: self._finish(step, working, encoded), f"step {step} is saved")
         except BaseException:
             shutil.rmtree(working, ignore_errors=True)
             raise
@@ -100,7 +100,7 @@ class Checkpoints:
         there are steps and none is sound (never a silent fresh start), or if the sound one holds other
         arrays than `abstract`.
         """
-        step = peers.told(self._newest_sound, "which checkpoint is sound")
+        step = processes.broadcast(self._newest_sound, "which checkpoint is sound")
         return None if step is None else (*self._restore(step, abstract), step)
 
     def _newest_sound(self) -> int | None:

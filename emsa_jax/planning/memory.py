@@ -11,7 +11,7 @@ import jax
 from emsa_jax.errors import InputError
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.planning.activations import Activations
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.lora import abstract_adapter
@@ -75,7 +75,10 @@ def grpo_memory(
       reference: whether there is one beside the adapter.
       there: bytes that a device has for programs (0: those of the devices that are here).
     """
-    sizes, each = Activations(policy, placement, config.dtype), config.grpo.prompts_per_step // placement.share.shards
+    sizes, each = (
+        Activations(policy, placement, config.dtype),
+        config.grpo.prompts_per_step // placement.sharding.num_shards,
+    )
     adapter = abstract_adapter(policy, config.lora)
     held = _held(config, policy, placement, adapter, config.grpo.optimizer)
     if reference:
@@ -109,7 +112,7 @@ def sft_memory(
     own = split_bytes(trained, placement.update.trained(trained))
     held = _held(config, policy, placement, trained, options.optimizer)
     held |= {"best so far": own, "inputs": options.micro_batches * sizes.inputs(budget)}
-    rows = options.batch_size // options.micro_batches // placement.share.shards
+    rows = options.batch_size // options.micro_batches // placement.sharding.num_shards
     update = {
         "prompts": sizes.prompts(rows, budget.prompt),
         "gradients": 2 * own,
@@ -155,7 +158,7 @@ def with_micro_batches(
         say(f"{stage}.micro_batches: {count}, with which an update needs {gb(plan.need('update'))}")
         return count
 
-    return of(peers.told(fewest, f"{stage}.micro_batches"))
+    return of(processes.broadcast(fewest, f"{stage}.micro_batches"))
 
 
 def announce(plan: MemoryPlan, advice: str) -> None:
@@ -172,7 +175,7 @@ def announce(plan: MemoryPlan, advice: str) -> None:
 
 def grpo_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     """What to change where it does not fit; the field that costs least first."""
-    each, options = config.grpo.prompts_per_step // placement.share.shards, config.grpo
+    each, options = config.grpo.prompts_per_step // placement.sharding.num_shards, config.grpo
     if sum(plan.held.values()) > 0.9 * plan.there:
         if plan.held.get("inputs", 0) > 0.5 * sum(plan.held.values()):
             return f"lower grpo.prompts_per_step (now {options.prompts_per_step}): inputs are most of what is held"
@@ -199,14 +202,14 @@ def sft_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
         return _cut_weights(config, placement) + (", or sft.trainable=lora" if config.sft.trainable == "all" else "")
     if plan.worst == "validation":
         return answer_advice(plan, config, placement)
-    return _lighter_update("sft", config, config.sft.batch_size // placement.share.shards) or _narrower(
+    return _lighter_update("sft", config, config.sft.batch_size // placement.sharding.num_shards) or _narrower(
         config, f"show fewer or smaller frames (prepare.*){_more_heads(placement)}"
     )
 
 
 def answer_advice(plan: MemoryPlan, config: Config, placement: Placement) -> str:
     """The same for prediction."""
-    least, now = placement.share.shards, config.evaluate.batch_size
+    least, now = placement.sharding.num_shards, config.evaluate.batch_size
     if sum(plan.held.values()) > 0.9 * plan.there:
         return _cut_weights(config, placement)
     if now > least:
@@ -233,7 +236,7 @@ def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: 
 def _answers(
     config: Config, sizes: Activations, budget: Budget, answers: int, adapter: int
 ) -> dict[str, dict[str, int]]:
-    rows = config.evaluate.batch_size // sizes.placement.share.shards
+    rows = config.evaluate.batch_size // sizes.placement.sharding.num_shards
     return {
         "encode": sizes.encode(rows, budget),
         "prefill": sizes.prefill(rows, budget.prompt),

@@ -84,7 +84,7 @@ def fingerprint(directory: str | Path) -> str:
     return _sha256(texts | set(hf.tensor_files(directory).values()))
 
 
-def adapter_print(directory: Path | None) -> str:
+def adapter_fingerprint(directory: Path | None) -> str:
     """sha256 that stands for an adapter directory; "" for none."""
     return _sha256(directory.glob("adapter_*")) if directory else ""
 

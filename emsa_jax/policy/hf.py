@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
 from emsa_jax.policy.tensor_slices import Box, read_boxes
@@ -67,7 +67,7 @@ def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tup
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
     """
-    peers.told(lambda: manifest.require_sound(directory), "hashes of the policy")
+    processes.broadcast(lambda: manifest.require_sound(directory), "hashes of the policy")
     config, prefix, files, headers = _survey(Path(directory))
     return config, nest(
         (spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
@@ -211,10 +211,10 @@ def save(
         for spec in param_table(config)
         for i, name in enumerate(_disk_names(spec))
     )
-    if not peers.first():
+    if not processes.is_main():
         for _, stack, layer in tensors:
             on_host(stack, layer)
-        return peers.told(lambda: None, "a policy is saved")
+        return processes.broadcast(lambda: None, "a policy is saved")
     with manifest.staged(directory, extra) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
@@ -226,7 +226,7 @@ def save(
                     shutil.copyfile(file, part / file.name)
         _write_config(part, config, params, source)
         _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
-    peers.told(lambda: None, "a policy is saved")
+    processes.broadcast(lambda: None, "a policy is saved")
 
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.policy.hf import write_tensors
 from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_shapes
@@ -165,8 +165,8 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
         tower: {name: {half: on_host(array) for half, array in ab.items()} for name, ab in linears.items()}
         for tower, linears in adapter.weights.items()
     }
-    if not peers.first():
-        return peers.told(lambda: None, "an adapter is saved")
+    if not processes.is_main():
+        return processes.broadcast(lambda: None, "an adapter is saved")
     with manifest.staged(directory, extra) as part:
         tensors, rank = {}, 0
         for tower, linears in weights.items():
@@ -190,7 +190,7 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
             "target_modules": _target_pattern(adapter),
         }
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
-    peers.told(lambda: None, "an adapter is saved")
+    processes.broadcast(lambda: None, "an adapter is saved")
 
 
 def _module(tower: str, name: str) -> str:

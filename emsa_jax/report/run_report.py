@@ -17,7 +17,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.reasoning import ignored_hints
 from emsa_jax.jobs.evaluate import read_rows
 from emsa_jax.manifest import write_atomic
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_page import run_page
@@ -61,7 +61,7 @@ class LivePage:
 
     def refresh(self) -> None:
         """Writes the page if it is old enough, on process 0."""
-        if peers.first() and time.monotonic() - self._written >= LIVE_SECONDS:
+        if processes.is_main() and time.monotonic() - self._written >= LIVE_SECONDS:
             write_page(self._run, self._config, live=True)
             self._written = time.monotonic()
 

@@ -13,7 +13,7 @@ from emsa_jax.rollout.answering import judge
 from emsa_jax.settings.config import Config
 
 
-def judge_of(config: Config, format, train: Iterable) -> Callable[..., RewardTable]:
+def answer_scorer(config: Config, format, train: Iterable) -> Callable[..., RewardTable]:
     """judge(clips, texts, ended, ...) for answers of a format. train: the training set's clips or entries."""
     told, balance = ("polarity",), None
     if config.format in CLASS_FORMATS:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
@@ -82,7 +82,7 @@ def predict(
     run: Callable[[int, Any, np.ndarray, np.ndarray], Completions],
     batch_size: int,
     seed: int,
-    share: Share = SOLE,
+    sharding: BatchSharding = SINGLE_PROCESS,
     members: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], list[list[str]], np.ndarray]]:
     """Asks about clips of a split, or about a process's share of every batch. What is answered does not depend on the
@@ -97,8 +97,8 @@ def predict(
       (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
       process; the last of a bucket may have no clip of this one's.
     """
-    budgets, checkpoint = split.budgets(batch_size // share.shards), split.prompter.checkpoint
-    own = share.rows(batch_size)
+    budgets, checkpoint = split.budgets(batch_size // sharding.num_shards), split.prompter.checkpoint
+    own = sharding.local_rows(batch_size)
     edges = np.array(split.buckets())
     bucket_of = edges[np.searchsorted(edges, split.lengths)]
     asked = np.zeros(len(split), bool)
@@ -107,9 +107,9 @@ def predict(
         rows = np.flatnonzero((bucket_of == bucket) & asked)
         for start in range(0, len(rows), batch_size):
             indices = rows[start : start + batch_size][own.start : own.stop].tolist()
-            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), share)
+            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), sharding)
             ids = np.array(indices + [0] * (len(own) - len(indices)), np.int32)
-            done = share.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
+            done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
             yield indices, texts_of(checkpoint, done, len(indices)), done.ended[: len(indices)]
 
 

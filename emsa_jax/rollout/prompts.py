@@ -10,7 +10,7 @@ import numpy as np
 from emsa_jax.answers.messages import messages
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
-from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, join_inputs, patchify
 from emsa_jax.policy.positions import Grid, num_audio_tokens
@@ -73,16 +73,21 @@ class Prompter:
         chunks = max((-(-m // (2 * config.audio.n_window)) for m in mels), default=0)
         return Budget(prompt, batch_size * chunks, batch_size * rows, patch_row)
 
-    def inputs(self, clips: Sequence[Clip], budget: Budget, batch_size: int, share: Share = SOLE) -> PromptInputs:
+    def inputs(
+        self, clips: Sequence[Clip], budget: Budget, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS
+    ) -> PromptInputs:
         """A batch, or a process's share of it; where there are fewer clips than `batch_size`, a prompt without any
         fills it up. Each of the share's parts is packed for itself, into a `budget` of its own."""
         rows = [self.row(clip) for clip in clips]
         filler = Row(self._tokens("", clips[0].language if clips else "en", False, False, False))
         rows += [filler] * (batch_size - len(rows))
-        size = batch_size // share.own
+        size = batch_size // sharding.local_shards
         return join_inputs(
-            [build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], budget) for i in range(share.own)],
-            share.shards,
+            [
+                build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], budget)
+                for i in range(sharding.local_shards)
+            ],
+            sharding.num_shards,
         )
 
     def _shown(self, frames: int, mel_frames: int) -> tuple[bool, bool]:

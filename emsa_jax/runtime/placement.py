@@ -10,9 +10,9 @@ import jax
 from jax.sharding import Mesh
 
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.parallel.mesh import Need, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
-from emsa_jax.parallel.share import Share
 from emsa_jax.policy.inputs import Budget, PromptInputs
 from emsa_jax.policy.layout import Layout, place
 from emsa_jax.policy.lora import LoraOptions, linear_shapes
@@ -32,7 +32,7 @@ class Placement:
 
     update: Layout
     decode: Layout
-    share: Share
+    sharding: BatchSharding
 
     @classmethod
     def of(cls, config: Config, policy: ThinkerConfig, trained: str = "lora", tell: bool = True) -> Placement:
@@ -65,7 +65,7 @@ class Placement:
     @classmethod
     def on(cls, mesh: Mesh, policy: ThinkerConfig) -> Placement:
         """For a policy on a given mesh."""
-        return cls(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), Share.of(mesh))
+        return cls(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), BatchSharding.of(mesh))
 
     @property
     def apart(self) -> bool:
@@ -90,7 +90,7 @@ class Placement:
     def inputs(self, budget: Budget, batch: int, micro_batches: int = 0) -> PromptInputs:
         """The shapes of a whole batch's inputs, each part of which has the budget; with micro-batches, of all of them,
         one after the other on a first axis of their own."""
-        shards = self.share.shards
+        shards = self.sharding.num_shards
         part = abstract_inputs(self.update.config, budget, batch // shards)
         lead = (micro_batches,) if micro_batches else ()
 

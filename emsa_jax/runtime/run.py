@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from emsa_jax.config.edge import to_dict
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import sha256_file, write_atomic
-from emsa_jax.parallel import peers
+from emsa_jax.parallel import processes
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.metric_log import MetricLog, NoLog
 
@@ -65,13 +65,13 @@ class Run:
 
     def write(self, name: str, data: bytes) -> None:
         """A file of the work directory, whole or not at all."""
-        if peers.first():
+        if processes.is_main():
             self.path(name).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path(name), data)
 
     def metrics(self, stage: str) -> MetricLog | NoLog:
         """The metric rows of a stage; see MetricLog."""
-        if not peers.first():
+        if not processes.is_main():
             return NoLog()
         self._logs.append(MetricLog(self.path("metrics.jsonl"), stage, self.path("tensorboard", stage)))
         return self._logs[-1]
@@ -79,7 +79,7 @@ class Run:
     def stage_done(self, name: str, inputs_digest: str) -> bool:
         """Whether a stage was finished with these inputs and all its outputs are still, to the bit, as it
         left them."""
-        return peers.told(lambda: self._is_done(name, inputs_digest), f"whether {name} is done")
+        return processes.broadcast(lambda: self._is_done(name, inputs_digest), f"whether {name} is done")
 
     def _is_done(self, name: str, inputs_digest: str) -> bool:
         done = self._stages().get(name)
@@ -95,7 +95,7 @@ class Run:
     def mark_done(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
         """Notes a stage as finished. outputs: files, or directories meaning all files below, absolute or in
         the workdir."""
-        peers.told(lambda: self._mark(name, inputs_digest, outputs), f"{name} is done")
+        processes.broadcast(lambda: self._mark(name, inputs_digest, outputs), f"{name} is done")
 
     def _mark(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
         files = sorted(file for output in outputs for file in _files(self.workdir / output))
@@ -129,7 +129,7 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
     """
     workdir = Path(workdir).expanduser().absolute()
     opened: list[Run] = []
-    peers.told(lambda: opened.append(_open(workdir, config, ignore)), "opening the work directory")
+    processes.broadcast(lambda: opened.append(_open(workdir, config, ignore)), "opening the work directory")
     _check_shared(workdir)
     return opened[0] if opened else Run(workdir, to_dict(config), None)
 
@@ -159,11 +159,11 @@ def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
 
 def _check_shared(workdir: Path) -> None:
     """Raises InputError unless all processes see one directory."""
-    if peers.count() == 1:
+    if processes.process_count() == 1:
         return
     mark = workdir / ".shared"
     token = secrets.token_hex()
-    token = peers.told(lambda: write_atomic(mark, token.encode()) or token, "work directory")
+    token = processes.broadcast(lambda: write_atomic(mark, token.encode()) or token, "work directory")
     for _ in range(20):  # network file systems may take a while to show a new file
         seen = mark.exists() and mark.read_text() == token
         if seen:
@@ -171,7 +171,7 @@ def _check_shared(workdir: Path) -> None:
         time.sleep(0.5)
     blind = [
         process
-        for process, value in enumerate(peers.exchange(b"1" if seen else b"", "work directory seen"))
+        for process, value in enumerate(processes.exchange(b"1" if seen else b"", "work directory seen"))
         if not value
     ]
     if blind:
@@ -179,7 +179,7 @@ def _check_shared(workdir: Path) -> None:
             f"{workdir} is not shared: process {blind[0]} does not see what process 0 writes there; name "
             "a --workdir on storage that all hosts share"
         )
-    peers.told(mark.unlink, "work directory is shared")
+    processes.broadcast(mark.unlink, "work directory is shared")
 
 
 def versions() -> dict[str, Any]:

@@ -89,7 +89,7 @@ def puppet_dir(run: Run, name: str) -> Path:
     return run.path("puppets", name.split(":")[1])
 
 
-def weights_print(directory: Path) -> str:
+def weights_fingerprint(directory: Path) -> str:
     """Stands for the weights of a policy directory, wherever they lie."""
     files = sorted(set(tensor_files(directory).values()))
     if (directory / manifest.NAME).exists():
@@ -103,7 +103,7 @@ def check_base(adapter: Path, policy: Path) -> None:
     if not (adapter / manifest.NAME).exists():
         return
     base = _manifest(adapter)["extra"].get("base")
-    if base not in (None, weights_print(policy)):
+    if base not in (None, weights_fingerprint(policy)):
         raise InputError(
             f"adapter {adapter} was trained over another base than {policy}; name its own as "
             "config.policy (if these are the same weights in other files, remove the adapter's "

@@ -19,16 +19,16 @@ from emsa_jax.learning.grpo_update import GrpoBatch
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.packing import pack_rows
 from emsa_jax.learning.state import create_state
-from emsa_jax.parallel import peers, stop
-from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.parallel import preemption, processes
+from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.planning.memory import MemoryPlan, announce, grpo_advice, grpo_memory, with_micro_batches
 from emsa_jax.policy import peft
-from emsa_jax.policy.checkpoint import adapter_print, fingerprint, load_weights, open_checkpoint
+from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
-from emsa_jax.rewards.scoring import judge_of
+from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rewards.trigger import hard_groups, trigger_metric
 from emsa_jax.rollout.answering import texts_of
 from emsa_jax.rollout.hint_tokens import Hints
@@ -58,12 +58,12 @@ def grpo(run: Run, config: Config) -> None:
     base_dir, adapter_dir = cold_started(run, config)
     checkpoint = open_checkpoint(base_dir, weights=False, attention=config.attention)
     placement = Placement.of(config, checkpoint.config)
-    share = placement.share
-    share.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
-    each = config.grpo.prompts_per_step // share.shards
+    sharding = placement.sharding
+    sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
+    each = config.grpo.prompts_per_step // sharding.num_shards
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if config.grpo.balance else train
-    hints = Hints.of(config, checkpoint, train, share.shards)
+    hints = Hints.of(config, checkpoint, train, sharding.num_shards)
     budgets = train.budgets(each)
 
     def planned(config: Config) -> MemoryPlan:
@@ -92,12 +92,12 @@ def grpo(run: Run, config: Config) -> None:
     programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
-    identity = peers.told(
+    identity = processes.broadcast(
         lambda: {
             "plan": plan.hash,
             "data": train.manifest.digest,
             "policy": fingerprint(base_dir),
-            "reference": adapter_print(adapter_dir),
+            "reference": adapter_fingerprint(adapter_dir),
         },
         "what grpo starts from",
     )
@@ -106,31 +106,31 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = judge_of(config, train.prompter.format, train.entries)
+    judging = answer_scorer(config, train.prompter.format, train.entries)
     peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
         step, clips = item
         bucket = boundary_at(plan, step)
-        return step, clips, bucket, train.prompter.inputs(clips, budgets[bucket], len(clips), share)
+        return step, clips, bucket, train.prompter.inputs(clips, budgets[bucket], len(clips), sharding)
 
     def save(step: int) -> None:
         checkpoints.save(step, state, meta | identity)
 
     def stop_if_told(step: int, saved: bool) -> None:
-        if stop.agreed(peers.count()):
+        if preemption.is_agreed(processes.process_count()):
             if not saved:
                 save(step)
-            stop.end(step, "grpo")
+            preemption.exit_saved(step, "grpo")
 
-    reading = {"process": share.group, "processes": share.groups}
+    reading = {"process": sharding.group, "processes": sharding.groups}
     stream = ahead(batches(train, plan, first, total, view=shown(config), **reading), prepared)
     with (
         progress(total, "grpo", first) as advance,
         contextlib.closing(stream),
         jax.transfer_guard("disallow"),
         profiled(run, config, first) as trace,
-        stop.deferred(),
+        preemption.deferred(),
     ):
         while (item := clock.run("wait", next, stream, None)) is not None:
             step, clips, bucket, inputs = item
@@ -139,13 +139,25 @@ def grpo(run: Run, config: Config) -> None:
             prompts = clock.run("encode", programs[f"encode/{bucket}"], base.decode, adapter, inputs)
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
             rollout = sample_groups(
-                config, step, base.decode, adapter, cache, programs, bucket, hints, train, clips, judging, clock, share
+                config,
+                step,
+                base.decode,
+                adapter,
+                cache,
+                programs,
+                bucket,
+                hints,
+                train,
+                clips,
+                judging,
+                clock,
+                sharding,
             )
             del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
-            batch = learn_from(config, rollout, hints, clips, share)
+            batch = learn_from(config, rollout, hints, clips, sharding)
             batch = with_logprobs(
-                config, programs, bucket, base.update, reference, state.params, inputs, prompts, batch, clock, share
+                config, programs, bucket, base.update, reference, state.params, inputs, prompts, batch, clock, sharding
             )
             on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
@@ -162,7 +174,7 @@ def grpo(run: Run, config: Config) -> None:
             now = step + 1
             flops = group_flops(checkpoint.config, state.params, inputs, rollout.first.length)
             counted = rollout.counted(
-                batch, inputs, flops, sample_lines(now, rollout, clips, options.samples, share), share
+                batch, inputs, flops, sample_lines(now, rollout, clips, options.samples, sharding), sharding
             )
             values = step_metrics(counted, jax.device_get(logged | on_policy), config)
             values |= speed(config, counted, packed_in(batch), clock, peak)
@@ -201,15 +213,15 @@ def sample_groups(
     clips,
     judging,
     clock: Clock,
-    share: Share,
+    sharding: BatchSharding,
 ) -> Rollout:
     """G answers to each prompt; where all of them fail, new ones after the true polarity from the same cache."""
     n, options = len(clips), config.hint
-    own = share.rows(config.grpo.prompts_per_step)
+    own = sharding.local_rows(config.grpo.prompts_per_step)
     ids = np.array(own, np.int32)
     noise = functools.partial(np.array, dtype=np.int32)
     limit = np.full(n, hints.plain_limit, np.int32)
-    first = share.fetch(
+    first = sharding.fetch(
         clock.run(
             "decode",
             programs[f"sample/{bucket}"],
@@ -226,10 +238,10 @@ def sample_groups(
     with clock.phase("reward"):  # while the device computes the prefixes
         texts = texts_of(train.prompter.checkpoint, first, n)
         table = judging(clips, texts, first.ended)
-    prefix = share.fetch(clock.run("hint", jax.block_until_ready, prefix))
+    prefix = sharding.fetch(clock.run("hint", jax.block_until_ready, prefix))
     metric = trigger_metric(table, ~first.ended, hints.trigger)
     hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
-    chosen = choose_hinted(share.gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
+    chosen = choose_hinted(sharding.all_gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
     rollout = Rollout(
         first,
         texts,
@@ -245,9 +257,9 @@ def sample_groups(
     if not len(chosen):  # on no process
         return rollout
 
-    mine = slice(share.group * share.own, (share.group + 1) * share.own)
-    packed = compact(chosen, config.grpo.prompts_per_step, share.shards, hints.buckets)
-    size, first_of = packed.shape[1], np.arange(share.own)[:, None] * (n // share.own)
+    mine = slice(sharding.group * sharding.local_shards, (sharding.group + 1) * sharding.local_shards)
+    packed = compact(chosen, config.grpo.prompts_per_step, sharding.num_shards, hints.buckets)
+    size, first_of = packed.shape[1], np.arange(sharding.local_shards)[:, None] * (n // sharding.local_shards)
     padded = (packed[mine] + first_of).reshape(-1)
     limits = lengths[padded] * (not options.count_in_budget) + hints.plain_limit
     again = clock.run(
@@ -263,10 +275,10 @@ def sample_groups(
         limits.astype(np.int32),
     )
     rows = chosen[(chosen >= own.start) & (chosen < own.stop)] - own.start
-    shard = rows // (n // share.own)
+    shard = rows // (n // sharding.local_shards)
     source = shard * size + np.arange(len(rows)) - np.searchsorted(shard, shard)
     with clock.phase("reward"):
-        return hinted(config, share.fetch(again), rows, source, rollout, hints, train, clips, judging)
+        return hinted(config, sharding.fetch(again), rows, source, rollout, hints, train, clips, judging)
 
 
 def hinted(
@@ -300,7 +312,9 @@ def hinted(
     ).restored(options.on_fail)
 
 
-def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Share = SOLE) -> GrpoBatch:
+def learn_from(
+    config: Config, rollout: Rollout, hints: Hints, clips, sharding: BatchSharding = SINGLE_PROCESS
+) -> GrpoBatch:
     """Advantages, masks and weights of a rollout; log-probabilities are filled in later."""
     options, final = config.hint, rollout.final
     n, g, _ = final.tokens.shape
@@ -309,8 +323,8 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Sha
     if options.adv_scale == "none":
         judged["unscaled"] = rollout.replaced
     if config.adv.scale == "batch":  # which is that of all processes
-        own = share.rows(n * share.groups)
-        whole = advantages(**share.gather(judged, "rewards"), options=config.adv)
+        own = sharding.local_rows(n * sharding.groups)
+        whole = advantages(**sharding.all_gather(judged, "rewards"), options=config.adv)
         adv = Advantages(*(part[own.start : own.stop] for part in whole))
     else:
         adv = advantages(**judged, options=config.adv)
@@ -327,8 +341,8 @@ def learn_from(config: Config, rollout: Rollout, hints: Hints, clips, share: Sha
         nll_mask = (np.arange(nll_tokens.shape[1]) < lengths[:, None]) & asked[:, None]
     packing = None
     if config.grpo.answer_rows:  # in as many rows on every process
-        own = share.rows(n * share.groups)
-        packing = pack_rows(share.gather(final.length, "lengths"), final.tokens.shape[2], config.grpo.row_sizes)
+        own = sharding.local_rows(n * sharding.groups)
+        packing = pack_rows(sharding.all_gather(final.length, "lengths"), final.tokens.shape[2], config.grpo.row_sizes)
         packing = jax.tree.map(lambda t: t[own.start : own.stop], packing)
     per_answer = functools.partial(np.broadcast_to, shape=(n, g))
     return GrpoBatch(
@@ -364,7 +378,7 @@ def with_logprobs(
     prompts,
     batch: GrpoBatch,
     clock: Clock,
-    share: Share,
+    sharding: BatchSharding,
 ) -> GrpoBatch:
     """The batch with the log-probabilities of the reference, and of the sampling policy where they are needed."""
     name, scored = f"{bucket}/{packed_in(batch)} rows", (inputs, prompts, batch.tokens, batch.packing)
@@ -377,7 +391,7 @@ def with_logprobs(
             batch = batch.replace(old_logps=logps)
         if config.loss.top_entropy_quantile < 1:
             valid = batch.mask & batch.counted[..., None]
-            values = share.gather(share.fetch(entropies)[valid], "entropies")
+            values = sharding.all_gather(sharding.fetch(entropies)[valid], "entropies")
             values = values if len(values) else np.zeros(1)
             quantile = np.quantile(values, 1 - config.loss.top_entropy_quantile)  # on the host: nothing compiles here
             batch = batch.replace(threshold=np.float32(quantile))

@@ -24,16 +24,16 @@ from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
 from emsa_jax.learning.state import create_state
-from emsa_jax.parallel import peers, stop
-from emsa_jax.parallel.share import SOLE, Share
+from emsa_jax.parallel import preemption, processes
+from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.planning.memory import MemoryPlan, announce, sft_advice, sft_memory, with_micro_batches
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.checkpoint import Checkpoint, adapter_print, fingerprint, load_weights, open_checkpoint
+from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
-from emsa_jax.rewards.scoring import judge_of
+from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rollout.answering import compile_answers, predict
 from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompted_data import Split, open_split, shown
@@ -45,16 +45,16 @@ from emsa_jax.runtime.programs import Programs, tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
-from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, weights_print
+from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, weights_fingerprint
 
 
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
     directory = policy_dir(run, config)
     placement = Placement.of(config, read_checked_config(directory), config.sft.trainable)
-    share = placement.share
-    share.check(config.sft.batch_size, "sft.batch_size", config.sft.micro_batches)
-    share.check(config.evaluate.batch_size, "evaluate.batch_size")
+    sharding = placement.sharding
+    sharding.check(config.sft.batch_size, "sft.batch_size", config.sft.micro_batches)
+    sharding.check(config.evaluate.batch_size, "evaluate.batch_size")
     checkpoint = open_checkpoint(directory, weights=False, attention=config.attention)
     records = records_dir(run, config, "train")
     if config.sft.targets == "labels":
@@ -65,8 +65,8 @@ def sft(run: Run, config: Config) -> None:
     train = train.balanced(config.labels.neutral_eps) if config.sft.balance else train
     valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
-    each, asking = config.sft.batch_size // share.shards, config.evaluate.batch_size
-    asked, budgets_of = valid.budgets(asking // share.shards), functools.cache(train.budgets)
+    each, asking = config.sft.batch_size // sharding.num_shards, config.evaluate.batch_size
+    asked, budgets_of = valid.budgets(asking // sharding.num_shards), functools.cache(train.budgets)
 
     def planned(config: Config) -> MemoryPlan:
         budgets = budgets_of(each // config.sft.micro_batches)
@@ -127,13 +127,13 @@ def sft(run: Run, config: Config) -> None:
     programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))
-    identity = peers.told(
+    identity = processes.broadcast(
         lambda: {
             "plan": plan.hash,
             "data": train.manifest.digest,
             "answers": digest(answers.tolist()),
             "policy": fingerprint(checkpoint.directory),
-            "adapter": adapter_print(Path(config.adapter) if config.adapter else None),
+            "adapter": adapter_fingerprint(Path(config.adapter) if config.adapter else None),
         },
         "what sft starts from",
     )
@@ -143,7 +143,7 @@ def sft(run: Run, config: Config) -> None:
     log = run.metrics("sft")
     log.truncate_after(first)
     rates = tabulate(learning_rate_schedule(options.optimizer, total), total)
-    judging = judge_of(config, valid.prompter.format, read_index(records, "train"))
+    judging = answer_scorer(config, valid.prompter.format, read_index(records, "train"))
 
     def evaluate() -> float:
         now = programs["layout"](state.params) if placement.apart else state.params
@@ -153,10 +153,10 @@ def sft(run: Run, config: Config) -> None:
             lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
             asking,
             config.seed,
-            share,
+            sharding,
         )
         totals = [judging([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done]
-        every = share.gather(np.concatenate(totals), "validation rewards")
+        every = sharding.all_gather(np.concatenate(totals), "validation rewards")
         return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
 
     def save(step: int) -> None:
@@ -166,11 +166,11 @@ def sft(run: Run, config: Config) -> None:
             meta | identity | {"misses": misses},
         )
 
-    stream = batches(train, plan, first, total, view=shown(config), process=share.group, processes=share.groups)
+    stream = batches(train, plan, first, total, view=shown(config), process=sharding.group, processes=sharding.groups)
     page = LivePage(run, config)
-    with progress(total, "cold start", first) as advance, contextlib.closing(stream), stop.deferred():
+    with progress(total, "cold start", first) as advance, contextlib.closing(stream), preemption.deferred():
         for step, clips in () if meta["stopped"] else stream:
-            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, share)
+            batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, sharding)
             state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
             now = step + 1
             logged = jax.device_get(logged) | {"learning_rate": rates[step], "epoch": now / plan.batches_per_epoch}
@@ -188,11 +188,11 @@ def sft(run: Run, config: Config) -> None:
             if due:
                 save(now)
             page.refresh()
-            peers.exchange(b"", "an update of sft")  # tells who was told to stop
-            if stop.agreed(peers.count()):
+            processes.exchange(b"", "an update of sft")  # tells who was told to stop
+            if preemption.is_agreed(processes.process_count()):
                 if not due:
                     save(now)
-                stop.end(now, "sft")
+                preemption.exit_saved(now, "sft")
             if meta["stopped"]:
                 say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
                 break
@@ -247,13 +247,15 @@ def answer_table(checkpoint: Checkpoint, train: Split, traces: dict[str, Trace],
     return table
 
 
-def make_batch(train: Split, clips, answers: np.ndarray, budget, micro_batches: int, share: Share = SOLE) -> SftBatch:
+def make_batch(
+    train: Split, clips, answers: np.ndarray, budget, micro_batches: int, sharding: BatchSharding = SINGLE_PROCESS
+) -> SftBatch:
     """Host arrays of one update: this process's rows of each micro-batch."""
     position = {entry.id: i for i, entry in enumerate(train.entries)}
     rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
     size = len(clips) // micro_batches
     inputs = [
-        train.prompter.inputs(clips[i * size : (i + 1) * size], budget, size, share) for i in range(micro_batches)
+        train.prompter.inputs(clips[i * size : (i + 1) * size], budget, size, sharding) for i in range(micro_batches)
     ]
     return SftBatch(_stack(inputs), np.maximum(rows, 0), rows >= 0)
 
@@ -273,12 +275,14 @@ def write_trained(directory: Path, checkpoint: Checkpoint, trained, extra: dict)
     """directory/policy or directory/adapter: whichever was trained. A stage that is not marked as done owns its
     outputs, so what a killed one left is replaced."""
     params, adapter = split_trained(trained, checkpoint.params)
-    if peers.first():
+    if processes.is_main():
         shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
     if adapter is None:
         hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
     else:
-        extra = extra | {"base": peers.told(lambda: weights_print(checkpoint.directory), "hashes of the base")}
+        extra = extra | {
+            "base": processes.broadcast(lambda: weights_fingerprint(checkpoint.directory), "hashes of the base")
+        }
         base = checkpoint.directory.absolute()
         if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
             base = os.path.relpath(base, directory / "adapter")

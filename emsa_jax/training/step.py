@@ -48,7 +48,7 @@ def compile_step(
     Parameters and state may be ShapeDtypeStructs. programs: those that are added to, laid out for decoding.
     """
     programs, options = programs or Programs(placement.decode), config.grpo
-    shards, rows, whole = placement.share.shards, placement.decode.batch(), placement.decode.whole
+    shards, rows, whole = placement.sharding.num_shards, placement.decode.batch(), placement.decode.whole
     n, g, c = options.prompts_per_step, options.group_size, hints.slots
     temperature = config.sampling.temperature
     # the prompts at hand were encoded by the policy: where media depend on an adapter, each encodes its own

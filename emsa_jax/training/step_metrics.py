@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 
 from emsa_jax.learning.grpo_update import GrpoBatch
-from emsa_jax.parallel.share import Share
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.flops import GroupFlops
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.rewards.reward_table import RewardTable
@@ -64,7 +64,9 @@ class Rollout:
         texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
         return replace(self, final=final, final_table=table, final_texts=texts)
 
-    def counted(self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, share: Share) -> Counted:
+    def counted(
+        self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, sharding: BatchSharding
+    ) -> Counted:
         """This process's part of what is counted, with those of the others. lines: its part of a file."""
         own = {
             "first": _counts(self.first),
@@ -82,7 +84,7 @@ class Rollout:
             "lines": np.frombuffer(lines, np.uint8),
         }
         slots = (inputs.mask.shape[1], self.final.tokens.shape[2])
-        return Counted(slots=slots, **share.gather(own, "what a step made"))
+        return Counted(slots=slots, **sharding.all_gather(own, "what a step made"))
 
 
 @dataclass(frozen=True)
@@ -167,10 +169,10 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
     return values
 
 
-def sample_lines(step: int, rollout: Rollout, clips, count: int, share: Share) -> bytes:
+def sample_lines(step: int, rollout: Rollout, clips, count: int, sharding: BatchSharding) -> bytes:
     """This process's lines of completions_{step}.jsonl: every answer's bookkeeping, with the text of those to the
     batch's first `count` prompts and of hinted ones."""
-    lines, first = [], share.group * len(clips)
+    lines, first = [], sharding.group * len(clips)
     for n, clip in enumerate(clips):
         shown = first + n < count or rollout.hinted[n]
         row = {

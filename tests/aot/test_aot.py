@@ -116,7 +116,7 @@ LEARNING = """
                     evaluate=EvaluateOptions(batch_size=8 * where.devices, samples=0))
     placement, _ = plan.place_on(config, policy, where, where.described())
     base, _, state, optimizer = compiled_cost.abstract_step(config, policy, placement)
-    shards, asking, rows, slots = placement.share.shards, config.evaluate.batch_size, 4 * where.devices, 256
+    shards, asking, rows, slots = placement.sharding.num_shards, config.evaluate.batch_size, 4 * where.devices, 256
     budget, asked = (plan.longest(plan.PromptShape(), policy, n // shards)[0] for n in (rows, asking))
     learning = memory.sft_memory(config, policy, placement, budget, slots, asked)
     answering = memory.answer_memory(config, policy, placement, asked, True)

@@ -12,7 +12,7 @@ from absl import flags
 from safetensors.numpy import load_file, save_file
 
 from emsa_jax import main
-from emsa_jax.parallel.share import Share
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.tiny import make_tiny
 
 ROWS = [
@@ -169,7 +169,7 @@ def test_tables_of_labels(refused, world, name):
 
 
 def test_a_step_that_cannot_be_cut_is_told_before_anything_is_learned(refused, world, monkeypatch):
-    four = SimpleNamespace(of=lambda *_, **__: SimpleNamespace(share=Share(shards=4)))  # devices
+    four = SimpleNamespace(of=lambda *_, **__: SimpleNamespace(sharding=BatchSharding(num_shards=4)))  # devices
     monkeypatch.setattr("emsa_jax.jobs.stages.Placement", four)
     error = refused("--config.grpo.prompts_per_step=6", "--config.grpo.micro_batches=1", left="run/")
     assert "grpo.prompts_per_step 6 must be a multiple of" in error

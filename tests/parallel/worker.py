@@ -11,10 +11,10 @@ from emsa_jax import main
 from emsa_jax.config.edge import from_config_dict, to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.stages import check_inputs, run_stages
-from emsa_jax.parallel import peers
-from emsa_jax.runtime.processes import join
+from emsa_jax.parallel import processes
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
+from emsa_jax.runtime.startup import join
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import embedded
 
@@ -37,7 +37,7 @@ def work(jobs: list[dict]) -> None:
         if i == 0:
             join(config)
             keep_compiled(Path(job["cache"]))
-        peers.told(lambda config=config: check_inputs(config), "inputs")
+        processes.broadcast(lambda config=config: check_inputs(config), "inputs")
         with open_run(job["workdir"], config, ignore=("stages", "mesh")) as run:
             run_stages(run, config)
 

@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.parallel.mesh import MeshOptions, make_mesh
-from emsa_jax.parallel.share import Share
 from emsa_jax.planning.memory import (
     MemoryPlan,
     announce,
@@ -252,13 +252,13 @@ def test_micro_batches_are_as_few_as_fit(capsys):
     ],
 )
 def test_what_cannot_be_cut_names_what_can(batch, micro, message):
-    Share(4).check(64, "grpo.prompts_per_step", 16)
+    BatchSharding(4).check(64, "grpo.prompts_per_step", 16)
     with pytest.raises(InputError, match=message):
-        Share(4).check(batch, "grpo.prompts_per_step", micro)
+        BatchSharding(4).check(batch, "grpo.prompts_per_step", micro)
 
 
 def test_process_0_chooses_the_micro_batches_for_all(monkeypatch):
     """Devices that say to have a little more or less memory would else wait for each other in different programs."""
-    monkeypatch.setattr("emsa_jax.planning.memory.peers.told", lambda function, what: 6)
+    monkeypatch.setattr("emsa_jax.planning.memory.processes.broadcast", lambda function, what: 6)
     config = with_grpo(micro_batches=0, prompts_per_step=24)
     assert with_micro_batches(config, "grpo", 24, None).grpo.micro_batches == 6

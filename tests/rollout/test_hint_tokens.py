@@ -12,7 +12,7 @@ from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.rewards.scoring import judge_of
+from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import Prompter, PromptOptions, answer_ids, answer_text
@@ -87,7 +87,7 @@ def test_judging_knows_what_was_told_and_how_frequent_classes_are():
     config = replace(config, reward=replace(config.reward, class_balance="inverse"))
     format = make_format("concepts", (-1, 1))
     answer = format.example(format.truth(-0.8, CONCEPTS), "sentiment")
-    judge = judge_of(config, format, ENTRIES)
+    judge = answer_scorer(config, format, ENTRIES)
     table = judge(ENTRIES[:1], [[answer, answer]], np.ones((1, 2), bool),
                   uncounted_polarity=np.array([[True, False]]))  # fmt: skip
     weight = 4 / (3 * 2)  # two of four labelled clips are negative

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from emsa_jax.parallel import peers, stop
+from emsa_jax.parallel import preemption, processes
 
 POLL = 2.0  # seconds between looks
 GRACE = 10.0  # seconds that the main thread has to hear of it by itself, and to end as it should
@@ -34,27 +34,29 @@ def watch() -> None:
 
 def _watch_others() -> None:
     begun = time.monotonic()
-    lives = {process: ("", begun) for process in range(peers.count())}
+    lives = {process: ("", begun) for process in range(processes.process_count())}
     while not _ended.wait(POLL):
         try:
-            peers.live()
-            failed = peers.failed()
-            for process, sign in peers.signs().items() if peers.first() else ():
+            processes.live()
+            failed = processes.failed()
+            for process, sign in processes.signs().items() if processes.is_main() else ():
                 if lives[process][0] != sign:
                     lives[process] = sign, time.monotonic()
         except Exception:  # noqa: BLE001 (whatever a service that is gone makes of itself)
-            failed = peers.PeerError("process 0 cannot be reached")
-        silent = [process for process, (_, at) in lives.items() if peers.first() and time.monotonic() - at > SILENT]
+            failed = processes.ProcessError("process 0 cannot be reached")
+        silent = [
+            process for process, (_, at) in lives.items() if processes.is_main() and time.monotonic() - at > SILENT
+        ]
         if not failed and silent:
-            failed = peers.PeerError(f"process {silent[0]} has given no sign of life for {SILENT:g} seconds")
-            peers.publish(str(failed), failed.code)
-        if failed and not _ended.wait(GRACE + 2 * POLL * peers.first()):  # the service goes with process 0
+            failed = processes.ProcessError(f"process {silent[0]} has given no sign of life for {SILENT:g} seconds")
+            processes.publish(str(failed), failed.code)
+        if failed and not _ended.wait(GRACE + 2 * POLL * processes.is_main()):  # the service goes with process 0
             print(f"error: another process failed: {failed}", file=sys.stderr, flush=True)
-            peers.leave(failed.code)
+            processes.leave(failed.code)
 
 
 def _watch_signals(heard: int) -> None:
     while number := os.read(heard, 1):
-        if number[0] == signal.SIGTERM and not _ended.wait(GRACE) and not stop.kept():
-            peers.fail("told to stop", stop.EXIT)
-            peers.leave(stop.EXIT)
+        if number[0] == signal.SIGTERM and not _ended.wait(GRACE) and not preemption.kept():
+            processes.fail("told to stop", preemption.EXIT)
+            processes.leave(preemption.EXIT)

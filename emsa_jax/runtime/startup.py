@@ -8,7 +8,7 @@ from importlib import metadata
 import jax
 
 from emsa_jax.config.edge import digest, to_dict
-from emsa_jax.parallel import peers, start, stop, watch
+from emsa_jax.parallel import preemption, processes
 from emsa_jax.runtime import console
 from emsa_jax.runtime.run import LIBRARIES
 from emsa_jax.settings.config import Config
@@ -17,23 +17,23 @@ from emsa_jax.settings.config import Config
 def join(config: Config) -> None:
     """Joins the processes of the run and listens for SIGTERM. Raises InputError where processes differ in software,
     config or number of devices: their programs would wait for each other for ever."""
-    start.start(config.mesh.timeout)
-    stop.listen(_told_to_stop)
-    if peers.count() == 1:
+    distributed.start(config.mesh.timeout)
+    preemption.listen(_told_to_stop)
+    if processes.process_count() == 1:
         return
-    watch.watch()
-    if not peers.first():
+    watchdog.watch()
+    if not processes.is_main():
         console.be_quiet()
     software = {name: metadata.version(name) for name in LIBRARIES}
     config_of = {f"config.{name}": _short(value) for name, value in to_dict(config).items()}
-    peers.agree(
+    processes.check_equal(
         {"python": sys.version.split()[0]} | software,
         "software",
         "install the same versions on all hosts",
         config.mesh.timeout,
     )
-    peers.agree(config_of, "config", "give the same command on all hosts", config.mesh.timeout)
-    peers.agree(
+    processes.check_equal(config_of, "config", "give the same command on all hosts", config.mesh.timeout)
+    processes.check_equal(
         {"local devices": jax.local_device_count(), "kind of device": jax.devices()[0].device_kind},
         "devices",
         "all hosts must have the same devices",
@@ -46,7 +46,7 @@ def _short(value: object) -> object:
 
 
 def _told_to_stop() -> None:
-    if peers.count() > 1:
-        peers.fail("told to stop", stop.EXIT)
-        peers.leave(stop.EXIT)
-    sys.exit(stop.EXIT)
+    if processes.process_count() > 1:
+        processes.fail("told to stop", preemption.EXIT)
+        processes.leave(preemption.EXIT)
+    sys.exit(preemption.EXIT)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.parallel import start, stop
+from emsa_jax.parallel import preemption
 from emsa_jax.parallel.mesh import MeshOptions
 
 HERE = {"NNODES": "2", "NODE_RANK": "0", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
@@ -28,7 +28,7 @@ def test_what_contradicts_itself_is_named(monkeypatch, change, message):
     for name, value in (HERE | change).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=message):
-        start._named()
+        distributed._named()
 
 
 def test_a_port_in_use_is_named(monkeypatch):
@@ -38,9 +38,9 @@ def test_a_port_in_use_is_named(monkeypatch):
         for name, value in (HERE | {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{taken.getsockname()[1]}"}).items():
             monkeypatch.setenv(name, value)
         with pytest.raises(InputError, match="cannot be had .*in use"):
-            start._named()
+            distributed._named()
         monkeypatch.setenv("NODE_RANK", "1")  # which does not listen there
-        assert start._named()[1:] == (2, 1)
+        assert distributed._named()[1:] == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["JAX_COORDINATOR_ADDRESS", "NODE_RANK"])
@@ -58,13 +58,13 @@ def test_who_did_not_come_is_looked_for(monkeypatch):
     done = subprocess.run(
         [sys.executable, "-c", "from emsa_jax.parallel import start; start.start(2)"], capture_output=True, text=True
     )
-    assert done.returncode == stop.EXIT  # the host may have an address when all are started again
+    assert done.returncode == preemption.EXIT  # the host may have an address when all are started again
     assert done.stderr.splitlines()[-1] == (
         "error: not all 2 processes came within 2 seconds (no address is known here for nowhere.invalid, of "
         "JAX_COORDINATOR_ADDRESS); start the same command on every host, each NODE_RANK once, and see that process 0 "
         "can be reached"
     )
-    assert start._unknown_host(("[::1]:1234", 2, 1)) == start._unknown_host(None) == ""
+    assert distributed._unknown_host(("[::1]:1234", 2, 1)) == distributed._unknown_host(None) == ""
 
 
 @pytest.mark.parametrize("timeout", [0, -5, 10**14])
@@ -76,12 +76,12 @@ def test_the_wait_is_a_time(timeout):
 def test_a_stop_that_comes_after_the_last_look_is_not_forgotten(monkeypatch):
     left = []
     state = {"asked": False, "agreed": False, "deferred": 0, "leave": lambda: left.append(1)}
-    monkeypatch.setattr(stop, "_state", state)
-    with stop.deferred():
-        with stop.deferred():
-            stop._state["asked"] = True
-        assert not left and stop.kept()
-    assert left and not stop.kept()
-    with pytest.raises(KeyError), stop.deferred():  # what ends it stays what it is
+    monkeypatch.setattr(preemption, "_state", state)
+    with preemption.deferred():
+        with preemption.deferred():
+            preemption._state["asked"] = True
+        assert not left and preemption.kept()
+    assert left and not preemption.kept()
+    with pytest.raises(KeyError), preemption.deferred():  # what ends it stays what it is
         raise KeyError
     assert left == [1]

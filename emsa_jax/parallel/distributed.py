@@ -18,7 +18,7 @@ import jax
 from jax._src import xla_bridge  # whether backends are made already has no public name
 
 from emsa_jax.errors import InputError
-from emsa_jax.parallel import peers, stop
+from emsa_jax.parallel import preemption, processes
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def start(timeout: int = 300) -> None:
     Raises InputError if the environment contradicts itself.
     """
     jax.config.update("jax_enable_preemption_service", False)  # see stop.py
-    if peers.joined():
+    if processes.joined():
         return
     named = _named()
     if named and named[1] == 1:
@@ -131,7 +131,7 @@ def _alone() -> None:
                 )
         except (OSError, RuntimeError) as error:
             failure = error
-            peers.forget()
+            processes.forget()
     log.warning(
         "no port of this machine is free for JAX's coordination service (%s); going on without",
         str(failure).splitlines()[0],
@@ -150,7 +150,7 @@ def _at_most(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]
             file=sys.stderr,
             flush=True,
         )
-        peers.leave(stop.EXIT)
+        processes.leave(preemption.EXIT)
 
     timer = threading.Timer(timeout, give_up)
     timer.daemon = True

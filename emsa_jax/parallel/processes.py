@@ -18,7 +18,7 @@ import numpy as np
 from jax._src import distributed  # the coordination service's client has no public name
 
 from emsa_jax.errors import InputError
-from emsa_jax.parallel import stop
+from emsa_jax.parallel import preemption
 
 _PIECE = 2**20  # bytes of a value; larger ones go in pieces
 _POLL = 2.0  # seconds between looks at whether another process has failed
@@ -27,11 +27,11 @@ _FAILED = "emsa_jax/failed"
 _state = {"number": 0}
 
 
-class PeerError(Exception):
+class ProcessError(Exception):
     """Another process of the run has failed, was stopped, or does not answer. code: with which this one ends too: that
     of the other, so that no launcher starts again what cannot work."""
 
-    def __init__(self, reason: str, code: int = stop.EXIT) -> None:
+    def __init__(self, reason: str, code: int = preemption.EXIT) -> None:
         super().__init__(reason)
         self.code = code
 
@@ -46,55 +46,55 @@ def forget() -> None:
     distributed.global_state.client = distributed.global_state.service = None
 
 
-def count() -> int:
+def process_count() -> int:
     """How many processes the run has."""
     return distributed.global_state.num_processes if joined() else 1
 
 
-def index() -> int:
+def process_index() -> int:
     """The number of this process."""
     return distributed.global_state.process_id if joined() else 0
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Whether this process writes logs, manifests and exports."""
-    return index() == 0
+    return process_index() == 0
 
 
 def exchange(value: bytes, what: str, timeout: float | None = None) -> list[bytes]:
     """The values of all processes, in their order; `what` names the exchange.
 
-    Carries along whether a process was told to stop: see `stop.agreed`. timeout: seconds (None: wait as long as the
-    others live). Raises PeerError naming the process that failed, or does not answer, or is at another exchange.
+    Carries along whether a process was told to stop: see `preemption.is_agreed`. timeout: seconds (None: wait as long as the
+    others live). Raises ProcessError naming the process that failed, or does not answer, or is at another exchange.
     """
-    if count() == 1:
+    if process_count() == 1:
         return [value]
     number = _state["number"] = _state["number"] + 1
-    header = json.dumps([what, stop.asked(), len(value)]).encode()
-    _set(number, index(), 0, header)
+    header = json.dumps([what, preemption.is_requested(), len(value)]).encode()
+    _set(number, process_index(), 0, header)
     for piece, at in enumerate(range(0, len(value), _PIECE), 1):
-        _set(number, index(), piece, value[at : at + _PIECE])
+        _set(number, process_index(), piece, value[at : at + _PIECE])
     values, stopping = [], False
-    for process in range(count()):
+    for process in range(process_count()):
         name, asked, size = json.loads(_wait(number, process, 0, what, timeout))
         if name != what:
-            raise PeerError(f"process {process} is at {name!r} while process {index()} is at {what!r}")
+            raise ProcessError(f"process {process} is at {name!r} while process {process_index()} is at {what!r}")
         stopping |= asked
         pieces = range(1, 1 - (-size // _PIECE))
         values.append(b"".join(_wait(number, process, piece, what, timeout) for piece in pieces))
-    stop.agree(stopping)
+    preemption.set_agreed(stopping)
     if number > 1:  # all have begun this exchange, so all have read the one before
-        _client().key_value_delete(f"emsa_jax/{number - 1}/{index()}/")
+        _client().key_value_delete(f"emsa_jax/{number - 1}/{process_index()}/")
     return values
 
 
-def told(function: Callable[[], Any], what: str) -> Any:
+def broadcast(function: Callable[[], Any], what: str) -> Any:
     """What `function` returns (JSON-able) on process 0, on every process; it is called there alone. An InputError is
     raised everywhere."""
-    if count() == 1:
+    if process_count() == 1:
         return function()
     answer: dict[str, Any] = {}
-    if first():
+    if is_main():
         try:
             answer = {"value": function()}
         except InputError as error:
@@ -105,9 +105,9 @@ def told(function: Callable[[], Any], what: str) -> Any:
     return answer["value"]
 
 
-def gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
+def all_gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
     """A tree of host arrays [rows, ...] with the rows of the processes `leaders` one after the other."""
-    if count() == 1:
+    if process_count() == 1:
         return tree
     leaves, structure = jax.tree.flatten(tree)
     every = exchange(_pack([np.asarray(leaf) for leaf in leaves]), what)
@@ -115,7 +115,7 @@ def gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
     return jax.tree.unflatten(structure, [np.concatenate(rows) for rows in zip(*parts, strict=True)])
 
 
-def agree(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> None:
+def check_equal(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> None:
     """Raises InputError naming the first of the facts that is not the same on every process."""
     every = [json.loads(value) for value in exchange(json.dumps(dict(facts)).encode(), what, timeout)]
     for process, other in enumerate(every):
@@ -135,10 +135,10 @@ def publish(reason: str, code: int) -> None:
             raise
 
 
-def failed() -> PeerError | None:
+def failed() -> ProcessError | None:
     """Why the run ends, if it does."""
     try:
-        return PeerError(*json.loads(_client().key_value_try_get(_FAILED)))
+        return ProcessError(*json.loads(_client().key_value_try_get(_FAILED)))
     except jax.errors.JaxRuntimeError as error:
         if "NOT_FOUND" not in str(error):
             raise
@@ -147,7 +147,7 @@ def failed() -> PeerError | None:
 
 def live() -> None:
     """Gives a sign of life."""
-    _client().key_value_set(_life(index()), str(time.monotonic()), allow_overwrite=True)
+    _client().key_value_set(_life(process_index()), str(time.monotonic()), allow_overwrite=True)
 
 
 def signs() -> dict[int, str]:
@@ -157,16 +157,16 @@ def signs() -> dict[int, str]:
 
 def fail(reason: str, code: int) -> None:
     """Tells the other processes that this one fails, and with which exit code."""
-    if count() == 1:
+    if process_count() == 1:
         return
     try:
-        publish(f"process {index()}: {reason}", code)
-        if not first():
-            _client().key_value_set(_gone(index()), "", allow_overwrite=True)
+        publish(f"process {process_index()}: {reason}", code)
+        if not is_main():
+            _client().key_value_set(_gone(process_index()), "", allow_overwrite=True)
             return
         # the service ends with process 0, and kills whoever is still there: let the others hear of it and go
         deadline = time.monotonic() + _LINGER
-        for process in range(1, count()):
+        for process in range(1, process_count()):
             left = deadline - time.monotonic()
             _client().blocking_key_value_get(_gone(process), max(1, int(1000 * left)))
     except Exception:  # noqa: BLE001 (the service may be gone, others may not come: nobody is left to be told)
@@ -186,7 +186,7 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
             return _client().blocking_key_value_get_bytes(_key(number, process, piece), int(_POLL * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
-                raise PeerError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
+                raise ProcessError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
         try:
             error = failed()
         except jax.errors.JaxRuntimeError:  # the next look says why
@@ -194,7 +194,7 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
         if error:
             raise error
         if timeout is not None and time.monotonic() - begun > timeout:
-            raise PeerError(f"process {process} has not come to {what!r} within {timeout:g} seconds")
+            raise ProcessError(f"process {process} has not come to {what!r} within {timeout:g} seconds")
 
 
 def _set(number: int, process: int, piece: int, value: bytes) -> None:

@@ -44,25 +44,25 @@ def kept() -> bool:
     return bool(_state["deferred"])
 
 
-def asked() -> bool:
+def is_requested() -> bool:
     """Whether this process was told to stop."""
     return _state["asked"]
 
 
-def agree(stopping: bool) -> None:
-    """What all processes know of after an exchange (peers.exchange)."""
+def set_agreed(stopping: bool) -> None:
+    """What all processes know of after an exchange (processes.exchange)."""
     _state["agreed"] = stopping
 
 
-def agreed(processes: int) -> bool:
+def is_agreed(processes: int) -> bool:
     """Whether the run is to stop: the same answer on all processes between two exchanges."""
     return _state["agreed"] if processes > 1 else _state["asked"]
 
 
-def end(step: int, stage: str) -> None:
+def exit_saved(step: int, stage: str) -> None:
     """Ends the process after everything is saved; the first one says so."""
-    from emsa_jax.parallel import peers  # which needs this module
+    from emsa_jax.parallel import processes  # which needs this module
 
-    if peers.first():
+    if processes.is_main():
         print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
     sys.exit(EXIT)
