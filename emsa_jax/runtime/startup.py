@@ -8,7 +8,7 @@ from importlib import metadata
 import jax
 
 from emsa_jax.config.edge import digest, to_dict
-from emsa_jax.parallel import preemption, processes
+from emsa_jax.parallel import distributed, preemption, processes, watchdog
 from emsa_jax.runtime import console
 from emsa_jax.runtime.run import LIBRARIES
 from emsa_jax.settings.config import Config
