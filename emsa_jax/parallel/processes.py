@@ -65,7 +65,8 @@ def exchange(value: bytes, what: str, timeout: float | None = None) -> list[byte
     """The values of all processes, in their order; `what` names the exchange.
 
     Carries along whether a process was told to stop: see `preemption.is_agreed`. timeout: seconds (None: wait as
-    long as the others live). Raises ProcessError naming the process that failed, or does not answer, or is at another exchange.
+    long as the others live). Raises ProcessError naming the process that failed, or does not answer, or is at
+    another exchange.
     """
     if process_count() == 1:
         return [value]

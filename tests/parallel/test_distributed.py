@@ -47,7 +47,9 @@ def test_a_port_in_use_is_named(monkeypatch):
 def test_no_host_trains_for_itself(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     done = subprocess.run(
-        [sys.executable, "-c", "from emsa_jax.parallel import start; start.start(20)"], capture_output=True, text=True
+        [sys.executable, "-c", "from emsa_jax.parallel import distributed; distributed.start(20)"],
+        capture_output=True,
+        text=True,
     )
     assert f"InputError: {name} is set, but not how many processes there are" in done.stderr
 
@@ -56,7 +58,9 @@ def test_who_did_not_come_is_looked_for(monkeypatch):
     for name, value in (HERE | {"NODE_RANK": "1", "JAX_COORDINATOR_ADDRESS": "nowhere.invalid:1234"}).items():
         monkeypatch.setenv(name, value)
     done = subprocess.run(
-        [sys.executable, "-c", "from emsa_jax.parallel import start; start.start(2)"], capture_output=True, text=True
+        [sys.executable, "-c", "from emsa_jax.parallel import distributed; distributed.start(2)"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == preemption.EXIT  # the host may have an address when all are started again
     assert done.stderr.splitlines()[-1] == (

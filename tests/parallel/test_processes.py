@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from emsa_jax.parallel import distributed as joining
 from emsa_jax.parallel import preemption
-from emsa_jax.parallel import start as joining
 
 SCRIPT = """
 import signal, sys, time
@@ -18,10 +18,10 @@ from emsa_jax import main
 from emsa_jax.runtime import startup
 from emsa_jax.parallel import processes, distributed, preemption, watchdog
 
-watch.POLL, watch.GRACE, watch.SILENT, processes._LINGER = 0.2, 1.0, 8.0, 5.0
-start.start(60)
-preemption.listen(processes._told_to_stop)
-watch.watch()
+watchdog.POLL, watchdog.GRACE, watchdog.SILENT, processes._LINGER = 0.2, 1.0, 8.0, 5.0
+distributed.start(60)
+preemption.listen(startup._told_to_stop)
+watchdog.watch()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as in a device program: Python hears nothing
 processes.exchange(b"", "the start")
 print("ready", flush=True)
