@@ -10,8 +10,7 @@ from emsa_jax.data.facts import Facts
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import Clip, Entry, Manifest
 from emsa_jax.report.charts import histogram, loudness, waveform
-from emsa_jax.report.inspect_template import BODY, SCRIPT, STYLE
-from emsa_jax.report.page import jpeg_uri, render, sound_uri
+from emsa_jax.report.page import jpeg_uri, render, sound_uri, template
 from emsa_jax.report.summary import UNLABELLED, Table, class_of
 from emsa_jax.report.svg import round_step
 
@@ -38,10 +37,10 @@ def inspect_page(
             "length buckets in tokens": ", ".join(map(str, manifest.boundaries)) or "not known",
             **manifest.options, **manifest.software}  # fmt: skip
     return render(
-        BODY,
+        template("inspect.html"),
         f"{facts.title if counts['dataset'] else 'A prepared set'}: what the records hold",
-        STYLE,
-        SCRIPT,
+        template("inspect.css"),
+        template("inspect.js"),
         told=told,
         known=[("licence", facts.licence), *(("note", note) for note in facts.notes)] if counts["dataset"] else [],
         total=total,

@@ -3,17 +3,17 @@
 from markupsafe import Markup
 
 from emsa_jax.report.cases import KINDS, embedded
-from emsa_jax.report.page import render
+from emsa_jax.report.page import render, template
 from emsa_jax.report.run_content import Content
 from emsa_jax.report.run_results import curve_plots, results
-from emsa_jax.report.run_script import SCRIPT
 from emsa_jax.report.run_sections import across, breakdowns, confusions, reasoning, time_spent
-from emsa_jax.report.run_style import STYLE
-from emsa_jax.report.run_template import BODY
 
 
 def run_page(content: Content) -> bytes:
-    """The page as UTF-8 HTML, whole in one file."""
+    """The page as UTF-8 HTML, whole in one file.
+
+    Its script is the browser of cases and the refresh of a live page; texts from data become text nodes alone.
+    """
     made = (results, curve_plots, confusions, across, breakdowns, reasoning, time_spent)
     sections = [one for one in (make(content) for make in made) if one]
     data = Markup("")
@@ -36,10 +36,10 @@ def run_page(content: Content) -> bytes:
         "after all; fixed and broken: between the two policies side by side."
     )
     return render(
-        BODY,
+        template("run.html"),
         content.title,
-        STYLE,
-        SCRIPT,
+        template("run.css"),
+        template("run.js"),
         lead=content.lead,
         tiles=content.tiles,
         live=content.live,

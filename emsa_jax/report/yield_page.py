@@ -3,53 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emsa_jax.report.page import TABLE, render
-
-STYLE = """
-article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; margin: 1rem 0; }
-pre { white-space: pre-wrap; font: inherit; margin: .5rem 0; padding-inline-start: .8rem;
-  border-inline-start: 3px solid var(--line); }
-"""
-
-BODY = (
-    TABLE
-    + """
-<header>
-<h1>{{ title }}</h1>
-<p class="soft">{{ told }}</p>
-</header>
-<main>
-<section id="counts" aria-labelledby="counts-title">
-<h2 id="counts-title">Counts</h2>
-<div class="tables">
-{% for one in tables %}{{ table(*one) }}{% endfor %}
-</div>
-</section>
-<section id="samples" aria-labelledby="samples-title">
-<h2 id="samples-title">Samples</h2>
-{% for outcome, cards in groups %}
-<h3>{{ outcome }}</h3>
-{% for card in cards %}
-<article>
-<p><strong><bdi>{{ card.id }}</bdi></strong> · {{ card.told }}</p>
-<pre dir="auto">{{ card.answer }}</pre>
-{% if card.wrong %}
-<ul>{% for line in card.wrong %}<li>{{ line }}</li>{% endfor %}</ul>
-{% endif %}
-<details><summary>What was asked</summary><pre dir="auto">{{ card.prompt }}</pre></details>
-</article>
-{% endfor %}
-{% endfor %}
-</section>
-<section id="made" aria-labelledby="made-title">
-<h2 id="made-title">How it was made</h2>
-<dl>
-{% for name, value in made.items() %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}
-</dl>
-</section>
-</main>
-"""
-)
+from emsa_jax.report.page import render, template
 
 
 def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping) -> bytes:
@@ -67,7 +21,15 @@ def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mappin
         ("Further", ["samples", "number"], _plain({name: samples[name] for name in ("refined", "by people")})),
     ]
     groups = [(outcome, [_card(row) for row in rows]) for outcome, rows in sorted(examples.items())]
-    return render(BODY, "What the teacher gave", STYLE, told=told, tables=tables, groups=groups, made=made)
+    return render(
+        template("yield.html"),
+        "What the teacher gave",
+        template("yield.css"),
+        told=told,
+        tables=tables,
+        groups=groups,
+        made=made,
+    )
 
 
 def _shares(caption: str, table: Mapping[str, Mapping[str, int]]):

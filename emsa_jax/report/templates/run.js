@@ -1,6 +1,3 @@
-"""The script of a run's page: the browser of cases, and the refresh of a live page. Texts become text nodes alone."""
-
-SCRIPT = r"""
 "use strict";
 const PAGE = 20, SVG = "http://www.w3.org/2000/svg";
 const byId = id => document.getElementById(id);
@@ -164,4 +161,3 @@ if (store) {
   });
   filter();
 }
-"""
