@@ -20,7 +20,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from emsa_jax.answers.concept_table import CH_CEMS, ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.concept_table import CH_CEMS
 from emsa_jax.data.puppets import concept_ceiling
 from emsa_jax.jobs.stages import run_stages
 from emsa_jax.rewards.reward_options import RewardOptions

@@ -37,20 +37,21 @@ import numpy as np
 from cost_page import NAMES, PHASES, page, plots
 from grpo_step import policy_config, prompt_rows
 
-from emsa_jax.learning.advantages import AdvOptions, advantages
+from emsa_jax.learning.advantages import advantages
 from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
+from emsa_jax.learning.learning_options import AdvOptions, LossOptions, OptimizerOptions
 from emsa_jax.learning.logprobs import group_logprobs
-from emsa_jax.learning.losses import LossOptions
-from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer
+from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.inputs import build_inputs
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.hints import HintOptions, bucket_sizes, compact
+from emsa_jax.rollout.hints import bucket_sizes, compact
+from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 
 GIVEN = 8  # tokens of a hint
 USUAL_SHARE = 0.25  # of hinted groups, where another axis grows

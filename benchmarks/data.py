@@ -38,11 +38,12 @@ from rich.console import Console
 from rich.table import Table
 
 from emsa_jax.data.batch_order import Plan
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.encode import encode
 from emsa_jax.data.pipeline import Clips, batches
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import PrepareOptions, read_index
+from emsa_jax.data.records import read_index
 
 FIELDS = ("id", "text", "label", "mode", "video", "audio")
 FPS, HEIGHT, WIDTH, RATE, BATCH = 25, 360, 640, 44_100, 8

@@ -40,8 +40,9 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     from emsa_jax.planning import compiled_cost
     from emsa_jax.policy import decoder
     from emsa_jax.policy.thinker_config import preset
-    from emsa_jax.settings.config import Config, GrpoOptions
+    from emsa_jax.settings.config import Config
     from emsa_jax.training.step import compile_step
+    from emsa_jax.training.training_options import GrpoOptions
 
     policy = preset("7B")
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, num_hidden_layers=layers))

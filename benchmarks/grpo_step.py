@@ -110,17 +110,18 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     import jax.numpy as jnp
     import numpy as np
 
-    from emsa_jax.learning.advantages import AdvOptions, advantages
+    from emsa_jax.learning.advantages import advantages
     from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
+    from emsa_jax.learning.learning_options import AdvOptions, LossOptions, OptimizerOptions
     from emsa_jax.learning.logprobs import group_logprobs
-    from emsa_jax.learning.losses import LossOptions
-    from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer
+    from emsa_jax.learning.optimizer import build_optimizer
     from emsa_jax.learning.state import create_state
     from emsa_jax.policy.inputs import build_inputs
-    from emsa_jax.policy.lora import LoraOptions, init_adapter
+    from emsa_jax.policy.lora import init_adapter
     from emsa_jax.policy.parameter_table import init_params
+    from emsa_jax.policy.policy_options import LoraOptions
     from emsa_jax.policy.thinker import encode_prompts
-    from emsa_jax.rollout.draw import SamplingOptions
+    from emsa_jax.rollout.rollout_options import SamplingOptions
     from emsa_jax.rollout.sampler import prefill, sample
 
     config, rng = policy_config(args.policy), np.random.default_rng(0)

@@ -19,13 +19,14 @@ import numpy as np
 from grpo_step import policy_config, prompt_rows
 
 from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
+from emsa_jax.learning.learning_options import LossOptions, OptimizerOptions
 from emsa_jax.learning.logprobs import group_logprobs
-from emsa_jax.learning.losses import LossOptions
-from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer
+from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy.inputs import build_inputs
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 
 SHAPES = {"8 prompts of 64 tokens, G 4": (8, 4, 64), "4 prompts of 1,500 tokens, G 8": (4, 8, 1500)}

@@ -17,8 +17,9 @@ from pathlib import Path
 from emsa_jax.evaluation.resampling import paired_seeds
 from emsa_jax.experiments.arms import TABLES, Arm
 from emsa_jax.experiments.cells import Cells
-from emsa_jax.jobs.ablation import options_for, write_tables
+from emsa_jax.jobs.ablation import write_tables
 from emsa_jax.manifest import write_atomic
+from emsa_jax.settings.presets import ablation_options
 
 BEGIN, END = "<!-- ablation tables: begin -->", "<!-- ablation tables: end -->"
 HEAD = """# Puppets
@@ -30,7 +31,7 @@ Puppets are a test bench: no number here compares with one from a paper.
 
 def page(workdir: Path) -> str:
     """The part between the marks."""
-    options = options_for("bench")
+    options = ablation_options("bench")
     write_tables(options, Cells(workdir, options.base))
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     trained = [cell["seconds"]["arm"] for cell in cells if cell["values"].get("tokens")]

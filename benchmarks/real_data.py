@@ -21,13 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.data_options import Dataset, PrepareOptions
 from emsa_jax.jobs.stages import run_stages
-from emsa_jax.learning.optimizer import OptimizerOptions
-from emsa_jax.rollout.prompts import PromptOptions
+from emsa_jax.learning.learning_options import OptimizerOptions
+from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
-from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import embedded
 
 EMOTIONS = {

@@ -43,11 +43,12 @@ from schedules import Costs, compare
 
 from emsa_jax.policy.decoder import empty_cache
 from emsa_jax.policy.inputs import build_inputs
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
-from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.rollout_options import SamplingOptions
 
 PROMPT, GROUP, DRAWS = 64, 8, 20
 SCHEDULES = ("batches", "smaller batches", "sorted", "refill groups", "refill rows")

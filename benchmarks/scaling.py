@@ -14,8 +14,10 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from emsa_jax.jobs.plan import NAMES, PromptShape, longest
-from emsa_jax.parallel.mesh import MeshOptions, Need, choose
+from emsa_jax.jobs.plan import NAMES, longest
+from emsa_jax.parallel.mesh import Need, choose
+from emsa_jax.parallel.parallel_options import MeshOptions
+from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import CHIPS
 from emsa_jax.policy.flops import text_linears

@@ -26,6 +26,7 @@ from trace_faults import MEANT, Written, write
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.traces import Trace
+from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.puppets.teacher import write_traces
 from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
 from emsa_jax.data.sample import Sample as Clip
@@ -40,7 +41,7 @@ from emsa_jax.jobs.stages import run_stages
 from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
-from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import embedded
 from emsa_jax.training import sft as sft_job
 

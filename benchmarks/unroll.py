@@ -21,10 +21,11 @@ from grpo_step import policy_config, prompt_rows
 
 from emsa_jax.policy import decoder
 from emsa_jax.policy.inputs import build_inputs
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import prefill, sample
 
 PROMPTS, GROUP, NEW = 8, 4, 64

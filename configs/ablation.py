@@ -13,9 +13,9 @@ What all arms share is set as --config.base.FIELD=VALUE, fields as in configs/gr
 """
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.jobs.ablation import options_for
+from emsa_jax.settings.presets import ablation_options
 
 
 def get_config(preset: str = ""):
     """The resolved config of a table."""
-    return to_config_dict(options_for(preset))
+    return to_config_dict(ablation_options(preset))

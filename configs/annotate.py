@@ -2,7 +2,7 @@
 
 from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.annotate import AnnotateOptions
+from emsa_jax.settings.job_options import AnnotateOptions
 
 
 def get_config(preset: str = ""):

@@ -2,7 +2,7 @@
 
 from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.benchmark import BenchmarkOptions
+from emsa_jax.settings.job_options import BenchmarkOptions
 
 
 def get_config(preset: str = ""):

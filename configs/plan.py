@@ -5,9 +5,9 @@
 """
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.jobs.plan import options_for
+from emsa_jax.settings.presets import plan_options
 
 
 def get_config(preset: str = ""):
     """The resolved config of a preset."""
-    return to_config_dict(options_for(preset))
+    return to_config_dict(plan_options(preset))

@@ -12,9 +12,9 @@ from ml_collections import config_flags
 
 from emsa_jax.config.edge import digest, from_config_dict, to_config_dict, to_dict
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.hints import HintOptions
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.settings.config import Config
 
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.data.facts import FACTS
 from emsa_jax.errors import InputError
@@ -71,14 +71,6 @@ class Concept:
     tag: str
     labels: Labels
     aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ConceptOptions:
-    """classes: of sentiment. table: a JSON file of concepts in place of CH-CEMS' (see answers/concept_table.py)."""
-
-    classes: Literal[3, 5] = 3
-    table: str = ""
 
 
 SENTIMENT_LABELS = {

@@ -1,7 +1,8 @@
 """The answer formats by name."""
 
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.class_only import ClassOnly
-from emsa_jax.answers.concept_table import ConceptOptions, concept_table
+from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly

@@ -61,6 +61,15 @@ def from_config_dict(cls: type[T], config: Mapping[str, Any] | ConfigDict, path:
         raise InputError(f"{path}: {error}") from error
 
 
+def pick(cls: type[T], options: Any) -> T:
+    """The frozen dataclass `cls`, built from the attributes of the same names of `options`, another dataclass.
+
+    This is how a function gets the options that it reads out of a whole config. Raises AttributeError naming a field
+    that `options` does not have: a mistake in the code, not in what a user gave.
+    """
+    return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls) if field.init})
+
+
 def to_dict(value: Any) -> Any:
     """Dataclasses, mappings, tuples, paths and NumPy scalars as what JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

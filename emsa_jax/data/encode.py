@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.media import Broken, Frames, per_second, read_frames, read_sound, uniform
 from emsa_jax.data.mel import log_mel
-from emsa_jax.data.records import PrepareOptions, pack
+from emsa_jax.data.records import pack
 from emsa_jax.data.sample import Sample
 
 NO_FRAMES = Frames(np.zeros((0, 28, 28, 3), np.uint8), 0.0)

@@ -9,10 +9,11 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emsa_jax.data.building import building, tidy
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.media import Broken
 from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import MANIFEST, SCHEMA, Entry, Manifest, PrepareOptions, read_manifest, verify
+from emsa_jax.data.records import MANIFEST, SCHEMA, Entry, Manifest, read_manifest, verify
 from emsa_jax.data.records.outcomes import Outcomes
 from emsa_jax.data.records.seal import seal, tell_tokens
 from emsa_jax.data.records.source import sound_records

@@ -10,34 +10,17 @@ is no longer shown.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from emsa_jax.data.data_options import MODALITIES, ViewOptions
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 
-MODALITIES = ("text", "audio", "video")
 _Item = TypeVar("_Item", Clip, Entry)
 _USE = 1  # keeps these draws apart from those of the plan, whose seeds are shorter
-
-
-@dataclass(frozen=True)
-class ViewOptions:
-    """keep: the modalities that are shown at all. drop_*: how often each of them is left out at random."""
-
-    keep: tuple[str, ...] = MODALITIES
-    drop_text: float = 0.0
-    drop_audio: float = 0.0
-    drop_video: float = 0.0
-
-    def __post_init__(self):
-        if not self.keep or not set(self.keep) <= set(MODALITIES):
-            raise InputError(f"keep is {list(self.keep)}; it must name some of {', '.join(MODALITIES)}")
-        for name in MODALITIES:
-            if not 0 <= getattr(self, f"drop_{name}") <= 1:
-                raise InputError(f"drop_{name} is {getattr(self, f'drop_{name}')}; it must lie in 0..1")
 
 
 def modalities(item: Clip | Entry) -> tuple[str, ...]:

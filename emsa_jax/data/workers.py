@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.media import Broken
-from emsa_jax.data.records import PrepareOptions
 from emsa_jax.data.sample import Sample
 
 _HEADER = struct.Struct("<Q")

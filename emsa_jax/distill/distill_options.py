@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.distill.teacher_options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.draw import SamplingOptions
+from emsa_jax.rollout.rollout_options import SamplingOptions
 
 
 @dataclass(frozen=True)

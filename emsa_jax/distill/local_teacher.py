@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.messages import messages
 from emsa_jax.config.edge import digest
@@ -29,7 +29,7 @@ from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_ch
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rollout.answering import abstract_inputs, compile_answers, judge, texts_of
 from emsa_jax.rollout.prompted_data import open_split
-from emsa_jax.rollout.prompts import PromptOptions
+from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import EVALUATION
 from emsa_jax.runtime.console import progress
 from emsa_jax.runtime.programs import Programs

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import Entry

@@ -19,8 +19,8 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from emsa_jax.answers.labels import POLARITIES, polarity_of
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.records import Entry
-from emsa_jax.data.views import MODALITIES
 from emsa_jax.distill.checks import Truth
 from emsa_jax.errors import InputError
 

@@ -15,8 +15,8 @@ from emsa_jax.parallel import processes
 from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.answering import compile_answers, predict
-from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Programs

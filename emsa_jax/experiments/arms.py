@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from emsa_jax.data.data_options import Dataset
 from emsa_jax.errors import InputError
-from emsa_jax.settings.config import Config, Dataset, GrpoOptions
+from emsa_jax.settings.config import Config
+from emsa_jax.training.training_options import GrpoOptions
 
 Start = Literal["zero_shot", "sft", "grpo"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.config.edge import digest, to_dict
+from emsa_jax.data.data_options import Dataset
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.prefix_logp import prefix_logps
 from emsa_jax.experiments.arms import Arm, changed, lengthened, swapped
@@ -20,11 +21,12 @@ from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
-from emsa_jax.rewards.trigger import TriggerOptions, threshold
+from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.prompted_data import open_split
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run, open_run
-from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import PUPPETS, policies, records_dir, taught_by, traces_file
 
 SHARED = ("puppets", "records")  # of a world, linked into each cold start
@@ -215,7 +217,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _write_hard_set(start: Path, config: Config) -> None:
     """hard.json: the clips of the held-out split whose G answers under the cold start all stay below the threshold."""
-    limit = threshold(TriggerOptions(), config.reward)
+    limit = threshold(HintOptions(), config.reward)
     rows = read_rows(start / "evaluate" / "sft" / "train" / "predictions.jsonl")
     hard = [row["id"] for row in rows if row["target"] is not None and max(row["sampled_rewards"]) < limit]
     content = {"threshold": limit, "answers": config.evaluate.samples, "clips": len(rows), "hard": hard}

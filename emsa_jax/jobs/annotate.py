@@ -7,11 +7,9 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from emsa_jax.answers.concept_table import ConceptOptions, concept_table
+from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.data.annotation.agreement import agreement
 from emsa_jax.data.annotation.clips import joined, read_clips, reader_of
@@ -22,41 +20,7 @@ from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.outputs import write_outputs
-
-
-@dataclass(frozen=True)
-class AnnotateOptions:
-    """votes: a csv with the columns item, annotator, field, value (field: sentiment with value -1, 0 or 1, or a concept
-    with one of its labels). out: a directory for labels.csv, again.csv and agreement.json.
-
-    majority: votes that a concept's label needs. merge: a JSON file, field -> label -> the label it counts as.
-    clips: a csv of the items' other columns, found by `item`, by `id`, or by video_id and clip_id; out/label.csv then
-    joins it with the labels, as the reader `ch_cems` or `plain` wants it. concepts: whose table says how labels are
-    spelled.
-    split: "stratified" on the five classes, or "speakers", which also keeps each speaker (clips' column `speaker`)
-    on one side. seed: of split and intervals. resamples, confidence: of the intervals.
-    """
-
-    job: str = "annotate"
-    votes: str = ""
-    out: str = ""
-    majority: int = 3
-    merge: str = ""
-    clips: str = ""
-    split: Literal["stratified", "speakers"] = "stratified"
-    seed: int = 0
-    resamples: int = 2000
-    confidence: float = 0.95
-    concepts: ConceptOptions = ConceptOptions()
-
-    def __post_init__(self) -> None:
-        for name in ("majority", "resamples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"config.{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.confidence < 1:
-            raise InputError(f"confidence must be between 0 and 1, not {self.confidence}")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
+from emsa_jax.settings.job_options import AnnotateOptions
 
 
 def annotate(options: AnnotateOptions) -> None:

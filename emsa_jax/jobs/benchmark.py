@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from emsa_jax.answers.labels import SENTIMENTS
@@ -28,19 +27,10 @@ from emsa_jax.report.ch_cems_tables import (
 )
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.outputs import write_outputs
+from emsa_jax.settings.job_options import BenchmarkOptions
 
 _FIGURES = {"scenario": "figure7", "interaction": "figure8"}
 _PUPPETS = "Puppets are a test bench: no number here compares with one from a paper, and none stands beside it."
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """runs: predictions.jsonl files that an evaluation left, or their directories, each as "MODEL=PATH"; paths of one
-    model are its seeds (the paper has 0 to 4). out: a directory for tables.md, tables.csv, figure7_3.svg, ..."""
-
-    job: str = "benchmark"
-    runs: tuple[str, ...] = ()
-    out: str = ""
 
 
 def benchmark(options: BenchmarkOptions) -> None:

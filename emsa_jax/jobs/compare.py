@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.errors import InputError
@@ -28,22 +27,8 @@ from emsa_jax.report.run_report import (
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.outputs import write_outputs
 from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import CompareOptions
 from emsa_jax.training.artifacts import PUPPETS
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """runs: workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline first. out: the
-    page to write. resamples: of the paired tests (0: none)."""
-
-    job: Literal["compare"] = "compare"
-    runs: tuple[str, ...] = ()
-    out: str = "compare.html"
-    resamples: int = 500
-
-    def __post_init__(self) -> None:
-        if self.resamples < 0:
-            raise InputError(f"resamples must be at least 0, not {self.resamples}")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.rewards.reward_table import RewardTable
 from emsa_jax.rewards.scoring import answer_scorer
-from emsa_jax.rewards.trigger import TriggerOptions, threshold
+from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.prompted_data import Split, open_split
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
@@ -149,7 +150,7 @@ def measured(
 def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
     """Notes how hard each clip is, by what the cold start's sampled answers earned; without one, the policy's own."""
     limit = threshold(
-        TriggerOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
+        HintOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
         config.reward,
         "accuracy" if config.format in CLASS_FORMATS else "polarity",
     )

@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -17,22 +15,7 @@ from emsa_jax.manifest import write_atomic
 from emsa_jax.report.inspect_page import inspect_page
 from emsa_jax.report.summary import class_of, summarize
 from emsa_jax.runtime.console import say
-
-
-@dataclass(frozen=True)
-class InspectOptions:
-    """data: a directory of records. out: the page to write (default: `<data>.html`, beside the directory).
-    clips: samples on the page. dataset: whose official numbers to compare with, where the records do not say."""
-
-    job: Literal["inspect"] = "inspect"
-    data: str = ""
-    out: str = ""
-    clips: int = 24
-    dataset: str = ""
-
-    def __post_init__(self) -> None:
-        if self.clips < 0:
-            raise InputError(f"clips must be at least 0, not {self.clips}")
+from emsa_jax.settings.job_options import InspectOptions
 
 
 def inspect(options: InspectOptions) -> None:

@@ -5,35 +5,34 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from emsa_jax.errors import InputError
-from emsa_jax.learning.losses import LossOptions
 from emsa_jax.parallel.batch_sharding import BatchSharding
-from emsa_jax.parallel.mesh import MeshOptions, Need, batch_shards, make_mesh
+from emsa_jax.parallel.mesh import Need, batch_shards, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
 from emsa_jax.planning.compiled_cost import Cost, Planned, abstract_hints, abstract_step
 from emsa_jax.planning.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_memory, with_micro_batches
+from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import Topology, topology
-from emsa_jax.policy.attention import Kernel
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget, patchify
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.lora import LoraOptions, abstract_adapter
+from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.positions import num_audio_tokens
 from emsa_jax.policy.thinker_config import ThinkerConfig, preset, read_config
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.hints import HintOptions
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import WIDTH, Placement, trained_bytes
-from emsa_jax.settings.config import Config, GrpoOptions
-from emsa_jax.settings.presets import preset_of
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import PlanOptions
+from emsa_jax.settings.presets import SHARED
 from emsa_jax.training.step import compile_step
+from emsa_jax.training.training_options import GrpoOptions
 
 NAMES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 PROGRAMS = {"encode": "encode", "prefill": "prefill", "sample": "decode", "update": "update"}  # by phase
@@ -42,60 +41,6 @@ KINDS = {
     "decode": ("sample",),
     "all": (*PROGRAMS, "layout", "prefix", "hint", "reference", "old"),
 }
-SHARED = ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")  # fields, with a run's Config
-
-
-@dataclass(frozen=True)
-class PromptShape:
-    """The longest prompt: tokens, of them those of `frames` frames of height x width pixels and of so many seconds of
-    sound."""
-
-    tokens: int = 1536
-    frames: int = 8
-    height: int = 448
-    width: int = 448
-    audio_seconds: float = 10.0
-
-    def __post_init__(self) -> None:
-        side = 28 if self.frames else 0  # of one token of video
-        for name, least, most in (
-            ("tokens", 1, 10**6),
-            ("frames", 0, 10**4),
-            ("height", side, 10**4),
-            ("width", side, 10**4),
-            ("audio_seconds", 0, 10**5),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise InputError(f"prompt.{name} must be from {least} to {most}, not {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """policy: qwen2_5_omni_7b, qwen2_5_omni_3b, or a directory with a config.json. topology: as v5e:4x4, v5p:2x2x1 or
-    h100:8. compile: all programs of a step ("all"), those of the four phases ("phases"), decoding alone ("decode"), or
-    none ("no"): memory of what is not compiled is by arithmetic. The rest as in a run."""
-
-    job: Literal["plan"] = "plan"
-    policy: str = "qwen2_5_omni_7b"
-    topology: str = "v5e:4x4"
-    compile: Literal["phases", "decode", "all", "no"] = "phases"
-    prompt: PromptShape = PromptShape()
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    attention: Kernel = "auto"
-    mesh: MeshOptions = MeshOptions()
-    lora: LoraOptions = LoraOptions()
-    sampling: SamplingOptions = SamplingOptions()
-    hint: HintOptions = HintOptions()
-    loss: LossOptions = LossOptions(kind="seq_sum", beta=0.1)
-    grpo: GrpoOptions = GrpoOptions(group_size=8, micro_batches=0, remat="full")
-
-
-def options_for(preset: str) -> PlanOptions:
-    """What a run of a preset of configs/grpo.py would need; "": G 8 and else the papers' choices."""
-    if not preset:
-        return PlanOptions()
-    config = preset_of(preset, "configs/plan.py")
-    return PlanOptions(**{name: getattr(config, name) for name in SHARED})
 
 
 def plan(options: PlanOptions) -> dict:

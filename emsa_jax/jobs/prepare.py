@@ -12,6 +12,7 @@ from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.messages import messages
 from emsa_jax.answers.traces import read_traces
 from emsa_jax.config.edge import to_dict
+from emsa_jax.data.data_options import Dataset, ReadingOptions
 from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import ConceptOptions, PuppetOptions, make_concept_puppets, make_puppets
@@ -24,7 +25,7 @@ from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config, Dataset, ReadingOptions
+from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import PUPPETS, datasets, is_prepared, labels_of, policy_dir, puppet_dir, reader_of
 
 

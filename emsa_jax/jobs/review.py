@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from emsa_jax.answers.concept_table import ConceptOptions
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, unpack, unpack_pcm
 from emsa_jax.distill.request_media import spread
@@ -17,35 +15,9 @@ from emsa_jax.distill.review_server import ReviewServer
 from emsa_jax.errors import InputError
 from emsa_jax.report.page import jpeg_uri, sound_uri
 from emsa_jax.runtime.console import say
+from emsa_jax.settings.job_options import ReviewOptions
 
 FRAMES, FRAME_HEIGHT, SECONDS = 12, 180, 60  # of a clip, at most
-
-
-@dataclass(frozen=True)
-class ReviewOptions:
-    """data, split: the clips. traces: what `distill` recorded. show: traces that were kept, samples that were kept
-    aside, or all. port: of the page (0: any that is free). csv_out: write the traces to this file instead; csv_in: take
-    the decisions of such a file over instead. by: whose they are, where the file has no name. concepts: as distill had
-    them."""
-
-    job: Literal["review"] = "review"
-    data: str = ""
-    traces: str = ""
-    split: Literal["train", "valid", "test"] = "train"
-    show: Literal["kept", "aside", "all"] = "kept"
-    port: int = 0
-    csv_out: str = ""
-    csv_in: str = ""
-    by: str = ""
-    concepts: ConceptOptions = ConceptOptions()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise InputError(f"port must be at least 0 and below 65536, not {self.port}")
-        if self.csv_out and self.csv_in:
-            raise InputError("csv_out and csv_in are two commands: first out, then in")
-        if self.csv_in and not self.by.strip():
-            raise InputError("by: say whose decisions these are, such as --config.by=ada")
 
 
 def review(options: ReviewOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import CLASS_FORMATS, make_format
 from emsa_jax.config.edge import digest, to_dict
+from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.records import Entry, read_manifest
 from emsa_jax.data.sample import Sample
 from emsa_jax.distill.recorded_traces import any_traces
@@ -28,7 +29,7 @@ from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import (
     PUPPETS,
     check_base,

@@ -1,29 +1,10 @@
 """Group-relative advantages: how much better an answer is than the other answers to the same prompt."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from emsa_jax.errors import InputError
+from emsa_jax.learning.learning_options import AdvOptions
 
 Array = Any  # numpy.ndarray or jax.Array: the functions below are pure and take either
-
-
-@dataclass(frozen=True)
-class AdvOptions:
-    """scale: divide by the standard deviation of the group, of the whole batch, or of nothing (Dr. GRPO).
-    ddof: degrees of freedom removed from the variance. eps: added to the standard deviation. min_std: a
-    group whose rewards spread less than this teaches nothing (advantage 0): it would be amplified noise."""
-
-    scale: Literal["group", "batch", "none"] = "group"
-    ddof: int = 1
-    eps: float = 1e-4
-    min_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.ddof not in (0, 1):
-            raise InputError(f"ddof must be 0 or 1, not {self.ddof}")
-        if self.eps < 0 or self.min_std < 0:
-            raise InputError("eps and min_std must not be negative")
 
 
 class Advantages(NamedTuple):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.logprobs import group_logprobs
-from emsa_jax.learning.losses import LossOptions, denominators, loss_sums, metrics, polarity_nll
+from emsa_jax.learning.losses import denominators, loss_sums, metrics, polarity_nll
 from emsa_jax.learning.packing import Packing
 from emsa_jax.learning.state import TrainState, apply_gradients
 from emsa_jax.policy.inputs import PromptInputs

@@ -12,53 +12,13 @@ The kinds differ in how l is summed up (m: mask, L_i: valid tokens of answer i, 
 to `denominators`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 
-from emsa_jax.errors import InputError
+from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.masked import masked_count, masked_sum
 
 Sums = dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """How the loss is made.
-
-    kind: aggregation, see above.
-    beta: weight of the KL to the reference; 0 needs no reference.
-    epsilon, epsilon_high: clip range below and above 1 (epsilon_high None: the same).
-    delta: upper bound of the ratio, also where A < 0.
-    importance: ratio of each token, or of the whole answer (geometric mean, GSPO).
-    kl_clamp: upper bound of k3 at each token (verl: 10).
-    use_bias_correction_kl: k3 times the ratio.
-    top_entropy_quantile: only this share of the tokens, those of highest entropy, feels the policy gradient.
-    kl_on_zero_std_groups: whether answers of groups without spread feel the KL.
-    mask_truncated_completions: leave answers out that were cut off at the length limit.
-    """
-
-    kind: Literal["grpo", "dapo", "bnpo", "dr_grpo", "seq_sum"] = "grpo"
-    beta: float = 0.04
-    epsilon: float = 0.2
-    epsilon_high: float | None = None
-    delta: float | None = None
-    importance: Literal["token", "sequence"] = "token"
-    kl_clamp: float | None = None
-    use_bias_correction_kl: bool = False
-    top_entropy_quantile: float = 1.0
-    kl_on_zero_std_groups: bool = True
-    mask_truncated_completions: bool = False
-
-    def __post_init__(self) -> None:
-        if self.beta < 0:
-            raise InputError(f"beta must not be negative, not {self.beta}")
-        if not 0 < self.top_entropy_quantile <= 1:
-            raise InputError(f"top_entropy_quantile must be in (0, 1], not {self.top_entropy_quantile}")
-        if self.epsilon < 0 or (self.epsilon_high is not None and self.epsilon_high < 0):
-            raise InputError("epsilon and epsilon_high must not be negative")
 
 
 def denominators(

@@ -1,38 +1,12 @@
 """AdamW with warm-up, a schedule and clipping, from options."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
 
-from emsa_jax.errors import InputError
-
-
-@dataclass(frozen=True)
-class OptimizerOptions:
-    """learning_rate: the peak. warmup_steps, or if None warmup_fraction of all steps: linear rise from 0.
-    schedule: cosine decay to 0, or constant. clip_norm: bound of the global gradient norm (None:
-    unbounded)."""
-
-    learning_rate: float = 1e-5
-    warmup_fraction: float = 0.0
-    warmup_steps: int | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = 0.0
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    clip_norm: float | None = 1.0
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be positive, not {self.learning_rate}")
-        if not 0 <= self.warmup_fraction < 1:
-            raise InputError(f"warmup_fraction must be at least 0 and below 1, not {self.warmup_fraction}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise InputError(f"clip_norm must be positive or none, not {self.clip_norm}")
+from emsa_jax.learning.learning_options import OptimizerOptions
 
 
 def learning_rate_schedule(options: OptimizerOptions, total_steps: int) -> optax.Schedule:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,8 +20,8 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.parallel_options import AXES, MeshOptions
 
-AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
 
 # (data, fsdp, tensor) for Qwen2.5-Omni-7B in bfloat16; the numbers behind them: docs/scaling.md
@@ -35,28 +35,6 @@ PRESETS = {
     "h200-8": (8, 1, 1),
 }
 _ROOM = 0.4  # share of a device's memory that weights and trained state may take; caches and activations get the rest
-
-
-@dataclass(frozen=True)
-class MeshOptions:
-    """Sizes of the mesh's axes. preset: "auto" chooses by device, memory and policy and says why. data, fsdp, tensor:
-    0 as the preset has it; where one is given, the others are 1, and `data` takes all devices that are left.
-    slices: groups that divide `data`; 0: as the devices say. timeout: seconds that processes wait for each other at the
-    start."""
-
-    preset: Literal["auto", "v5e-16", "v5p-8", "v5p-64", "h100-1", "h100-8", "h200-1", "h200-8"] = "auto"
-    data: int = 0
-    fsdp: int = 0
-    tensor: int = 0
-    slices: int = 0
-    timeout: int = 300
-
-    def __post_init__(self) -> None:
-        for name in (*AXES, "slices"):
-            if getattr(self, name) < 0:
-                raise InputError(f"mesh.{name} must be at least 0, not {getattr(self, name)}")
-        if not 1 <= self.timeout <= 86_400:
-            raise InputError(f"mesh.timeout must be between a second and a day, 86400, not {self.timeout}")
 
 
 @dataclass(frozen=True)

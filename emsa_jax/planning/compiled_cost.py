@@ -19,9 +19,9 @@ from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rewards.trigger import TriggerOptions
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.hints import bucket_sizes
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import cache_sizes
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import SHARE, Programs
@@ -170,7 +170,7 @@ def abstract_hints(config: Config, shards: int) -> Hints:
         slots=slots,
         plain_limit=budget,
         buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
-        trigger=TriggerOptions(),
+        trigger=HintOptions(),
         threshold=0.0,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as splash_mask
 
 from emsa_jax.parallel.rules import on_each, platform
-
-Kernel = Literal["auto", "plain", "cudnn", "splash"]
+from emsa_jax.policy.policy_options import Kernel
 
 MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
 BLOCK, BLOCKS = 256, 8  # the plain kernel's queries: at least so many at a time, in at most so many blocks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,8 @@ from flax import struct
 
 from emsa_jax.errors import InputError
 from emsa_jax.policy.parameter_table import param_table
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import ThinkerConfig
-
-TEXT_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @struct.dataclass
@@ -33,21 +31,6 @@ class Adapter:
     def touches_towers(self) -> bool:
         """Whether media encodings depend on the adapter (then they cannot be shared with the reference)."""
         return any(tower != "text" for tower in self.weights)
-
-
-@dataclass(frozen=True)
-class LoraOptions:
-    """Which linears get an adapter. A target is a text linear, or "audio.NAME" / "vision.NAME" for the towers'."""
-
-    rank: int = 64
-    alpha: float = 128.0
-    targets: tuple[str, ...] = TEXT_LINEARS
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0:
-            raise InputError(f"lora.rank and lora.alpha must be positive, not {self.rank} and {self.alpha}")
-        if not self.targets:
-            raise InputError("lora.targets: name at least one linear")
 
 
 def init_adapter(config: ThinkerConfig, options: LoraOptions, key: jax.Array) -> Adapter:

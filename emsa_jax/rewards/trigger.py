@@ -1,43 +1,16 @@
 """Which groups are hard: every answer of theirs stays below a threshold (section III.B.3 of both papers)."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.reward_table import RewardTable
-
-_CLASS = ("polarity", "accuracy")  # parts that say whether the class is right
-
-
-@dataclass(frozen=True)
-class TriggerOptions:
-    """InputError naming the field on a bad value.
-
-    metric: "total" (the weighted sum), "polarity" or "accuracy" (the class), or the name of another part.
-    threshold: "auto" or a number; an answer fails strictly below it.
-    trigger_fraction: the share of a group that must fail.
-    truncated_as_fail: an answer cut off at the length limit counts as 0 here, whatever it earned.
-    """
-
-    metric: str = "total"
-    threshold: str | float = "auto"
-    trigger_fraction: float = 1.0
-    truncated_as_fail: bool = True
-
-    def __post_init__(self):
-        number = isinstance(self.threshold, (int, float)) and not isinstance(self.threshold, bool)
-        if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
-            raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")
-        if self.threshold == "auto" and self.metric not in ("total", *_CLASS):
-            raise InputError(f"hint.threshold: for {self.metric!r} give a number, 'auto' cannot tell")
-        if not 0 < self.trigger_fraction <= 1:
-            raise InputError(f"hint.trigger_fraction: must be in (0, 1], not {self.trigger_fraction!r}")
+from emsa_jax.rollout.rollout_options import CLASS_METRICS, HintOptions
 
 
-def threshold(options: TriggerOptions, rewards: RewardOptions, part: str = "polarity") -> float:
+def threshold(options: HintOptions, rewards: RewardOptions, part: str = "polarity") -> float:
     """The number itself. "auto" is what a right polarity in good form earns at least: for the total the
     weights of format and polarity, for the polarity 1. part: what stands in the polarity's place.
 
@@ -45,10 +18,10 @@ def threshold(options: TriggerOptions, rewards: RewardOptions, part: str = "pola
     the hard groups better."""
     if options.threshold != "auto":
         return float(options.threshold)
-    return 1.0 if options.metric in _CLASS else rewards.weight("format") + rewards.weight(part)
+    return 1.0 if options.metric in CLASS_METRICS else rewards.weight("format") + rewards.weight(part)
 
 
-def trigger_metric(table: RewardTable, truncated: np.ndarray | None, options: TriggerOptions) -> np.ndarray:
+def trigger_metric(table: RewardTable, truncated: np.ndarray | None, options: HintOptions) -> np.ndarray:
     """What is compared with the threshold: float64 [N, G]. `truncated`: bool [N, G].
 
     +inf, never hard, where there is nothing to compare: no true score, or a part that does not apply.

@@ -16,8 +16,8 @@ from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.reward_table import RewardTable, batch_rewards, sample_of
-from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompts import answer_text
+from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
 
 

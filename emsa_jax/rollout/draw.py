@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 
-from emsa_jax.errors import InputError
+from emsa_jax.rollout.rollout_options import SamplingOptions
 
 _BLOCK = 64  # tokens whose probabilities are summed first: two short searches in place of one over the vocabulary
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest.
-
-    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither
-    changes the log-probabilities that are reported."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    greedy: bool = False
-    max_completion_length: int = 512
-    min_new_tokens: int = 0
-    suppress_tokens: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise InputError(f"sampling.temperature must be positive, not {self.temperature}; use greedy for 0")
-        if not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1 or self.top_k < 0:
-            raise InputError("sampling: top_p must be in (0, 1], min_p in [0, 1), top_k at least 0")
-        if self.max_completion_length < 1:
-            raise InputError("sampling.max_completion_length must be at least 1")
-        if not 0 <= self.min_new_tokens <= self.max_completion_length:
-            raise InputError(
-                f"sampling.min_new_tokens must be between 0 and max_completion_length, not {self.min_new_tokens}"
-            )
-        if any(token < 0 for token in self.suppress_tokens):
-            raise InputError("sampling.suppress_tokens must be token ids, none below 0")
 
 
 def draw(options: SamplingOptions, logits: jax.Array, uniform: jax.Array, slot: jax.Array, eos: int) -> jax.Array:

@@ -13,10 +13,11 @@ from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rewards.reward_table import sample_of, truth_of
-from emsa_jax.rewards.trigger import TriggerOptions, threshold
+from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.hints import bucket_sizes
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import answer_ids, hint_ids, label_tokens
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.settings.config import Config
 
 
@@ -35,7 +36,7 @@ class Hints:
     slots: int
     plain_limit: int
     buckets: tuple[int, ...]
-    trigger: TriggerOptions
+    trigger: HintOptions
     threshold: float
 
     @classmethod
@@ -61,7 +62,6 @@ class Hints:
         for i, told in enumerate(known if format.name not in CLASS_FORMATS else ()):
             marked = label_tokens(checkpoint, format, options.template, told)
             labels[i, : len(marked)] = marked
-        trigger = TriggerOptions(options.metric, options.threshold, options.trigger_fraction, options.truncated_as_fail)
         part = "accuracy" if format.name in CLASS_FORMATS else "polarity"
         return cls(
             ids,
@@ -72,8 +72,8 @@ class Hints:
             budget + (0 if options.count_in_budget else width),
             budget,
             bucket_sizes(options, config.grpo.prompts_per_step, shards),
-            trigger,
-            threshold(trigger, config.reward, part),
+            options,
+            threshold(options, config.reward, part),
         )
 
     def forced_like(self, rows: int) -> tuple[np.ndarray, np.ndarray]:

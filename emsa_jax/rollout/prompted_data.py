@@ -13,10 +13,11 @@ from emsa_jax.answers.formats import CLASS_FORMATS, make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.batch_order import Plan
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.mixture import Part
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
-from emsa_jax.data.views import MODALITIES, view
+from emsa_jax.data.views import view
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import Budget

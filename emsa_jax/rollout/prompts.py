@@ -14,19 +14,7 @@ from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, join_inputs, patchify
 from emsa_jax.policy.positions import Grid, num_audio_tokens
-
-
-@dataclass(frozen=True)
-class PromptOptions:
-    """video, audio, text: modalities that are shown where a clip has them. audio_in_video: sound and frames
-    interleaved in time, as Qwen2.5-Omni does it for a video with its own sound. buckets: prompt lengths that are
-    compiled, rising; () means one, the longest of the data."""
-
-    video: bool = True
-    audio: bool = True
-    text: bool = True
-    audio_in_video: bool = False
-    buckets: tuple[int, ...] = ()
+from emsa_jax.rollout.rollout_options import PromptOptions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from emsa_jax.policy import decoder
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import Prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.draw import SamplingOptions, draw
+from emsa_jax.rollout.draw import draw
+from emsa_jax.rollout.rollout_options import SamplingOptions
 
 FIRST_CACHE = 256  # slots; below it, attending to empty ones costs less than another loop
 ROLLOUT, HINT, PREFIX, EVALUATION = range(4)  # uses of noise: never the same for two of them

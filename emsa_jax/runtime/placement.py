@@ -15,8 +15,9 @@ from emsa_jax.parallel.mesh import Need, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
 from emsa_jax.policy.inputs import Budget, PromptInputs
 from emsa_jax.policy.layout import Layout, place
-from emsa_jax.policy.lora import LoraOptions, linear_shapes
+from emsa_jax.policy.lora import linear_shapes
 from emsa_jax.policy.parameter_table import num_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.answering import abstract_inputs
 from emsa_jax.runtime.console import say

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.data_options import Dataset, PrepareOptions, Puppets
 from emsa_jax.errors import InputError
-from emsa_jax.learning.losses import LossOptions
-from emsa_jax.learning.optimizer import OptimizerOptions
-from emsa_jax.policy.lora import LoraOptions
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.hints import HintOptions
-from emsa_jax.settings.config import Config, Dataset, EvaluateOptions, GrpoOptions, Puppets, SftOptions
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
+from emsa_jax.experiments.arms import TABLES
+from emsa_jax.learning.learning_options import LossOptions, OptimizerOptions
+from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import AblationOptions, PlanOptions
+from emsa_jax.training.training_options import GrpoOptions, SftOptions
 
 
 def embedded() -> Config:
@@ -124,3 +126,36 @@ def config_for(stages: tuple[str, ...], preset: str):
     if preset not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; choose one of {', '.join(filter(None, PRESETS))}, or none")
     return to_config_dict(replace(PRESETS[preset](), stages=stages))
+
+
+SHARED = ("dtype", "attention", "mesh", "lora", "sampling", "hint", "loss", "grpo")  # fields, with a run's Config
+
+
+def plan_options(preset: str) -> PlanOptions:
+    """What a run of a preset of configs/grpo.py would need; "": G 8 and else the papers' choices."""
+    if not preset:
+        return PlanOptions()
+    config = preset_of(preset, "configs/plan.py")
+    return PlanOptions(**{name: getattr(config, name) for name in SHARED})
+
+
+def bench() -> Config:
+    """Puppets and steps as few as still let a policy learn."""
+    config = embedded()
+    return replace(
+        config, puppets=Puppets(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
+        evaluate=replace(config.evaluate, samples=0),
+        sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, eval_clips=64, save_every=96),
+        grpo=replace(config.grpo, group_size=4, prompts_per_step=16, max_steps=40, save_every=40, samples=1,
+                     optimizer=OptimizerOptions(2e-3, warmup_steps=5, schedule="constant", b2=0.95)))  # fmt: skip
+
+
+def ablation_options(preset: str) -> AblationOptions:
+    """hint, hints, cross_domain, format, modality: that table on the embedded default, or as "hint@msa_thinker" on
+    another preset of configs/grpo.py. bench: all of them, small."""
+    if preset == "bench":
+        return AblationOptions(tables=tuple(TABLES), base=bench())
+    table, _, base = preset.partition("@")
+    if table not in TABLES:
+        raise InputError(f"configs/ablation.py: name a table, one of {', '.join(TABLES)}, or bench, not {preset!r}")
+    return AblationOptions(tables=(table,), base=preset_of(base, "configs/ablation.py"))

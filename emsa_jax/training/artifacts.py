@@ -6,13 +6,14 @@ from pathlib import Path
 
 from emsa_jax import manifest
 from emsa_jax.config.edge import digest
+from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
 from emsa_jax.distill.trace_record import NAME as RECORD
 from emsa_jax.errors import InputError
 from emsa_jax.policy.hf import tensor_files
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config, Dataset
+from emsa_jax.settings.config import Config
 
 PUPPETS = {
     "puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),

@@ -35,9 +35,9 @@ from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
 from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rollout.answering import compile_answers, predict
-from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompted_data import Split, open_split, shown
 from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from emsa_jax.answers.concept_table import ConceptOptions, concept_table
+from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import make_format
 from emsa_jax.errors import InputError
 

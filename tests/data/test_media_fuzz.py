@@ -10,8 +10,9 @@ import time
 import numpy as np
 import soundfile
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import PrepareOptions, RecordSource, read_index, unpack
+from emsa_jax.data.records import RecordSource, read_index, unpack
 
 FILES = int(os.environ.get("FUZZ_FILES", 120))
 SEED = int(os.environ.get("FUZZ_SEED", 0))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import MANIFEST, PrepareOptions, read_index, read_manifest
+from emsa_jax.data.records import MANIFEST, read_index, read_manifest
 from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.encode import encode
 from emsa_jax.data.media import Broken
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import MANIFEST, PrepareOptions, verify
+from emsa_jax.data.records import MANIFEST, verify
 
 KILLS = int(os.environ.get("PREPARE_KILLS", 3))
 OPTIONS = PrepareOptions(num_frames=4, workers=1, shard_bytes=150_000)

@@ -3,8 +3,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from emsa_jax.data.data_options import MODALITIES, ViewOptions
 from emsa_jax.data.records import Clip, Entry
-from emsa_jax.data.views import MODALITIES, ViewOptions, modalities, only, view
+from emsa_jax.data.views import modalities, only, view
 from emsa_jax.errors import InputError
 
 FRAMES, MEL = np.ones((2, 28, 28, 3), np.uint8), np.ones((9, 128), np.float32)

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.media import Broken
-from emsa_jax.data.records import PrepareOptions, unpack
+from emsa_jax.data.records import unpack
 from emsa_jax.data.sample import Sample
 from emsa_jax.data.workers import encode_all
 

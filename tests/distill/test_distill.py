@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.records import read_index
 from emsa_jax.distill.distill_options import DistillOptions

@@ -23,7 +23,8 @@ from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import read_prompts
 from emsa_jax.distill.trace_record import Record, read_record
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.review import ReviewOptions, review
+from emsa_jax.jobs.review import review
+from emsa_jax.settings.job_options import ReviewOptions
 
 THINK = "The words are clear. The face stays with them. The voice does as well, so all of it agrees."
 

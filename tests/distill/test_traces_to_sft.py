@@ -18,9 +18,10 @@ from emsa_jax.jobs.distill import distill
 from emsa_jax.jobs.stages import check_inputs
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.settings.config import Config, SftOptions
+from emsa_jax.settings.config import Config
 from emsa_jax.training import sft
 from emsa_jax.training.artifacts import traces_file
+from emsa_jax.training.training_options import SftOptions
 
 FIELDS = {"timeout_seconds": 5.0, "backoff_seconds": 0.02, "model": "m"}
 

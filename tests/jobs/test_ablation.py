@@ -13,8 +13,10 @@ import pytest
 from emsa_jax.config.edge import to_dict
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import MANY, PAPER, TABLES, changed, lengthened, swapped
-from emsa_jax.jobs.ablation import AblationOptions, ablation, bench, options_for
+from emsa_jax.jobs.ablation import ablation
 from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import AblationOptions
+from emsa_jax.settings.presets import ablation_options, bench
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
@@ -61,7 +63,7 @@ def test_every_arm_is_a_config():
         )
         assert same.setdefault(arm.name, key) == key
     assert {"paper", "off", "two_loss", "nll_hard", "drop_hard"} < MANY < set(same)
-    options = options_for("bench")
+    options = ablation_options("bench")
     assert options.seeds_of(PAPER) == 8 and options.seeds_of(replace(PAPER, name="longer")) == 3
 
 
@@ -80,19 +82,19 @@ def test_changes_reach_their_fields():
 
 def test_names_are_checked():
     with pytest.raises(InputError, match="hint, hints"):
-        options_for("hintz")
+        ablation_options("hintz")
     with pytest.raises(InputError, match="none of"):
         AblationOptions(tables=("nothing",))
 
 
 def test_a_table_on_ones_own_data():
     """Another preset's recipe under the same arms; nothing is made of it while something named is not there."""
-    base = options_for("hint@msa_thinker").base
+    base = ablation_options("hint@msa_thinker").base
     assert (base.dtype, base.sft.trainable, base.sft.micro_batches) == ("bfloat16", "lora", 0)
     assert lengthened(base.grpo, 1.25).epochs == 1.25 * base.grpo.epochs and not base.grpo.max_steps
     assert lengthened(bench().grpo, 1.25).max_steps == 50
     with pytest.raises(InputError, match="'papers' is no preset of configs/grpo.py"):
-        options_for("hint@papers")
+        ablation_options("hint@papers")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_a_table_on_ones_own_data():
     [({"policy": "/nowhere"}, "policy /nowhere: no such directory"), ({"data": ""}, "config.data")],
 )
 def test_what_is_not_there_is_told_before_anything_is_made(tmp_path, fields, message):
-    options = options_for("hint")
+    options = ablation_options("hint")
     with pytest.raises(InputError, match=message):
         ablation(replace(options, base=replace(options.base, **fields)), tmp_path / "tables")
     assert not (tmp_path / "tables").exists()

@@ -224,8 +224,8 @@ def test_no_trace_passes_the_filter(refused, world):
 
 
 def prepared(world):
+    from emsa_jax.data.data_options import PrepareOptions
     from emsa_jax.data.prepare import prepare
-    from emsa_jax.data.records import PrepareOptions
 
     prepare(world / "data" / "label.csv", world / "records", PrepareOptions(workers=1), (-1.0, 1.0), "en")
     return world / "records"

@@ -6,10 +6,12 @@ import re
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.compare import CompareOptions, compare
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
+from emsa_jax.jobs.compare import compare
 from emsa_jax.jobs.evaluate import read_rows
 from emsa_jax.jobs.score import score_predictions
-from emsa_jax.settings.config import Config, EvaluateOptions
+from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import CompareOptions
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.jobs.compare import CompareOptions
+from emsa_jax.settings.job_options import CompareOptions
 
 pytestmark = pytest.mark.slow
 

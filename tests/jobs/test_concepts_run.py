@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from emsa_jax.data.puppets import ConceptOptions, make_concept_puppets
-from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
+from emsa_jax.jobs.benchmark import benchmark
+from emsa_jax.settings.job_options import BenchmarkOptions
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 import pytest
 import soundfile
 
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import PuppetOptions, make_puppets
-from emsa_jax.data.records import Entry, PrepareOptions, RecordSource, unpack, unpack_pcm
+from emsa_jax.data.records import Entry, RecordSource, unpack, unpack_pcm
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.jobs.inspect import choose
 

@@ -12,16 +12,19 @@ import pytest
 from emsa_jax import main
 from emsa_jax.config.edge import to_config_dict
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.plan import PlanOptions, PromptShape, longest, options_for, plan
+from emsa_jax.jobs.plan import longest, plan
 from emsa_jax.planning.compiled_cost import Cost, Planned
 from emsa_jax.planning.hlo import Moved
+from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.topologies import CHIPS, Topology
-from emsa_jax.policy.lora import LoraOptions
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import preset, to_hf
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.settings.config import GrpoOptions
+from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.settings.job_options import PlanOptions
+from emsa_jax.settings.presets import plan_options
 from emsa_jax.training import step as grpo_programs
+from emsa_jax.training.training_options import GrpoOptions
 
 PROMPT = PromptShape(48, 2, 56, 56, 0.5)
 
@@ -99,7 +102,7 @@ def test_arithmetic_needs_no_compiler_for_the_devices(monkeypatch, topology, mes
 
 @pytest.mark.parametrize("topology", ["v5e:4x4", "v5p:2x2x1", "h100:1", "h100:8", "h200:1"])
 def test_a_run_of_the_papers_preset_fits_as_it_is(topology, capsys):
-    found = plan(replace(options_for("msa_thinker"), topology=topology, compile="no"))
+    found = plan(replace(plan_options("msa_thinker"), topology=topology, compile="no"))
     assert found["fit"] and "\nfits: " in capsys.readouterr().out
 
 
@@ -109,7 +112,7 @@ def test_what_barely_fits_is_not_promised(options, capsys):
         assert plan(replace(options, compile="no"))["fit"]
     assert "may fit: " in capsys.readouterr().out
     with pytest.raises(InputError, match="'papers' is no preset of configs/grpo.py; there are msa_thinker"):
-        options_for("papers")
+        plan_options("papers")
 
 
 def test_the_longest_prompt_is_what_was_asked_for():

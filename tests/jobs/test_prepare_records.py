@@ -2,11 +2,12 @@
 
 import pytest
 
+from emsa_jax.data.data_options import Dataset, ReadingOptions
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.prepare import prepare_records
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.settings.config import Config, Dataset, ReadingOptions
+from emsa_jax.settings.config import Config
 
 ROWS = "id,text,label,mode,video,audio\na,a good day,2.5,train,,\nb,a bad day,-1,train,,\nc,a day,0,test,,\n"
 

@@ -22,8 +22,8 @@ from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.thinker import logits
 from emsa_jax.rollout.answering import answer
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.prompts import Prompter, PromptOptions
+from emsa_jax.rollout.prompts import Prompter
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION
 
 transformers.logging.set_verbosity_error()

@@ -10,8 +10,9 @@ import pytest
 
 from emsa_jax.policy import decoder
 from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 

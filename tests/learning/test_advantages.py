@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.learning.advantages import AdvOptions, advantages
+from emsa_jax.learning.advantages import advantages
+from emsa_jax.learning.learning_options import AdvOptions
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "trl_loss.json").read_text())
 REWARDS = np.asarray(GOLDEN["inputs"]["rewards"]).reshape(-1, GOLDEN["G"])

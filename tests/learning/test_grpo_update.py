@@ -10,11 +10,13 @@ import pytest
 
 from emsa_jax.learning import grpo_update as grpo
 from emsa_jax.learning.grpo_update import GrpoBatch
-from emsa_jax.learning.losses import LossOptions, entropy_threshold, policy_loss
+from emsa_jax.learning.learning_options import LossOptions
+from emsa_jax.learning.losses import entropy_threshold, policy_loss
 from emsa_jax.learning.packing import pack_rows
 from emsa_jax.learning.state import create_state
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.hints import HintOptions, loss_mask
+from emsa_jax.rollout.hints import loss_mask
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import Completions
 
 N, G, C, K = 4, 3, 7, 2  # prompts, answers, slots, forced tokens

@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.learning.advantages import AdvOptions, advantages
-from emsa_jax.learning.losses import (
-    LossOptions,
-    denominators,
-    entropy_threshold,
-    kl_k3,
-    loss_sums,
-    polarity_nll,
-    policy_loss,
-)
+from emsa_jax.learning.advantages import advantages
+from emsa_jax.learning.learning_options import AdvOptions, LossOptions
+from emsa_jax.learning.losses import denominators, entropy_threshold, kl_k3, loss_sums, polarity_nll, policy_loss
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "trl_loss.json").read_text())
 KINDS = {"grpo": "grpo", "bnpo": "bnpo", "dr_grpo": "dr_grpo", "dapo": "dapo", "luspo": "seq_sum"}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.learning.optimizer import OptimizerOptions, build_optimizer, learning_rate_schedule
+from emsa_jax.learning.learning_options import OptimizerOptions
+from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
 from emsa_jax.learning.state import apply_gradients, create_state
 
 

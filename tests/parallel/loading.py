@@ -9,7 +9,8 @@ from pathlib import Path
 
 import jax
 
-from emsa_jax.parallel.mesh import MeshOptions, make_mesh
+from emsa_jax.parallel.mesh import make_mesh
+from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.parallel.rules import UPDATE
 from emsa_jax.policy import hf
 from emsa_jax.policy.layout import Layout

@@ -8,7 +8,7 @@ import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import distributed, preemption
-from emsa_jax.parallel.mesh import MeshOptions
+from emsa_jax.parallel.parallel_options import MeshOptions
 
 HERE = {"NNODES": "2", "NODE_RANK": "0", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
 

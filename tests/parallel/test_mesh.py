@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import Mesh
 
 from emsa_jax.errors import InputError
-from emsa_jax.parallel.mesh import PRESETS, MeshOptions, Need, batch_shards, choose, make_mesh, rows_held
+from emsa_jax.parallel.mesh import PRESETS, Need, batch_shards, choose, make_mesh, rows_held
+from emsa_jax.parallel.parallel_options import MeshOptions
 
 GB = 10**9
 SEVEN = Need(18 * GB, 2 * GB, 28, 4)

@@ -14,8 +14,9 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.rules import DECODE, UPDATE, Rules, constrain, using
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import param_table
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import preset
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 

@@ -6,8 +6,10 @@ import jax
 import pytest
 
 from emsa_jax.errors import InputError
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.parallel.batch_sharding import BatchSharding
-from emsa_jax.parallel.mesh import MeshOptions, make_mesh
+from emsa_jax.parallel.mesh import make_mesh
+from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.memory import (
     MemoryPlan,
     announce,
@@ -20,12 +22,14 @@ from emsa_jax.planning.memory import (
     with_micro_batches,
 )
 from emsa_jax.policy.inputs import Budget
-from emsa_jax.policy.lora import LoraOptions, abstract_adapter, init_adapter
+from emsa_jax.policy.lora import abstract_adapter, init_adapter
 from emsa_jax.policy.parameter_table import num_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import preset
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.settings.config import Config, EvaluateOptions, GrpoOptions, SftOptions
+from emsa_jax.settings.config import Config
+from emsa_jax.training.training_options import GrpoOptions, SftOptions
 
 POLICY = preset("7B")
 CONFIG = Config(

@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from emsa_jax.jobs.plan import PromptShape, longest
+from emsa_jax.jobs.plan import longest
+from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import CHIPS
-from emsa_jax.policy.lora import LoraOptions, abstract_adapter
+from emsa_jax.policy.lora import abstract_adapter
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import preset
 
 POLICY = preset("7B")

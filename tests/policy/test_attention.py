@@ -11,8 +11,9 @@ from jax._src.cudnn import fused_attention_stablehlo
 
 from emsa_jax.policy import attention, decoder
 from emsa_jax.policy.attention import causal_attention, choose_kernel, group_attention
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
 KERNELS = ("plain", "cudnn", "splash")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from emsa_jax.policy import decoder
-from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter
+from emsa_jax.policy.lora import Adapter, init_adapter
+from emsa_jax.policy.policy_options import LoraOptions
 
 GROUP, STEPS = 2, 5
 TOLERANCE = 2e-4

@@ -10,8 +10,9 @@ import pytest
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.policy.flops import group_flops, media_flops
 from emsa_jax.policy.inputs import Budget, Row, build_inputs, expand, patchify
-from emsa_jax.policy.lora import LoraOptions, init_adapter
+from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import Prompts, encode
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter, linear_shapes, merge
+from emsa_jax.policy.lora import Adapter, init_adapter, linear_shapes, merge
+from emsa_jax.policy.policy_options import LoraOptions
 
 TEXT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 AUDIO = tuple(f"audio.{n}" for n in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"))

@@ -11,8 +11,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.numpy import load_file, save_file
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import Adapter, LoraOptions, init_adapter, merge
+from emsa_jax.policy.lora import Adapter, init_adapter, merge
 from emsa_jax.policy.peft import load_adapter, save_adapter
+from emsa_jax.policy.policy_options import LoraOptions
 
 RANK, ALPHA = 3, 12
 TEXT_PATTERN = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj)"

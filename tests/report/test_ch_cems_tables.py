@@ -9,10 +9,11 @@ import pytest
 from sklearn import metrics as sk
 
 from emsa_jax.errors import InputError
-from emsa_jax.jobs.benchmark import BenchmarkOptions, benchmark
+from emsa_jax.jobs.benchmark import benchmark
 from emsa_jax.report.box_plots import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
 from emsa_jax.report.ch_cems_tables import class_row, group_accuracies, markdown, published_classes, regression_row
+from emsa_jax.settings.job_options import BenchmarkOptions
 
 NAMES = ("Negative", "Weakly Negative", "Neutral", "Weakly Positive", "Positive")
 SCENARIOS = ("vlogs", "melodramas")

@@ -11,7 +11,8 @@ from emsa_jax.errors import InputError
 from emsa_jax.rewards.class_parts import accuracy_reward, class_balance, class_parts
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.reward_table import batch_rewards
-from emsa_jax.rewards.trigger import TriggerOptions, hard_groups, threshold, trigger_metric
+from emsa_jax.rewards.trigger import hard_groups, threshold, trigger_metric
+from emsa_jax.rollout.rollout_options import HintOptions
 
 FORMAT = Concepts(5)
 TRUE = {"expression": "happy", "speaking_style": "Informational Interaction", "tone": "casual"}
@@ -128,7 +129,7 @@ def test_hard_groups_are_those_of_the_wrong_class():
     )
 
     def hard(metric):
-        options = TriggerOptions(metric)
+        options = HintOptions(metric=metric)
         return hard_groups(trigger_metric(table, None, options), threshold(options, rewards, "accuracy")).tolist()
 
     assert hard("accuracy") == [True, False, False]

@@ -9,7 +9,8 @@ from emsa_jax.errors import InputError
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.reward_table import batch_rewards
-from emsa_jax.rewards.trigger import TriggerOptions, hard_groups, threshold, trigger_metric
+from emsa_jax.rewards.trigger import hard_groups, threshold, trigger_metric
+from emsa_jax.rollout.rollout_options import HintOptions
 
 FORMAT = DC((-1, 1))
 RIGHT, WRONG = FORMAT.write("Positive", "good", 0.6), FORMAT.write("Negative", "bad", -0.4)
@@ -99,7 +100,7 @@ def test_plugins(tmp_path, monkeypatch):
 
 
 def hard(texts, truncated=None, samples=SAMPLES[:1], rewards=None, **options):
-    rewards, options = rewards or RewardOptions(), TriggerOptions(**options)
+    rewards, options = rewards or RewardOptions(), HintOptions(**options)
     table = batch_rewards(texts, samples, FORMAT, rewards)
     metric = trigger_metric(table, truncated, options)
     return hard_groups(metric, threshold(options, rewards), options.trigger_fraction).tolist()
@@ -115,7 +116,7 @@ def test_a_group_is_hard_when_all_its_polarities_are_wrong():
 def test_the_automatic_threshold_follows_the_weights():
     rewards = RewardOptions({"format": 0.1, "polarity": 0.2, "score": 0.3})
     far = FORMAT.write("Positive", "far", -1.0)
-    assert threshold(TriggerOptions(), rewards) == pytest.approx(0.3)
+    assert threshold(HintOptions(), rewards) == pytest.approx(0.3)
     assert hard([[far, far]], samples=[{"id": "a", "score": 1.0}], rewards=rewards) == [False]
     assert hard([[WRONG, WRONG]], rewards=rewards) == [True]
 
@@ -146,6 +147,6 @@ def test_a_clip_without_a_true_score_is_never_hard():
 )  # fmt: skip
 def test_bad_trigger_options_are_named(change, message):
     with pytest.raises(InputError, match=message):
-        TriggerOptions(**change)
+        HintOptions(**change)
     with pytest.raises(InputError, match="hint.metric"):
         hard([[RIGHT]], metric="charm", threshold=1)

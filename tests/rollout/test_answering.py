@@ -12,9 +12,9 @@ from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.rollout.answering import abstract_inputs, answer, compile_answers, predict, texts_of
-from emsa_jax.rollout.draw import SamplingOptions
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.prompts import Prompter, PromptOptions
+from emsa_jax.rollout.prompts import Prompter
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions
 
 LETTERS = "\x00\x01abcdefghijklmnop"  # ids 0 to 17: padding, end, words

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.rollout.draw import SamplingOptions, draw, truncate
+from emsa_jax.rollout.draw import draw, truncate
+from emsa_jax.rollout.rollout_options import SamplingOptions
 
 LAST = np.nextafter(np.float32(1), np.float32(0))  # the largest that a uniform number can be
 

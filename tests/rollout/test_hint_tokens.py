@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emsa_jax.answers.concept_table import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import POLARITIES
 from emsa_jax.data.records import Entry
@@ -15,7 +15,8 @@ from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rewards.scoring import answer_scorer
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.prompts import Prompter, PromptOptions, answer_ids, answer_text
+from emsa_jax.rollout.prompts import Prompter, answer_ids, answer_text
+from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import PRESETS, cd_grpo, cd_grpo_hint
 

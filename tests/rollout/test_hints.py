@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.rollout.hints import HintOptions, bucket_sizes, choose_hinted, compact, loss_mask, splice
+from emsa_jax.rollout.hints import bucket_sizes, choose_hinted, compact, loss_mask, splice
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import Completions
 
 HARD = np.array([True, False, True, True, False, False, True, True])  # rows 0, 2, 3, 6, 7

@@ -8,8 +8,8 @@ from scipy import special, stats
 
 from emsa_jax.policy import decoder
 from emsa_jax.rollout import sampler
-from emsa_jax.rollout.draw import SamplingOptions
-from emsa_jax.rollout.hints import HintOptions, loss_mask
+from emsa_jax.rollout.hints import loss_mask
+from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, HINT, PREFIX, ROLLOUT
 
 FORCED = np.array([[5, 6, 7], [8, 9, 10], [11, 1, 12], [5, 6, 7]])  # the third row's hint holds the end token

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.batch_order import parts_at
+from emsa_jax.data.data_options import MixOptions, PrepareOptions, ViewOptions
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import PrepareOptions
-from emsa_jax.data.views import ViewOptions
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rollout.prompted_data import shown
 from emsa_jax.rollout.training_set import open_train
-from emsa_jax.settings.config import Config, MixOptions, SftOptions
+from emsa_jax.settings.config import Config
+from emsa_jax.training.training_options import SftOptions
 
 
 def records(folder, name, size, score_range, language):

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emsa_jax.learning.optimizer import OptimizerOptions, learning_rate_schedule
+from emsa_jax.learning.learning_options import OptimizerOptions
+from emsa_jax.learning.optimizer import learning_rate_schedule
 from emsa_jax.runtime import programs
 from emsa_jax.runtime.programs import Programs, tabulate, used_bytes
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emsa_jax.answers.concept_table import ConceptOptions as Classes
+from emsa_jax.answers.answer_options import ConceptOptions as Classes
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.answers.traces import filter_traces, read_traces
