@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.topologies import compile_without_devices, topology
 
 
@@ -56,7 +57,7 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     placement, _ = plan.place_on(config, policy, where, where.described()[:1])
     attention = "plain" if where.chip.platform == "gpu" else "auto"
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, attention=attention))
-    budget, _ = plan.longest(plan.PromptShape(frames=0, audio_seconds=0), policy, 8)
+    budget, _ = plan.longest(PromptShape(frames=0, audio_seconds=0), policy, 8)
     stack_up = decoder.decode_layers
 
     def sliced(*arguments):

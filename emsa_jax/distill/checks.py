@@ -22,7 +22,7 @@ Checks = dict[str, str | None]  # "" passed, else what is wrong; None: could not
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a sample. modalities: those that the teacher was shown, of data.views.MODALITIES."""
+    """What is known of a sample. modalities: those that the teacher was shown, of data.data_options.MODALITIES."""
 
     score: float
     language: str

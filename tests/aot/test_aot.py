@@ -107,9 +107,12 @@ LEARNING = """
     from emsa_jax.rollout.answering import answer
     from emsa_jax.jobs import plan
     from emsa_jax.planning import compiled_cost, memory
-    from emsa_jax.settings.config import Config, EvaluateOptions, SftOptions
+    from emsa_jax.evaluation.evaluation_options import EvaluateOptions
     from emsa_jax.learning.sft_update import SftBatch, sft_update
-    from emsa_jax.rollout.draw import SamplingOptions
+    from emsa_jax.planning.planning_options import PromptShape
+    from emsa_jax.rollout.rollout_options import SamplingOptions
+    from emsa_jax.settings.config import Config
+    from emsa_jax.training.training_options import SftOptions
     where = topology("{topology}")
     policy = plan._policy(plan.PlanOptions(topology=where.name))
     config = Config(policy="any", dtype="bfloat16", sft=SftOptions(batch_size=16 * where.devices, micro_batches=4),
@@ -117,7 +120,7 @@ LEARNING = """
     placement, _ = plan.place_on(config, policy, where, where.described())
     base, _, state, optimizer = compiled_cost.abstract_step(config, policy, placement)
     shards, asking, rows, slots = placement.sharding.num_shards, config.evaluate.batch_size, 4 * where.devices, 256
-    budget, asked = (plan.longest(plan.PromptShape(), policy, n // shards)[0] for n in (rows, asking))
+    budget, asked = (plan.longest(PromptShape(), policy, n // shards)[0] for n in (rows, asking))
     learning = memory.sft_memory(config, policy, placement, budget, slots, asked)
     answering = memory.answer_memory(config, policy, placement, asked, True)
     programs = compiled_cost.Planned(placement.update, where.chip.memory, ("update", "answer"))

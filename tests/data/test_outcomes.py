@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data import records as R
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.records.journal import Journal, replay
 from emsa_jax.data.records.outcomes import Outcomes
 from emsa_jax.data.sample import Sample
@@ -47,7 +48,7 @@ def test_a_journal_with_a_flipped_bit_ends_there(tmp_path, place):
 
 def record(number):
     frames = np.full((1, 28, 28, 3), number, np.uint8)
-    options = R.PrepareOptions(frame_format="raw")
+    options = PrepareOptions(frame_format="raw")
     sample = Sample(str(number), "x", 0.0, "train")
     return R.pack(sample, frames, 1.0, np.zeros((0, 128)), np.zeros(0, np.int16), "", options)
 

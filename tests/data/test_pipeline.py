@@ -14,6 +14,7 @@ import pytest
 
 from emsa_jax.data import records as R
 from emsa_jax.data.batch_order import Plan, batch_at, boundary_at, parts_at
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.mixture import Mixed, Part
 from emsa_jax.data.pipeline import Clips, DataSource, batches
 from emsa_jax.data.prepare import prepare
@@ -33,8 +34,8 @@ def write_records(directory, name, count):
         frames = np.full((2, 28, 28, 3), i, np.uint8)
         mel, pcm = np.zeros((i, 128)), np.zeros(0, np.int16)
         sample = Sample(f"{name}{i}", f"words {i}", None if i == 3 else i / 100, "train", concepts=(("tone", "sad"),))
-        writer.add(R.pack(sample, frames, 1.0, mel, pcm, "", R.PrepareOptions(frame_format="raw")))
-        entries.append(R.entry(R.pack(sample, frames, 1.0, mel, pcm, "", R.PrepareOptions(frame_format="raw"))))
+        writer.add(R.pack(sample, frames, 1.0, mel, pcm, "", PrepareOptions(frame_format="raw")))
+        entries.append(R.entry(R.pack(sample, frames, 1.0, mel, pcm, "", PrepareOptions(frame_format="raw"))))
     seal(directory, writer.close(), entries, (-1.0, 1.0))
     return directory
 
@@ -207,7 +208,7 @@ def test_a_decoding_process_loads_no_jax(tmp_path, clip, monkeypatch):
     (tmp_path / "clips.csv").write_text("id,text,label,mode,video\na,hello,0.5,train,clip.mp4\n")
     clip(sound=clip.sine(1.0))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    options = R.PrepareOptions(workers=1)
+    options = PrepareOptions(workers=1)
     prepare(tmp_path / "clips.csv", tmp_path / "out", options, (-1.0, 1.0), "en", progress=lambda items, _: iter(items))
     assert len(Clips(tmp_path / "out", "train")[0].mel) >= 100
     seen = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data import records as R
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.records.seal import seal
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
@@ -25,7 +26,7 @@ def packed(number, frame_format="raw", split="train"):
     mel = rng.standard_normal((5, 128)).astype(np.float32)
     pcm = rng.integers(-32768, 32767, 800).astype(np.int16)
     sample = Sample(f"clip {number}", "words 词", 0.5, split, language="zh", **LABELS)
-    options = R.PrepareOptions(frame_format=frame_format)
+    options = PrepareOptions(frame_format=frame_format)
     return (frames, mel, pcm), R.pack(sample, frames, 2.5, mel, pcm, "sha", options)
 
 
@@ -55,7 +56,7 @@ def test_raw_records_come_back_exactly():
 def test_jpeg_records_come_back_closely():
     smooth = np.linspace(0, 255, 56 * 28 * 3).reshape(1, 56, 28, 3).astype(np.uint8)
     nothing = np.zeros((0, 128)), np.zeros(0, np.int16)
-    clip = R.unpack(R.pack(Sample("a", "", None, "test"), smooth, 1.0, *nothing, "", R.PrepareOptions()))
+    clip = R.unpack(R.pack(Sample("a", "", None, "test"), smooth, 1.0, *nothing, "", PrepareOptions()))
     assert np.abs(clip.frames.astype(int) - smooth).mean() < 2
     assert clip.mel.shape == (0, 128) and clip.score is None
 
@@ -141,4 +142,4 @@ def test_foreign_bytes_are_no_record(record):
 )
 def test_options_are_checked(field, value):
     with pytest.raises(InputError, match=field):
-        dataclasses.replace(R.PrepareOptions(), **{field: value})
+        dataclasses.replace(PrepareOptions(), **{field: value})
