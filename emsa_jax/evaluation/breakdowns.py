@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import Entry
-from emsa_jax.evaluation.metrics import regression_metrics
+from emsa_jax.evaluation.sentiment_metrics import regression_metrics
 
 DURATIONS = ((2, "under 2 s"), (5, "2 to 5 s"), (10, "5 to 10 s"), (float("inf"), "10 s and more"))
 UNIMODAL = ("label_T", "label_A", "label_V")  # concepts of a clip: what one modality alone says (CH-SIMS)

@@ -8,7 +8,7 @@ import numpy as np
 from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
 from emsa_jax.evaluation.breakdowns import OTHERS
-from emsa_jax.evaluation.metrics import label_metrics, label_row
+from emsa_jax.evaluation.classification import label_metrics, label_row
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.rewards.reward_table import sample_of, truth_of
 

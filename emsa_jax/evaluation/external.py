@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.labels import FIVE_EDGES, polarity_of
 from emsa_jax.data import labels_csv
 from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import about
-from emsa_jax.evaluation.metrics import FIVE_EDGES
 from emsa_jax.evaluation.predictions import SIGNS, summarize, summarize_labels
 
 FIVE = ("Negative", "Weakly Negative", "Neutral", "Weakly Positive", "Positive")

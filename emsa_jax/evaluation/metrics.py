@@ -1,199 +1,134 @@
-"""How the field scores sentiment: the MOSI/MOSEI family and the SIMS family.
+"""The metrics of a csv with the columns true and pred, as one JSON object.
 
-    python -m emsa_jax.evaluation.metrics --family={mosi,sims,labels3,labels5} FILE.csv [--help]
-
-Two conventions for two classes live side by side: MOSI's Has0 counts a score of 0 as positive, SIMS counts it
-as negative, MOSI's Non0 leaves true zeros out (and counts a predicted 0 as negative). All comparisons are in
-float32, as in the field's own code: in float64 the float32 values of 0.1 and -0.7 fall into the next class.
+python -m emsa_jax.evaluation.metrics --family={mosi,sims,labels3,labels5} FILE.csv [--help]
 """
 
+import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
-from emsa_jax.answers.labels import FIVE_EDGES, POLARITIES, THREE_EDGES, polarity_of
+from emsa_jax.data import labels_csv
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.classification import label_metrics, label_row, per_class
+from emsa_jax.evaluation.classification import label_row
+from emsa_jax.evaluation.controls import label_controls, score_controls
+from emsa_jax.evaluation.resampling import RESAMPLES, compare, intervals
+from emsa_jax.evaluation.sentiment_metrics import F1_AVERAGES, FALLBACKS, FAMILIES, score_row
 
-FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
-FALLBACKS = ("neutral", "drop", "worst")
-F1_AVERAGES = ("weighted", "macro", "weighted_pred")
-WEAK = np.float32(0.4)
-__all__ = ["family_of", "label_metrics", "label_row", "paper_row", "regression_metrics", "score_row"]
-
-
-def family_of(score_range: tuple[float, float]) -> str:
-    """ "mosi" for scores in [-3, 3], "sims" for [-1, 1]; InputError for others."""
-    for name, high in FAMILIES.items():
-        if tuple(score_range) == (-high, high):
-            return name
-    raise InputError(f"score_range {list(score_range)}: metrics are defined for [-1, 1] and [-3, 3] only")
+DESCRIPTION = "The metrics of a csv with the columns true and pred, as one JSON object."
+CLASSES = {"labels3": 3, "labels5": 5}
 
 
-def paper_row(family: str) -> dict[str, str]:
-    """The columns that papers print for a family: heading -> key in `regression_metrics`."""
-    _check("family", family, FAMILIES)
-    if family == "mosi":
-        keys = {"Acc7": "Mult_acc_7", "Acc2": "Non0_acc_2", "F1": "Non0_F1_score"}
-    else:
-        keys = {"Acc5": "Mult_acc_5", "Acc3": "Mult_acc_3", "Acc2": "Mult_acc_2", "F1": "F1_score"}
-    return keys | {"MAE": "MAE", "Corr": "Corr"}
+class _OneLine(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """In one line, as all bad input is."""
+        raise InputError(f"{message} (--help tells more)")
 
 
-def regression_metrics(
-    pred: Sequence[float | None],
-    true: Sequence[float],
-    family: str,
-    fallback: str = "neutral",
-    polarities: Sequence[str | None] | None = None,
-    neutral_eps: float = 0.0,
-    f1_average: str = "weighted",
-) -> dict[str, float | int | bool | str | None]:
-    """Every metric of both families; None where one is not defined for this family or these samples.
-
-    pred: n predicted scores, None where an answer could not be read; true: n true scores.
-    fallback: what an unread score counts as: "neutral" 0.0; "worst" the far end of the scale on the wrong
-      side; "drop" leaves the sample out. `n` (dropped ones included), `parse_rate` and `fallback` are
-      returned, to be printed beside the rest.
-    polarities: what the answers named, None where unread (always wrong); absent: the polarity of each score.
-    f1_average: of the `*F1_score` keys; "weighted_pred" weighs by predicted support, as MulT's code does.
-
-    Keys. Two classes: Has0_acc_2 and Has0_F1_score (0 is positive), Non0_acc_2 and Non0_F1_score (true zeros
-    left out), Mult_acc_2 and F1_score (0 is negative), Mult_acc_2_weak (the same where |true| <= 0.4); each
-    F1 averaged over its classes as *F1_macro. More classes: Mult_acc_3, Mult_acc_5, Mult_acc_7. Distances:
-    MAE, Corr, R2, corr_defined. Positive, Neutral, Negative: Polarity_acc, Polarity_F1_macro,
-    Polarity_F1_weighted, Polarity_UAR (mean recall).
-    SIMS scores are clipped to [-1, 1] first; MOSI's MAE, Corr and R2 are those of unclipped scores.
-    """
-    _check("family", family, FAMILIES)
-    _check("fallback", fallback, FALLBACKS)
-    _check("f1_average", f1_average, F1_AVERAGES)
-    if len(pred) != len(true) or (polarities is not None and len(polarities) != len(true)):
-        raise InputError(f"{len(pred)} predictions and {len(true)} true scores: there must be one for each")
-    read = np.array([p is not None for p in pred], bool)
-    p = np.array([0.0 if p is None else p for p in pred], np.float32)
-    y = np.array(true, np.float32)
-    for name, values in (("prediction", p), ("true score", y)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{name} {int(np.argmin(np.isfinite(values)))} is not finite")
-    if polarities is None:
-        polarities = [None if s is None else polarity_of(s, neutral_eps) for s in pred]
-    named = np.array([POLARITIES.index(q) if q in POLARITIES else -1 for q in polarities], int)
-    truly = np.array([POLARITIES.index(polarity_of(s, neutral_eps)) for s in true], int)
-
-    if fallback == "worst":
-        p = np.where(read, p, _wrong_end(y, family))
-    if fallback == "drop":
-        p, y, named, truly = p[read], y[read], named[read], truly[read]
-    if family == "sims":
-        p, y = np.clip(p, -1, 1), np.clip(y, -1, 1)
-
-    non0 = y != 0
-    weak = np.abs(y) <= WEAK
-    polarity = label_metrics(named, truly, len(POLARITIES))
-    return {
-        **_two_classes("Has0_", p >= 0, y >= 0, f1_average),
-        **_two_classes("Non0_", p[non0] > 0, y[non0] > 0, f1_average),
-        **_two_classes("Mult_", p > 0, y > 0, f1_average),
-        "Mult_acc_2_weak": _mean((p > 0)[weak] == (y > 0)[weak]) if family == "sims" else None,
-        **_graded_classes(p, y, family),
-        **_distances(p, y),
-        "Polarity_acc": polarity["ACC"],
-        "Polarity_F1_macro": polarity["F1"],
-        "Polarity_F1_weighted": polarity["WF1"],
-        "Polarity_UAR": polarity["R"],
-        "n": len(true),
-        "parse_rate": _mean(read),
-        "fallback": fallback,
-    }
+def main(arguments: Sequence[str]) -> int:
+    """Prints the object; an exit status. A bad file is one line on the standard error, and 2."""
+    try:
+        args = _parser().parse_args(arguments)
+        if args.resamples < 1:
+            raise InputError(f"--resamples must be at least 1, not {args.resamples}")
+        if args.family in CLASSES and args.f1 != "weighted":
+            raise InputError(f"--f1={args.f1} is for scores; of classes, WF1 and F1 (macro) are both printed")
+        result = score_file(args)
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(json.dumps(result, allow_nan=False))
+    return 0
 
 
-def score_row(
-    pred: Sequence[float | None], true: Sequence[float], family: str, **options
-) -> dict[str, float | int | None]:
-    """What the command prints of scores: short names, and a family's own convention where the two differ.
-
-    mosi: acc2, f1 and acc2_weak are None, f1_macro is over the two classes of non0. sims: has0 is acc2 (0 is
-    negative), acc7 is None. options: as of `regression_metrics`.
-    """
-    m = regression_metrics(pred, true, family, **options)
-    sims = family == "sims"
-    two = {"acc2": m["Mult_acc_2"], "f1": m["F1_score"]} if sims else {"acc2": None, "f1": None}
-    return {
-        "has0_acc2": two["acc2"] if sims else m["Has0_acc_2"],
-        "has0_f1": two["f1"] if sims else m["Has0_F1_score"],
-        "non0_acc2": m["Non0_acc_2"],
-        "non0_f1": m["Non0_F1_score"],
-        **two,
-        "acc3": m["Mult_acc_3"],
-        "acc5": m["Mult_acc_5"],
-        "acc7": m["Mult_acc_7"],
-        "acc2_weak": m["Mult_acc_2_weak"],
-        "f1_macro": m["F1_macro"] if sims else m["Non0_F1_macro"],
-        "mae": m["MAE"],
-        "corr": m["Corr"],
-        "r2": m["R2"],
-        "parse_rate": m["parse_rate"],
-        "n": m["n"],
-    }
+def score_file(args: argparse.Namespace) -> dict:
+    """The metrics of `args.file`, with what else was asked for."""
+    pred, true = read_pairs(args.file, args.family)
+    measure = _measure(args)
+    result = measure(pred, true)
+    if args.intervals:
+        result["intervals"] = intervals(lambda rows: measure(_take(pred, rows), true[rows]), len(true), args.resamples)
+    if args.controls:
+        controls = label_controls if args.family in CLASSES else score_controls
+        result["controls"] = controls(pred, true, measure)
+    if args.against:
+        other, truth = read_pairs(args.against, args.family)
+        if not np.array_equal(truth, true):
+            raise InputError(
+                f"{args.against}: its true column is not that of {args.file}; a paired test needs the "
+                "same samples in the same order"
+            )
+        result["against"] = compare(measure, pred, other, true, args.resamples)
+    return result
 
 
-def _two_classes(prefix: str, pred: np.ndarray, true: np.ndarray, f1_average: str) -> dict[str, float | None]:
-    short = prefix.removeprefix("Mult_")  # the field's names: Mult_acc_2, but F1_score
-    keys = (f"{prefix}acc_2", f"{short}F1_score", f"{short}F1_macro")
-    if not len(true):
-        return dict.fromkeys(keys)
-    f1, _, _, support, predicted = per_class(pred.astype(int), true.astype(int), 2)
-    macro = float(f1[support + predicted > 0].mean())
-    weights = predicted if f1_average == "weighted_pred" else support
-    score = macro if f1_average == "macro" else float(weights @ f1 / weights.sum())
-    return dict(zip(keys, (_mean(pred == true), score, macro), strict=True))
+def read_pairs(path: Path, family: str) -> tuple[list, np.ndarray]:
+    """(predictions, None or -1 where unparsed; true values [n] float32 or int) of a csv with columns true and pred.
+
+    Raises InputError naming file and line for what is neither."""
+    classes = CLASSES.get(family)
+    pred, true = [], []
+    for where, row in labels_csv.rows(Path(path), ("true", "pred")):
+        truth = _value(row["true"], classes, where, "true")
+        if truth is None or (classes and truth < 0):
+            raise InputError(f"{where}: true is {row['true']!r}; every sample needs its true value")
+        guess = _value(row["pred"], classes, where, "pred")
+        pred.append(-1 if classes and guess is None else guess)
+        true.append(truth)
+    return pred, np.array(true, int if classes else np.float32)
 
 
-def _graded_classes(p: np.ndarray, y: np.ndarray, family: str) -> dict[str, float | None]:
-    if family == "mosi":
-
-        def same(k):  # whole numbers, halves to even
-            return _mean(np.rint(np.clip(p, -k, k)) == np.rint(np.clip(y, -k, k)))
-
-        return {"Mult_acc_3": same(1), "Mult_acc_5": same(2), "Mult_acc_7": same(3)}
-
-    def same(edges):
-        return _mean(np.searchsorted(edges, p) == np.searchsorted(edges, y))
-
-    return {"Mult_acc_3": same(THREE_EDGES), "Mult_acc_5": same(FIVE_EDGES), "Mult_acc_7": None}
-
-
-def _distances(p: np.ndarray, y: np.ndarray) -> dict[str, float | bool | None]:
-    """Corr is undefined where either side is constant, R2 where the truth is."""
-    varied = [len(values) > 1 and bool(np.ptp(values) > 0) for values in (p, y)]
-    p, y = p.astype(np.float64), y.astype(np.float64)
-    return {
-        "MAE": _mean(np.abs(p - y)),
-        "Corr": float(np.corrcoef(p, y)[0, 1]) if all(varied) else None,
-        "corr_defined": all(varied),
-        "R2": float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2)) if varied[1] else None,
-    }
+def _value(cell: str, classes: int | None, where: str, column: str) -> float | int | None:
+    """A cell's number; None where it is empty or nan."""
+    try:
+        number = float(cell) if cell.strip() else np.nan
+    except ValueError:
+        said = f"is no index from 0 to {classes - 1}" if classes else "is no number"
+        raise InputError(f"{where}: {column} {cell[:40]!r} {said}; leave it empty if it is unparsed") from None
+    if np.isnan(number):
+        return None
+    if classes is None:
+        if not abs(number) <= float(np.finfo(np.float32).max):  # a Python float: NumPy's would be cast, and warn
+            raise InputError(f"{where}: {column} {cell[:40]!r} is not finite")
+        return float(np.float32(number))
+    if number not in range(-1, classes):
+        raise InputError(
+            f"{where}: {column} {cell[:40]!r} is no class; they are 0 to {classes - 1}, and -1 for unparsed"
+        )
+    return int(number)
 
 
-def _wrong_end(y: np.ndarray, family: str) -> np.ndarray:
-    """The end of the scale that is wrong for each true score; 0 counts as in the family's two classes."""
-    high = np.float32(FAMILIES[family])
-    positive = y >= 0 if family == "mosi" else y > 0
-    return np.where(positive, -high, high)
+def _measure(args: argparse.Namespace) -> Callable:
+    if args.family in CLASSES:
+        return lambda pred, true: label_row(pred, true, CLASSES[args.family])
+    return lambda pred, true: score_row(pred, true, args.family, fallback=args.fallback, f1_average=args.f1)
 
 
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+def _take(values: list, rows: np.ndarray) -> list:
+    return [values[i] for i in rows]
 
 
-def _check(field: str, value: str, allowed) -> None:
-    if value not in allowed:
-        raise InputError(f"metrics: {field} {value!r} is none of {', '.join(allowed)}")
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLine(prog="python -m emsa_jax.evaluation.metrics", description=DESCRIPTION)
+    parser.add_argument("file", type=Path, help="csv with columns true and pred; an empty pred is unparsed")
+    parser.add_argument("--family", required=True, choices=(*FAMILIES, *CLASSES))
+    parser.add_argument(
+        "--fallback",
+        default="neutral",
+        choices=FALLBACKS,
+        help="what an unparsed score counts as: 0 (neutral), nothing (drop), the wrong end (worst)",
+    )
+    parser.add_argument("--f1", default="weighted", choices=F1_AVERAGES)
+    parser.add_argument("--intervals", action="store_true", help="adds bootstrap intervals of 95%%")
+    parser.add_argument("--controls", action="store_true", help="adds random, constant and shuffled predictions")
+    parser.add_argument("--against", type=Path, help="another csv of the same samples: adds paired tests")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES)
+    return parser
 
 
 if __name__ == "__main__":
-    from emsa_jax.evaluation.command import main
-
     sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,8 @@ import numpy as np
 
 from emsa_jax.config.edge import digest
 from emsa_jax.evaluation.classes import class_metrics
-from emsa_jax.evaluation.metrics import family_of, regression_metrics
 from emsa_jax.evaluation.resampling import compare
+from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics
 
 Rows = Sequence[Mapping[str, Any]]
 

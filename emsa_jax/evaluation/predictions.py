@@ -9,10 +9,11 @@ from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.evaluation.breakdowns import about, breakdowns
 from emsa_jax.evaluation.classes import class_fields
+from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import score_controls
-from emsa_jax.evaluation.metrics import family_of, label_row, regression_metrics, score_row
 from emsa_jax.evaluation.reasoning import reasoning_checks
 from emsa_jax.evaluation.resampling import intervals
+from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics, score_row
 from emsa_jax.evaluation.vote import Verdict, combine
 from emsa_jax.rewards.reward_table import RewardTable
 

@@ -13,7 +13,7 @@ from emsa_jax.data.records import Entry, read_manifest
 from emsa_jax.data.sample import Sample
 from emsa_jax.distill.recorded_traces import any_traces
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.metrics import family_of
+from emsa_jax.evaluation.sentiment_metrics import family_of
 from emsa_jax.jobs.evaluate import evaluate
 from emsa_jax.jobs.export import export
 from emsa_jax.jobs.prepare import clips_of, labelled_splits, prepare_all

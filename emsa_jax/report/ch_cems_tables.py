@@ -7,7 +7,7 @@ import numpy as np
 
 from emsa_jax.answers.labels import SENTIMENTS, polarity_of_sentiment, sentiment_of
 from emsa_jax.evaluation.classes import class_metrics
-from emsa_jax.evaluation.metrics import regression_metrics
+from emsa_jax.evaluation.sentiment_metrics import regression_metrics
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
 
 _REGRESSION_KEYS = ("Mult_acc_2", "Non0_acc_2", "F1_score", "Non0_F1_score", "Mult_acc_2_weak", "Corr", "MAE")

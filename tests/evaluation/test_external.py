@@ -10,7 +10,7 @@ from emsa_jax.answers.labels import POLARITIES
 from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.external import read_given, score_given
-from emsa_jax.evaluation.metrics import score_row
+from emsa_jax.evaluation.sentiment_metrics import score_row
 
 SCORES = {"a": 1.0, "b": -0.6, "c": 0.0, "d": 0.2}
 

@@ -1,139 +1,191 @@
-"""Metrics: equal to results of the field's own code (MMSA, ch-sims-v2), and defined where that code is not.
-
-fixtures/metrics.{npz,json}: predictions, true scores, and what that code made of them (MMSA: 4 decimals).
-"""
+"""The metrics as a command: its JSON, unparsed answers, bad files; numbers as scikit-learn and SciPy have them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, recall_score
+from scipy import stats
+from sklearn import metrics as sk
 
-from emsa_jax.errors import InputError
-from emsa_jax.evaluation.metrics import family_of, label_metrics, label_row, paper_row, regression_metrics
+from emsa_jax.evaluation.metrics import main
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ARRAYS = dict(np.load(FIXTURES / "metrics.npz"))
 EXPECTED = json.loads((FIXTURES / "metrics.json").read_text())
+SCORES = (
+    "has0_acc2 has0_f1 non0_acc2 non0_f1 acc2 f1 acc3 acc5 acc7 acc2_weak f1_macro mae corr r2 parse_rate n"
+).split()
+LABELS = "ACC WF1 WP F1 R P UAR WAR confusion parse_rate n".split()
+NAMES = {"Has0_acc_2": "has0_acc2", "Has0_F1_score": "has0_f1", "Non0_acc_2": "non0_acc2", "Non0_F1_score": "non0_f1",
+         "Mult_acc_2": "acc2", "F1_score": "f1", "Mult_acc_3": "acc3", "Mult_acc_5": "acc5", "Mult_acc_7": "acc7",
+         "Mult_acc_2_weak": "acc2_weak", "MAE": "mae", "Corr": "corr"}  # fmt: skip
+
+
+@pytest.fixture
+def score(tmp_path, capsys):
+    """score(family, true, pred, *flags) -> what the command prints; cells are written as given."""
+
+    def run(family, true, pred, *flags):
+        path = tmp_path / "scores.csv"
+        rows = [f"{t},{'' if p is None else p}\n" for t, p in zip(true, pred, strict=True)]
+        path.write_text("true,pred\n" + "".join(rows))
+        status = main([f"--family={family}", str(path), *flags])
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    return run
+
+
+def test_a_module_that_can_be_called(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,pred,true\na,0.5,1\nb,,-1\n")
+    done = subprocess.run([sys.executable, "-m", "emsa_jax.evaluation.metrics", "--family=sims", str(path)],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0 and list(json.loads(done.stdout)) == SCORES and done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize("case", EXPECTED["regression"])
-def test_regression_equals_the_reference(case):
-    pred, true = ARRAYS[f"reg/{case}/pred"], ARRAYS[f"reg/{case}/true"]
-    ours = regression_metrics(pred.tolist(), true.tolist(), case.split("/")[0])
+def test_scores_equal_the_reference(score, case):
+    family = case.split("/")[0]
+    ours = score(family, map(repr, ARRAYS[f"reg/{case}/true"].tolist()), map(repr, ARRAYS[f"reg/{case}/pred"].tolist()))
+    assert list(ours) == SCORES
     for source, tolerance in (("mmsa", 5e-5 + 1e-9), ("simsv2", 1e-6)):
         for key, value in EXPECTED["regression"][case].get(source, {}).items():
-            if key == "raises":  # no true score is different from zero
-                assert ours["Non0_acc_2"] is ours["Non0_F1_score"] is None
-            elif key == "R_squre" and np.ptp(true) == 0:
-                assert ours["R2"] is None
-            elif value is None:
-                assert ours[key] is None and not ours["corr_defined"]
-            else:
-                ours_value = ours["R2" if key == "R_squre" else key]
-                assert ours_value == pytest.approx(value, abs=tolerance, rel=1e-6), (source, key)
+            if key in NAMES:
+                assert ours[NAMES[key]] == (value if value is None else pytest.approx(value, abs=tolerance)), key
+    absent = {"mosi": ("acc2", "f1", "acc2_weak"), "sims": ("acc7",)}[family]
+    assert all(ours[name] is None for name in absent)
+    if family == "sims":
+        assert (ours["has0_acc2"], ours["has0_f1"]) == (ours["acc2"], ours["f1"])
 
 
 @pytest.mark.parametrize("case", EXPECTED["labels"])
-def test_classification_equals_the_reference(case):
-    ours = label_metrics(ARRAYS[f"lab/{case}/pred"], ARRAYS[f"lab/{case}/true"], int(case[0]))
+def test_classes_equal_the_reference(score, case):
+    true, pred = ARRAYS[f"lab/{case}/true"].tolist(), ARRAYS[f"lab/{case}/pred"].tolist()
+    ours = score(f"labels{case[0]}", true, pred)
+    assert list(ours) == LABELS
     for key, value in EXPECTED["labels"][case].items():
-        assert ours[key] == pytest.approx(value, abs=1e-9), key
+        if key in ours:
+            assert ours[key] == pytest.approx(value, abs=1e-9), key
+    labels = [*range(int(case[0])), *([-1] if -1 in pred else [])]
+    assert ours["confusion"] == sk.confusion_matrix(true, pred, labels=labels).tolist()
 
 
-def test_the_edges_of_the_classes():
-    grid = [-1.0, -0.7, -0.6, -0.1, 0.0, 0.1, 0.2, 0.7, 0.8]
-    five = [-0.9, -0.8, -0.2, -0.11, 0.05, 0.1, 0.11, 0.69, 1.0]
-    metrics = regression_metrics(five, grid, "sims")
-    assert metrics["Mult_acc_5"] == metrics["Mult_acc_3"] == 1
-    assert regression_metrics([0.71], [0.7], "sims")["Mult_acc_5"] == 0
-    assert regression_metrics([0.5, 2.5, -1.5], [0.0, 2.0, -2.0], "mosi")["Mult_acc_7"] == 1
+def test_scores_agree_with_scikit_learn_and_scipy(score):
+    rng = np.random.default_rng(5)
+    true = np.round(rng.uniform(-1, 1, 300), 1).astype(np.float32)
+    pred = np.clip(true + rng.normal(0, 0.4, 300), -1, 1).astype(np.float32)
+    ours = score("sims", map(repr, true.tolist()), map(repr, pred.tolist()))
+    t, p = true > 0, pred > 0
+    expected = {
+        "acc2": sk.accuracy_score(t, p),
+        "f1": sk.f1_score(t, p, average="weighted"),
+        "f1_macro": sk.f1_score(t, p, average="macro"),
+        "mae": sk.mean_absolute_error(true, pred),
+        "corr": stats.pearsonr(true, pred)[0],
+        "r2": sk.r2_score(true, pred),
+        "n": 300,
+        "parse_rate": 1,
+    }
+    assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    mosi, some = score("mosi", map(repr, true.tolist()), map(repr, pred.tolist())), true != 0
+    assert mosi["f1_macro"] == pytest.approx(sk.f1_score(t[some], p[some], average="macro"), abs=1e-9)
+    assert mosi["has0_f1"] == pytest.approx(sk.f1_score(true >= 0, pred >= 0, average="weighted"), abs=1e-9)
 
 
-def test_zero_in_each_convention():
-    metrics = regression_metrics([0.0, 0.0, 0.5], [0.2, 0.0, -0.0], "sims")
-    assert metrics["Has0_acc_2"] == 1  # 0 is positive
-    assert metrics["Mult_acc_2"] == pytest.approx(1 / 3)  # 0 is negative
-    assert metrics["Non0_acc_2"] == 0  # a predicted 0 is negative, true zeros are left out
-    weak = regression_metrics([0.1, 0.1, 0.1], [0.4, -0.4, 0.41], "sims")
-    assert weak["Mult_acc_2_weak"] == 0.5
-    assert regression_metrics([0.1], [0.9], "sims")["Mult_acc_2_weak"] is None
-    assert regression_metrics([0.1], [0.1], "mosi")["Mult_acc_2_weak"] is None
+def test_an_unparsed_answer_stays_in_every_denominator(score):
+    """Each figure moves when one right answer of four is no longer readable, and n does not."""
+    true, pred = [-1, -0.5, 0.5, 1], [-1, -0.5, 0.5, 1]
+    whole, torn = score("sims", true, pred), score("sims", true, [-1, -0.5, 0.5, None])
+    assert torn["n"] == whole["n"] == 4 and torn["parse_rate"] == 0.75
+    assert torn["acc2"] == torn["acc3"] == torn["acc5"] == torn["non0_acc2"] == 0.75
+    assert torn["mae"] == 0.25  # read as 0.0
+    assert score("sims", true, [-1, -0.5, 0.5, "nan"]) == torn
+    assert score("sims", true, pred[:3] + [-1])["parse_rate"] == 1  # -1 is a score
+    labels = score("labels3", [0, 1, 2, 2], [0, 1, 2, -1])
+    assert labels == score("labels3", [0, 1, 2, 2], [0, 1, 2, None])
+    assert labels["ACC"] == 0.75 and labels["R"] == pytest.approx(2.5 / 3) and labels["P"] == 1
+    assert sum(map(sum, labels["confusion"])) == labels["n"] == 4 and labels["parse_rate"] == 0.75
+    assert score("labels3", [0, 1], [-1, -1])["ACC"] == 0
 
 
-def test_only_sims_scores_are_clipped():
-    assert regression_metrics([3.0], [1.0], "sims")["MAE"] == 0
-    assert regression_metrics([5.0], [3.0], "mosi")["MAE"] == 2
+def test_undefined_is_null(score):
+    zeros = score("mosi", [0, 0], [1, -1])
+    assert zeros["non0_acc2"] is zeros["non0_f1"] is zeros["f1_macro"] is zeros["corr"] is zeros["r2"] is None
+    assert score("sims", [1, -1], [0.5, 0.5])["corr"] is None
+    assert score("sims", [0.5, 1], [0.5, 1])["acc2_weak"] is None
+    assert {name for name, value in score("sims", [], []).items() if value is not None} == {"n"}
+    empty = score("labels5", [], [])
+    assert empty["ACC"] is empty["parse_rate"] is None and empty["n"] == 0
 
 
-def test_unread_answers_are_always_counted():
-    pred, true = [None, 0.5, None, None], [1.0, 0.5, -1.0, 0.0]
-    neutral = regression_metrics(pred, true, "sims")
-    assert (neutral["n"], neutral["parse_rate"], neutral["fallback"]) == (4, 0.25, "neutral")
-    assert neutral["MAE"] == 0.5
-    assert neutral["Polarity_acc"] == 0.25  # unread is no polarity, not even the neutral one
-    worst = regression_metrics(pred, true, "sims", fallback="worst")
-    assert (worst["MAE"], worst["Mult_acc_2"], worst["parse_rate"]) == (1.25, 0.25, 0.25)
-    assert regression_metrics(pred, true, "mosi", fallback="worst")["Has0_acc_2"] == 0.25
-    drop = regression_metrics(pred, true, "sims", fallback="drop")
-    assert (drop["n"], drop["parse_rate"], drop["MAE"], drop["Polarity_acc"]) == (4, 0.25, 0, 1)
+def test_values_are_float32(score):
+    """0.1 and -0.7 as float32 belong to the class that float64 would put them outside of."""
+    assert score("sims", [0.1, -0.7], [0.05, -0.8])["acc5"] == 1
+    assert score("sims", [0.4, -0.4], [0.1, -0.1])["acc2_weak"] == 1
 
 
-def test_nothing_to_score_is_undefined_and_not_a_crash():
-    for metrics in (regression_metrics([], [], "mosi"), regression_metrics([None], [0.5], "sims", fallback="drop")):
-        assert metrics["n"] in (0, 1)
-        assert all(metrics[key] is None for key in ("Has0_acc_2", "F1_score", "Mult_acc_3", "MAE", "Corr", "R2"))
-        assert metrics["Polarity_acc"] is None
-    json.dumps(regression_metrics([0.1], [0.1], "sims"), allow_nan=False)
+@pytest.mark.parametrize(
+    "family, text, message",
+    [
+        ("sims", "true,guess\n1,1\n", "pred"),
+        ("sims", "true,pred\n1,high\n", "line 2: pred 'high' is no number"),
+        ("sims", "true,pred\n1,1\n,1\n", "line 3: true is ''"),
+        ("sims", "true,pred\n1,inf\n", "not finite"),
+        ("mosi", "true,pred\nnan,1\n", "needs its true value"),
+        ("labels3", "true,pred\n0,3\n", "is no class"),
+        ("labels3", "true,pred\n0,Positive\n", "is no index from 0 to 2"),
+        ("sims", f"true,pred\n1,{'9' * 5000}\n", "not finite"),
+        ("mosi", "true,pred\n1,1e39\n", "not finite"),
+        ("labels3", "true,pred\n-1,0\n", "needs its true value"),
+        ("labels5", "true,pred\n0,1.5\n", "is no class"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path, capsys, family, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    assert main([f"--family={family}", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1 and message in err and len(err) < 300
 
 
-def test_polarity_is_what_the_answer_named():
-    pred, true = [0.5, -0.5, 0.05, 0.5], [0.5, -0.5, 0.0, 0.5]
-    assert regression_metrics(pred, true, "sims")["Polarity_acc"] == 0.75
-    assert regression_metrics(pred, true, "sims", neutral_eps=0.1)["Polarity_acc"] == 1
-    named = regression_metrics(pred, true, "sims", polarities=["Positive", "Positive", "Neutral", None])
-    assert named["Polarity_acc"] == 0.5
-    assert named["Polarity_UAR"] == pytest.approx((0.5 + 1 + 0) / 3)
-    assert named["Polarity_F1_weighted"] == pytest.approx((2 * 0.5 + 1 * 1) / 4)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--family=mosei", "x.csv"], "invalid choice: 'mosei'"),
+        (["--family=sims"], "required: file"),
+        (["--family=sims", "x.csv", "--resamples=0"], "--resamples must be at least 1"),
+        (["--family=sims", "x.csv", "--resamples=x"], "invalid int value"),
+        (["--family=labels3", "x.csv", "--f1=macro"], "--f1=macro is for scores"),
+    ],
+)
+def test_bad_arguments_are_one_line(capsys, arguments, message):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: ") and err.count("\n") == 1 and message in err
 
 
-def test_the_averages_of_f1():
-    pred, true = [1, 1, 1, -1], [1, 1, -1, 1]  # F1 of negative 0, of positive 2/3
-    f1 = {kind: regression_metrics(pred, true, "sims", f1_average=kind)["F1_score"]
-          for kind in ("weighted", "macro", "weighted_pred")}  # fmt: skip
-    assert f1 == pytest.approx({"weighted": 0.5, "macro": 1 / 3, "weighted_pred": 0.5})
-    metrics = regression_metrics([1, 1, 1, 1], true, "sims")
-    assert metrics["F1_macro"] == pytest.approx(3 / 7)
-    swapped = regression_metrics([1, 1, 1, 1], true, "sims", f1_average="weighted_pred")
-    assert swapped["F1_score"] == pytest.approx(6 / 7)
+def test_scores_beyond_the_range_are_clipped_on_both_sides(score):
+    found = score("sims", [2, -3, 0.5], [1, -1, 0.5])
+    assert found["mae"] == 0 and found["r2"] == 1 and score("mosi", [2, -3], [3, -3])["mae"] == 0.5
 
 
-def test_the_columns_of_the_papers_are_metrics():
-    assert list(paper_row("mosi")) == ["Acc7", "Acc2", "F1", "MAE", "Corr"]
-    assert list(paper_row("sims")) == ["Acc5", "Acc3", "Acc2", "F1", "MAE", "Corr"]
-    for family in ("mosi", "sims"):
-        metrics = regression_metrics([0.1, -0.4, 0.6], [0.2, -0.4, 0.5], family)
-        assert all(metrics[key] is not None for key in paper_row(family).values())
-    assert (family_of((-3, 3)), family_of([-1.0, 1.0])) == ("mosi", "sims")
+def test_controls_are_those_of_the_answers(score):
+    """Shuffled: the answers at hand, none of which could be read here."""
+    found = score("sims", [1, -1] * 20, [""] * 40, "--controls")["controls"]
+    assert found["shuffled"]["parse_rate"] == 0 and found["random"]["parse_rate"] == 1
 
 
-def test_bad_input_is_named():
-    for call, message in (
-        (lambda: regression_metrics([1], [1], "meld"), "family 'meld'"),
-        (lambda: regression_metrics([1], [1], "sims", fallback="ignore"), "fallback 'ignore'"),
-        (lambda: regression_metrics([1], [1, 2], "sims"), "1 predictions and 2 true scores"),
-        (lambda: regression_metrics([0.0, float("nan")], [1, 2], "sims"), "prediction 1 is not finite"),
-        (lambda: regression_metrics([0.0], [float("inf")], "sims"), "true score 0 is not finite"),
-        (lambda: family_of((0, 1)), "score_range"),
-    ):
-        with pytest.raises(InputError, match=message):
-            call()
-
-
-def test_classes_that_are_absent_are_left_out_of_means():
-    """As scikit-learn has it: of five classes, the two that occur in truth or answers."""
-    pred, true = [0, 0, 2], [0, 0, 0]
-    found = label_row(pred, true, 5)
-    assert found["UAR"] == pytest.approx(recall_score(true, pred, average="macro", zero_division=0)) == 1 / 3
-    assert found["F1"] == pytest.approx(f1_score(true, pred, average="macro")) == pytest.approx(0.4)
+def test_more_on_request(score, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("true,pred\n" + "1,-1\n-1,-1\n" * 20)
+    asked = score("sims", [1, -1] * 20, [0.9, -0.9] * 20, "--intervals", "--controls", f"--against={other}",
+                  "--resamples=200")  # fmt: skip
+    assert asked["intervals"]["acc2"] == [1, 1] and asked["controls"].keys() == {"constant", "random", "shuffled"}
+    assert asked["against"]["acc2"]["difference"] == 0.5 and asked["against"]["acc2"]["p"] < 0.01
+    other.write_text("true,pred\n1,1\n")
+    assert main(["--family=sims", str(tmp_path / "scores.csv"), f"--against={other}"]) == 2

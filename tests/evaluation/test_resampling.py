@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import label_controls, score_controls
-from emsa_jax.evaluation.metrics import label_row, score_row
 from emsa_jax.evaluation.resampling import compare, intervals, mcnemar, over_seeds, paired_seeds, seeds_needed
+from emsa_jax.evaluation.sentiment_metrics import score_row
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.uniform(-1, 1, 200).round(1).astype(np.float32)
