@@ -25,18 +25,19 @@ import numpy as np
 from trace_faults import MEANT, Written, write
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT
 from emsa_jax.answers.traces import Trace
+from emsa_jax.append_log import AppendLog
 from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.puppets.teacher import write_traces
 from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
 from emsa_jax.data.sample import Sample as Clip
 from emsa_jax.distill.checks import CHECKS, Truth
+from emsa_jax.distill.distill_plan import DistillPlan, parsed_row, truth_row
 from emsa_jax.distill.distillation import now
 from emsa_jax.distill.progress import Progress
-from emsa_jax.distill.protocol import Plan, parsed_row, truth_row
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import read_prompts
-from emsa_jax.distill.trace_record import NAME, Record
 from emsa_jax.jobs.stages import run_stages
 from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.runtime.programs import keep_compiled
@@ -70,9 +71,11 @@ def planted(seed: int, share: float, clips: float = 1.0, num_train: int = 1024) 
     return made
 
 
-def plan() -> Plan:
+def plan() -> DistillPlan:
     prompts = read_prompts(("dc", "refine", "judge"))
-    return Plan("dc", FORMAT, prompts, TeacherOptions(model="templates"), FilterOptions())
+    return DistillPlan(
+        method="dc", format=FORMAT, prompts=prompts, teacher=TeacherOptions(model="templates"), filter=FilterOptions()
+    )
 
 
 def truth_of(clip: Clip, written: Written) -> Truth:
@@ -119,8 +122,8 @@ def _share(part: int, whole: int) -> str:
 def write_record(out: Path, made: list[tuple[Clip, Written]]) -> None:
     """What a distillation would have recorded of these answers."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / NAME).unlink(missing_ok=True)
-    record, asked = Record(out / NAME, Progress().take), plan()
+    (out / RECORD).unlink(missing_ok=True)
+    record, asked = AppendLog(out / RECORD, RECORD_FORMAT, Progress().take), plan()
     record.append(asked.settings())
     for clip, written in made:
         truth = truth_of(clip, written)

@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -31,7 +31,7 @@ MOST_BYTES = 16 * 2**20  # of one response
 LONGEST_WAIT = 600.0  # seconds that a Retry-After is believed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reply:
     """What became of a request. answer None: there is none, `error` says why, and after how many requests."""
 
@@ -101,7 +101,7 @@ class ChatClient:
             except _Again as error:
                 again = error
             else:
-                return _counted(reply, made + 1, time.monotonic() - begun)
+                return replace(reply, requests=made + 1, seconds=time.monotonic() - begun)
             reason, connected = str(again), connected or again.connected
             if not connected and not self._met and made >= 2:  # a wrong address, rather than a pause
                 break
@@ -112,7 +112,7 @@ class ChatClient:
                 f"teacher.url: nothing answers at {self.options.url} ({reason}); start the endpoint, and "
                 "run the same command again"
             )
-        return Reply(None, requests=self.options.retries + 1, error=reason, seconds=time.monotonic() - begun)
+        return Reply(answer=None, requests=self.options.retries + 1, error=reason, seconds=time.monotonic() - begun)
 
     def redact(self, text: str) -> str:
         """The text without the key, should an endpoint repeat it."""
@@ -177,7 +177,7 @@ class ChatClient:
                 f"check teacher.url{where}, teacher.model and {key}"
             )
         if status != 200:
-            return Reply(None, error=f"HTTP {status}", refused=True)
+            return Reply(answer=None, error=f"HTTP {status}", refused=True)
         return self._read(bytes(content))
 
     def _read(self, content: bytes) -> Reply:
@@ -201,7 +201,7 @@ class ChatClient:
             refusal = message.get("refusal")
             text, finish = refusal if isinstance(refusal, str) else "", finish if finish != "stop" else "refusal"
         text = self.redact(text.encode("utf-8", "replace").decode())  # half of a surrogate pair is no character
-        return Reply(text, finish, *tokens)
+        return Reply(answer=text, finish=finish, prompt_tokens=tokens[0], answer_tokens=tokens[1])
 
     def _message(self, content: bytes) -> str:
         try:
@@ -225,16 +225,3 @@ def retry_after(headers) -> float:
         if seconds > 0:  # not for nan either
             return min(seconds, LONGEST_WAIT)
     return 0.0
-
-
-def _counted(reply: Reply, requests: int, seconds: float) -> Reply:
-    return Reply(
-        reply.answer,
-        reply.finish,
-        reply.prompt_tokens,
-        reply.answer_tokens,
-        requests,
-        seconds,
-        reply.error,
-        reply.refused,
-    )

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.recorded_traces import ACCEPTED, FAILED, PENDING, REJECTED
+from emsa_jax.append_log import AppendLog, Row
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.budget import Budget, OutOfBudget, Pace, prompt_tokens
 from emsa_jax.distill.checks import Truth
 from emsa_jax.distill.client import ChatClient, Reply
-from emsa_jax.distill.progress import ACCEPTED, FAILED, PENDING, REJECTED, Progress, Sample, Step, next_step
-from emsa_jax.distill.protocol import Plan, parsed_row, truth_row
+from emsa_jax.distill.distill_plan import DistillPlan, parsed_row, truth_row
+from emsa_jax.distill.progress import Progress, Step, next_step
 from emsa_jax.distill.request_media import media_of
-from emsa_jax.distill.trace_record import Record, Row
 from emsa_jax.errors import InputError
 
 
@@ -28,9 +29,9 @@ class Distillation:
     source: index of a sample -> its msgpack record. stopped: why it ended early, "" if it did not.
     """
 
-    plan: Plan
+    plan: DistillPlan
     source: Sequence[bytes]
-    record: Record
+    record: AppendLog
     progress: Progress
     client: ChatClient
     budget: Budget
@@ -76,7 +77,7 @@ class Distillation:
 
     async def _settle(self, index: int, entry: Entry, truth: Truth) -> None:
         while not self.stopped:
-            sample = self.progress.samples.get(entry.id) or Sample()
+            sample = self.progress.sample(entry.id)
             step = next_step(sample, self.plan.asks, self.plan.attempts, self.plan.refine)
             if step is None:
                 return
@@ -163,7 +164,7 @@ class Distillation:
             )
 
 
-def answered(plan: Plan, reply: Reply, truth: Truth) -> Row:
+def answered(plan: DistillPlan, reply: Reply, truth: Truth) -> Row:
     """{"parsed", "checks", "verdict", "reason", "filter"} of what the teacher wrote, if it did."""
     if reply.answer is None:
         return {"parsed": {}, "checks": {}, "verdict": FAILED, "reason": f"no answer: {reply.error}",
@@ -182,7 +183,7 @@ def judged(reply: Reply, last: bool) -> Row:
     return {"verdict": REJECTED if last else FAILED, "reason": "judge: gave no verdict"}
 
 
-def recheck(plan: Plan, record: Record, progress: Progress, truths: dict[str, Truth]) -> int:
+def recheck(plan: DistillPlan, record: AppendLog, progress: Progress, truths: dict[str, Truth]) -> int:
     """Looks again at answers whose filter, or what is known of the sample, has changed since; nothing is asked.
 
     Returns how many there were."""
@@ -197,9 +198,9 @@ def recheck(plan: Plan, record: Record, progress: Progress, truths: dict[str, Tr
                 decided = {"checks": {}, "verdict": FAILED, "reason": row["reason"], "filter": now_hash}
             else:
                 decided = plan.check(row["answer"], row["finish"], truth)
-            if decided["verdict"] == PENDING and answer.judge:
-                decided["verdict"] = answer.judge
-                decided["reason"] = "judge: found it unsound" if answer.judge == REJECTED else ""
+            if decided["verdict"] == PENDING and answer.judge_verdict:
+                decided["verdict"] = answer.judge_verdict
+                decided["reason"] = "judge: found it unsound" if answer.judge_verdict == REJECTED else ""
             truth_now = truth_row(truth, polarity_of(truth.score, plan.neutral_eps))
             record.append({"kind": "filter", "id": id, "of": key._asdict(), "truth": truth_now, **decided})
             changed += 1

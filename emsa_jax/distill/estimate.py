@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.budget import prompt_tokens
 from emsa_jax.distill.checks import Truth
-from emsa_jax.distill.protocol import Plan
+from emsa_jax.distill.distill_plan import DistillPlan
 from emsa_jax.distill.request_media import spread
 from emsa_jax.distill.teacher_options import BudgetOptions
 
 LOOKED_AT = 200  # samples whose prompts are filled in
 
 
-def estimate(plan: Plan, budget: BudgetOptions, left: Sequence[tuple[int, Entry, Truth]]) -> list[str]:
+def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[tuple[int, Entry, Truth]]) -> list[str]:
     """Lines that say how much will be asked: if every first answer is kept, and if every attempt is needed.
 
     Tokens of prompts are judged by length, by frames and by seconds of sound; what an endpoint charges for these

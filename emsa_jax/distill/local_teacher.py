@@ -13,16 +13,16 @@ import numpy as np
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.messages import messages
+from emsa_jax.append_log import AppendLog, Row
 from emsa_jax.config.edge import digest
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.checks import Truth
 from emsa_jax.distill.client import Reply
 from emsa_jax.distill.distill_options import LocalOptions
+from emsa_jax.distill.distill_plan import DistillPlan, truth_row
 from emsa_jax.distill.distillation import answered, now
 from emsa_jax.distill.progress import Progress
-from emsa_jax.distill.protocol import Plan, truth_row
 from emsa_jax.distill.teacher_prompts import spoken
-from emsa_jax.distill.trace_record import Record, Row
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
@@ -36,7 +36,7 @@ from emsa_jax.runtime.programs import Programs
 from emsa_jax.settings.config import Config
 
 
-def named(plan: Plan, options: LocalOptions) -> Plan:
+def named(plan: DistillPlan, options: LocalOptions) -> DistillPlan:
     """The plan with a name for the policy that stands for its weights, wherever they lie, and for how it is asked."""
     if not options.policy:
         raise InputError("config.local.policy: name the policy's checkpoint directory")
@@ -49,12 +49,12 @@ def named(plan: Plan, options: LocalOptions) -> Plan:
 
 
 def distill_locally(
-    plan: Plan,
+    plan: DistillPlan,
     options: LocalOptions,
     concepts: ConceptOptions,
     data: str,
     split: str,
-    record: Record,
+    record: AppendLog,
     known: Progress,
     left: list[tuple[int, Entry, Truth]],
 ) -> None:
@@ -127,7 +127,7 @@ def distill_locally(
                 advance(len(chosen))
 
 
-def _missing(plan: Plan, known: Progress, id: str) -> range:
+def _missing(plan: DistillPlan, known: Progress, id: str) -> range:
     """The attempts at a clip that the record does not have yet."""
     sample = known.samples.get(id)
     made = sum(key.ask == plan.asks["write"] for key in sample.answers) if sample else 0
@@ -135,7 +135,7 @@ def _missing(plan: Plan, known: Progress, id: str) -> range:
 
 
 def _row(
-    plan: Plan,
+    plan: DistillPlan,
     options: LocalOptions,
     entry: Entry,
     truth: Truth,
@@ -149,7 +149,7 @@ def _row(
     chat = messages(plan.format, spoken(entry), entry.language, there["video"], there["audio"])
     system, user = ("".join(part.get("text", "") for part in message["content"]) for message in chat)
     prompt = {"system": system, "user": user, "media": there}
-    reply = Reply(text, "stop" if ended else "length", answer_tokens=length)
+    reply = Reply(answer=text, finish="stop" if ended else "length", answer_tokens=length)
     sha = hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()
     return {"kind": "attempt", "id": entry.id, "step": "write", "attempt": g, "ask": plan.asks["write"],
             "teacher": plan.teacher.model, "prompt": prompt, "prompt_sha256": sha,

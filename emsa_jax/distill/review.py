@@ -12,14 +12,15 @@ from typing import Any, Literal
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT, AnswerKey, RecordedSample
+from emsa_jax.append_log import AppendLog, Row
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.checks import Checks, check
+from emsa_jax.distill.distill_plan import DistillPlan, format_row, parsed_row, truth_row
 from emsa_jax.distill.distillation import now
-from emsa_jax.distill.progress import Key, Progress, Sample
-from emsa_jax.distill.protocol import Plan, format_row, parsed_row, truth_row
+from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import Prompts
-from emsa_jax.distill.trace_record import NAME, Record, Row
 from emsa_jax.errors import InputError
 
 VERDICTS = ("accepted", "edited", "rejected")
@@ -55,9 +56,9 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.progress, self._settings = Progress(), {}
-        if not (Path(self.directory) / NAME).is_file():
-            raise InputError(f"{self.directory} holds no {NAME}: run distill first")
-        self.record = Record(Path(self.directory) / NAME, self._take)
+        if not (Path(self.directory) / RECORD).is_file():
+            raise InputError(f"{self.directory} holds no {RECORD}: run distill first")
+        self.record = AppendLog(Path(self.directory) / RECORD, RECORD_FORMAT, self._take)
         if not self._settings:
             raise InputError(f"{self.directory}: its record says nothing of what was asked; run distill first")
         s = self._settings
@@ -65,12 +66,12 @@ class Desk:
         if any(s[name] != value for name, value in format_row(self.format).items()):
             raise InputError(f"{self.directory} was made with other config.concepts; give them as distill had them")
         teacher = TeacherOptions(video=s["teacher"]["video"], audio=s["teacher"]["audio"])
-        self.plan = Plan(
-            s["method"],
-            self.format,
-            Prompts({}, s["prompts"]),
-            teacher,
-            FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),
+        self.plan = DistillPlan(
+            method=s["method"],
+            format=self.format,
+            prompts=Prompts({}, s["prompts"]),
+            teacher=teacher,
+            filter=FilterOptions(**{**s["filter"], "leak_phrases": tuple(s["filter"]["leak_phrases"])}),
             neutral_eps=s["neutral_eps"],
         )
         self._entries = {entry.id: entry for entry in self.entries}
@@ -140,7 +141,7 @@ class Desk:
             }  # fmt: skip
             if not self.record.append(row, unless=lambda: self.progress.samples[id].version != version):
                 sample = self.progress.samples[id]
-                by_whom = self.record.at(sample.decided).get("by", "somebody")
+                by_whom = self.record.at(sample.decision_place).get("by", "somebody")
                 return Result("conflict", (f"{by_whom} decided meanwhile: {sample.decision}",), sample.version)
             self._leases.pop(id, None)
             return Result("saved", (), version + 1)
@@ -180,22 +181,22 @@ class Desk:
         self._leases[id] = (by, time.monotonic() + LEASE_SECONDS)
         return id
 
-    def _shown(self, sample: Sample) -> Row:
+    def _shown(self, sample: RecordedSample) -> Row:
         """The row of the text that is shown: an edited one, else what stands, else the last answer."""
         if sample.decision == "edited":
-            return self.record.at(sample.decided)
+            return self.record.at(sample.decision_place)
         key = sample.standing() or list(sample.answers)[-1]
         return self.record.at(sample.answers[key].place)
 
     def _check(self, answer: str, finish: str, entry: Entry) -> Checks:
         return check(answer, finish, self.plan.truth(entry), self.format, self.plan.filter, self.plan.neutral_eps)
 
-    def _told(self, row: Row, sample: Sample) -> str:
+    def _told(self, row: Row, sample: RecordedSample) -> str:
         if row["kind"] == "decision":
             return f"edited by {row['by']}"
         which = f"{row['teacher']}, {row['step']}, attempt {row['attempt'] + 1} of {len(sample.answers)}"
         if sample.decision:
-            return f"{which}; {sample.decision} by {self.record.at(sample.decided)['by']}"
+            return f"{which}; {sample.decision} by {self.record.at(sample.decision_place)['by']}"
         return f"{which}; {row['verdict']}{': ' + row['reason'] if row['reason'] else ''}"
 
 
@@ -203,4 +204,4 @@ def _of(row: Row) -> dict[str, Any] | None:
     """Which answer a decision is about."""
     if row["kind"] == "decision":
         return row["of"]
-    return Key(row["step"], row["attempt"], row["ask"])._asdict()
+    return AnswerKey(row["step"], row["attempt"], row["ask"])._asdict()

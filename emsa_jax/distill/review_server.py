@@ -15,20 +15,23 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from emsa_jax.distill.review import Desk
-from emsa_jax.report.review_page import review_page
 
 MOST_BYTES = 1 << 20  # of a request
 _STATUS = {"saved": 200, "conflict": 409, "invalid": 422}
 
 
 class ReviewServer(ThreadingHTTPServer):
-    """Serves a desk at `url`. media: sample id -> {"frames": [(data URI, words)], "sound": data URI or ""}."""
+    """Serves a desk at `url`.
+
+    media: sample id -> {"frames": [(data URI, words)], "sound": data URI or ""}. page: a reviewer's name to begin with
+    -> the page, as UTF-8 HTML. port: 0 for any that is free.
+    """
 
     daemon_threads = True
 
-    def __init__(self, desk: Desk, media: Callable[[str], dict[str, Any]], port: int = 0):
+    def __init__(self, desk: Desk, media: Callable[[str], dict[str, Any]], page: Callable[[str], bytes], port: int = 0):
         super().__init__(("127.0.0.1", port), _Handler)
-        self.desk, self.media, self.token = desk, media, secrets.token_urlsafe(24)
+        self.desk, self.media, self.page, self.token = desk, media, page, secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_address[1]}" for name in ("127.0.0.1", "localhost")}
 
     @property
@@ -50,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         by, desk = query.get("by", ""), self.server.desk
         if page:
-            self._send(200, review_page(by or f"reviewer-{secrets.token_hex(2)}"), "text/html; charset=utf-8")
+            self._send(200, self.server.page(by or f"reviewer-{secrets.token_hex(2)}"), "text/html; charset=utf-8")
         elif parts.path == "/api/next":
             self._item(desk.next(by, query.get("after", "")))
         elif parts.path == "/api/item" and query.get("id") in desk.ids():

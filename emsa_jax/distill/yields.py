@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.answers.labels import POLARITIES
-from emsa_jax.distill.progress import FAILED, PENDING, Progress
+from emsa_jax.answers.recorded_traces import FAILED, PENDING, read_record
+from emsa_jax.append_log import Row
+from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import BudgetOptions
-from emsa_jax.distill.trace_record import Row, read_record
 
 KEPT, ASIDE = "kept", "kept aside"
 
@@ -77,7 +78,7 @@ def _why(row: Row) -> str:
 
 def _outcome(progress: Progress, id: str, one: Seen, unsettled: bool) -> str:
     sample = progress.samples[id]
-    if sample.place() is not None:
+    if sample.trace_place() is not None:
         return KEPT
     if sample.decision:
         return "a person rejected it"
@@ -105,7 +106,7 @@ def _examples(path, progress: Progress, seen: dict[str, Seen], outcome: dict[str
     places = {}
     for what, ids in chosen.items():
         for id in ids:
-            place = progress.samples[id].place()
+            place = progress.samples[id].trace_place()
             places[seen[id].place if place is None else place] = what
     found: dict[str, list[Row]] = {what: [] for what in chosen}
     for place, row in enumerate(read_record(path) if places else ()):

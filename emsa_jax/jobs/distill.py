@@ -13,19 +13,20 @@ from pathlib import Path
 import uvloop
 
 from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT
+from emsa_jax.append_log import AppendLog
 from emsa_jax.config.edge import to_dict
 from emsa_jax.data.records import Entry, RecordSource, read_index, read_manifest
 from emsa_jax.distill.budget import Budget
 from emsa_jax.distill.checks import Truth
 from emsa_jax.distill.client import ChatClient
 from emsa_jax.distill.distill_options import DistillOptions
+from emsa_jax.distill.distill_plan import DistillPlan
 from emsa_jax.distill.distillation import Distillation, recheck
 from emsa_jax.distill.estimate import estimate
-from emsa_jax.distill.progress import Progress, Sample, next_step
-from emsa_jax.distill.protocol import Plan
+from emsa_jax.distill.progress import Progress, next_step
 from emsa_jax.distill.teacher_options import BudgetOptions
 from emsa_jax.distill.teacher_prompts import read_prompts
-from emsa_jax.distill.trace_record import NAME, Record
 from emsa_jax.distill.yields import yields
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import write_atomic
@@ -49,16 +50,16 @@ def distill(options: DistillOptions) -> None:
     manifest = read_manifest(options.data)
     entries = read_index(options.data, options.split)
     entries = entries[: options.max_clips] if options.max_clips else entries
-    plan = Plan(
-        options.format,
-        make_format(options.format, manifest.score_range, options.neutral_eps, options.concepts),
-        read_prompts((options.format, "refine", "judge"), options.templates),
-        options.teacher,
-        options.filter,
-        options.attempts,
-        options.refine,
-        options.seed,
-        options.neutral_eps,
+    plan = DistillPlan(
+        method=options.format,
+        format=make_format(options.format, manifest.score_range, options.neutral_eps, options.concepts),
+        prompts=read_prompts((options.format, "refine", "judge"), options.templates),
+        teacher=options.teacher,
+        filter=options.filter,
+        attempts=options.attempts,
+        refine=options.refine,
+        seed=options.seed,
+        neutral_eps=options.neutral_eps,
     )
     if options.teacher.kind == "policy":
         from emsa_jax.distill.local_teacher import distill_locally, named  # JAX, which an endpoint does not need
@@ -70,7 +71,7 @@ def distill(options: DistillOptions) -> None:
         raise InputError(f"{options.data}: no sample of {options.split} has a score; a trace is checked against it")
     with _hold(Path(options.out)) as out:
         progress = Progress()
-        record = Record(out / NAME, progress.take)
+        record = AppendLog(out / RECORD, RECORD_FORMAT, progress.take)
         try:
             if others := progress.formats - {plan.format.name}:
                 raise InputError(
@@ -99,7 +100,7 @@ def distill(options: DistillOptions) -> None:
         _finish(plan, options, out, progress, samples, stopped)
 
 
-def _check_labels(plan: Plan, samples: list[tuple[int, Entry, Truth]]) -> None:
+def _check_labels(plan: DistillPlan, samples: list[tuple[int, Entry, Truth]]) -> None:
     """Raises InputError naming a sample with a concept that the answer format has no label for."""
     for _, entry, truth in samples if hasattr(plan.format, "truth") else ():
         try:
@@ -124,7 +125,7 @@ def _hold(out: Path) -> Iterator[Path]:
         yield out
 
 
-def _note_settings(plan: Plan, record: Record, progress: Progress, samples) -> None:
+def _note_settings(plan: DistillPlan, record: AppendLog, progress: Progress, samples) -> None:
     """Notes what is asked for, and looks again at what other checks decided."""
     settings = plan.settings()
     if settings["hash"] not in progress.settings:
@@ -133,7 +134,7 @@ def _note_settings(plan: Plan, record: Record, progress: Progress, samples) -> N
         say(f"{changed} earlier answers were checked again, since the filter or the labels have changed")
 
 
-def _left(plan: Plan, progress: Progress, samples, unlabelled: int) -> list[tuple[int, Entry, Truth]]:
+def _left(plan: DistillPlan, progress: Progress, samples, unlabelled: int) -> list[tuple[int, Entry, Truth]]:
     """What is left to be asked about."""
     left = _unsettled(plan, progress, samples)
     say(
@@ -143,15 +144,13 @@ def _left(plan: Plan, progress: Progress, samples, unlabelled: int) -> list[tupl
     return left
 
 
-def _unsettled(plan: Plan, progress: Progress, samples) -> list[tuple[int, Entry, Truth]]:
-    return [
-        one
-        for one in samples
-        if next_step(progress.samples.get(one[1].id) or Sample(), plan.asks, plan.attempts, plan.refine)
-    ]
+def _unsettled(plan: DistillPlan, progress: Progress, samples) -> list[tuple[int, Entry, Truth]]:
+    return [one for one in samples if next_step(progress.sample(one[1].id), plan.asks, plan.attempts, plan.refine)]
 
 
-async def _ask(plan: Plan, options: DistillOptions, record: Record, progress: Progress, left, total: int) -> str:
+async def _ask(
+    plan: DistillPlan, options: DistillOptions, record: AppendLog, progress: Progress, left, total: int
+) -> str:
     """Asks about the samples; returns why it ended early, "" if it did not."""
     loop = asyncio.get_running_loop()
     async with ChatClient(plan.teacher) as client:
@@ -180,10 +179,10 @@ def _note(progress: Progress, prices: BudgetOptions) -> str:
     return f"{spent.requests:,} requests, {spent.tokens:,} tokens" + (f", cost {money:,.2f}" if money else "")
 
 
-def _finish(plan: Plan, options: DistillOptions, out: Path, progress: Progress, samples, stopped: str) -> None:
+def _finish(plan: DistillPlan, options: DistillOptions, out: Path, progress: Progress, samples, stopped: str) -> None:
     """The report, and the counts on the last line."""
     unsettled = {entry.id for _, entry, _ in _unsettled(plan, progress, samples)}
-    counts, examples = yields(out / NAME, options.budget, options.samples, unsettled)
+    counts, examples = yields(out / RECORD, options.budget, options.samples, unsettled)
     counts["samples"]["in all"] = total = len(samples)
     counts["stopped"] = stopped
     made = {

@@ -14,6 +14,7 @@ from emsa_jax.distill.review_csv import read_csv, write_csv
 from emsa_jax.distill.review_server import ReviewServer
 from emsa_jax.errors import InputError
 from emsa_jax.report.page import jpeg_uri, sound_uri
+from emsa_jax.report.review_page import review_page
 from emsa_jax.runtime.console import say
 from emsa_jax.settings.job_options import ReviewOptions
 
@@ -57,7 +58,7 @@ def _serve(desk: Desk, options: ReviewOptions, places: dict[str, int]) -> None:
         return {"frames": frames, "sound": sound_uri(pcm, SAMPLE_RATE) if len(pcm) else ""}
 
     try:
-        server = ReviewServer(desk, media, options.port)
+        server = ReviewServer(desk, media, review_page, options.port)
     except OSError as error:
         raise InputError(f"config.port: {options.port} cannot be used: {error.strerror}") from error
     with server:

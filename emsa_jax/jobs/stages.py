@@ -7,11 +7,11 @@ from pathlib import Path
 
 from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import CLASS_FORMATS, make_format
+from emsa_jax.answers.recorded_traces import read_any_traces
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.records import Entry, read_manifest
 from emsa_jax.data.sample import Sample
-from emsa_jax.distill.recorded_traces import any_traces
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.sentiment_metrics import family_of
 from emsa_jax.jobs.evaluate import evaluate
@@ -109,7 +109,7 @@ def check_inputs(config: Config) -> None:
             peft.load_adapter(config.adapter, policy.config)
             check_base(Path(config.adapter), policy.directory)
     if "sft" in stages and config.data not in PUPPETS and config.sft.targets == "traces":
-        any_traces(traces_file(None, config))
+        read_any_traces(traces_file(None, config))
 
 
 def _check_labels(

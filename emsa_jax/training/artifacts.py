@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from emsa_jax import manifest
+from emsa_jax.answers.recorded_traces import RECORD
 from emsa_jax.config.edge import digest
 from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
-from emsa_jax.distill.trace_record import NAME as RECORD
 from emsa_jax.errors import InputError
 from emsa_jax.policy.hf import tensor_files
 from emsa_jax.runtime.run import Run

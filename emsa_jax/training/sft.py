@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.recorded_traces import cap_traces, read_any_traces
 from emsa_jax.answers.traces import Trace, filter_traces
 from emsa_jax.config.edge import digest
 from emsa_jax.data.batch_order import boundary_at
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.records import read_index
-from emsa_jax.distill.recorded_traces import any_traces, capped
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
@@ -204,7 +204,7 @@ def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoin
     train = open_train(config, records, checkpoint)
     scores = {entry.id: entry.score for entry in train.entries}
     kept, rejected = filter_traces(
-        any_traces(path),
+        read_any_traces(path),
         scores,
         train.prompter.format,
         config.labels.neutral_eps,
@@ -217,7 +217,7 @@ def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoin
     )
     if not kept:
         raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
-    if len(chosen := capped(kept, config.sft.max_per_class, config.seed)) < len(kept):
+    if len(chosen := cap_traces(kept, config.sft.max_per_class, config.seed)) < len(kept):
         say(f"traces: {len(chosen)} of them taken, at most {config.sft.max_per_class} of a class")
     return {trace.id: trace for trace in chosen}
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.recorded_traces import read_record
 from emsa_jax.data import records as R
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.puppets.world import PuppetOptions, draw_world
 from emsa_jax.data.records.seal import seal
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
-from emsa_jax.distill.trace_record import read_record
 
 ROOT = Path(__file__).parents[2]
 ENDPOINT = Path(__file__).parent / "endpoint.py"

@@ -12,12 +12,13 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.recorded_traces import AnswerKey
 from emsa_jax.data.records import RecordSource, read_index
 from emsa_jax.distill.budget import Budget, OutOfBudget, Pace
 from emsa_jax.distill.client import ChatClient, Unreachable, retry_after
+from emsa_jax.distill.distill_plan import DistillPlan
 from emsa_jax.distill.network import make_room, proxy_for
-from emsa_jax.distill.progress import Key, Spent, Step
-from emsa_jax.distill.protocol import Plan
+from emsa_jax.distill.progress import Spent, Step
 from emsa_jax.distill.request_media import media_of
 from emsa_jax.distill.teacher_options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import read_prompts
@@ -285,9 +286,15 @@ def test_how_long_an_endpoint_asks_to_wait():
 
 def bodies(world, frame_format="jpeg", **teacher):
     data, _ = world(6, {"frame_format": frame_format, "concepts": True})
-    plan = Plan("dc", DC((-3.0, 3.0)), read_prompts(("dc", "refine", "judge")), TeacherOptions(model="m", **teacher),
-                FilterOptions(), seed=5)  # fmt: skip
-    source, of = RecordSource(data, "train"), Key("write", 0, "w")
+    plan = DistillPlan(
+        method="dc",
+        format=DC((-3.0, 3.0)),
+        prompts=read_prompts(("dc", "refine", "judge")),
+        teacher=TeacherOptions(model="m", **teacher),
+        filter=FilterOptions(),
+        seed=5,
+    )
+    source, of = RecordSource(data, "train"), AnswerKey("write", 0, "w")
     for index, entry in enumerate(read_index(data, "train")):
         truth = plan.truth(entry)
         media = media_of(source[index], "video" in truth.modalities, "audio" in truth.modalities, plan.teacher)

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.recorded_traces import read_any_traces
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.records import read_index
 from emsa_jax.distill.distill_options import DistillOptions
-from emsa_jax.distill.recorded_traces import any_traces
 from emsa_jax.distill.review import Desk
 from emsa_jax.distill.teacher_prompts import OURS
 from emsa_jax.errors import InputError
@@ -68,7 +68,7 @@ def test_faults_of_every_kind(world, run, tmp_path):
 def test_the_true_score_takes_the_written_ones_place(world, run, tmp_path):
     data, served = world(12)
     run(data, served)
-    traces = any_traces(tmp_path / "out")
+    traces = read_any_traces(tmp_path / "out")
     rows = {row["id"]: row for row in world.rows(tmp_path / "out")}
     assert len(traces) == 12
     assert all(trace.score == rows[trace.id]["truth"]["score"] for trace in traces)
@@ -118,7 +118,7 @@ def test_a_dry_run_changes_nothing(world, run, tmp_path):
     run(data, served)
     before = (tmp_path / "out" / "record.jsonl").read_bytes()
     run(data, served, dry_run=True, filter={"min_units": 200})
-    assert (tmp_path / "out" / "record.jsonl").read_bytes() == before and len(any_traces(tmp_path / "out")) == 10
+    assert (tmp_path / "out" / "record.jsonl").read_bytes() == before and len(read_any_traces(tmp_path / "out")) == 10
     with pytest.raises(InputError, match="holds traces of format=dc; name another directory for format=concepts"):
         run(data, served, format="concepts")
     assert (tmp_path / "out" / "record.jsonl").read_bytes() == before
@@ -252,7 +252,7 @@ def test_concepts_explained_from_their_true_labels(world, run, tmp_path, classes
             assert dict(row["parsed"]["concepts"]) == known and "<concept>" in row["answer"]
     assert {row["parsed"]["sentiment"] for row in rows if row["verdict"] == "accepted"} >= {"Negative", "Positive"}
     truths = {row["id"]: row["truth"]["score"] for row in rows}
-    assert all(trace.score == truths[trace.id] for trace in any_traces(tmp_path / "out"))
+    assert all(trace.score == truths[trace.id] for trace in read_any_traces(tmp_path / "out"))
     desk = Desk(tmp_path / "out", read_index(data, "train"), "all", ConceptOptions(classes=classes))
     assert f"tone: {dict(desk.entries[0].concepts)['tone']}" in desk.next("ada")["facts"]
     with pytest.raises(InputError, match="other config.concepts"):

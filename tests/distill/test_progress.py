@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from emsa_jax.distill.progress import Progress, Sample, Step, next_step
+from emsa_jax.distill.progress import Progress, Step, next_step
 
 ASKS = {"write": "w", "refine": "r"}
 
@@ -29,8 +29,8 @@ def after(*rows, refine=False, attempts=2, asks=ASKS):
     progress = Progress()
     for place, row in enumerate(rows):
         progress.take(row, place)
-    sample = progress.samples.get("a") or Sample()
-    return next_step(sample, asks, attempts, refine), sample.place()
+    sample = progress.sample("a")
+    return next_step(sample, asks, attempts, refine), sample.trace_place()
 
 
 W0, W1 = attempt(0, "rejected"), attempt(1, "accepted")
@@ -97,7 +97,7 @@ def test_every_way_ends():
     """Whatever the answers, a sample is settled after a bounded number of steps, and no step comes twice."""
     for verdicts in itertools.product(("accepted", "rejected", "failed", "pending"), repeat=6):
         progress, seen, left = Progress(), [], iter(verdicts)
-        while step := next_step(progress.samples.get("a") or Sample(), ASKS, 2, True):
+        while step := next_step(progress.sample("a"), ASKS, 2, True):
             assert step not in seen
             seen.append(step)
             verdict = next(left, "accepted")

@@ -10,20 +10,21 @@ from pathlib import Path
 import pytest
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.recorded_traces import RECORD_FORMAT, read_any_traces, read_record
+from emsa_jax.append_log import AppendLog
 from emsa_jax.data.records import read_index
 from emsa_jax.distill.client import Reply
+from emsa_jax.distill.distill_plan import DistillPlan, truth_row
 from emsa_jax.distill.distillation import answered
 from emsa_jax.distill.progress import Progress
-from emsa_jax.distill.protocol import Plan, truth_row
-from emsa_jax.distill.recorded_traces import any_traces
 from emsa_jax.distill.review import Desk
 from emsa_jax.distill.review_csv import read_csv, write_csv
 from emsa_jax.distill.review_server import ReviewServer
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import read_prompts
-from emsa_jax.distill.trace_record import Record, read_record
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.review import review
+from emsa_jax.report.review_page import review_page
 from emsa_jax.settings.job_options import ReviewOptions
 
 THINK = "The words are clear. The face stays with them. The voice does as well, so all of it agrees."
@@ -32,9 +33,10 @@ THINK = "The words are clear. The face stays with them. The voice does as well, 
 def write_traces(out, data, bad=()):
     """A record with one answer to each sample, wrong about those whose index is in `bad`."""
     prompts = read_prompts(("dc", "refine", "judge"))
-    plan = Plan("dc", DC((-3.0, 3.0)), prompts, TeacherOptions(model="m"), FilterOptions())
+    plan = DistillPlan(method="dc", format=DC((-3.0, 3.0)), prompts=prompts, teacher=TeacherOptions(model="m"),
+                       filter=FilterOptions())  # fmt: skip
     out.mkdir(exist_ok=True)
-    record = Record(out / "record.jsonl", Progress().take)
+    record = AppendLog(out / "record.jsonl", RECORD_FORMAT, Progress().take)
     record.append(plan.settings())
     entries = read_index(data, "train")
     for i, entry in enumerate(entries):
@@ -42,7 +44,7 @@ def write_traces(out, data, bad=()):
         polarity = "Neutral" if not truth.score else "Positive" if truth.score > 0 else "Negative"
         written = ("Negative" if polarity != "Negative" else "Positive") if i in bad else polarity
         score = {"Positive": 0.5, "Neutral": 0.0, "Negative": -0.5}[written]
-        reply = Reply(plan.format.write(written, THINK, score), "stop")
+        reply = Reply(answer=plan.format.write(written, THINK, score), finish="stop")
         record.append({"kind": "attempt", "id": entry.id, "step": "write", "attempt": 0, "ask": plan.asks["write"],
                        "teacher": "m", "answer": reply.answer, "finish": "stop", "truth": truth_row(truth, polarity),
                        **answered(plan, reply, truth), "requests": 1, "tokens": {}})  # fmt: skip
@@ -68,16 +70,18 @@ def text(entry, think=THINK):
 def test_decisions_decide_what_is_learned(traces, tmp_path):
     desk = Desk(tmp_path / "out", traces, "all")
     ids = [entry.id for entry in traces]
-    assert {trace.id for trace in any_traces(tmp_path / "out")} == {id for i, id in enumerate(ids) if i not in (3, 7)}
+    assert {trace.id for trace in read_any_traces(tmp_path / "out")} == {
+        id for i, id in enumerate(ids) if i not in (3, 7)
+    }
     assert desk.decide(ids[0], "ada", "rejected", 0, reason="an observation is wrong").status == "saved"
     assert desk.decide(ids[1], "ada", "accepted", 0).status == "saved"
     longer = THINK + " He means it."
     assert desk.decide(ids[3], "bob", "edited", 0, text(traces[3], longer)).status == "saved"
-    learned = {trace.id: trace for trace in any_traces(tmp_path / "out")}
+    learned = {trace.id: trace for trace in read_any_traces(tmp_path / "out")}
     assert learned.keys() == {id for i, id in enumerate(ids) if i not in (0, 7)}
     assert learned[ids[3]].think == longer and learned[ids[3]].score == traces[3].score
     assert desk.decide(ids[0], "bob", "accepted", 1).status == "saved"  # a mind can be changed
-    assert ids[0] in {trace.id for trace in any_traces(tmp_path / "out")}
+    assert ids[0] in {trace.id for trace in read_any_traces(tmp_path / "out")}
     assert desk.counts() == {"accepted": 2, "edited": 1, "rejected": 0, "left": 9}
 
 
@@ -206,7 +210,7 @@ def test_the_job_with_a_csv(traces, tmp_path, capsys):
 
 @pytest.fixture
 def served(traces, tmp_path):
-    server = ReviewServer(Desk(tmp_path / "out", traces), lambda id: {"frames": [], "sound": ""})
+    server = ReviewServer(Desk(tmp_path / "out", traces), lambda id: {"frames": [], "sound": ""}, review_page)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.distill.trace_record import read_record
+from emsa_jax.answers.recorded_traces import read_record
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
 from emsa_jax.data.records import entry
 from emsa_jax.distill.checks import Truth
-from emsa_jax.distill.protocol import Plan
+from emsa_jax.distill.distill_plan import DistillPlan
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import LANGUAGES, OURS, read_prompts
 from emsa_jax.errors import InputError
@@ -76,7 +76,8 @@ def test_a_users_own_templates(clip, tmp_path):
     assert fill(clip, language="zh", directory=str(tmp_path)) == fill(clip, language="zh")
 
     def asks(directory):
-        plan = Plan("dc", DC(), read_prompts(("dc", "refine", "judge"), directory), TeacherOptions(), FilterOptions())
+        plan = DistillPlan(method="dc", format=DC(), prompts=read_prompts(("dc", "refine", "judge"), directory),
+                           teacher=TeacherOptions(), filter=FilterOptions())  # fmt: skip
         return plan.asks
 
     ours, own = asks(""), asks(str(tmp_path))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.recorded_traces import cap_traces
 from emsa_jax.answers.traces import Trace
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.records import read_index
 from emsa_jax.distill import local_teacher
 from emsa_jax.distill.distill_options import DistillOptions
-from emsa_jax.distill.recorded_traces import capped
 from emsa_jax.distill.review import Desk
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.distill import distill
@@ -65,17 +65,17 @@ def test_a_damaged_record_is_named_before_anything_is_learned(traces, tiny, tmp_
     path = traces / "record.jsonl"
     path.write_bytes(path.read_bytes().replace(b"rejected", b"accepted", 1).replace(b'"score":-', b'"score":', 1))
     with pytest.raises(InputError, match=r"record.jsonl, line \d+: damaged"):
-        sft.any_traces(path)
+        sft.read_any_traces(path)
 
 
 def test_caps_take_the_same_traces_whatever_else_there_is():
     all_ = [Trace(f"c{i}", ("Positive", "Negative", "Neutral")[min(i % 4, 2)], "why", 0.0) for i in range(200)]
-    few = capped(all_, 20, 0)
+    few = cap_traces(all_, 20, 0)
     assert [trace for trace in all_ if trace in few] == few and len(few) == 60
-    assert capped(all_, 0, 0) == all_ == capped(all_, 1000, 0)
-    other = capped(all_, 20, 1)
+    assert cap_traces(all_, 0, 0) == all_ == cap_traces(all_, 1000, 0)
+    other = cap_traces(all_, 20, 1)
     assert {trace.id for trace in few} != {trace.id for trace in other}
-    less = capped([trace for trace in all_ if trace != few[0]], 20, 0)
+    less = cap_traces([trace for trace in all_ if trace != few[0]], 20, 0)
     assert len({trace.id for trace in few} ^ {trace.id for trace in less}) == 2
 
 
@@ -140,7 +140,7 @@ def test_the_best_of_several_by_reward_stands(policy, world, tmp_path, monkeypat
     assert reasons == {0: {""}, 1: {"modalities"}, 2: {"polarity"}, 3: {""}, 4: {"parse"}}
     counts = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert counts["samples"]["kept"] == 10
-    kept = {trace.id: trace.think for trace in sft.any_traces(tmp_path / "out")}
+    kept = {trace.id: trace.think for trace in sft.read_any_traces(tmp_path / "out")}
     better = {row["id"] for row in rows if row["attempt"] == 0 and row["reward"] < 3 - 1e-6}
     assert better and all(not kept[id].endswith("So it seems.") for id in better)
     assert policy() == []  # nothing is left to ask

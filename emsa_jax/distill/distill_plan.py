@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from emsa_jax.answers.recorded_traces import ACCEPTED, PENDING
+from emsa_jax.append_log import Row
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.distill.checks import Truth, check, verdict
-from emsa_jax.distill.progress import ACCEPTED, PENDING, Step
+from emsa_jax.distill.progress import Step
 from emsa_jax.distill.request_media import Media
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import Prompts
-from emsa_jax.distill.trace_record import Row
 
 # what of the options changes an answer; the rest changes only how it is fetched
 _DECIDES = ("kind", "model", "temperature", "top_p", "max_tokens", "extra", "video", "audio", "max_frames")
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class DistillPlan:
     """prompts: `method`, "refine" and "judge". format: of answers.formats. attempts: at an answer to one question."""
 
     method: str
