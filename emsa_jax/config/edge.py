@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ml_collections import ConfigDict, FieldReference, config_dict
 
+from emsa_jax.config.fields import check_range, has_effect
 from emsa_jax.errors import InputError
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ def from_config_dict(cls: type[T], config: Mapping[str, Any] | ConfigDict, path:
     for name, field in known.items():
         if name in config:
             values[name] = _from_edge(config[name], hints[name], f"{path}.{name}")
+            check_range(field, values[name], f"{path}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise InputError(f"{path}.{name} is missing")
     try:
@@ -87,6 +89,19 @@ def digest(value: Any) -> str:
     """sha256 of a dataclass, mapping or other JSON-like value; the order of fields does not matter."""
     text = json.dumps(to_dict(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def results_digest(value: Any) -> str:
+    """`digest` of options without the fields that cannot change what a stage computes, such as how many workers or
+    devices there are: what a finished stage is known by."""
+    return digest(_with_effect(value))
+
+
+def _with_effect(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if has_effect(field)]
+        return {name: _with_effect(getattr(value, name)) for name in names}
+    return to_dict(value)
 
 
 def _to_edge(value: Any, annotation: Any) -> Any:
