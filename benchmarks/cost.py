@@ -101,15 +101,14 @@ class Programs:
             base,
             adapter,
             self.config,
-            options,
-            slots,
-            group,
             cache,
-            noise,
-            rows,
-            given,
-            lengths,
-            jnp.full(rows.shape, slots, jnp.int32),
+            options=options,
+            group_size=group,
+            slots=slots,
+            noise=noise,
+            prompt_ids=rows,
+            forced=given,
+            forced_length=lengths,
         )
 
     def _redraw(self, base, adapter, cache, rows, given, lengths, *, slots, group):
@@ -160,12 +159,19 @@ def measure_step(run: Programs, work: Work, most_bytes: float, longest: float) -
         lambda: run.draw(base, adapter, cache, ids, none, none[:, 0], slots=work.answers, group=g)
     )
     assert (np.asarray(answers.length) == work.answers).all()
-    judged, found["reference"] = timed(lambda: run.reference(base, prompts, answers.tokens))
+    reference, found["reference"] = timed(lambda: run.reference(base, prompts, answers.tokens))
 
     adv = advantages((np.asarray(answers.tokens) % 7).mean(-1), AdvOptions()).values.astype(np.float32)
     ones = np.ones((n, g), np.float32)
     batch = GrpoBatch(
-        answers.tokens, np.ones(answers.tokens.shape, bool), answers.logps, None, judged, adv, ones, ones > 0, ones < 0
+        tokens=answers.tokens,
+        mask=np.ones(answers.tokens.shape, bool),
+        sampler_logps=answers.logps,
+        ref_logps=reference,
+        advantages=adv,
+        weights=ones,
+        counted=ones > 0,
+        zero_std=ones < 0,
     )
     update, found["micro_batches"], found["bytes"] = run.update(prompts, inputs, batch, most_bytes)
     (_, logged), found["update"] = timed(lambda: update(run.state, base, prompts, inputs, batch), compiled=True)

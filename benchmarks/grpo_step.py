@@ -138,20 +138,9 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
 
     @jax.jit
     def decode(base, adapter, cache, noise):
-        ids, none = jnp.arange(n, dtype=jnp.int32), jnp.zeros((n, 1), jnp.int32)
+        ids = jnp.arange(n, dtype=jnp.int32)
         return sample(
-            base,
-            adapter,
-            config,
-            sampling,
-            c,
-            g,
-            cache,
-            noise,
-            ids,
-            none,
-            jnp.zeros(n, jnp.int32),
-            jnp.full(n, c, jnp.int32),
+            base, adapter, config, cache, options=sampling, group_size=g, slots=c, noise=noise, prompt_ids=ids
         )
 
     reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
@@ -185,17 +174,16 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
         answers = lap("decode", decode(base, state.params, cache, np.array([0, step, 0], np.int32)))
         rewards = (np.asarray(answers.tokens) % 7).mean(-1)
         adv = advantages(rewards, AdvOptions())
-        judged = lap("reference", reference(base, prompts, answers.tokens))
+        ref_logps = lap("reference", reference(base, prompts, answers.tokens))
         batch = GrpoBatch(
-            answers.tokens,
-            ones,
-            answers.logps,
-            None,
-            judged,
-            adv.values.astype(np.float32),
-            per_answer,
-            per_answer > 0,
-            np.zeros((n, g), bool),
+            tokens=answers.tokens,
+            mask=ones,
+            sampler_logps=answers.logps,
+            ref_logps=ref_logps,
+            advantages=adv.values.astype(np.float32),
+            weights=per_answer,
+            counted=per_answer > 0,
+            zero_std=np.zeros((n, g), bool),
         )
         state, logged = lap("update", update(state, base, prompts, inputs, batch))
         assert (np.asarray(answers.length) == c).all() and np.isfinite(logged["loss"])

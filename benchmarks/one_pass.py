@@ -70,7 +70,15 @@ def measure(prompts: int, group: int, length: int, rounds: int) -> dict[str, flo
     shape = (prompts, group, NEW)
     tokens, ones = rng.integers(32, 2048, shape).astype(np.int32), np.ones(shape, bool)
     adv = rng.standard_normal(shape[:2]).astype(np.float32)
-    batch = GrpoBatch(tokens, ones, np.zeros(shape, np.float32), None, None, adv, np.ones_like(adv), adv > -9, adv > 9)
+    batch = GrpoBatch(
+        tokens=tokens,
+        mask=ones,
+        sampler_logps=np.zeros(shape, np.float32),
+        advantages=adv,
+        weights=np.ones_like(adv),
+        counted=adv > -9,
+        zero_std=adv > 9,
+    )
     best, results, forms = {}, {}, programs(config, optimizer)
     for turn in range(rounds + 1):  # the first compiles
         for name, form in forms.items():

@@ -75,15 +75,13 @@ def measure(slots: int, numbers: list[int], repeats: int) -> Costs:
             base,
             adapter,
             config,
-            options,
-            slots,
-            GROUP,
             cache,
-            np.zeros(3, np.int32),
-            jnp.arange(n, dtype=jnp.int32),
-            jnp.zeros((n, 1), jnp.int32),
-            jnp.zeros(n, jnp.int32),
-            limit,
+            options=options,
+            group_size=GROUP,
+            slots=slots,
+            noise=np.zeros(3, np.int32),
+            prompt_ids=jnp.arange(n, dtype=jnp.int32),
+            limit=limit,
         ).length
 
     for rows in numbers:

@@ -39,20 +39,17 @@ def compiled(form: str, config, *arguments):
     sampling = SamplingOptions(max_completion_length=NEW, min_new_tokens=NEW)
 
     def decode(base, adapter, cache, noise):
-        ids, none = jnp.arange(PROMPTS, dtype=jnp.int32), jnp.zeros((PROMPTS, 1), jnp.int32)
+        ids = jnp.arange(PROMPTS, dtype=jnp.int32)
         return sample(
             base,
             adapter,
             config,
-            sampling,
-            NEW,
-            GROUP,
             cache,
-            noise,
-            ids,
-            none,
-            jnp.zeros(PROMPTS, jnp.int32),
-            jnp.full(PROMPTS, NEW, jnp.int32),
+            options=sampling,
+            group_size=GROUP,
+            slots=NEW,
+            noise=noise,
+            prompt_ids=ids,
         ).tokens
 
     with mock.patch.object(decoder, "platform", lambda: PLACES[form]):

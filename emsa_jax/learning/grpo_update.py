@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,29 +19,30 @@ from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
-@struct.dataclass
+@partial(struct.dataclass, kw_only=True)
 class GrpoBatch:
-    """What an update learns from: N prompts, G answers, C slots.
+    """The examples of one update: N prompts, G answers, C slots.
 
     Attributes:
       tokens: [N, G, C] int32.
-      mask: [N, G, C] bool, tokens that carry loss, KL and length.
-      sampler_logps: [N, G, C], as the sampler reported them.
-      old_logps: [N, G, C] of the policy that sampled, or None when this is it.
-      ref_logps: [N, G, C] of the reference, or None when beta is 0.
-      advantages, weights: [N, G].
-      counted: [N, G] bool, answers that count in the means.
-      zero_std: [N, G] bool, answers of groups without spread.
-      nll_tokens, nll_mask: [N, K], the true polarity's tokens and whether they are supervised; None without.
-      threshold: scalar of `losses.entropy_threshold`, or None.
-      packing: how the answers share rows, or None.
+      mask: [N, G, C] bool, the tokens that count in loss, KL and length.
+      sampler_logps: [N, G, C] float32, as the sampler reported them.
+      old_logps: [N, G, C] float32 of the policy that sampled, or None where that is the policy which learns.
+      ref_logps: [N, G, C] float32 of the reference, or None where beta is 0.
+      advantages, weights: [N, G] float32.
+      counted: [N, G] bool, the answers that count in the means.
+      zero_std: [N, G] bool, the answers of groups without spread.
+      nll_tokens, nll_mask: [N, K] int32 and bool, the tokens of the true polarity and whether they are supervised;
+        None without such supervision.
+      threshold: float32 scalar of `losses.entropy_threshold`, or None.
+      packing: how the answers are arranged in rows, or None where each has a row.
     """
 
     tokens: jax.Array
     mask: jax.Array
     sampler_logps: jax.Array
-    old_logps: jax.Array | None
-    ref_logps: jax.Array | None
+    old_logps: jax.Array | None = None
+    ref_logps: jax.Array | None = None
     advantages: jax.Array
     weights: jax.Array
     counted: jax.Array

@@ -169,7 +169,7 @@ def decode_step(
     positions: jax.Array,
     slot: jax.Array,
     prompt_mask: jax.Array,
-    own: Cache | list[Cache],
+    caches: Cache | list[Cache],
 ) -> tuple[jax.Array, Cache | list[Cache]]:
     """One token of each answer.
 
@@ -179,7 +179,7 @@ def decode_step(
       x: [N, G, D] embeddings of the token at `slot`; positions [3, N].
       slot: int32 scalar, the answer slot that is written.
       prompt_mask: [N, P] bool.
-      own: the answers' caches (N * G rows), carried from step to step and written in place.
+      caches: of the answers (N * G rows), carried from step to step and written in place.
 
     Returns:
       (hidden [N, G, D] after the final norm, the caches with this token in them).
@@ -187,8 +187,8 @@ def decode_step(
     n, g, d = x.shape
     cos, sin = (jnp.repeat(t, g, axis=0) for t in _rope(config, positions[:, :, None], x.dtype))
     to_prompt = jnp.broadcast_to(prompt_mask[:, None, :], (n, g, prompt_mask.shape[1]))
-    slots = jax.tree.leaves(own)[0].shape[-2]
-    to_own = jnp.broadcast_to(jnp.arange(slots) <= slot, (n * g, 1, slots))
+    slots = jax.tree.leaves(caches)[0].shape[-2]
+    to_answer = jnp.broadcast_to(jnp.arange(slots) <= slot, (n * g, 1, slots))
 
     def one(x, layer, cache, *at):  # at: where in the cache the layer's part is, if it holds all layers
         q, k, v = _qkv(layer.params, layer.adapter, scale, config, x, cos, sin)
@@ -203,19 +203,19 @@ def decode_step(
         k, v = (t[at] if at else t for t in (cache.k, cache.v))
         parts = cached_part(q.reshape(n, g, *q.shape[2:]), layer.prompt_k, layer.prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
-        mixed = combine([parts, cached_part(q, k, v, to_own)]).astype(x.dtype)
+        mixed = combine([parts, cached_part(q, k, v, to_answer)]).astype(x.dtype)
         return _close(layer.params, layer.adapter, scale, config, x, mixed), cache
 
     x = x.reshape(n * g, 1, d)
     if isinstance(layers, list):
         written = []
-        for layer, cache in zip(layers, own, strict=True):
+        for layer, cache in zip(layers, caches, strict=True):
             x, cache = one(x, layer, cache)
             written.append(cache)
     else:
         (x, written), _ = jax.lax.scan(
             lambda carry, xs: (one(carry[0], xs[1], carry[1], xs[0]), None),
-            (x, own),
+            (x, caches),
             (jnp.arange(len(layers.prompt_k)), layers),
         )
     return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), written

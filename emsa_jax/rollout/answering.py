@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
@@ -33,22 +32,17 @@ def answer(
     group_size: int,
 ) -> Completions:
     """Prompts to completions in one program: encode, prefill, sample. Never with a hint."""
-    rows, slots = inputs.tokens.shape[0], sampling.max_completion_length
     state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))
-    none = jnp.zeros((rows, 1), jnp.int32)
     return sample(
         base,
         adapter,
         config,
-        sampling,
-        slots,
-        group_size,
         state,
-        noise,
-        prompt_ids,
-        none,
-        jnp.zeros(rows, jnp.int32),
-        jnp.full(rows, slots, jnp.int32),
+        options=sampling,
+        group_size=group_size,
+        slots=sampling.max_completion_length,
+        noise=noise,
+        prompt_ids=prompt_ids,
     )
 
 

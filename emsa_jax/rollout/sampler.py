@@ -7,6 +7,8 @@ before any truncation by top-k, top-p or min-p.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -94,94 +96,116 @@ def cache_sizes(slots: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+class _Decoding(NamedTuple):
+    """What the decode loop carries: the next slot, the states that decide about it, and what has been drawn so far.
+
+    Attributes:
+      slot: int32 scalar.
+      hidden: [N, G, D].
+      caches: keys and values of the answers, see `decoder.empty_cache`.
+      tokens: [N, G, C] int32; logps: [N, G, C] float32.
+      done: [N, G] bool.
+    """
+
+    slot: jax.Array
+    hidden: jax.Array
+    caches: decoder.Cache | list[decoder.Cache]
+    tokens: jax.Array
+    logps: jax.Array
+    done: jax.Array
+
+
 def sample(
     params: dict,
     adapter: Adapter | None,
     config: ThinkerConfig,
-    options: SamplingOptions,
-    slots: int,
-    group_size: int,
     prompts: PromptState,
+    *,
+    options: SamplingOptions,
+    group_size: int,
+    slots: int,
     noise: jax.Array,
     prompt_ids: jax.Array,
-    forced: jax.Array,
-    forced_length: jax.Array,
-    limit: jax.Array,
+    forced: jax.Array | None = None,
+    forced_length: jax.Array | None = None,
+    limit: jax.Array | None = None,
     logp_temperature: float | None = None,
 ) -> Completions:
-    """Draws `group_size` answers to each prompt.
+    """Draws `group_size` answers to each of N prompts.
 
     Args:
       slots: C, answer slots (static).
-      prompts: of N prompts.
       noise: int32 [3], (seed, step, use).
-      prompt_ids: [N] int32, which prompt of the step each row is: noise follows it.
-      forced: [N, K] int32, tokens that every answer of a prompt must begin with.
-      forced_length: [N] int32, how many of them.
-      limit: [N] int32, tokens after which an answer is cut off, at most `slots`.
+      prompt_ids: [N] int32, which prompt of the step each row is: the noise depends on it.
+      forced: [N, K] int32, tokens that every answer of a prompt must begin with, of which the first
+        `forced_length` [N] int32 count (default: nothing is forced).
+      limit: [N] int32, tokens after which an answer is cut off, at most `slots` (default: `slots`).
       logp_temperature: of the distribution whose log-probabilities are reported (default: the one drawn from).
     """
     text, rows, scale = params["text"], prompts.mask.shape[0], adapter.scale if adapter else 0.0
+    if forced is None:
+        forced, forced_length = jnp.zeros((rows, 1), jnp.int32), jnp.zeros(rows, jnp.int32)
+    if limit is None:
+        limit = jnp.full(rows, slots, jnp.int32)
     layers = decoder.decode_layers(text, adapter, prompts.cache)
-    key = jax.random.key(noise[0])
-    key = jax.random.fold_in(jax.random.fold_in(key, noise[1]), noise[2])
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    keys = jax.vmap(lambda k: fold(k, jnp.arange(group_size)))(fold(key, prompt_ids))
-    shape = (rows, group_size)
-    padded = jnp.pad(forced, ((0, 0), (0, max(slots - forced.shape[1], 0))))[:, :slots]
+    keys = _answer_keys(noise, prompt_ids, group_size)
+    forced = jnp.pad(forced, ((0, 0), (0, max(slots - forced.shape[1], 0))))[:, :slots]
 
-    def step(state):
-        t, hidden, own, tokens, logps, done = state
+    def step(state: _Decoding) -> _Decoding:
+        t, hidden, caches, tokens, logps, done = state
         logits = jnp.einsum("ngd,vd->ngv", hidden, decoder.head(text), preferred_element_type=jnp.float32)
         uniform = jax.vmap(jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, t))))(keys)
         token = draw(options, logits, uniform, t, config.eos_token_id)
         is_forced = t < forced_length
-        token = jnp.where(is_forced[:, None], padded[:, t][:, None], token)
+        token = jnp.where(is_forced[:, None], forced[:, t][:, None], token)
         logp = jax.nn.log_softmax(logits / (logp_temperature or options.temperature))
         logp = jnp.take_along_axis(logp, token[..., None], axis=-1)[..., 0]
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))
         done = done | ((token == config.eos_token_id) & ~is_forced[:, None]) | (t + 1 >= limit)[:, None]
-        hidden, own = decoder.decode_step(
-            text,
-            layers,
-            scale,
-            config.text,
-            text["embed_tokens"][token],
-            prompts.next_position + t,
-            t,
-            prompts.mask,
-            own,
+        x, positions = text["embed_tokens"][token], prompts.next_position + t
+        hidden, caches = decoder.decode_step(
+            text, layers, scale, config.text, x, positions, t, prompt_mask=prompts.mask, caches=caches
         )
-        return t + 1, hidden, own, tokens, logps, done
+        return _Decoding(t + 1, hidden, caches, tokens, logps, done)
 
-    sizes = cache_sizes(slots)
-    own = decoder.empty_cache(config.text, rows * group_size, sizes[0], prompts.last.dtype)
-    state = (
-        jnp.int32(0),
-        jnp.broadcast_to(prompts.last[:, None], (*shape, prompts.last.shape[-1])),
-        own,
-        jnp.full((*shape, slots), config.pad_token_id, jnp.int32),
-        jnp.zeros((*shape, slots)),
-        jnp.zeros(shape, bool),
-    )
-    for size in sizes:
-        t, hidden, own, *rest = state
+    state = _first_state(config, prompts, group_size, slots)
+    for size in cache_sizes(slots):
         state = jax.lax.while_loop(
-            lambda state, size=size: (state[0] < size) & ~state[-1].all(),
+            lambda state, size=size: (state.slot < size) & ~state.done.all(),
             step,
-            (t, hidden, decoder.grown(own, size), *rest),
+            state._replace(caches=decoder.grown(state.caches, size)),
         )
-    tokens, logps = state[3:5]
-    slot = jnp.arange(slots)
+    return _completions(state.tokens, state.logps, forced_length, limit, config.eos_token_id)
+
+
+def _answer_keys(noise: jax.Array, prompt_ids: jax.Array, group_size: int) -> jax.Array:
+    """Random keys [N, G]: of (seed, step, use), then of the prompt, then of the answer."""
+    key = jax.random.key(noise[0])
+    key = jax.random.fold_in(jax.random.fold_in(key, noise[1]), noise[2])
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return jax.vmap(lambda k: fold(k, jnp.arange(group_size)))(fold(key, prompt_ids))
+
+
+def _first_state(config: ThinkerConfig, prompts: PromptState, group_size: int, slots: int) -> _Decoding:
+    """Before the first token: nothing drawn, the prompt's last state for every answer, caches of the smallest size."""
+    shape = (prompts.mask.shape[0], group_size)
+    return _Decoding(
+        slot=jnp.int32(0),
+        hidden=jnp.broadcast_to(prompts.last[:, None], (*shape, prompts.last.shape[-1])),
+        caches=decoder.empty_cache(config.text, shape[0] * group_size, cache_sizes(slots)[0], prompts.last.dtype),
+        tokens=jnp.full((*shape, slots), config.pad_token_id, jnp.int32),
+        logps=jnp.zeros((*shape, slots)),
+        done=jnp.zeros(shape, bool),
+    )
+
+
+def _completions(tokens, logps, forced_length, limit, end_token: int) -> Completions:
+    """Where the answers end: at the first end token that was drawn, else at their limit."""
+    slot = jnp.arange(tokens.shape[-1])
     drawn = (slot >= forced_length[:, None]) & (slot < limit[:, None])  # padding may look like the end token
-    at_end = (tokens == config.eos_token_id) & drawn[:, None]
+    at_end = (tokens == end_token) & drawn[:, None]
     ended = at_end.any(-1)
     length = jnp.where(ended, jnp.argmax(at_end, axis=-1) + 1, limit[:, None])
-    return Completions(
-        tokens,
-        logps,
-        length.astype(jnp.int32),
-        ended,
-        jnp.broadcast_to(forced_length[:, None], shape).astype(jnp.int32),
-    )
+    forced = jnp.broadcast_to(forced_length[:, None], ended.shape)
+    return Completions(tokens, logps, length.astype(jnp.int32), ended, forced.astype(jnp.int32))

@@ -346,19 +346,16 @@ def learn_from(
         packing = jax.tree.map(lambda t: t[own.start : own.stop], packing)
     per_answer = functools.partial(np.broadcast_to, shape=(n, g))
     return GrpoBatch(
-        final.tokens,
-        loss_mask(final, options),
-        final.logps,
-        None,
-        None,
-        adv.values.astype(np.float32),
-        np.where(hinted, options.loss_weight, 1.0).astype(np.float32),
-        counted,
-        np.array(per_answer(adv.zero_std[:, None])),
-        nll_tokens,
-        nll_mask,
-        None,
-        packing,
+        tokens=final.tokens,
+        mask=loss_mask(final, options),
+        sampler_logps=final.logps,
+        advantages=adv.values.astype(np.float32),
+        weights=np.where(hinted, options.loss_weight, 1.0).astype(np.float32),
+        counted=counted,
+        zero_std=np.array(per_answer(adv.zero_std[:, None])),
+        nll_tokens=nll_tokens,
+        nll_mask=nll_mask,
+        packing=packing,
     )
 
 

@@ -56,8 +56,18 @@ def compile_step(
     hot = dataclasses.replace(config.sampling, temperature=config.hint.temperature or temperature)
 
     def draw(base, adapter, cache, noise, ids, limit):
-        none = jnp.zeros((ids.shape[0], 1), jnp.int32)
-        return sample(base, adapter, model, config.sampling, c, g, cache, noise, ids, none, jnp.zeros_like(ids), limit)
+        return sample(
+            base,
+            adapter,
+            model,
+            cache,
+            options=config.sampling,
+            group_size=g,
+            slots=c,
+            noise=noise,
+            prompt_ids=ids,
+            limit=limit,
+        )
 
     def redraw(base, adapter, cache, noise, rows, forced, lengths, limit):
         ids = rows
@@ -68,23 +78,32 @@ def compile_step(
             base,
             adapter,
             model,
-            hot,
-            c,
-            config.hint.num_hinted(g),
             cache.take(rows),
-            noise,
-            ids,
-            forced,
-            lengths,
-            limit,
-            temperature,
+            options=hot,
+            group_size=config.hint.num_hinted(g),
+            slots=c,
+            noise=noise,
+            prompt_ids=ids,
+            forced=forced,
+            forced_length=lengths,
+            limit=limit,
+            logp_temperature=temperature,
         )
 
     def prefix(base, adapter, cache, noise, forced, lengths):
-        width = forced.shape[1]
-        ids = jnp.arange(n, dtype=jnp.int32)
         return sample(
-            base, adapter, model, config.sampling, width, 1, cache, noise, ids, forced, lengths, jnp.maximum(lengths, 1)
+            base,
+            adapter,
+            model,
+            cache,
+            options=config.sampling,
+            group_size=1,
+            slots=forced.shape[1],
+            noise=noise,
+            prompt_ids=jnp.arange(n, dtype=jnp.int32),
+            forced=forced,
+            forced_length=lengths,
+            limit=jnp.maximum(lengths, 1),
         ).logps[:, 0]
 
     def logprobs(base, adapter, inputs, prompts, tokens, packing):
@@ -179,18 +198,19 @@ def abstract_batch(config: Config, drawn, hints: Hints, rows: int) -> GrpoBatch:
     n, g, c = drawn.tokens.shape
     logps, per_answer = np.zeros((n, g, c), np.float32), np.zeros((n, g), np.float32)
     nll = hints.forced_like(n)[0] if config.hint.polarity_nll else None
+    packing = Packing(np.zeros((n, rows, c), np.int32), np.zeros((n, g, c), np.int32))
     return GrpoBatch(
-        np.zeros((n, g, c), np.int32),
-        np.zeros((n, g, c), bool),
-        logps,
-        logps if config.grpo.num_iterations > 1 else None,
-        logps if config.loss.beta > 0 else None,
-        per_answer,
-        per_answer,
-        np.zeros((n, g), bool),
-        np.zeros((n, g), bool),
-        nll,
-        None if nll is None else nll > 0,
-        np.float32(0) if config.loss.top_entropy_quantile < 1 else None,
-        Packing(np.zeros((n, rows, c), np.int32), np.zeros((n, g, c), np.int32)) if config.grpo.answer_rows else None,
+        tokens=np.zeros((n, g, c), np.int32),
+        mask=np.zeros((n, g, c), bool),
+        sampler_logps=logps,
+        old_logps=logps if config.grpo.num_iterations > 1 else None,
+        ref_logps=logps if config.loss.beta > 0 else None,
+        advantages=per_answer,
+        weights=per_answer,
+        counted=np.zeros((n, g), bool),
+        zero_std=np.zeros((n, g), bool),
+        nll_tokens=nll,
+        nll_mask=None if nll is None else nll > 0,
+        threshold=np.float32(0) if config.loss.top_entropy_quantile < 1 else None,
+        packing=packing if config.grpo.answer_rows else None,
     )

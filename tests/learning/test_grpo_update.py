@@ -120,18 +120,18 @@ class Learner:
             entropies = self.logprobs(self.adapter, self.done.tokens)[1][:, :G]
             threshold = entropy_threshold(entropies.reshape(N * G, C), mask.reshape(N * G, C), case.options)
         batch = GrpoBatch(
-            self.done.tokens,
-            mask,
-            self.sampled,
-            old if case.old else None,
-            self.reference if case.options.beta else None,
-            advantages,
-            weights,
-            np.ones((N, G), bool),
-            np.arange(N)[:, None].repeat(G, 1) == 2,
-            self.nll_tokens if case.nll else None,
-            self.nll_mask if case.nll else None,
-            threshold,
+            tokens=self.done.tokens,
+            mask=mask,
+            sampler_logps=self.sampled,
+            old_logps=old if case.old else None,
+            ref_logps=self.reference if case.options.beta else None,
+            advantages=advantages,
+            weights=weights,
+            counted=np.ones((N, G), bool),
+            zero_std=np.arange(N)[:, None].repeat(G, 1) == 2,
+            nll_tokens=self.nll_tokens if case.nll else None,
+            nll_mask=self.nll_mask if case.nll else None,
+            threshold=threshold,
         )
         return batch.replace(**changes)
 

@@ -275,8 +275,8 @@ class World:
     def step(self):
         """decode_step without an adapter, compiled once."""
         return jax.jit(
-            lambda text, x, positions, slot, cache, mask, own: decoder.decode_step(
-                text, decoder.decode_layers(text, None, cache), 0.0, self.config.text, x, positions, slot, mask, own
+            lambda text, x, positions, slot, cache, mask, caches: decoder.decode_step(
+                text, decoder.decode_layers(text, None, cache), 0.0, self.config.text, x, positions, slot, mask, caches
             )
         )
 

@@ -178,9 +178,9 @@ def test_the_loop_stops_when_all_have_ended(even, monkeypatch, end, cases):
     """All tokens alike, the greedy choice is token 0: the end, or never the end. (forced, limit, steps taken)"""
     taken = []
 
-    def counting(*arguments):
+    def counting(*arguments, **caches):
         jax.debug.callback(lambda: taken.append(1))
-        return decode_step(*arguments)
+        return decode_step(*arguments, **caches)
 
     decode_step = decoder.decode_step
     monkeypatch.setattr(sampler.decoder, "decode_step", counting)
