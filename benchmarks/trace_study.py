@@ -33,7 +33,7 @@ from emsa_jax.data.puppets.teacher import write_traces
 from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
 from emsa_jax.data.sample import Sample as Clip
 from emsa_jax.distill.checks import CHECKS, Truth
-from emsa_jax.distill.distill_plan import DistillPlan, parsed_row, truth_row
+from emsa_jax.distill.distill_plan import DistillPlan, parsed_row
 from emsa_jax.distill.distillation import now
 from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
@@ -128,10 +128,9 @@ def write_record(out: Path, made: list[tuple[Clip, Written]]) -> None:
     for clip, written in made:
         truth = truth_of(clip, written)
         decided = asked.check(written.answer, written.finish, truth)
-        polarity = "Neutral" if not clip.score else "Positive" if clip.score > 0 else "Negative"
         record.append({"kind": "attempt", "id": clip.id, "step": "write", "attempt": 0, "ask": asked.asks["write"],
                        "teacher": "templates", "answer": written.answer, "finish": written.finish,
-                       "truth": truth_row(truth, polarity), "parsed": parsed_row(FORMAT, written.answer), **decided,
+                       "truth": asked.truth_row(truth), "parsed": parsed_row(FORMAT, written.answer), **decided,
                        "tokens": {"prompt": 0, "answer": 0}, "requests": 0, "time": {"ended": now()}})  # fmt: skip
     record.close()
 

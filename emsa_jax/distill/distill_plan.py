@@ -1,31 +1,48 @@
-"""What a distillation asks and how it judges: everything that decides a row but the sample and the teacher's answer."""
+"""What a distillation asks and how it checks answers: all that decides a row but the sample and the answer."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.recorded_traces import ACCEPTED, PENDING
 from emsa_jax.append_log import Row
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.distill.checks import Truth, check, verdict
+from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.distill.progress import Step
 from emsa_jax.distill.request_media import Media
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
-from emsa_jax.distill.teacher_prompts import Prompts
+from emsa_jax.distill.teacher_prompts import Prompts, read_prompts
+from emsa_jax.errors import InputError
 
 # what of the options changes an answer; the rest changes only how it is fetched
 _DECIDES = ("kind", "model", "temperature", "top_p", "max_tokens", "extra", "video", "audio", "max_frames")
 
 
+class LabelledSample(NamedTuple):
+    """A sample to be asked about. index: of its record in the split."""
+
+    index: int
+    entry: Entry
+    truth: Truth
+
+
 @dataclass(frozen=True, kw_only=True)
 class DistillPlan:
-    """prompts: `method`, "refine" and "judge". format: of answers.formats. attempts: at an answer to one question."""
+    """How samples are asked about.
+
+    method: the name of the first prompt. format: of the answers, from answers/formats.py. prompts: `method`, "refine"
+    and "judge". attempts: how many answers to ask for to one question. neutral_eps: scores within it of 0 are Neutral.
+    """
 
     method: str
     format: Any
@@ -41,22 +58,45 @@ class DistillPlan:
     def asks(self) -> dict[str, str]:
         """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
         decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
-        used = {"write": self.method, "refine": "refine"}
+        prompt_of = {"write": self.method, "refine": "refine"}
         return {step: digest([decides, self.seed, format_row(self.format), step, self.method,
                               {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name}]
-                             )[:16] for step, name in used.items()}  # fmt: skip
+                             )[:16] for step, name in prompt_of.items()}  # fmt: skip
 
     @cached_property
     def _filter_hash(self) -> str:
         return digest([self.filter, format_row(self.format), self.neutral_eps])
 
+    def labelled(self, entries: Sequence[Entry]) -> list[LabelledSample]:
+        """The samples among a split's entries that have a true score.
+
+        Raises InputError naming a sample with a concept that the answer format has no label for.
+        """
+        samples = [LabelledSample(i, entry, truth) for i, entry in enumerate(entries) if (truth := self.truth(entry))]
+        for _, entry, truth in samples if hasattr(self.format, "truth") else ():
+            try:
+                self.format.truth(truth.score, truth.concepts, truth.language)
+            except InputError as error:
+                raise InputError(f"clip {entry.id!r}: {error}") from error
+        return samples
+
     def truth(self, entry: Entry) -> Truth | None:
-        """What is known of a sample, and of it what the teacher is shown; None without a true score."""
+        """What is known of a sample, and which of its modalities the teacher gets; None without a true score."""
         if entry.score is None:
             return None
-        hidden = {kind for kind in ("video", "audio") if getattr(self.teacher, kind) == "none"}
-        shown = tuple(kind for kind in modalities(entry) if kind not in hidden)
-        return Truth(float(entry.score), entry.language, shown, tuple(entry.concepts))
+        hidden = {name for name in ("video", "audio") if getattr(self.teacher, name) == "none"}
+        given = tuple(name for name in modalities(entry) if name not in hidden)
+        return Truth(float(entry.score), entry.language, given, tuple(entry.concepts))
+
+    def truth_row(self, truth: Truth) -> Row:
+        """What is known of a sample, as JSON values."""
+        return {
+            "score": truth.score,
+            "polarity": polarity_of(truth.score, self.neutral_eps),
+            "language": truth.language,
+            "modalities": list(truth.modalities),
+            "concepts": [list(pair) for pair in truth.concepts],
+        }
 
     def filter_hash(self, truth: Truth) -> str:
         """Stands for the checks and for what they compare with."""
@@ -70,11 +110,11 @@ class DistillPlan:
             decided = PENDING
         return {"checks": checks, "verdict": decided, "reason": reason, "filter": self.filter_hash(truth)}
 
-    def messages(self, step: Step, entry: Entry, truth: Truth, media: Media, answer: str) -> tuple[list[dict], Row]:
-        """The chat messages of a step, and {"prompt", "prompt_sha256"} as the record keeps them. answer: what the step
-        is about."""
+    def messages(self, step: Step, sample: LabelledSample, media: Media, answer: str) -> tuple[list[dict], Row]:
+        """The chat messages of a step, and {"prompt", "prompt_sha256"} as the record keeps them. answer: the one
+        that the step is about, "" for none."""
         name = self.method if step.step == "write" else step.step
-        system, user = self.prompts.fill(name, entry, truth, self.format, self.neutral_eps, answer)
+        system, user = self.prompts.fill(name, sample.entry, sample.truth, self.format, self.neutral_eps, answer)
         chat = [{"role": "system", "content": system}] if system else []
         chat.append({"role": "user", "content": [*media.parts, {"type": "text", "text": user}]})
         kept = {"system": system, "user": user, "media": media.summary}
@@ -82,11 +122,23 @@ class DistillPlan:
         return chat, {"prompt": kept, "prompt_sha256": sha}
 
     def parameters(self, step: Step) -> Row:
-        """Of a request: the same step of the same sample gets the same seed, the next attempt another."""
+        """The parameters of a request. The same step of a sample gets the same seed, the next attempt another one."""
         teacher = self.teacher
         seed = {"seed": self.seed + step.attempt} if teacher.send_seed else {}
         return {"model": teacher.model, "temperature": teacher.temperature, "top_p": teacher.top_p,
                 teacher.limit_name: teacher.max_tokens, **seed, **teacher.extra_fields}  # fmt: skip
+
+    def description(self) -> dict[str, Any]:
+        """What was asked for, in a few words for a page."""
+        return {
+            "teacher": self.teacher.model or "our own policy",
+            "format": self.format.name,
+            "attempts": self.attempts,
+            "refined": self.refine,
+            "filter": to_dict(self.filter),
+            "seed": self.seed,
+            "prompts": ", ".join(f"{name} {sha[:12]}" for name, sha in self.prompts.hashes.items()),
+        }
 
     def settings(self) -> Row:
         """What was asked for, as a row of the record; no key, and no path of this machine."""
@@ -95,6 +147,21 @@ class DistillPlan:
                 "teacher": to_dict(self.teacher), "filter": to_dict(self.filter), "prompts": self.prompts.hashes,
                 "asks": self.asks}  # fmt: skip
         return {"kind": "settings", "hash": digest(body)[:16], **body}
+
+
+def make_plan(options: DistillOptions, score_range: tuple[float, float]) -> DistillPlan:
+    """The plan that the options of the job describe. score_range: of the records. Raises InputError as its parts do."""
+    return DistillPlan(
+        method=options.format,
+        format=make_format(options.format, score_range, options.neutral_eps, options.concepts),
+        prompts=read_prompts((options.format, "refine", "judge"), options.templates),
+        teacher=options.teacher,
+        filter=options.filter,
+        attempts=options.attempts,
+        refine=options.refine,
+        seed=options.seed,
+        neutral_eps=options.neutral_eps,
+    )
 
 
 def format_row(format) -> Row:
@@ -108,9 +175,3 @@ def parsed_row(format, answer: str) -> Row:
     parsed = format.parse(answer)
     row = {name: getattr(parsed, name, None) for name in ("polarity", "think", "score", "sentiment", "concepts")}
     return {name: to_dict(value) for name, value in row.items() if value is not None}
-
-
-def truth_row(truth: Truth, polarity: str) -> Row:
-    """What is known of a sample, as JSON values."""
-    return {"score": truth.score, "polarity": polarity, "language": truth.language,
-            "modalities": list(truth.modalities), "concepts": [list(pair) for pair in truth.concepts]}  # fmt: skip

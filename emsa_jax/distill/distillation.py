@@ -1,23 +1,22 @@
-"""The loop: every sample through its steps, so many at once, each answer in the record before the next is asked for."""
+"""The loop over the samples: many are asked about at once, and each answer is recorded before the next is asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from emsa_jax.answers.labels import polarity_of
-from emsa_jax.answers.recorded_traces import ACCEPTED, FAILED, PENDING, REJECTED
-from emsa_jax.append_log import AppendLog, Row
-from emsa_jax.data.records import Entry
+from emsa_jax.answers.recorded_traces import ACCEPTED, FAILED, REJECTED
+from emsa_jax.append_log import Row
 from emsa_jax.distill.budget import Budget, OutOfBudget, Pace, prompt_tokens
 from emsa_jax.distill.checks import Truth
 from emsa_jax.distill.client import ChatClient, Reply
-from emsa_jax.distill.distill_plan import DistillPlan, parsed_row, truth_row
-from emsa_jax.distill.progress import Progress, Step, next_step
+from emsa_jax.distill.distill_plan import DistillPlan, LabelledSample, parsed_row
+from emsa_jax.distill.open_record import OpenRecord
+from emsa_jax.distill.progress import Step, next_step
 from emsa_jax.distill.request_media import media_of
 from emsa_jax.errors import InputError
 
@@ -26,20 +25,19 @@ from emsa_jax.errors import InputError
 class Distillation:
     """One run over the samples that a record is not done with.
 
-    source: index of a sample -> its msgpack record. stopped: why it ended early, "" if it did not.
+    source: index of a sample -> its msgpack record. stopped: why the run ended early, "" if it did not.
     """
 
     plan: DistillPlan
     source: Sequence[bytes]
-    record: AppendLog
-    progress: Progress
+    record: OpenRecord
     client: ChatClient
     budget: Budget
     stopped: str = ""
     _requests: Pace = field(init=False)
     _tokens: Pace = field(init=False)
     _turn: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
-    _failures: int = 0  # attempts without an answer since the last one with
+    _failures: int = 0  # requests without an answer since the last one that got an answer
     _error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -47,115 +45,131 @@ class Distillation:
         self._tokens = Pace(self.plan.teacher.tokens_per_minute)
 
     def stop(self, reason: str) -> None:
-        """Sends no further request; those under way are awaited, but not tried again."""
+        """Sends no further request. Those under way are awaited, but not tried again."""
         self.stopped = self.stopped or reason
         self.client.stopped.set()
 
-    async def run(self, samples: Iterable[tuple[int, Entry, Truth]], done: Callable[[], None] = lambda: None) -> None:
-        """Asks about the samples. done: called as each is settled. Raises InputError where no request can succeed,
-        after the answers under way were kept."""
-        todo = iter(samples)  # shared: each sample goes to one slot
-        await asyncio.gather(*(self._slot(todo, done) for _ in range(self.plan.teacher.concurrency)))
+    async def run(self, samples: Iterable[LabelledSample], settled: Callable[[], None] = lambda: None) -> None:
+        """Asks about the samples. settled: called once for each sample that needs no further request.
+
+        Raises InputError where no request can succeed, after the answers under way were recorded.
+        """
+        queue = iter(samples)  # all slots draw from one iterator, so that each sample goes to one slot
+        await asyncio.gather(*(self._slot(queue, settled) for _ in range(self.plan.teacher.concurrency)))
         if self._error is not None:
             raise self._error
 
-    async def _slot(self, todo, done) -> None:
-        for index, entry, truth in todo:
+    async def _slot(self, queue: Iterator[LabelledSample], settled: Callable[[], None]) -> None:
+        for sample in queue:
             if self.stopped:
                 return
             try:
-                await self._settle(index, entry, truth)
+                await self._settle(sample)
             except OutOfBudget as reason:
                 self.stop(str(reason))
                 return
-            except Exception as error:  # of whatever kind: the other slots are to keep their answers first
+            except Exception as error:  # of whatever kind: the other slots first record their answers
                 self._error = self._error or error
                 self.stop("error")
                 return
             if not self.stopped:
-                done()
+                settled()
 
-    async def _settle(self, index: int, entry: Entry, truth: Truth) -> None:
+    async def _settle(self, sample: LabelledSample) -> None:
         while not self.stopped:
-            sample = self.progress.sample(entry.id)
-            step = next_step(sample, self.plan.asks, self.plan.attempts, self.plan.refine)
+            known = self.record.progress.sample(sample.entry.id)
+            step = next_step(known, self.plan.asks, self.plan.attempts, self.plan.refine)
             if step is None:
                 return
-            about = self.record.at(sample.answers[step.of].place) if step.of else {}
-            beside = asyncio.to_thread if self.plan.teacher.video == "video" else self._alone  # encoding takes a while
-            body, kept, text = await beside(self._body, step, index, entry, truth, about.get("answer") or "")
+            about = self.record.log.at(known.answers[step.of].place) if step.of else {}
+            # encoding a video takes a while, so it must not hold up the other slots
+            run_apart = asyncio.to_thread if self.plan.teacher.video == "video" else self._in_turn
+            body, prompt, text = await run_apart(self._body, step, sample, about.get("answer") or "")
             await self._ask(
                 body,
-                prompt_tokens(text, entry, truth.modalities, self.plan.teacher),
-                functools.partial(self._keep, step, entry, truth, kept),
+                prompt_tokens(text, sample.entry, sample.truth.modalities, self.plan.teacher),
+                functools.partial(self._keep, step, sample, prompt),
             )
 
-    async def _alone(self, work: Callable, *arguments):
-        """work(*arguments), one slot after the other, and what the one before has to send goes out first. Else answers
-        that come together are all dealt with before the next question is sent, and will come together again."""
+    async def _in_turn(self, work: Callable, *arguments):
+        """work(*arguments), for one slot at a time, after what the previous slot has to send went out.
+
+        Without this, answers that arrive together would all be handled before the next question is sent, and their
+        successors would arrive together again.
+        """
         async with self._turn:
             await asyncio.sleep(0)
             return work(*arguments)
 
-    def _keep(self, step: Step, entry: Entry, truth: Truth, kept: Row, reply: Reply) -> None:
-        self.record.append(self._row(step, entry, truth, kept, reply))
-        self._count(reply)
+    def _keep(self, step: Step, sample: LabelledSample, prompt: Row, reply: Reply) -> None:
+        self.record.log.append(self._row(step, sample, prompt, reply))
+        self._count_failures(reply)
 
-    def _body(self, step: Step, index: int, entry: Entry, truth: Truth, answer: str) -> tuple[bytes, Row, str]:
-        """(request body, what the record keeps of it, its words)."""
-        record = self.source[index]
-        media = media_of(record, "video" in truth.modalities, "audio" in truth.modalities, self.plan.teacher)
-        chat, kept = self.plan.messages(step, entry, truth, media, answer)
+    def _body(self, step: Step, sample: LabelledSample, answer: str) -> tuple[bytes, Row, str]:
+        """(request body, what the record keeps of the prompt, the prompt's words)."""
+        _, entry, truth = sample
+        media = media_of(
+            self.source[sample.index], "video" in truth.modalities, "audio" in truth.modalities, self.plan.teacher
+        )
+        chat, kept = self.plan.messages(step, sample, media, answer)
         body = {**self.plan.parameters(step), "messages": chat}
         words = kept["prompt"]
-        words |= {name: self.client.redact(words[name]) for name in ("system", "user")}  # templates are anyone's text
+        words |= {name: self.client.redact(words[name]) for name in ("system", "user")}  # a template may hold a key
         return json.dumps(body).encode(), kept, words["system"] + words["user"]
 
     async def _ask(self, body: bytes, estimate: float, keep: Callable[[Reply], None]) -> None:
-        """Asks within the budget. What is set aside is given back once the answer is kept, and so counted as spent."""
+        """Asks within the budget. What is set aside is given back when the answer is recorded, and counts as spent."""
         most = self.plan.teacher.max_tokens
-        held, charged, made = self.budget.reserve(estimate, most), 0, 0
+        held, charged, sent = self.budget.reserve(estimate, most), 0, 0
 
-        async def may_send() -> None:
-            nonlocal made
-            if made:
+        async def before_sending() -> None:
+            nonlocal sent
+            if sent:
                 self.budget.retry(held)
             await self._requests.take()
             if self.stopped:
                 raise OutOfBudget(self.stopped)
-            made += 1
+            sent += 1
 
         try:
             await self._tokens.take(held.prompt + most)
-            reply = await self.client.ask(body, may_send)
+            reply = await self.client.ask(body, before_sending)
             if charged := reply.prompt_tokens:
                 self._tokens.correct(charged + reply.answer_tokens - held.prompt - most)
-            await self._alone(keep, reply)
+            await self._in_turn(keep, reply)
         except OutOfBudget:
-            if made:
-                self.record.append({"kind": "spent", "requests": made})
+            if sent:
+                self.record.log.append({"kind": "spent", "requests": sent})
             raise
         finally:
             self.budget.release(held, charged, estimate)
 
-    def _row(self, step: Step, entry: Entry, truth: Truth, kept: Row, reply: Reply) -> Row:
-        row = {"kind": "judge" if step.step == "judge" else "attempt", "id": entry.id, "step": step.step,
-               "attempt": step.attempt, "ask": step.of.ask if step.step == "judge" else self.plan.asks[step.step],
-               "teacher": self.plan.teacher.model}  # fmt: skip
+    def _row(self, step: Step, sample: LabelledSample, prompt: Row, reply: Reply) -> Row:
+        is_judge = step.step == "judge"
+        row = {
+            "kind": "judge" if is_judge else "attempt",
+            "id": sample.entry.id,
+            "step": step.step,
+            "attempt": step.attempt,
+            "ask": step.of.ask if is_judge else self.plan.asks[step.step],
+            "teacher": self.plan.teacher.model,
+        }
         if step.of:
             row["of"] = step.of._asdict()
-        row |= kept | {"parameters": self.plan.parameters(step), "answer": reply.answer, "finish": reply.finish}
-        if step.step == "judge":
-            row |= judged(reply, last=step.attempt + 1 >= self.plan.attempts)
+        row |= prompt | {"parameters": self.plan.parameters(step), "answer": reply.answer, "finish": reply.finish}
+        if is_judge:
+            row |= read_verdict(reply, last=step.attempt + 1 >= self.plan.attempts)
         else:
-            row["truth"] = truth_row(truth, polarity_of(truth.score, self.plan.neutral_eps))
-            row |= answered(self.plan, reply, truth)
-        tokens = {"prompt": reply.prompt_tokens, "answer": reply.answer_tokens}
-        return row | {"tokens": tokens, "requests": reply.requests,
-                      "time": {"ended": now(), "seconds": round(reply.seconds, 3)}}  # fmt: skip
+            row["truth"] = self.plan.truth_row(sample.truth)
+            row |= check_reply(self.plan, reply, sample.truth)
+        return row | {
+            "tokens": {"prompt": reply.prompt_tokens, "answer": reply.answer_tokens},
+            "requests": reply.requests,
+            "time": {"ended": now(), "seconds": round(reply.seconds, 3)},
+        }
 
-    def _count(self, reply: Reply) -> None:
-        """Ends the run where nothing is answered any more: it would only use up the samples' attempts."""
+    def _count_failures(self, reply: Reply) -> None:
+        """Ends the run where nothing is answered any more: it would only use up the attempts at the samples."""
         self._failures = self._failures + 1 if reply.answer is None else 0
         if self._failures >= max(20, 3 * self.plan.teacher.concurrency):
             raise InputError(
@@ -164,16 +178,22 @@ class Distillation:
             )
 
 
-def answered(plan: DistillPlan, reply: Reply, truth: Truth) -> Row:
-    """{"parsed", "checks", "verdict", "reason", "filter"} of what the teacher wrote, if it did."""
+def check_reply(plan: DistillPlan, reply: Reply, truth: Truth) -> Row:
+    """{"parsed", "checks", "verdict", "reason", "filter"} of what the teacher wrote, if it wrote anything."""
     if reply.answer is None:
-        return {"parsed": {}, "checks": {}, "verdict": FAILED, "reason": f"no answer: {reply.error}",
-                "filter": plan.filter_hash(truth)}  # fmt: skip
+        return {
+            "parsed": {},
+            "checks": {},
+            "verdict": FAILED,
+            "reason": f"no answer: {reply.error}",
+            "filter": plan.filter_hash(truth),
+        }
     return {"parsed": parsed_row(plan.format, reply.answer), **plan.check(reply.answer, reply.finish, truth)}
 
 
-def judged(reply: Reply, last: bool) -> Row:
-    """{"verdict", "reason"}: "sound", "unsound: why" on the first line, or else nothing that counts."""
+def read_verdict(reply: Reply, last: bool) -> Row:
+    """{"verdict", "reason"} of a judge, whose first line must be "sound" or "unsound: why"; anything else decides
+    nothing, unless it was the last attempt."""
     words = (reply.answer or "").strip().splitlines()[:1]
     line = words[0].strip().strip("*`\"'.").strip() if words else ""
     if line.casefold() == "sound":
@@ -181,30 +201,6 @@ def judged(reply: Reply, last: bool) -> Row:
     if line.casefold().startswith("unsound"):
         return {"verdict": REJECTED, "reason": f"judge: {line[7:].lstrip(': ')[:200] or 'unsound'}"}
     return {"verdict": REJECTED if last else FAILED, "reason": "judge: gave no verdict"}
-
-
-def recheck(plan: DistillPlan, record: AppendLog, progress: Progress, truths: dict[str, Truth]) -> int:
-    """Looks again at answers whose filter, or what is known of the sample, has changed since; nothing is asked.
-
-    Returns how many there were."""
-    changed = 0
-    for id, truth in truths.items():
-        sample, now_hash = progress.samples.get(id), plan.filter_hash(truth)
-        for key, answer in list(sample.answers.items()) if sample else ():
-            if answer.filter == now_hash:
-                continue
-            row = record.at(answer.place)
-            if row["answer"] is None:
-                decided = {"checks": {}, "verdict": FAILED, "reason": row["reason"], "filter": now_hash}
-            else:
-                decided = plan.check(row["answer"], row["finish"], truth)
-            if decided["verdict"] == PENDING and answer.judge_verdict:
-                decided["verdict"] = answer.judge_verdict
-                decided["reason"] = "judge: found it unsound" if answer.judge_verdict == REJECTED else ""
-            truth_now = truth_row(truth, polarity_of(truth.score, plan.neutral_eps))
-            record.append({"kind": "filter", "id": id, "of": key._asdict(), "truth": truth_now, **decided})
-            changed += 1
-    return changed
 
 
 def now() -> str:

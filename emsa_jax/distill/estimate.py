@@ -1,25 +1,24 @@
-"""What a distillation will cost, before its first request."""
+"""What a distillation will cost, before its first request, and what it has cost so far."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emsa_jax.data.records import Entry
 from emsa_jax.distill.budget import prompt_tokens
-from emsa_jax.distill.checks import Truth
-from emsa_jax.distill.distill_plan import DistillPlan
+from emsa_jax.distill.distill_plan import DistillPlan, LabelledSample
+from emsa_jax.distill.progress import Spent
 from emsa_jax.distill.request_media import spread
 from emsa_jax.distill.teacher_options import BudgetOptions
 
-LOOKED_AT = 200  # samples whose prompts are filled in
+PROMPTS_FILLED_IN = 200  # samples whose prompts are filled in
 
 
-def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[tuple[int, Entry, Truth]]) -> list[str]:
+def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[LabelledSample]) -> list[str]:
     """Lines that say how much will be asked: if every first answer is kept, and if every attempt is needed.
 
     Tokens of prompts are judged by length, by frames and by seconds of sound; what an endpoint charges for these
     differs. Answers are taken at their longest."""
-    chosen = spread(len(left), LOOKED_AT)
+    chosen = spread(len(left), PROMPTS_FILLED_IN)
 
     def mean(name: str, answer: str) -> float:
         total = 0.0
@@ -43,6 +42,12 @@ def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[tuple[int,
             f"{_round(answers)} of answers" + (f", cost at most about {money:,.2f}" if money else "")
         )
     return lines
+
+
+def cost_so_far(spent: Spent, prices: BudgetOptions) -> str:
+    """What was spent, for a progress bar."""
+    money = spent.money(prices.price_prompt, prices.price_answer)
+    return f"{spent.requests:,} requests, {spent.tokens:,} tokens" + (f", cost {money:,.2f}" if money else "")
 
 
 def _round(tokens: float) -> str:

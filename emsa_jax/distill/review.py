@@ -16,7 +16,7 @@ from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT, AnswerKey, R
 from emsa_jax.append_log import AppendLog, Row
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.checks import Checks, check
-from emsa_jax.distill.distill_plan import DistillPlan, format_row, parsed_row, truth_row
+from emsa_jax.distill.distill_plan import DistillPlan, format_row, parsed_row
 from emsa_jax.distill.distillation import now
 from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
@@ -136,7 +136,7 @@ class Desk:
             row = {
                 "kind": "decision", "id": id, "by": by.strip()[:80], "verdict": verdict, "of": _of(shown),
                 "answer": text, "reason": reason[:500], "parsed": parsed_row(self.format, text), "checks": checks,
-                "version": version + 1, "truth": truth_row(truth, polarity_of(truth.score, self.plan.neutral_eps)),
+                "version": version + 1, "truth": self.plan.truth_row(truth),
                 "time": {"ended": now()},
             }  # fmt: skip
             if not self.record.append(row, unless=lambda: self.progress.samples[id].version != version):

@@ -295,11 +295,11 @@ def bodies(world, frame_format="jpeg", **teacher):
         seed=5,
     )
     source, of = RecordSource(data, "train"), AnswerKey("write", 0, "w")
-    for index, entry in enumerate(read_index(data, "train")):
-        truth = plan.truth(entry)
-        media = media_of(source[index], "video" in truth.modalities, "audio" in truth.modalities, plan.teacher)
+    for sample in plan.labelled(read_index(data, "train")):
+        truth = sample.truth
+        media = media_of(source[sample.index], "video" in truth.modalities, "audio" in truth.modalities, plan.teacher)
         for step in (Step("write", 0, None), Step("refine", 1, of), Step("judge", 0, of)):
-            yield {**plan.parameters(step), "messages": plan.messages(step, entry, truth, media, "an answer")[0]}
+            yield {**plan.parameters(step), "messages": plan.messages(step, sample, media, "an answer")[0]}
 
 
 @pytest.mark.parametrize("limit_name", ["max_tokens", "max_completion_tokens"])

@@ -14,8 +14,8 @@ from emsa_jax.answers.recorded_traces import RECORD_FORMAT, read_any_traces, rea
 from emsa_jax.append_log import AppendLog
 from emsa_jax.data.records import read_index
 from emsa_jax.distill.client import Reply
-from emsa_jax.distill.distill_plan import DistillPlan, truth_row
-from emsa_jax.distill.distillation import answered
+from emsa_jax.distill.distill_plan import DistillPlan
+from emsa_jax.distill.distillation import check_reply
 from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.review import Desk
 from emsa_jax.distill.review_csv import read_csv, write_csv
@@ -46,8 +46,8 @@ def write_traces(out, data, bad=()):
         score = {"Positive": 0.5, "Neutral": 0.0, "Negative": -0.5}[written]
         reply = Reply(answer=plan.format.write(written, THINK, score), finish="stop")
         record.append({"kind": "attempt", "id": entry.id, "step": "write", "attempt": 0, "ask": plan.asks["write"],
-                       "teacher": "m", "answer": reply.answer, "finish": "stop", "truth": truth_row(truth, polarity),
-                       **answered(plan, reply, truth), "requests": 1, "tokens": {}})  # fmt: skip
+                       "teacher": "m", "answer": reply.answer, "finish": "stop", "truth": plan.truth_row(truth),
+                       **check_reply(plan, reply, truth), "requests": 1, "tokens": {}})  # fmt: skip
     record.close()
     return entries
 
