@@ -80,7 +80,7 @@ def policy_config(name: str = "small"):
 
 def prompt_rows(config, shape: str, prompts: int, prompt_tokens: int, rng):
     """Random prompts, with sound and frames where the shape has them."""
-    from emsa_jax.policy.inputs import Row, expand, patchify
+    from emsa_jax.policy.prompt_row import Row, expand, patchify
 
     rows = []
     for _ in range(prompts):

@@ -26,10 +26,11 @@ from emsa_jax.data.mel import log_mel
 from emsa_jax.data.resize import resize, smart_resize
 from emsa_jax.policy import decoder, hf, peft
 from emsa_jax.policy.audio import encode_audio
-from emsa_jax.policy.inputs import Row, Visual, build_inputs, patchify
+from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.lora import merge
 from emsa_jax.policy.parameter_table import get, param_table
 from emsa_jax.policy.positions import Grid
+from emsa_jax.policy.prompt_row import Row, Visual, patchify
 from emsa_jax.policy.thinker import encode, logits
 from emsa_jax.policy.vision import encode_vision
 

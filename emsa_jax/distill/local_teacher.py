@@ -23,8 +23,9 @@ from emsa_jax.distill.open_record import OpenRecord
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
+from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.rewards.plugins import load_plugins
-from emsa_jax.rollout.answering import abstract_inputs, compile_answers, judge, texts_of
+from emsa_jax.rollout.answering import compile_answers, judge, texts_of
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import EVALUATION
@@ -104,12 +105,12 @@ class LocalTeacher:
         )
         settings = _PromptSettings(format=plan.format.name, concepts=options.concepts, prompt=prompt)
         self.clips = open_split(settings, Path(options.data), self.checkpoint, options.split)
-        self.budgets = self.clips.budgets(local.batch_size)
+        self.shapes = self.clips.input_shapes(local.batch_size)
         self.plugins = load_plugins(local.reward.plugins)
         self.programs = Programs()
         shapes = {
-            bucket: abstract_inputs(self.checkpoint.config, budget, local.batch_size)
-            for bucket, budget in self.budgets.items()
+            bucket: abstract_inputs(self.checkpoint.config, shape, local.batch_size)
+            for bucket, shape in self.shapes.items()
         }
         compile_answers(
             self.programs,
@@ -134,7 +135,7 @@ class LocalTeacher:
         """[sample][attempt] -> answer."""
         indices = [one.index for one in samples]
         rows = self.options.batch_size
-        inputs = self.clips.prompter.inputs([self.clips[i] for i in indices], self.budgets[bucket], rows)
+        inputs = self.clips.prompter.inputs([self.clips[i] for i in indices], self.shapes[bucket], rows)
         ids = np.array(indices + [0] * (rows - len(indices)), np.int32)
         noise = np.array([self.plan.seed, 0, EVALUATION], np.int32)
         program = self.programs[f"answer/{bucket}"]

@@ -49,7 +49,7 @@ def answers_of(
         if missing[kind]:
             inputs = {
                 bucket: placement.inputs(budget, options.batch_size)
-                for bucket, budget in split.budgets(options.batch_size // sharding.num_shards).items()
+                for bucket, budget in split.input_shapes(options.batch_size // sharding.num_shards).items()
             }
             compile_answers(programs, kind, base, adapter, split.prompter.checkpoint, inputs, sampling, group_size)
     total = sum(map(len, missing.values()))

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.answering import abstract_inputs
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.sampler import PREFIX, prefill, sample
@@ -25,7 +25,7 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
     found = np.full(len(members), np.nan)
     if not members or not hints.lengths.any():
         return found
-    budgets, edges, programs = split.budgets(size), np.array(split.buckets()), Programs()
+    budgets, edges, programs = split.input_shapes(size), np.array(split.buckets()), Programs()
     bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
     function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
     for bucket in sorted(set(bucket_of.tolist())):

@@ -88,7 +88,7 @@ def _loaded(
     config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
 ) -> tuple[dict, Adapter | None]:
     """(base, adapter) as they decode, after a word on the memory that answering the split takes."""
-    budgets = split.budgets(config.evaluate.batch_size // placement.sharding.num_shards)
+    budgets = split.input_shapes(config.evaluate.batch_size // placement.sharding.num_shards)
     memory = answer_memory(config, opened.config, placement, budgets[max(budgets)], adapter_dir is not None)
     announce(memory, answer_advice(memory, config, placement))
     base = load_weights(opened, config.dtype, placement.decode).params

@@ -20,11 +20,12 @@ from emsa_jax.planning.memory import SURE, MemoryPlan, gb, grpo_advice, grpo_mem
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import Topology, topology
-from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget, patchify
+from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, smallest_shape
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.positions import num_audio_tokens
+from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.policy.thinker_config import ThinkerConfig, preset, read_config
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import WIDTH, Placement, trained_bytes
@@ -115,7 +116,7 @@ def place_on(config: Config, policy: ThinkerConfig, where: Topology, devices: Se
     return Placement(Layout(policy, mesh, UPDATE), Layout(policy, mesh, DECODE), BatchSharding(batch_shards(mesh))), why
 
 
-def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[Budget, PromptInputs]:
+def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[InputShape, PromptInputs]:
     """(budget of so many prompts of a shape, the inputs of one).
 
     Raises: InputError if its media alone are longer.
@@ -131,7 +132,7 @@ def longest(shape: PromptShape, policy: ThinkerConfig, prompts: int) -> tuple[Bu
     if len(tokens) >= shape.tokens:
         raise InputError(f"prompt.tokens is {shape.tokens}, but frames and sound alone make {len(tokens)}")
     row = Row(tokens + [0] * (shape.tokens - len(tokens)), audios, [], videos)
-    need = needed_budget(policy, [row])
+    need = smallest_shape(policy, [row])
     return (
         replace(need, chunks=prompts * need.chunks, patch_rows=prompts * need.patch_rows),
         build_inputs(policy, [row]),

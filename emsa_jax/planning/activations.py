@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from emsa_jax.parallel.rules import using
 from emsa_jax.policy import decoder
 from emsa_jax.policy.attention import BLOCK, BLOCKS, choose_kernel
-from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.runtime.placement import WIDTH, Placement, split_bytes
@@ -37,7 +37,7 @@ class Activations:
         """Devices that share heads, MLP and vocabulary."""
         return self.placement.update.mesh.shape["tensor"]
 
-    def inputs(self, budget: Budget) -> int:
+    def inputs(self, budget: InputShape) -> int:
         """Pixels; sound and tokens are little beside them."""
         return 4 * budget.patch_rows * budget.patch_row * self.policy.vision.patch_dim
 
@@ -51,7 +51,7 @@ class Activations:
         heads = self.cut if c.num_key_value_heads % self.cut == 0 else 1
         return rows * slots * 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.width // heads
 
-    def encode(self, rows: int, budget: Budget) -> dict[str, int]:
+    def encode(self, rows: int, budget: InputShape) -> dict[str, int]:
         """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
         c, patches = self.policy.vision, budget.patch_rows * budget.patch_row
         heads = c.num_heads // self.cut if c.num_heads % self.cut == 0 else c.num_heads

@@ -13,7 +13,7 @@ from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import processes
 from emsa_jax.planning.activations import Activations
-from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
@@ -63,7 +63,7 @@ def grpo_memory(
     config: Config,
     policy: ThinkerConfig,
     placement: Placement,
-    budget: Budget,
+    budget: InputShape,
     slots: int,
     reference: bool,
     there: int = 0,
@@ -101,7 +101,7 @@ def grpo_memory(
 
 
 def sft_memory(
-    config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, slots: int, asking: Budget
+    config: Config, policy: ThinkerConfig, placement: Placement, budget: InputShape, slots: int, asking: InputShape
 ) -> MemoryPlan:
     """Of an update of the cold start and of its validation. budget: of one part of a micro-batch; slots: of the longest
     trace; asking: of one part of a batch that is validated."""
@@ -124,7 +124,7 @@ def sft_memory(
 
 
 def answer_memory(
-    config: Config, policy: ThinkerConfig, placement: Placement, budget: Budget, adapter: bool
+    config: Config, policy: ThinkerConfig, placement: Placement, budget: InputShape, adapter: bool
 ) -> MemoryPlan:
     """Of prediction. budget: of one part of a batch of evaluation. adapter: whether the policy has one."""
     sizes, own = Activations(policy, placement, config.dtype), 0
@@ -234,7 +234,7 @@ def _held(config: Config, policy: ThinkerConfig, placement: Placement, trained: 
 
 
 def _answers(
-    config: Config, sizes: Activations, budget: Budget, answers: int, adapter: int
+    config: Config, sizes: Activations, budget: InputShape, answers: int, adapter: int
 ) -> dict[str, dict[str, int]]:
     rows = config.evaluate.batch_size // sizes.placement.sharding.num_shards
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.inputs import MEAN, STD
+from emsa_jax.policy.prompt_row import MEAN, STD
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
 _FIXED = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400}

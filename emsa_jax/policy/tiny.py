@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 
 from emsa_jax.policy import hf
-from emsa_jax.policy.inputs import MEAN, STD
 from emsa_jax.policy.parameter_table import init_params
+from emsa_jax.policy.prompt_row import MEAN, STD
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
 SPECIAL = (

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
-from emsa_jax.policy.inputs import Budget
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rewards.reward_options import RewardOptions
@@ -64,13 +63,6 @@ def compile_answers(
         programs.add(f"{name}/{bucket}", function, base, adapter, shapes, np.zeros(3, np.int32), ids, out=rows)
 
 
-def abstract_inputs(config: ThinkerConfig, budget: Budget, batch_size: int):
-    """A batch of empty prompts of a budget's size: for compiling."""
-    from emsa_jax.policy.inputs import Row, build_inputs
-
-    return build_inputs(config, [Row([0])] * batch_size, budget)
-
-
 def predict(
     split,
     run: Callable[[int, Any, np.ndarray, np.ndarray], Completions],
@@ -91,7 +83,7 @@ def predict(
       (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
       process; the last of a bucket may have no clip of this one's.
     """
-    budgets, checkpoint = split.budgets(batch_size // sharding.num_shards), split.prompter.checkpoint
+    budgets, checkpoint = split.input_shapes(batch_size // sharding.num_shards), split.prompter.checkpoint
     own = sharding.local_rows(batch_size)
     edges = np.array(split.buckets())
     bucket_of = edges[np.searchsorted(edges, split.lengths)]

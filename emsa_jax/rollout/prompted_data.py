@@ -20,7 +20,7 @@ from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
 from emsa_jax.data.views import view
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.rewards.reward_table import sample_of, truth_of
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
 from emsa_jax.settings.config import Config
@@ -65,9 +65,9 @@ class Split:
             self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen], order=self.order[chosen]
         )
 
-    def budgets(self, batch_size: int) -> dict[int, Budget]:
-        """Bucket -> static sizes of a batch of it."""
-        return {bucket: self.prompter.budget(self.entries, batch_size, bucket) for bucket in self.buckets()}
+    def input_shapes(self, batch_size: int) -> dict[int, InputShape]:
+        """Prompt bucket -> the shape of its batches."""
+        return {bucket: self.prompter.input_shape(self.entries, batch_size, bucket) for bucket in self.buckets()}
 
     def plan(self, batch_size: int, seed: int, drop_remainder: bool) -> Plan:
         """The order of the batches."""

@@ -1,4 +1,4 @@
-"""From clips to what the policy reads: rendered prompt, media tokens, budgets. NumPy and the tokenizer only."""
+"""Clips become prompts: the rendered chat, its token ids, the media and their shapes. NumPy and the tokenizer only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, join_inputs, patchify
+from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
+from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.rollout.rollout_options import PromptOptions
 
 
@@ -27,58 +28,62 @@ class Prompter:
     language: str = ""
 
     def row(self, clip: Clip) -> Row:
-        """The clip's prompt with its media, placeholders expanded."""
+        """The prompt of a clip with its media; each placeholder stands as often as its medium has tokens."""
         config, stats = self.checkpoint.config, self.checkpoint.preprocessor
-        video, audio = self._shown(len(clip.frames), len(clip.mel))
+        video, audio = self._modalities(len(clip.frames), len(clip.mel))
         videos = []
         if video:
             seconds = config.vision.temporal_patch_size / clip.frame_rate
             videos = [patchify(config, clip.frames, seconds, True, stats.image_mean, stats.image_std)]
         audios = [clip.mel] if audio else []
-        together = bool(self.options.audio_in_video and videos and audios)
-        tokens = self._tokens(clip.text, clip.language, video, audio, together)
-        tokens = expand(config, tokens, audios, (), videos, together)
-        return Row(tokens, audios, [], videos, together)
+        interleaved = bool(self.options.audio_in_video and videos and audios)
+        tokens = self._tokens(clip.text, clip.language, video, audio, interleaved)
+        tokens = expand(config, tokens, audios, (), videos, interleaved)
+        return Row(tokens, audios, [], videos, interleaved)
 
     def length(self, entry: Entry) -> int:
-        """Prompt tokens of a prepared clip, from its index entry alone."""
-        video, audio = self._shown(entry.num_frames, entry.mel_frames)
-        together = bool(self.options.audio_in_video and video and audio)
-        tokens = len(self._tokens(entry.text, entry.language, video, audio, together))
+        """The number of prompt tokens of a prepared clip, from its index entry alone."""
+        video, audio = self._modalities(entry.num_frames, entry.mel_frames)
+        interleaved = bool(self.options.audio_in_video and video and audio)
+        tokens = len(self._tokens(entry.text, entry.language, video, audio, interleaved))
         if video:
             tokens += self._grid(entry).num_tokens(self.checkpoint.config) - 1
         if audio:
-            tokens += num_audio_tokens(entry.mel_frames) - 1 + 3 * together
+            tokens += num_audio_tokens(entry.mel_frames) - 1 + 3 * interleaved
         return tokens
 
-    def budget(self, entries: Sequence[Entry], batch_size: int, prompt: int) -> Budget:
-        """Room for any `batch_size` of the clips, at prompts of at most `prompt` tokens."""
+    def input_shape(self, entries: Sequence[Entry], batch_size: int, prompt: int) -> InputShape:
+        """The shape that holds any `batch_size` of the clips, with prompts of at most `prompt` tokens."""
         config = self.checkpoint.config
-        grids = [self._grid(e) for e in entries if self._shown(e.num_frames, e.mel_frames)[0]]
-        mels = [e.mel_frames for e in entries if self._shown(e.num_frames, e.mel_frames)[1]]
+        grids = [self._grid(e) for e in entries if self._modalities(e.num_frames, e.mel_frames)[0]]
+        mels = [e.mel_frames for e in entries if self._modalities(e.num_frames, e.mel_frames)[1]]
         patch_row = max((g.h * g.w for g in grids), default=0)
         rows = max((-(-g.t // (patch_row // (g.h * g.w))) for g in grids), default=0)
         chunks = max((-(-m // (2 * config.audio.n_window)) for m in mels), default=0)
-        return Budget(prompt, batch_size * chunks, batch_size * rows, patch_row)
+        return InputShape(prompt, batch_size * chunks, batch_size * rows, patch_row)
 
     def inputs(
-        self, clips: Sequence[Clip], budget: Budget, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS
+        self, clips: Sequence[Clip], shape: InputShape, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS
     ) -> PromptInputs:
-        """A batch, or a process's share of it; where there are fewer clips than `batch_size`, a prompt without any
-        fills it up. Each of the share's parts is packed for itself, into a `budget` of its own."""
+        """The inputs of `batch_size` prompts: a whole batch, or the rows of it that this process holds.
+
+        Where there are fewer clips, prompts without media fill the batch up. The rows of each shard are packed
+        separately, each into `shape`.
+        """
         rows = [self.row(clip) for clip in clips]
         filler = Row(self._tokens("", clips[0].language if clips else "en", False, False, False))
         rows += [filler] * (batch_size - len(rows))
         size = batch_size // sharding.local_shards
         return join_inputs(
             [
-                build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], budget)
+                build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], shape)
                 for i in range(sharding.local_shards)
             ],
             sharding.num_shards,
         )
 
-    def _shown(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
+    def _modalities(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
+        """Whether the prompt has the clip's video, and its audio."""
         return (self.options.video and frames > 0), (self.options.audio and num_audio_tokens(mel_frames) > 0)
 
     def _grid(self, entry: Entry) -> Grid:
@@ -89,10 +94,10 @@ class Prompter:
             entry.width // vision.patch_size,
         )
 
-    def _tokens(self, text: str, language: str, video: bool, audio: bool, together: bool) -> list[int]:
-        shown = text if self.options.text else ""
-        chat = messages(self.format, shown, self.language or language, video, audio)
-        if together:  # the sound comes with the video's placeholder
+    def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
+        spoken = text if self.options.text else ""
+        chat = messages(self.format, spoken, self.language or language, video, audio)
+        if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
         tokenizer = self.checkpoint.tokenizer
         rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)

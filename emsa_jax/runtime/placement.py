@@ -13,13 +13,12 @@ from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.parallel.mesh import Need, make_mesh
 from emsa_jax.parallel.rules import DECODE, UPDATE
-from emsa_jax.policy.inputs import Budget, PromptInputs
+from emsa_jax.policy.inputs import InputShape, PromptInputs, abstract_inputs
 from emsa_jax.policy.layout import Layout, place
 from emsa_jax.policy.lora import linear_shapes
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.answering import abstract_inputs
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.hardware import device_bytes
 from emsa_jax.settings.config import Config
@@ -88,7 +87,7 @@ class Placement:
             tree,
         )
 
-    def inputs(self, budget: Budget, batch: int, micro_batches: int = 0) -> PromptInputs:
+    def inputs(self, budget: InputShape, batch: int, micro_batches: int = 0) -> PromptInputs:
         """The shapes of a whole batch's inputs, each part of which has the budget; with micro-batches, of all of them,
         one after the other on a first axis of their own."""
         shards = self.sharding.num_shards

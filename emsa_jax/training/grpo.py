@@ -64,7 +64,7 @@ def grpo(run: Run, config: Config) -> None:
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
     train = train.balanced(config.labels.neutral_eps) if config.grpo.balance else train
     hints = Hints.of(config, checkpoint, train, sharding.num_shards)
-    budgets = train.budgets(each)
+    budgets = train.input_shapes(each)
 
     def planned(config: Config) -> MemoryPlan:
         return grpo_memory(

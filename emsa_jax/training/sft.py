@@ -66,7 +66,7 @@ def sft(run: Run, config: Config) -> None:
     valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
     each, asking = config.sft.batch_size // sharding.num_shards, config.evaluate.batch_size
-    asked, budgets_of = valid.budgets(asking // sharding.num_shards), functools.cache(train.budgets)
+    asked, budgets_of = valid.input_shapes(asking // sharding.num_shards), functools.cache(train.input_shapes)
 
     def planned(config: Config) -> MemoryPlan:
         budgets = budgets_of(each // config.sft.micro_batches)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from emsa_jax.policy import decoder
-from emsa_jax.policy.inputs import Budget, PromptInputs, Row, build_inputs, expand, needed_budget
+from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, smallest_shape
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.prompt_row import Row, expand
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
@@ -98,7 +99,7 @@ class World:
         """The prompts in `count` micro-batches, stacked on a first axis, each with a budget for its own media."""
         size = len(self.rows) // count
         parts = [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
-        budget = Budget(*np.max([astuple(needed_budget(self.config, part)) for part in parts], axis=0).tolist())
+        budget = InputShape(*np.max([astuple(smallest_shape(self.config, part)) for part in parts], axis=0).tolist())
         return jax.tree.map(lambda *t: np.stack(t), *(build_inputs(self.config, part, budget) for part in parts))
 
     @cached_property

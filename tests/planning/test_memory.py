@@ -21,7 +21,7 @@ from emsa_jax.planning.memory import (
     sft_memory,
     with_micro_batches,
 )
-from emsa_jax.policy.inputs import Budget
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.lora import abstract_adapter, init_adapter
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.policy_options import LoraOptions
@@ -42,7 +42,7 @@ def here(policy=POLICY):
 
 
 def budget_of(rows):
-    return Budget(1536, 5 * rows, 4 * rows, 1024)
+    return InputShape(1536, 5 * rows, 4 * rows, 1024)
 
 
 def plan_of(config=CONFIG, policy=POLICY, there=78 * 10**9, reference=True):

@@ -21,8 +21,9 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from emsa_jax.policy import decoder, hf, thinker
 from emsa_jax.policy.audio import encode_audio
-from emsa_jax.policy.inputs import Budget, Row, Visual, build_inputs, expand, needed_budget
+from emsa_jax.policy.inputs import InputShape, build_inputs, smallest_shape
 from emsa_jax.policy.positions import Grid
+from emsa_jax.policy.prompt_row import Row, Visual, expand
 from emsa_jax.policy.vision import encode_vision
 
 transformers.logging.set_verbosity_error()
@@ -248,10 +249,10 @@ class World:
         return logits, seen["position_ids"].numpy()[-3:]
 
     @cached_property
-    def budget(self) -> Budget:
+    def budget(self) -> InputShape:
         """One budget for every case."""
-        needs = [needed_budget(self.config, self.rows(case)) for case in CASES]
-        return Budget(*(max(getattr(n, f) for n in needs) for f in ("prompt", "chunks", "patch_rows", "patch_row")))
+        needs = [smallest_shape(self.config, self.rows(case)) for case in CASES]
+        return InputShape(*(max(getattr(n, f) for n in needs) for f in ("prompt", "chunks", "patch_rows", "patch_row")))
 
     def inputs(self, case, pad="left"):
         return build_inputs(self.config, self.rows(case), self.budget, pad)

@@ -9,10 +9,11 @@ import pytest
 
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.policy.flops import group_flops, media_flops
-from emsa_jax.policy.inputs import Budget, Row, build_inputs, expand, patchify
+from emsa_jax.policy.inputs import InputShape, build_inputs
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.policy.thinker import Prompts, encode
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
@@ -60,7 +61,7 @@ def policy():
 @pytest.fixture(scope="module")
 def prompts():
     rng = np.random.default_rng(0)
-    inputs = build_inputs(CONFIG, [Row(rng.integers(32, 512, P).tolist()) for _ in range(N)], Budget(P))
+    inputs = build_inputs(CONFIG, [Row(rng.integers(32, 512, P).tolist()) for _ in range(N)], InputShape(P))
     x = jnp.asarray(rng.standard_normal((N, P, 128)), jnp.float32)
     return inputs, Prompts(x, jnp.ones((N, P), bool), jnp.broadcast_to(jnp.arange(P), (N, 3, P)), jnp.full((N, 3), P))
 
@@ -105,12 +106,12 @@ def test_towers(policy):
     video = patchify(CONFIG, frames)
     tokens = [15, 12, 16, 13, 10, 14]
     both = Row(expand(CONFIG, tokens, [mel], (), [video]), [mel], [], [video])
-    inputs = build_inputs(CONFIG, [both], Budget(80, 2, 2, 64))
+    inputs = build_inputs(CONFIG, [both], InputShape(80, 2, 2, 64))
     unpadded = counted(lambda base, inputs: encode(base, None, CONFIG, inputs), base, inputs)
     assert media_flops(CONFIG, inputs) == pytest.approx(unpadded, rel=0.06)  # gelu weighs more in narrow layers
-    roomy = build_inputs(CONFIG, [both], Budget(80, 5, 7, 64))
+    roomy = build_inputs(CONFIG, [both], InputShape(80, 5, 7, 64))
     assert media_flops(CONFIG, roomy) == media_flops(CONFIG, inputs)
-    sound = build_inputs(CONFIG, [Row(expand(CONFIG, [13, 10, 14], [mel]), [mel])], Budget(80, 2, 0, 0))
+    sound = build_inputs(CONFIG, [Row(expand(CONFIG, [13, 10, 14], [mel]), [mel])], InputShape(80, 2, 0, 0))
     video_alone = media_flops(CONFIG, inputs) - media_flops(CONFIG, sound)
     windowed = dataclasses.replace(CONFIG, vision=dataclasses.replace(CONFIG.vision, fullatt_block_indexes=()))
     saved = video_alone - (media_flops(windowed, inputs) - media_flops(windowed, sound))

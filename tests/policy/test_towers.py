@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emsa_jax.policy.inputs import Budget, build_inputs, needed_budget
+from emsa_jax.policy.inputs import InputShape, build_inputs, smallest_shape
 
 TOLERANCE = 1e-4
 
@@ -59,7 +59,7 @@ def visual_reference(world, case):
 def test_vision_tower(world, case, packing):
     """In rows as long as the largest frame, and with many frames of different sizes sharing a row."""
     rows = world.rows(case)
-    budget = world.budget if packing == "tight" else Budget(world.budget.prompt, world.budget.chunks, 2, 640)
+    budget = world.budget if packing == "tight" else InputShape(world.budget.prompt, world.budget.chunks, 2, 640)
     inputs = build_inputs(world.config, rows, budget)
     assert inputs.patches.shape[:2] == (budget.patch_rows, budget.patch_row)
     frames_in_row = max(len(np.unique(r[r >= 0])) for r in inputs.frame)
@@ -72,7 +72,7 @@ def test_vision_tower(world, case, packing):
 def test_attention_segments_are_ragged_windows_and_frames(world):
     """Segments by counting: windows of at most side x side tokens, frames of their whole size, never across time."""
     rows = world.rows("video")
-    inputs = build_inputs(world.config, rows, Budget(needed_budget(world.config, rows).prompt, 0, 2, 640))
+    inputs = build_inputs(world.config, rows, InputShape(smallest_shape(world.config, rows).prompt, 0, 2, 640))
     side = world.config.vision.window_size // 28
     grids = [v.grid for r in rows for v in r.videos]
     used = inputs.frame[inputs.frame >= 0]

@@ -11,10 +11,11 @@ import pytest
 
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.policy import decoder
-from emsa_jax.policy.inputs import Row, build_inputs
+from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.lora import Adapter, init_adapter
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.prompt_row import Row
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.rollout.rollout_options import SamplingOptions

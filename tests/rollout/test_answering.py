@@ -8,10 +8,11 @@ import pytest
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.evaluation.predictions import summarize
 from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.rollout.answering import abstract_inputs, answer, compile_answers, predict, texts_of
+from emsa_jax.rollout.answering import answer, compile_answers, predict, texts_of
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
@@ -188,12 +189,12 @@ def test_programs_are_named_after_prompt_lengths(split):
             added[name] = arguments
 
     checkpoint = split.prompter.checkpoint
-    shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.budgets(4).items()}
+    shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.input_shapes(4).items()}
     compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, shapes, GREEDY, 1)
     assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
     for bucket in split.buckets():
         _, _, inputs, noise, ids = added[f"greedy/{bucket}"]
-        real = split.prompter.inputs([split[0]], split.budgets(4)[bucket], 4)
+        real = split.prompter.inputs([split[0]], split.input_shapes(4)[bucket], 4)
         asked, made = (jax.tree.map(lambda t: (t.shape, t.dtype), x) for x in (inputs, real))
         assert asked == made
         assert noise.shape == (3,) and ids.shape == (4,)
