@@ -42,6 +42,22 @@ def write_together(directory: str | os.PathLike, files: Mapping[str, bytes]) -> 
     fsync(directory)
 
 
+def write_outputs(out: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files of a job into the directory `config.out`: all of them or none.
+
+    Args:
+      files: name -> content.
+
+    Raises:
+      InputError: the directory or a file cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_together(out, files)
+    except OSError as error:
+        raise InputError(f"config.out: {error.filename or out} cannot be written: {error.strerror}") from error
+
+
 def fsync(path: str | os.PathLike) -> None:
     """Waits until a file, or the list of names in a directory, is on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -18,8 +18,8 @@ from emsa_jax.data.annotation.split import SHARE, shared_speakers, speaker_split
 from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_votes, score
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import write_outputs
 from emsa_jax.runtime.console import say
-from emsa_jax.runtime.outputs import write_outputs
 from emsa_jax.settings.job_options import AnnotateOptions
 
 

@@ -13,6 +13,7 @@ from emsa_jax.answers.labels import SENTIMENTS
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.world import is_puppet
 from emsa_jax.errors import InputError
+from emsa_jax.manifest import write_outputs
 from emsa_jax.report.box_plots import box_plot
 from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, REGRESSION_COLUMNS
 from emsa_jax.report.ch_cems_tables import (
@@ -26,7 +27,6 @@ from emsa_jax.report.ch_cems_tables import (
     scored,
 )
 from emsa_jax.runtime.console import say
-from emsa_jax.runtime.outputs import write_outputs
 from emsa_jax.settings.job_options import BenchmarkOptions
 
 _FIGURES = {"scenario": "figure7", "interaction": "figure8"}

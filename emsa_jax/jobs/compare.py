@@ -11,6 +11,7 @@ from emsa_jax.config.edge import from_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.paired import Judged, paired
 from emsa_jax.jobs.evaluate import read_rows
+from emsa_jax.manifest import write_outputs
 from emsa_jax.report.cases import make_cases, numbered
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_page import run_page
@@ -25,7 +26,6 @@ from emsa_jax.report.run_report import (
     results_of,
 )
 from emsa_jax.runtime.console import say
-from emsa_jax.runtime.outputs import write_outputs
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import CompareOptions
 from emsa_jax.training.artifacts import PUPPETS

@@ -19,7 +19,8 @@ from emsa_jax.evaluation.paired import judged_as
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.manifest import write_together
 from emsa_jax.parallel import processes
-from emsa_jax.planning.memory import announce, answer_advice, answer_memory
+from emsa_jax.planning.memory import AnswerWork, answer_memory
+from emsa_jax.planning.memory_advice import announce, answer_advice
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
@@ -65,7 +66,9 @@ def evaluate(run: Run, config: Config) -> None:
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             if opened is None:
-                placement = Placement.of(config, read_checked_config(directory), trained="")
+                placement = Placement.of(
+                    read_checked_config(directory), mesh=config.mesh, dtype=config.dtype, trained=None
+                )
                 placement.sharding.check(config.evaluate.batch_size, "evaluate.batch_size")
                 opened = open_checkpoint(directory, weights=False, attention=config.attention)
             split = open_split(
@@ -88,9 +91,16 @@ def _loaded(
     config: Config, opened: Checkpoint, adapter_dir: Path | None, placement: Placement, split: Split
 ) -> tuple[dict, Adapter | None]:
     """(base, adapter) as they decode, after a word on the memory that answering the split takes."""
-    budgets = split.input_shapes(config.evaluate.batch_size // placement.sharding.num_shards)
-    memory = answer_memory(config, opened.config, placement, budgets[max(budgets)], adapter_dir is not None)
-    announce(memory, answer_advice(memory, config, placement))
+    shapes = split.input_shapes(config.evaluate.batch_size // placement.sharding.num_shards)
+    work = AnswerWork(
+        dtype=config.dtype,
+        adapter=config.lora if adapter_dir else None,
+        batch_size=config.evaluate.batch_size,
+        answers=max(1, config.evaluate.samples),
+        answer_slots=config.sampling.max_completion_length,
+    )
+    memory = answer_memory(work, opened.config, placement, shapes[max(shapes)])
+    announce(memory, answer_advice(memory, work, placement))
     base = load_weights(opened, config.dtype, placement.decode).params
     adapter = peft.load_adapter(adapter_dir, opened.config) if adapter_dir else None
     return base, adapter and place(adapter, placement.decode.adapter(adapter))

@@ -20,7 +20,8 @@ from emsa_jax.training.artifacts import policies, weights_fingerprint
 def export(run: Run, config: Config) -> None:
     """export/merged and export/{base, adapter} of the last policy of the run."""
     name, (directory, adapter_dir) = list(policies(run, config).items())[-1]
-    placement = Placement.of(config, read_checked_config(directory), trained="")
+    policy = read_checked_config(directory)
+    placement = Placement.of(policy, mesh=config.mesh, dtype=config.dtype, trained=None)
     checkpoint = open_checkpoint(directory, layout=placement.update)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
@@ -28,7 +29,7 @@ def export(run: Run, config: Config) -> None:
         for part in ("merged", "base", "adapter"):  # what a killed export left
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": processes.broadcast(lambda: weights_fingerprint(directory), "hashes of the base")}
-    save = dict(source=directory, shard_bytes=config.export.shard_bytes)
+    save = {"source": directory, "shard_bytes": config.export.shard_bytes}
     if config.export.merged or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)

@@ -172,7 +172,8 @@ def _check_prompts(run: Run, config: Config) -> None:
 
 def _check_batch(run: Run, config: Config) -> None:
     """Raises InputError, before anything is learned, if a step of GRPO cannot be cut as the mesh cuts batches."""
-    placement = Placement.of(config, read_checked_config(policy_dir(run, config)), tell=False)
+    policy = read_checked_config(policy_dir(run, config))
+    placement = Placement.of(policy, mesh=config.mesh, dtype=config.dtype, trained=config.lora, announce=False)
     placement.sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
 
 

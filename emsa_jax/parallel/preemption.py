@@ -59,10 +59,12 @@ def is_agreed(processes: int) -> bool:
     return _state["agreed"] if processes > 1 else _state["asked"]
 
 
-def exit_saved(step: int, stage: str) -> None:
-    """Ends the process after everything is saved; the first one says so."""
-    from emsa_jax.parallel import processes  # which needs this module
+def exit_saved(step: int, stage: str, is_main: bool = True) -> None:
+    """Ends the process after everything is saved.
 
-    if processes.is_main():
+    Args:
+      is_main: whether this process says so, which one of them does.
+    """
+    if is_main:
         print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
     sys.exit(EXIT)

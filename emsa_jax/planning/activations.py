@@ -10,7 +10,7 @@ from emsa_jax.policy.attention import BLOCK, BLOCKS, choose_kernel
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.runtime.placement import WIDTH, Placement, split_bytes
+from emsa_jax.runtime.placement import ELEMENT_BYTES, Placement, bytes_per_device
 
 # how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
 # Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
@@ -30,16 +30,16 @@ class Activations:
     @property
     def width(self) -> int:
         """Bytes of an element."""
-        return WIDTH[self.dtype]
+        return ELEMENT_BYTES[self.dtype]
 
     @property
     def cut(self) -> int:
         """Devices that share heads, MLP and vocabulary."""
         return self.placement.update.mesh.shape["tensor"]
 
-    def inputs(self, budget: InputShape) -> int:
+    def inputs(self, shape: InputShape) -> int:
         """Pixels; sound and tokens are little beside them."""
-        return 4 * budget.patch_rows * budget.patch_row * self.policy.vision.patch_dim
+        return 4 * shape.patch_rows * shape.patch_row * self.policy.vision.patch_dim
 
     def prompts(self, rows: int, prompt: int) -> int:
         """Encoded prompts."""
@@ -51,13 +51,13 @@ class Activations:
         heads = self.cut if c.num_key_value_heads % self.cut == 0 else 1
         return rows * slots * 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.width // heads
 
-    def encode(self, rows: int, budget: InputShape) -> dict[str, int]:
+    def encode(self, rows: int, shape: InputShape) -> dict[str, int]:
         """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
-        c, patches = self.policy.vision, budget.patch_rows * budget.patch_row
+        c, patches = self.policy.vision, shape.patch_rows * shape.patch_row
         heads = c.num_heads // self.cut if c.num_heads % self.cut == 0 else c.num_heads
-        logits = 4 * patches * budget.patch_row * heads
+        logits = 4 * patches * shape.patch_row * heads
         work = patches * self.width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.cut)
-        return {"prompts": self.prompts(rows, budget.prompt), "activations": logits + work}
+        return {"prompts": self.prompts(rows, shape.prompt), "activations": logits + work}
 
     def prefill(self, rows: int, prompt: int) -> dict[str, int]:
         """Prompts through the decoder."""
@@ -85,7 +85,7 @@ class Activations:
             apart = decoder.apart()
         if apart:
             layers = abstract_params(self.policy, self.dtype)["text"]["layers"]
-            copied = split_bytes(layers, self.placement.decode.params()["text"]["layers"])
+            copied = bytes_per_device(layers, self.placement.decode.params()["text"]["layers"])
             found["layers taken apart"] = copied + adapter * self.width // 4 + caches
         return found
 

@@ -9,26 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from emsa_jax.learning.optimizer import build_optimizer
-from emsa_jax.learning.state import create_state
 from emsa_jax.planning import hlo
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.lora import abstract_adapter
-from emsa_jax.policy.parameter_table import abstract_params
-from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.hint_tokens import Hints
-from emsa_jax.rollout.hints import bucket_sizes
-from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import cache_sizes
-from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import SHARE, Programs
-from emsa_jax.settings.config import Config
-from emsa_jax.training.step import Base
-
-HINT_TOKENS = 10  # of a DC answer's beginning
 
 
 @dataclass(frozen=True)
@@ -144,41 +129,6 @@ class Planned(Programs):
             if cost is None or not cost.failure and cost.arguments + cost.added <= SHARE * self.memory:
                 break
         return self.remat
-
-
-def abstract_step(config: Config, policy: ThinkerConfig, placement: Placement) -> tuple[Base, Any, Any, Any]:
-    """(base, reference adapter, train state, optimizer) of a run, as ShapeDtypeStructs that lie on the mesh."""
-    params = abstract_params(policy, jnp.dtype(config.dtype))
-    base = Base(_laid(params, placement.update.params()), _laid(params, placement.decode.params()))
-    adapter = abstract_adapter(policy, config.lora)
-    optimizer = build_optimizer(config.grpo.optimizer, 1)
-    state = jax.eval_shape(lambda a: create_state(a, optimizer), adapter)
-    state = _laid(state, placement.update.state(state))
-    return base, state.params if config.loss.beta > 0 else None, state, optimizer
-
-
-def abstract_hints(config: Config, shards: int) -> Hints:
-    """Hints of the usual length, by no tokenizer."""
-    budget = config.sampling.max_completion_length
-    slots = budget + (0 if config.hint.count_in_budget else HINT_TOKENS)
-    return Hints(
-        ids=np.zeros((1, HINT_TOKENS), np.int32),
-        lengths=np.full(1, HINT_TOKENS, np.int32),
-        labels=np.zeros((1, HINT_TOKENS), bool),
-        truth=lambda clip: None,
-        rows={},
-        slots=slots,
-        plain_limit=budget,
-        buckets=bucket_sizes(config.hint, config.grpo.prompts_per_step, shards),
-        trigger=HintOptions(),
-        threshold=0.0,
-    )
-
-
-def _laid(tree: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings
-    )
 
 
 def _shapes(function: Any, arguments: Any, out: Any) -> Any:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emsa_jax.planning.memory import GrpoWork
 from emsa_jax.planning.topologies import Chip
 from emsa_jax.policy.flops import GroupFlops, attention_pair, group_flops, text_linears
 from emsa_jax.policy.inputs import PromptInputs
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.lora import Adapter, abstract_adapter
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.runtime.placement import ELEMENT_BYTES
 
 
 @dataclass(frozen=True)
@@ -32,34 +34,60 @@ class Assumptions:
     outer_hop: float = 10e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """A step's work. prompts: N of the whole step; group: G; slots: C, all of them filled; adapter: with its shapes;
-    reference: whether there is a pass of the reference policy; width: bytes of a weight."""
+    """The work of one GRPO step.
+
+    Attributes:
+      adapter: arrays or ShapeDtypeStructs, of which the shapes count.
+      prompt: the inputs of one prompt, as NumPy arrays.
+      prompts: of the whole step.
+      group_size: answers to a prompt.
+      answer_slots: tokens of an answer; every answer is taken to be as long.
+      remat: what the backward pass computes again: "none", "dots" or "full".
+      reference: whether there is a pass of the reference policy.
+      element_bytes: of a weight.
+    """
 
     policy: ThinkerConfig
     adapter: Adapter
-    one: PromptInputs  # of one prompt, NumPy
+    prompt: PromptInputs
     prompts: int
-    group: int
-    slots: int
+    group_size: int
+    answer_slots: int
     micro_batches: int
     remat: str
     reference: bool
-    width: int = 2
+    element_bytes: int = 2
+
+    @classmethod
+    def of(cls, work: GrpoWork, policy: ThinkerConfig, prompt: PromptInputs) -> Step:
+        """The step whose memory is planned too. work: with `micro_batches` and `remat` as they were chosen."""
+        return cls(
+            policy=policy,
+            adapter=abstract_adapter(policy, work.lora),
+            prompt=prompt,
+            prompts=work.prompts,
+            group_size=work.group_size,
+            answer_slots=work.answer_slots,
+            micro_batches=work.micro_batches,
+            remat=work.remat,
+            reference=work.reference,
+            element_bytes=ELEMENT_BYTES[work.dtype],
+        )
 
     @property
     def flops(self) -> GroupFlops:
         """Of the whole step, on all devices."""
-        one = group_flops(self.policy, self.adapter, self.one, np.full((1, self.group), self.slots))
+        one = group_flops(self.policy, self.adapter, self.prompt, np.full((1, self.group_size), self.answer_slots))
         return GroupFlops(**{name: self.prompts * value for name, value in vars(one).items()})
 
     @property
     def recomputed(self) -> float:
         """FLOPs that the backward pass computes again: the head's always, layers' and attention's by `remat`."""
-        c, prompt = self.policy.text, int(self.one.mask.sum())
-        drawn, tokens = self.group * self.slots, prompt + self.group * self.slots
-        pairs = prompt**2 / 2 + self.group * (self.slots**2 / 2 + self.slots * prompt)
+        c, prompt = self.policy.text, int(self.prompt.mask.sum())
+        drawn, tokens = self.group_size * self.answer_slots, prompt + self.group_size * self.answer_slots
+        pairs = prompt**2 / 2 + self.group_size * (self.answer_slots**2 / 2 + self.answer_slots * prompt)
         layers = {"full": 2 * text_linears(self.policy) * tokens, "dots": 0, "none": 0}[self.remat]
         attention = {"full": 1, "dots": 1, "none": 0}[self.remat] * attention_pair(self.policy) * pairs
         return self.prompts * (2 * c.vocab_size * c.hidden_size * drawn + layers + attention)
@@ -68,7 +96,7 @@ class Step:
     def token_bytes(self) -> int:
         """Keys and values of one token, all layers."""
         c = self.policy.text
-        return 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.width
+        return 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.element_bytes
 
     @property
     def trained(self) -> int:
@@ -110,12 +138,12 @@ def _decode(step: Step, chip: Chip, sizes: tuple[int, int, int], assumed: Assump
     data, fsdp, tensor = sizes
     c, shards = step.policy.text, data * fsdp
     prompts = step.prompts / shards
-    weights = step.width * (text_linears(step.policy) + c.vocab_size * c.hidden_size) + 4 * step.trained
-    cached = prompts * (int(step.one.mask.sum()) + step.group * step.slots / 2) * step.token_bytes
-    logits = 4 * 4 * prompts * step.group * c.vocab_size  # written, and read three times to draw
+    weights = step.element_bytes * (text_linears(step.policy) + c.vocab_size * c.hidden_size) + 4 * step.trained
+    cached = prompts * (int(step.prompt.mask.sum()) + step.group_size * step.answer_slots / 2) * step.token_bytes
+    logits = 4 * 4 * prompts * step.group_size * c.vocab_size  # written, and read three times to draw
     read = (weights + cached + logits) / tensor
-    flops = step.flops.decode / (step.slots * shards * tensor)
-    return step.slots * max(read / (chip.bandwidth * assumed.decode), flops / (chip.flops * assumed.decode))
+    flops = step.flops.decode / (step.answer_slots * shards * tensor)
+    return step.answer_slots * max(read / (chip.bandwidth * assumed.decode), flops / (chip.flops * assumed.decode))
 
 
 def _links(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int, assumed: Assumptions) -> dict[str, float]:
@@ -124,8 +152,8 @@ def _links(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int, ass
     data, fsdp, tensor = sizes
     c, shards = step.policy.text, data * fsdp
     speed = chip.link * assumed.links
-    prompts, prompt = step.prompts / shards, int(step.one.mask.sum())
-    answers = prompts * step.group
+    prompts, prompt = step.prompts / shards, int(step.prompt.mask.sum())
+    answers = prompts * step.group_size
 
     def summed(size: float, over: int, speed: float = speed, hop: float = assumed.hop) -> float:
         return 0.0 if over == 1 else 2 * (over - 1) / over * size / speed + 2 * (over - 1) * hop
@@ -133,16 +161,16 @@ def _links(step: Step, chip: Chip, sizes: tuple[int, int, int], groups: int, ass
     def gathered(size: float, over: int) -> float:
         return 0.0 if over == 1 else (over - 1) / over * size / speed + (over - 1) * assumed.hop
 
-    row = step.width * c.hidden_size  # of one token between two products
-    layers, tokens = 2 * c.num_hidden_layers, prompts * (prompt + step.group * step.slots)
+    row = step.element_bytes * c.hidden_size  # of one token between two products
+    layers, tokens = 2 * c.num_hidden_layers, prompts * (prompt + step.group_size * step.answer_slots)
     passes = 3 if step.remat == "full" else 2
     spent = {
         "prefill": layers * summed(prompts * prompt * row, tensor),
-        "decode": step.slots * layers * summed(answers * row, tensor),
+        "decode": step.answer_slots * layers * summed(answers * row, tensor),
         "reference": step.reference * layers * summed(tokens * row, tensor),
         "update": passes * step.micro_batches * layers * summed(tokens / step.micro_batches * row, tensor),
     }
-    weights = step.width * text_linears(step.policy) / tensor
+    weights = step.element_bytes * text_linears(step.policy) / tensor
     spent["update"] += passes * step.micro_batches * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)
     spent["reference"] += step.reference * c.num_hidden_layers * gathered(weights / c.num_hidden_layers, fsdp)
     gradient = 4 * step.trained / (fsdp * tensor)

@@ -1,4 +1,4 @@
-"""Accelerators by name, with what their data sheets say, and as devices to compile for where there are none.
+"""Accelerators by name: what their data sheets say, and devices to compile for where this machine has none.
 
 v5e:4x4        16 chips of a TPU v5e (a v5litepod-16); v5p:2x2x1 is a v5p-8: Google counts its cores
 2*v5e:16x16    two slices, without fast links between them
@@ -15,75 +15,96 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax._src import xla_bridge  # whether backends are made already has no public name
+from jax.experimental import topologies
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.mesh import StandIn
+from emsa_jax.runtime.hardware import PEAK_FLOPS
 
 GIB = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chip:
     """One device.
 
     Attributes:
-      kind: part of its name in JAX.
-      memory: bytes that programs may use: TPUs' as their compiler has it; GPUs' 92% of all, as launch/env.gpu sets it.
-      bandwidth: of its memory, bytes a second. flops: dense bfloat16, a second.
+      kind: part of its name in JAX, a key of `hardware.PEAK_FLOPS`.
+      memory: bytes that programs may use: for a TPU as its compiler has it; for a GPU 92% of all, as launch/env.gpu
+        sets it.
+      bandwidth: of its memory, bytes a second.
       link: bytes a second that it exchanges with its neighbours along one axis of the mesh, both ways together.
-      outer_link: the same between slices, or machines. near: GPUs of a machine; TPUs: 0, a slice has fast links.
+      outer_link: the same between slices, or between machines.
+      machine_size: GPUs of a machine; 0 for a TPU, whose slice has fast links throughout.
       target: what XLA wants to know of a GPU (message GpuTargetConfigProto), beside what all have in common.
     """
 
     kind: str
     memory: int
     bandwidth: float
-    flops: float
     link: float
     outer_link: float
-    near: int = 0
+    machine_size: int = 0
     target: Mapping[str, Any] | None = None
 
     @property
     def platform(self) -> str:
-        """ "tpu" or "gpu", as JAX says it."""
+        """The platform as JAX names it: "tpu" or "gpu"."""
         return "gpu" if self.target else "tpu"
 
-
-def _gpu(
-    kind: str,
-    total: int,
-    bandwidth: float,
-    flops: float,
-    link: float,
-    outer: float,
-    name: str,
-    cores: int,
-    shared: int,
-    clock: float,
-    capability: int,
-) -> Chip:
-    target = {
-        "memory_bandwidth": int(bandwidth),
-        "device_memory_size": total,
-        "core_count": cores,
-        "shared_memory_per_core": shared,
-        "shared_memory_per_block_optin": shared - 1024,
-        "clock_rate_ghz": clock,
-        "major": capability,
-        "name": name,
-    }
-    return Chip(kind, int(0.92 * total), bandwidth, flops, link, outer, 8, target)
+    @property
+    def flops(self) -> float:
+        """Dense bfloat16 FLOPs a second."""
+        return PEAK_FLOPS[self.kind]
 
 
-# data sheets of the vendors; links of TPUs: jax-ml.github.io/scaling-book, chapter 2
+def _gpu(*, kind: str, total: int, bandwidth: float, link: float, outer_link: float, target: Mapping[str, Any]) -> Chip:
+    """A GPU of a machine of 8. total: bytes of its memory. target: what is particular to its `Chip.target`."""
+    sizes = {"memory_bandwidth": int(bandwidth), "device_memory_size": total}
+    return Chip(
+        kind=kind,
+        memory=int(0.92 * total),
+        bandwidth=bandwidth,
+        link=link,
+        outer_link=outer_link,
+        machine_size=8,
+        target=sizes | {"shared_memory_per_block_optin": target["shared_memory_per_core"] - 1024} | target,
+    )
+
+
+_A100 = {"core_count": 108, "shared_memory_per_core": 167_936, "clock_rate_ghz": 1.41, "major": 8}
+_HOPPER = {"core_count": 132, "shared_memory_per_core": 233_472, "clock_rate_ghz": 1.98, "major": 9}
+
+# Data sheets of the vendors; links of TPUs: jax-ml.github.io/scaling-book, chapter 2.
 CHIPS = {
-    "v5e": Chip("TPU v5 lite", int(15.75 * GIB), 819e9, 197e12, 90e9, 3.1e9),
-    "v6e": Chip("TPU v6 lite", int(31.25 * GIB), 1640e9, 918e12, 180e9, 12.5e9),
-    "v5p": Chip("TPU v5", int(95.74 * GIB), 2765e9, 459e12, 180e9, 6.2e9),
-    "a100": _gpu("A100", 85_100_000_000, 2039e9, 312e12, 600e9, 50e9, "NVIDIA A100-SXM4-80GB", 108, 167_936, 1.41, 8),
-    "h100": _gpu("H100", 84_929_347_584, 3352e9, 989e12, 900e9, 100e9, "NVIDIA H100 80GB HBM3", 132, 233_472, 1.98, 9),
-    "h200": _gpu("H200", 150_754_820_096, 4814e9, 989e12, 900e9, 100e9, "NVIDIA H200", 132, 233_472, 1.98, 9),
+    "v5e": Chip(kind="TPU v5 lite", memory=int(15.75 * GIB), bandwidth=819e9, link=90e9, outer_link=3.1e9),
+    "v6e": Chip(kind="TPU v6 lite", memory=int(31.25 * GIB), bandwidth=1640e9, link=180e9, outer_link=12.5e9),
+    "v5p": Chip(kind="TPU v5", memory=int(95.74 * GIB), bandwidth=2765e9, link=180e9, outer_link=6.2e9),
+    "a100": _gpu(
+        kind="A100",
+        total=85_100_000_000,
+        bandwidth=2039e9,
+        link=600e9,
+        outer_link=50e9,
+        target=_A100 | {"name": "NVIDIA A100-SXM4-80GB"},
+    ),
+    "h100": _gpu(
+        kind="H100",
+        total=84_929_347_584,
+        bandwidth=3352e9,
+        link=900e9,
+        outer_link=100e9,
+        target=_HOPPER | {"name": "NVIDIA H100 80GB HBM3"},
+    ),
+    "h200": _gpu(
+        kind="H200",
+        total=150_754_820_096,
+        bandwidth=4814e9,
+        link=900e9,
+        outer_link=100e9,
+        target=_HOPPER | {"name": "NVIDIA H200"},
+    ),
 }
 
 _TARGET = """gpu_device_info {{ threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -99,7 +120,12 @@ device_description_str: "{name}"
 
 @dataclass(frozen=True)
 class Topology:
-    """So many devices of one kind. shape: of a TPU slice, () for GPUs. slices: groups without fast links between."""
+    """Devices of one kind.
+
+    Attributes:
+      slices: groups of devices without fast links between them.
+      shape: of a TPU slice, () for GPUs.
+    """
 
     name: str
     chip: Chip
@@ -114,24 +140,25 @@ class Topology:
         ]
 
     def described(self) -> list[Any]:
-        """JAX devices that programs can be compiled for, with none at hand. `compile_without_devices` comes first.
+        """JAX devices that programs can be compiled for, although this machine has none of them.
 
-        Raises: InputError if the compiler is not installed, or knows no such topology.
+        The process must have been prepared by `compile_without_devices`.
+
+        Raises:
+          InputError: the compiler is not installed, or it knows no such topology.
         """
-        from jax.experimental import topologies
-
         if self.chip.platform == "tpu":
-            of, options = "tpu", {"topology_name": self.name.split("*")[-1]}
+            platform, options = "tpu", {"topology_name": self.name.split("*")[-1]}
             options |= {"num_slices": self.slices} if self.slices > 1 else {}
         else:
-            of = "cuda"
+            platform = "cuda"
             options = {
                 "target_config": _TARGET.format_map(self.chip.target),
                 "topology": f"1x{self.slices}x{self.devices // self.slices}",
             }
         try:
-            return list(topologies.get_topology_desc(platform=of, **options).devices)
-        except Exception as error:  # of many kinds, all about the compiler or the name
+            return list(topologies.get_topology_desc(platform=platform, **options).devices)
+        except Exception as error:  # errors of many kinds, all about the compiler or the name
             reason = str(error).strip().split("\n")[0]
             raise InputError(
                 f"topology {self.name}: its compiler gives no devices ({reason}); name a shape that "
@@ -140,7 +167,11 @@ class Topology:
 
 
 def topology(name: str) -> Topology:
-    """What a name such as "v5e:4x4", "2*v5e:16x16" or "h100:8" stands for. Raises: InputError."""
+    """The topology of a name such as "v5e:4x4", "2*v5e:16x16" or "h100:8".
+
+    Raises:
+      InputError: there is no such topology.
+    """
     found = re.fullmatch(r"(?:(\d+)\*)?(\w+):(\d+(?:x\d+)*)", name)
     if re.fullmatch(r"(v5litepod|v5e|v6e|v5p)-\d+", name):
         raise InputError(
@@ -151,39 +182,49 @@ def topology(name: str) -> Topology:
         raise InputError(
             f"topology {name!r} is not one: say v5e:4x4, v5p:2x2x1, 2*v5e:16x16 or h100:8; known are {', '.join(CHIPS)}"
         )
-    slices, chip = int(found.group(1) or 1), CHIPS[found.group(2)]
+    slices, kind = int(found.group(1) or 1), found.group(2)
     shape = tuple(map(int, found.group(3).split("x")))
     if min(slices, *shape) < 1:
         raise InputError(f"topology {name!r}: sizes must be at least 1")
-    if chip.platform == "tpu":
-        axes = 3 if found.group(2) == "v5p" else 2
-        if len(shape) != axes:
-            raise InputError(
-                f"topology {name!r}: a slice of {found.group(2)} has {axes} axes, as in "
-                f"{found.group(2)}:{'x'.join('2' * axes)}"
-            )
-        if axes == 2 and (max(shape) > 16 or any(size & (size - 1) for size in shape)):
-            raise InputError(f"topology {name!r}: axes of a slice of {found.group(2)} have 1, 2, 4, 8 or 16 chips")
-        return Topology(name, chip, slices * math.prod(shape), slices, shape)
+    if CHIPS[kind].platform == "tpu":
+        return _tpu_topology(name, kind, slices, shape)
+    return _gpu_topology(name, kind, slices, shape)
+
+
+def _tpu_topology(name: str, kind: str, slices: int, shape: tuple[int, ...]) -> Topology:
+    axes = 3 if kind == "v5p" else 2
+    if len(shape) != axes:
+        raise InputError(f"topology {name!r}: a slice of {kind} has {axes} axes, as in {kind}:{'x'.join('2' * axes)}")
+    if axes == 2 and (max(shape) > 16 or any(size & (size - 1) for size in shape)):
+        raise InputError(f"topology {name!r}: axes of a slice of {kind} have 1, 2, 4, 8 or 16 chips")
+    return Topology(name, CHIPS[kind], slices * math.prod(shape), slices, shape)
+
+
+def _gpu_topology(name: str, kind: str, slices: int, shape: tuple[int, ...]) -> Topology:
+    chip = CHIPS[kind]
     if len(shape) > 1 or slices > 1:
-        raise InputError(f"topology {name!r}: GPUs are counted, as in {found.group(2)}:16")
-    machines = -(-shape[0] // chip.near)
-    if shape[0] % machines or (machines > 1 and shape[0] % chip.near):
-        raise InputError(f"topology {name!r}: more than {chip.near} GPUs are whole machines of {chip.near}")
+        raise InputError(f"topology {name!r}: GPUs are counted, as in {kind}:16")
+    machines = -(-shape[0] // chip.machine_size)
+    if shape[0] % machines or (machines > 1 and shape[0] % chip.machine_size):
+        raise InputError(
+            f"topology {name!r}: more than {chip.machine_size} GPUs are whole machines of {chip.machine_size}"
+        )
     return Topology(name, chip, shape[0], machines)
 
 
 def compile_without_devices() -> None:
-    """Readies this process for compiling for devices that are not there: its own backend is the CPU.
+    """Prepares this process for compiling for devices that this machine does not have; its own backend is the CPU.
 
-    To be called before JAX has looked for devices. Raises: RuntimeError if it has.
+    It has to be called before JAX looks for devices.
+
+    Raises:
+      RuntimeError: JAX has looked for devices already.
     """
-    from jax._src import xla_bridge  # whether backends are made already has no public name
-
     if xla_bridge.backends_are_initialized():
         raise RuntimeError("JAX has looked for devices already")
     jax.config.update("jax_platforms", "cpu")
-    # no search for a TPU's other hosts; compilers in several processes at once; GPUs: no kernel can be tried out
+    # The TPU's compiler does not search for other hosts, and several processes may compile at once. The GPU's compiler
+    # cannot try its kernels out.
     os.environ |= {
         "TPU_SKIP_MDS_QUERY": "1",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",

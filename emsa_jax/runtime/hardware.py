@@ -1,4 +1,4 @@
-"""What the machine could do at best, and how much memory was used at most."""
+"""What the devices of the run could do at best, how much memory they have, and how much was used at most."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-# dense bfloat16 FLOPs a second of one device, by a part of its name (vendors' data sheets)
-_PEAKS = {
+# Dense bfloat16 FLOPs a second of one device, by a part of its name in JAX (data sheets of the vendors). The first
+# name that fits counts.
+PEAK_FLOPS = {
     "H200": 989e12,
     "H100": 989e12,
     "A100": 312e12,
@@ -22,13 +23,15 @@ _PEAKS = {
 
 
 def peak_flops() -> float:
-    """FLOPs a second that all devices of the run could do: the data sheet's, or else of a large float32 product."""
+    """FLOPs a second of all devices of the run together: by the data sheet, or as a large float32 product reaches on
+    a device that has none here."""
     device = jax.devices()[0]
-    known = next((peak for name, peak in _PEAKS.items() if name in device.device_kind), None)
-    return known * jax.device_count() if known else _measured() * jax.process_count()
+    known = next((peak for name, peak in PEAK_FLOPS.items() if name in device.device_kind), None)
+    return known * jax.device_count() if known else _measure_flops() * jax.process_count()
 
 
-def _measured(size: int = 1024) -> float:
+def _measure_flops(size: int = 1024) -> float:
+    """FLOPs a second of the fastest of five float32 products [size, size] x [size, size]."""
     product = jax.jit(jnp.matmul)
     square = jnp.ones((size, size), jnp.float32)
     product(square, square).block_until_ready()
@@ -41,7 +44,8 @@ def _measured(size: int = 1024) -> float:
 
 
 def peak_gigabytes() -> float:
-    """The most memory that was in use: of the first device, or else of this process, in 10^9 bytes."""
+    """The most memory that was in use, in 10^9 bytes: of the first device, or of this process where the device does
+    not count it."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] / 1e9
@@ -50,7 +54,7 @@ def peak_gigabytes() -> float:
 
 
 def device_bytes() -> int:
-    """Memory of one device; where the device does not say, its part of the machine's."""
+    """Bytes of memory of one device; where the device does not say, an equal part of the machine's memory."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit") or (
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // jax.local_device_count()

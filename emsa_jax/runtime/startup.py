@@ -1,9 +1,10 @@
-"""What every process of a run does first: joins the others, and sees that all mean the same."""
+"""What every process of a run does first: it joins the others, and checks that all were started in the same way."""
 
 from __future__ import annotations
 
 import sys
 from importlib import metadata
+from typing import Any
 
 import jax
 
@@ -11,14 +12,21 @@ from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.parallel import distributed, preemption, processes, watchdog
 from emsa_jax.runtime import console
 from emsa_jax.runtime.run import LIBRARIES
-from emsa_jax.settings.config import Config
 
 
-def join(config: Config) -> None:
-    """Joins the processes of the run and listens for SIGTERM. Raises InputError where processes differ in software,
-    config or number of devices: their programs would wait for each other for ever."""
-    distributed.start(config.mesh.timeout)
-    preemption.listen(_told_to_stop)
+def join(config: Any, timeout: int) -> None:
+    """Joins the processes of the run and listens for SIGTERM.
+
+    Args:
+      config: the options of the run, a dataclass.
+      timeout: seconds that processes wait for each other.
+
+    Raises:
+      InputError: processes differ in software, config or number of devices. Their programs would wait for each other
+        for ever.
+    """
+    distributed.start(timeout)
+    preemption.listen(_stop)
     if processes.process_count() == 1:
         return
     watchdog.watch()
@@ -30,14 +38,14 @@ def join(config: Config) -> None:
         {"python": sys.version.split()[0]} | software,
         "software",
         "install the same versions on all hosts",
-        config.mesh.timeout,
+        timeout,
     )
-    processes.check_equal(config_of, "config", "give the same command on all hosts", config.mesh.timeout)
+    processes.check_equal(config_of, "config", "give the same command on all hosts", timeout)
     processes.check_equal(
         {"local devices": jax.local_device_count(), "kind of device": jax.devices()[0].device_kind},
         "devices",
         "all hosts must have the same devices",
-        config.mesh.timeout,
+        timeout,
     )
 
 
@@ -45,7 +53,8 @@ def _short(value: object) -> object:
     return digest(value)[:12] if isinstance(value, dict) else value
 
 
-def _told_to_stop() -> None:
+def _stop() -> None:
+    """Ends this process after a SIGTERM, and with it the other processes of the run."""
     if processes.process_count() > 1:
         processes.fail("told to stop", preemption.EXIT)
         processes.leave(preemption.EXIT)

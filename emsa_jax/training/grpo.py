@@ -21,7 +21,7 @@ from emsa_jax.learning.packing import pack_rows
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
-from emsa_jax.planning.memory import MemoryPlan, announce, grpo_advice, grpo_memory, with_micro_batches
+from emsa_jax.planning.memory_advice import announce, fit_grpo, grpo_advice
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.flops import group_flops
@@ -47,6 +47,7 @@ from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import cold_started, records_dir
+from emsa_jax.training.memory_work import grpo_work
 from emsa_jax.training.sft import write_trained
 from emsa_jax.training.speed import speed
 from emsa_jax.training.step import Base, compile_step
@@ -57,7 +58,7 @@ def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
     base_dir, adapter_dir = cold_started(run, config)
     checkpoint = open_checkpoint(base_dir, weights=False, attention=config.attention)
-    placement = Placement.of(config, checkpoint.config)
+    placement = Placement.of(checkpoint.config, mesh=config.mesh, dtype=config.dtype, trained=config.lora)
     sharding = placement.sharding
     sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
     each = config.grpo.prompts_per_step // sharding.num_shards
@@ -66,14 +67,17 @@ def grpo(run: Run, config: Config) -> None:
     hints = Hints.of(config, checkpoint, train, sharding.num_shards)
     budgets = train.input_shapes(each)
 
-    def planned(config: Config) -> MemoryPlan:
-        return grpo_memory(
-            config, checkpoint.config, placement, budgets[max(budgets)], hints.slots, adapter_dir is not None
-        )
-
-    config = with_micro_batches(config, "grpo", each, planned)
-    options, memory = config.grpo, planned(config)
-    announce(memory, grpo_advice(memory, config, placement))
+    work = grpo_work(
+        config.grpo,
+        dtype=config.dtype,
+        lora=config.lora,
+        answer_slots=hints.slots,
+        reference=adapter_dir is not None,
+    )
+    work, memory = fit_grpo(work, checkpoint.config, placement, budgets[max(budgets)])
+    announce(memory, grpo_advice(memory, work, placement))
+    config = dataclasses.replace(config, grpo=dataclasses.replace(config.grpo, micro_batches=work.micro_batches))
+    options = config.grpo
 
     adapter = init_adapter(checkpoint.config, config.lora, jax.random.key(config.seed))
     reference = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
@@ -121,7 +125,7 @@ def grpo(run: Run, config: Config) -> None:
         if preemption.is_agreed(processes.process_count()):
             if not saved:
                 save(step)
-            preemption.exit_saved(step, "grpo")
+            preemption.exit_saved(step, "grpo", processes.is_main())
 
     reading = {"process": sharding.group, "processes": sharding.groups}
     stream = ahead(batches(train, plan, first, total, view=shown(config), **reading), prepared)
@@ -135,7 +139,7 @@ def grpo(run: Run, config: Config) -> None:
         while (item := clock.run("wait", next, stream, None)) is not None:
             step, clips, bucket, inputs = item
             trace(step)
-            adapter = programs["layout"](state.params) if placement.apart else state.params
+            adapter = programs["layout"](state.params) if placement.has_two_layouts else state.params
             prompts = clock.run("encode", programs[f"encode/{bucket}"], base.decode, adapter, inputs)
             cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
             rollout = sample_groups(

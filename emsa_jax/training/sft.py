@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import shutil
@@ -26,10 +27,11 @@ from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
-from emsa_jax.planning.memory import MemoryPlan, announce, sft_advice, sft_memory, with_micro_batches
+from emsa_jax.planning.memory_advice import announce, fit_sft, sft_advice
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerprint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
@@ -46,12 +48,14 @@ from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, weights_fingerprint
+from emsa_jax.training.memory_work import sft_work
 
 
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
     directory = policy_dir(run, config)
-    placement = Placement.of(config, read_checked_config(directory), config.sft.trainable)
+    trained_part = config.lora if config.sft.trainable == "lora" else "all"
+    placement = Placement.of(read_checked_config(directory), mesh=config.mesh, dtype=config.dtype, trained=trained_part)
     sharding = placement.sharding
     sharding.check(config.sft.batch_size, "sft.batch_size", config.sft.micro_batches)
     sharding.check(config.evaluate.batch_size, "evaluate.batch_size")
@@ -68,15 +72,22 @@ def sft(run: Run, config: Config) -> None:
     each, asking = config.sft.batch_size // sharding.num_shards, config.evaluate.batch_size
     asked, budgets_of = valid.input_shapes(asking // sharding.num_shards), functools.cache(train.input_shapes)
 
-    def planned(config: Config) -> MemoryPlan:
-        budgets = budgets_of(each // config.sft.micro_batches)
-        return sft_memory(
-            config, checkpoint.config, placement, budgets[max(budgets)], answers.shape[1], asked[max(asked)]
-        )
+    def budget_of(prompts: int) -> InputShape:
+        budgets = budgets_of(prompts)
+        return budgets[max(budgets)]
 
-    config = with_micro_batches(config, "sft", each, planned)
-    options, memory = config.sft, planned(config)
-    announce(memory, sft_advice(memory, config, placement))
+    work = sft_work(
+        config.sft,
+        dtype=config.dtype,
+        lora=config.lora,
+        trace_slots=answers.shape[1],
+        batch_size=asking,
+        answer_slots=config.sampling.max_completion_length,
+    )
+    work, memory = fit_sft(work, checkpoint.config, placement, budget_of, asked[max(asked)])
+    announce(memory, sft_advice(memory, work, placement))
+    config = dataclasses.replace(config, sft=dataclasses.replace(config.sft, micro_batches=work.micro_batches))
+    options = config.sft
     micro, budgets = options.batch_size // options.micro_batches, budgets_of(each // options.micro_batches)
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
 
@@ -110,7 +121,7 @@ def sft(run: Run, config: Config) -> None:
         )
     greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
     decoding = (trained, base)
-    if placement.apart:
+    if placement.has_two_layouts:
         decoding = (
             programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
             placement.for_decoding(base) if base else base,
@@ -146,7 +157,7 @@ def sft(run: Run, config: Config) -> None:
     judging = answer_scorer(config, valid.prompter.format, read_index(records, "train"))
 
     def evaluate() -> float:
-        now = programs["layout"](state.params) if placement.apart else state.params
+        now = programs["layout"](state.params) if placement.has_two_layouts else state.params
         params, adapter = split_trained(now, decoding[1])
         done = predict(
             valid,
@@ -192,7 +203,7 @@ def sft(run: Run, config: Config) -> None:
             if preemption.is_agreed(processes.process_count()):
                 if not due:
                     save(now)
-                preemption.exit_saved(now, "sft")
+                preemption.exit_saved(now, "sft", processes.is_main())
             if meta["stopped"]:
                 say(f"cold start: no rise of the validation reward for {misses} evaluations, stopped at update {now}")
                 break

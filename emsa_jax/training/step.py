@@ -125,7 +125,7 @@ def compile_step(
     remats = ("none", "dots", "full") if options.remat == "auto" else (options.remat,)
     noise, ids = np.zeros(3, np.int32), placement.rows(np.zeros(n, np.int32))
     trained, adapter = state.params, state.params
-    if placement.apart:
+    if placement.has_two_layouts:
         adapter = programs.add("layout", lambda a: a, trained, out=placement.decode.adapter(trained))
     kept = PromptState(Cache(*[placement.decode.cache()] * 2), rows, rows, placement.decode.batch(1))
     updated = (placement.update.state(state), whole)

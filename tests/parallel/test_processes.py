@@ -20,7 +20,7 @@ from emsa_jax.parallel import processes, distributed, preemption, watchdog
 
 watchdog.POLL, watchdog.GRACE, watchdog.SILENT, processes._LINGER = 0.2, 1.0, 8.0, 5.0
 distributed.start(60)
-preemption.listen(startup._told_to_stop)
+preemption.listen(startup._stop)
 watchdog.watch()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as in a device program: Python hears nothing
 processes.exchange(b"", "the start")

@@ -35,7 +35,7 @@ def work(jobs: list[dict]) -> None:
     for i, job in enumerate(jobs):
         config = config_of(job["fields"])
         if i == 0:
-            join(config)
+            join(config, config.mesh.timeout)
             keep_compiled(Path(job["cache"]))
         processes.broadcast(lambda config=config: check_inputs(config), "inputs")
         with open_run(job["workdir"], config, ignore=("stages", "mesh")) as run:

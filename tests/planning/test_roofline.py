@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from emsa_jax.jobs.plan import longest
+from emsa_jax.planning.longest_prompt import longest_prompt
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import CHIPS
@@ -18,8 +18,17 @@ PERFECT = Assumptions(1, 1, 1, 1, 1, 0, 0)
 
 @pytest.fixture(scope="module")
 def step():
-    adapter, (_, one) = abstract_adapter(POLICY, LoraOptions()), longest(PromptShape(), POLICY, 1)
-    return Step(POLICY, adapter, one, 64, 8, 512, 4, "full", True)
+    return Step(
+        policy=POLICY,
+        adapter=abstract_adapter(POLICY, LoraOptions()),
+        prompt=longest_prompt(PromptShape(), POLICY, 1)[1],
+        prompts=64,
+        group_size=8,
+        answer_slots=512,
+        micro_batches=4,
+        remat="full",
+        reference=True,
+    )
 
 
 def test_counts_of_the_step(step):
@@ -61,8 +70,8 @@ def test_without_links_chips_add_up_and_with_them_they_cost(step):
 def test_slices_are_joined_by_their_slow_links(step):
     chip = CHIPS["v5e"]
     joined = step_seconds(step, chip, (8, 1, 4), 1, PERFECT)["links"]
-    apart = step_seconds(step, chip, (8, 1, 4), 2, PERFECT)["links"]
-    assert apart > joined
-    assert apart - joined == pytest.approx(
+    separate = step_seconds(step, chip, (8, 1, 4), 2, PERFECT)["links"]
+    assert separate > joined
+    assert separate - joined == pytest.approx(
         4 * step.trained * (1 / chip.outer_link + 2 * (3 / 4 - 7 / 8) / chip.link), rel=1e-6
     )
