@@ -37,11 +37,14 @@ class Sliced(list):
 
 def measure(name: str, form: str, layers: int) -> dict[str, float]:
     """Bytes that the program adds to its arguments, bytes it copies at every token, seconds to compile it."""
-    from emsa_jax.jobs import plan
-    from emsa_jax.planning import compiled_cost
+    from emsa_jax.planning.compiled_cost import Planned
+    from emsa_jax.planning.longest_prompt import longest_prompt
     from emsa_jax.policy import decoder
     from emsa_jax.policy.thinker_config import preset
+    from emsa_jax.runtime.placement import Placement
     from emsa_jax.settings.config import Config
+    from emsa_jax.training.abstract_step import abstract_hints, abstract_step
+    from emsa_jax.training.memory_work import grpo_work
     from emsa_jax.training.step import compile_step
     from emsa_jax.training.training_options import GrpoOptions
 
@@ -54,10 +57,17 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
         grpo=GrpoOptions(group_size=8, prompts_per_step=8, remat="full"),
     )
     where = topology(name)
-    placement, _ = plan.place_on(config, policy, where, where.described()[:1])
+    placement, _ = Placement.on_topology(
+        policy,
+        where.described()[:1],
+        where.chip.memory,
+        mesh=config.mesh,
+        dtype=config.dtype,
+        trained=config.lora,
+    )
     attention = "plain" if where.chip.platform == "gpu" else "auto"
     policy = dataclasses.replace(policy, text=dataclasses.replace(policy.text, attention=attention))
-    budget, _ = plan.longest(PromptShape(frames=0, audio_seconds=0), policy, 8)
+    budget, _ = longest_prompt(PromptShape(frames=0, audio_seconds=0), policy, 8)
     stack_up = decoder.decode_layers
 
     def sliced(*arguments):
@@ -65,14 +75,23 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
             return Sliced(stack_up(*arguments))
 
     changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
-    programs = compiled_cost.Planned(placement.decode, where.chip.memory, ("sample",))
+    slots = config.sampling.max_completion_length
+    hints = abstract_hints(config.hint, max_completion_length=slots, prompts=8, shards=1)
+    work = grpo_work(
+        config.grpo,
+        dtype=config.dtype,
+        lora=config.lora,
+        answer_slots=hints.slots,
+        reference=config.loss.beta > 0,
+    )
+    programs = Planned(placement.decode, where.chip.memory, ("sample",))
     with mock.patch.multiple(decoder, **changes):
         compile_step(
             config,
             policy,
             {budget.prompt: budget},
-            *compiled_cost.abstract_step(config, policy, placement),
-            compiled_cost.abstract_hints(config, 1),
+            *abstract_step(policy, placement, work),
+            hints,
             placement,
             programs,
         )

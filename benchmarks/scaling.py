@@ -14,17 +14,17 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from emsa_jax.jobs.plan import NAMES, longest
-from emsa_jax.parallel.mesh import Need, choose
+from emsa_jax.jobs.plan import POLICIES
+from emsa_jax.parallel.mesh import choose
 from emsa_jax.parallel.parallel_options import MeshOptions
+from emsa_jax.planning.longest_prompt import longest_prompt
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.roofline import Assumptions, Step, step_seconds
 from emsa_jax.planning.topologies import CHIPS
 from emsa_jax.policy.flops import text_linears
 from emsa_jax.policy.lora import abstract_adapter
-from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.thinker_config import preset
-from emsa_jax.runtime.placement import trained_bytes
+from emsa_jax.runtime.placement import memory_need
 from emsa_jax.settings.config import Config
 
 SLOTS = 512
@@ -33,20 +33,25 @@ SHOWN = ("v5e", "v5p", "h100", "h200")
 
 def rows(name: str, args: argparse.Namespace) -> list[str]:
     """The table's lines of one chip."""
-    chip, policy, config = CHIPS[name], preset(NAMES[args.policy]), Config(policy="any")
-    need = Need(
-        2 * num_params(policy),
-        trained_bytes(policy, config.lora, "lora"),
-        policy.text.num_attention_heads,
-        policy.text.num_key_value_heads,
-    )
-    adapter, (_, one) = abstract_adapter(policy, config.lora), longest(PromptShape(), policy, 1)
+    chip, policy, config = CHIPS[name], preset(POLICIES[args.policy]), Config(policy="any")
+    need = memory_need(policy, "bfloat16", config.lora)
+    adapter, (_, prompt) = abstract_adapter(policy, config.lora), longest_prompt(PromptShape(), policy, 1)
     lines, first = [], None
     for devices in (2**i for i in range(9)):
         sizes, _ = choose(MeshOptions(), devices, chip.kind, chip.memory, need)
         data, fsdp, tensor = sizes
         each = args.prompts // (data * fsdp)
-        step = Step(policy, adapter, one, args.prompts, args.group, SLOTS, max(each // 2, 1), args.remat, True)
+        step = Step(
+            policy=policy,
+            adapter=adapter,
+            prompt=prompt,
+            prompts=args.prompts,
+            group_size=args.group,
+            answer_slots=SLOTS,
+            micro_batches=max(each // 2, 1),
+            remat=args.remat,
+            reference=True,
+        )
         prompts = each * PromptShape().tokens * step.token_bytes
         held = (need.weights + need.trained + prompts + 1.5 * each * args.group * SLOTS * step.token_bytes) / tensor
         if chip.platform == "gpu":  # decoding takes layers and prompt cache apart
@@ -54,7 +59,7 @@ def rows(name: str, args: argparse.Namespace) -> list[str]:
         if held > chip.memory or not each:
             lines.append(f"| {name} | {devices} | {data} x {fsdp} x {tensor} | does not fit | | | | | | |")
             continue
-        machines = -(-devices // chip.near) if chip.near else 1
+        machines = -(-devices // chip.machine_size) if chip.machine_size else 1
         s = step_seconds(step, chip, sizes, machines)
         first = first or devices * s["total"]
         lines.append(
@@ -68,7 +73,7 @@ def rows(name: str, args: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--policy", choices=sorted(NAMES), default="qwen2_5_omni_7b")
+    parser.add_argument("--policy", choices=sorted(POLICIES), default="qwen2_5_omni_7b")
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--remat", choices=("none", "dots", "full"), default="full")
@@ -77,7 +82,7 @@ def main() -> None:
     assumed = ", ".join(f"{name} {value:g}" for name, value in asdict(Assumptions()).items())
     sheets = [
         f"- {name}: {c.flops / 1e12:.0f} TFLOP/s, {c.bandwidth / 1e9:,.0f} GB/s of memory, links "
-        f"{c.link / 1e9:.0f} GB/s an axis, {c.outer_link / 1e9:g} between {'machines' if c.near else 'slices'}"
+        f"{c.link / 1e9:.0f} GB/s an axis, {c.outer_link / 1e9:g} between {'machines' if c.machine_size else 'slices'}"
         for name, c in CHIPS.items()
         if name in SHOWN
     ]

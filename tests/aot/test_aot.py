@@ -73,10 +73,12 @@ CONTROL = """
     from emsa_jax.planning.topologies import compile_without_devices
     compile_without_devices()
     from emsa_jax.jobs import plan
-    from emsa_jax.parallel.mesh import MeshOptions
+    from emsa_jax.parallel.parallel_options import MeshOptions
     from emsa_jax.policy import decoder
+    from emsa_jax.runtime import placement
+    from emsa_jax.settings.job_options import PlanOptions
     {change}
-    options = plan.PlanOptions(policy=sys.argv[1], topology="{topology}", mesh=MeshOptions({mesh}), compile="decode")
+    options = PlanOptions(policy=sys.argv[1], topology="{topology}", mesh=MeshOptions({mesh}), compile="decode")
     options = dataclasses.replace(options, grpo=dataclasses.replace(options.grpo, prompts_per_step=8, micro_batches=2))
     plan.plan(options)
 """
@@ -90,13 +92,13 @@ def test_weights_cut_along_fsdp_are_gathered_at_every_token_unless_laid_out_for_
     """What the assertion above would say if decoding followed the update's rules."""
     fields = {"topology": "v5e:2x2", "mesh": "fsdp=4"}
     assert control(tmp_path, **fields, change="")["weights_gathered"] == 0
-    assert control(tmp_path, **fields, change="plan.DECODE = plan.UPDATE")["weights_gathered"] > 5e8
+    assert control(tmp_path, **fields, change="placement.DECODE = placement.UPDATE")["weights_gathered"] > 5e8
 
 
 def test_gpus_copy_the_layers_of_a_loop_at_every_token(tmp_path):
     fields = {"topology": "h100:1", "mesh": ""}
-    apart = control(tmp_path, **fields, change="")["copied"]
-    assert control(tmp_path, **fields, change="decoder.apart = lambda: False")["copied"] > 4e8 > 4 * apart
+    unrolled = control(tmp_path, **fields, change="")["copied"]
+    assert control(tmp_path, **fields, change="decoder.apart = lambda: False")["copied"] > 4e8 > 4 * unrolled
 
 
 LEARNING = """
@@ -105,25 +107,31 @@ LEARNING = """
     compile_without_devices()
     import jax, numpy as np
     from emsa_jax.rollout.answering import answer
-    from emsa_jax.jobs import plan
-    from emsa_jax.planning import compiled_cost, memory
-    from emsa_jax.evaluation.evaluation_options import EvaluateOptions
+    from emsa_jax.jobs.plan import place_on, policy_of
     from emsa_jax.learning.sft_update import SftBatch, sft_update
+    from emsa_jax.planning.compiled_cost import Planned
+    from emsa_jax.planning.longest_prompt import longest_prompt
+    from emsa_jax.planning.memory import answer_memory, sft_memory
     from emsa_jax.planning.planning_options import PromptShape
     from emsa_jax.rollout.rollout_options import SamplingOptions
     from emsa_jax.settings.config import Config
+    from emsa_jax.settings.job_options import PlanOptions
+    from emsa_jax.training.abstract_step import abstract_step
+    from emsa_jax.training.memory_work import grpo_work, sft_work
     from emsa_jax.training.training_options import SftOptions
     where = topology("{topology}")
-    policy = plan._policy(plan.PlanOptions(topology=where.name))
-    config = Config(policy="any", dtype="bfloat16", sft=SftOptions(batch_size=16 * where.devices, micro_batches=4),
-                    evaluate=EvaluateOptions(batch_size=8 * where.devices, samples=0))
-    placement, _ = plan.place_on(config, policy, where, where.described())
-    base, _, state, optimizer = compiled_cost.abstract_step(config, policy, placement)
-    shards, asking, rows, slots = placement.sharding.num_shards, config.evaluate.batch_size, 4 * where.devices, 256
-    budget, asked = (plan.longest(PromptShape(), policy, n // shards)[0] for n in (rows, asking))
-    learning = memory.sft_memory(config, policy, placement, budget, slots, asked)
-    answering = memory.answer_memory(config, policy, placement, asked, True)
-    programs = compiled_cost.Planned(placement.update, where.chip.memory, ("update", "answer"))
+    policy = policy_of(PlanOptions(topology=where.name))
+    config = Config(policy="any", dtype="bfloat16", sft=SftOptions(batch_size=16 * where.devices, micro_batches=4))
+    placement, _ = place_on(where, policy, config, compiled=True)
+    shared = dict(dtype=config.dtype, lora=config.lora)
+    work = grpo_work(config.grpo, **shared, answer_slots=512, reference=False)
+    base, _, state, optimizer = abstract_step(policy, placement, work)
+    shards, asking, rows, slots = placement.sharding.num_shards, 8 * where.devices, 4 * where.devices, 256
+    budget, asked = (longest_prompt(PromptShape(), policy, n // shards)[0] for n in (rows, asking))
+    work = sft_work(config.sft, **shared, trace_slots=slots, batch_size=asking, answer_slots=512)
+    learning = sft_memory(work, policy, placement, budget, asked)
+    answering = answer_memory(work.validation, policy, placement, asked)
+    programs = Planned(placement.update, where.chip.memory, ("update", "answer"))
     of_batch, whole = placement.update.batch(1), placement.update.whole
     batch = SftBatch(placement.inputs(budget, rows, 4), *(
         jax.ShapeDtypeStruct((4, rows, slots), dtype, sharding=of_batch) for dtype in (np.int32, bool)))
