@@ -1,6 +1,6 @@
 """Prepare: raw clips and labels in, a directory of records out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +12,13 @@ from emsa_jax.data.building import building, tidy
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.media import Broken
+from emsa_jax.data.media_hashes import hash_inputs, hash_media
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import MANIFEST, SCHEMA, Entry, Manifest, read_manifest, verify
 from emsa_jax.data.records.outcomes import Outcomes
-from emsa_jax.data.records.seal import seal, tell_tokens
-from emsa_jax.data.records.source import sound_records
+from emsa_jax.data.records.records_manifest import add_token_lengths, write_records_manifest
+from emsa_jax.data.records.shards import sound_records
 from emsa_jax.data.sample import SPLITS, Sample
-from emsa_jax.data.sources import inputs_hash, source_hashes
 from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
 
@@ -39,6 +39,7 @@ def prepare(
     score_range: tuple[float, float] | None = None,
     language: str = "",
     progress: Callable[[Iterable, int], Iterator] = progress_bar,
+    *,
     dataset: str = "",
     token_length: Callable[[Entry], int] | None = None,
     **reading: Any,
@@ -58,45 +59,73 @@ def prepare(
     out_dir = Path(out_dir).absolute()
     samples = read_samples(source, score_range, language, dataset, **reading)
     score_range = score_range or FACTS[dataset or "plain"].score_range
-    sources = source_hashes(samples, progress)
+    hashes = hash_media(samples, progress)
     content = {k: v for k, v in asdict(options).items() if k not in _NOT_CONTENT}
-    inputs = inputs_hash(samples, sources, [SCHEMA, dataset, list(map(float, score_range)), content])
+    inputs = hash_inputs(samples, hashes, [SCHEMA, dataset, list(map(float, score_range)), content])
     if (made := _reusable(out_dir, inputs)) is not None:
-        return made if token_length is None else tell_tokens(out_dir, made, token_length)
+        return made if token_length is None else add_token_lengths(out_dir, made, token_length)
 
-    clips = sum(bool(s.video or s.audio) for s in samples)
-    missing = {id: str(reason) for id, reason in sources.items() if isinstance(reason, Broken)}
-    _check_share(missing, clips, options)
+    num_clips = sum(bool(s.video or s.audio) for s in samples)
+    missing = {id: str(reason) for id, reason in hashes.items() if isinstance(reason, Broken)}
+    _check_share(missing, num_clips, options)
     with building(out_dir, f"{inputs} {options.shard_bytes}") as place:
         outcomes = {split: Outcomes(place.records, place.work, split, options.shard_bytes) for split in SPLITS}
-        done = missing.keys() | {id for split in SPLITS for id in outcomes[split].done}
-        todo = [s for s in samples if s.id not in done]
-        _check_share(missing | _quarantined(outcomes), clips, options)
-        with closing(_records(todo, sources, options, sound_records(out_dir, inputs))) as records:
-            for sample, record in progress(records, len(todo)):
-                if isinstance(record, Broken):
-                    outcomes[sample.split].add(sample.id, None, str(record))
-                    _check_share(missing | _quarantined(outcomes), clips, options)
-                else:
-                    outcomes[sample.split].add(sample.id, record)
-        for split in SPLITS:
-            outcomes[split].close()
-        reasons = missing | _quarantined(outcomes)
+        reusable = sound_records(out_dir, inputs)
+        reasons = _encode_missing(samples, hashes, missing, options, outcomes, reusable, progress)
         entries = [e for split in SPLITS for e in outcomes[split].entries]
         if not entries:
             raise InputError(f"none of the {len(samples)} samples of {source} could be prepared; {_first(reasons)}")
         shards = [shard for split in SPLITS for shard in outcomes[split].shards]
         for left in {p.name for p in place.records.iterdir()} - {s["name"] for s in shards}:  # by a run that was killed
             (place.records / left).unlink()
-        quarantined = [{"id": s.id, "reason": reasons[s.id]} for s in samples if s.id in reasons]
-        return seal(place.records, shards, entries, score_range, quarantined, options, inputs, dataset, token_length)
+        return write_records_manifest(
+            place.records,
+            shards,
+            entries,
+            score_range,
+            quarantined=[{"id": s.id, "reason": reasons[s.id]} for s in samples if s.id in reasons],
+            options=options,
+            inputs=inputs,
+            dataset=dataset,
+            token_length=token_length,
+        )
+
+
+def _encode_missing(
+    samples: Sequence[Sample],
+    hashes: dict[str, str | Broken],
+    missing: dict[str, str],
+    options: PrepareOptions,
+    outcomes: dict[str, Outcomes],
+    reusable: dict[str, Callable[[], bytes]],
+    progress: Callable[[Iterable, int], Iterator],
+) -> dict[str, str]:
+    """Gives every sample that has no outcome yet a record or a reason why not. Returns sample id -> reason, of all."""
+
+    def reasons() -> dict[str, str]:
+        return missing | {id: reason for split in SPLITS for id, reason in outcomes[split].quarantined.items()}
+
+    num_clips = sum(bool(s.video or s.audio) for s in samples)
+    done = missing.keys() | {id for split in SPLITS for id in outcomes[split].done}
+    todo = [s for s in samples if s.id not in done]
+    _check_share(reasons(), num_clips, options)
+    with closing(_records(todo, hashes, options, reusable)) as records:
+        for sample, record in progress(records, len(todo)):
+            if isinstance(record, Broken):
+                outcomes[sample.split].add(sample.id, None, str(record))
+                _check_share(reasons(), num_clips, options)
+            else:
+                outcomes[sample.split].add(sample.id, record)
+    for split in SPLITS:
+        outcomes[split].close()
+    return reasons()
 
 
 def _records(
-    samples: list[Sample], sources: dict[str, str], options: PrepareOptions, made: dict[str, Callable[[], bytes]]
+    samples: list[Sample], hashes: dict[str, str], options: PrepareOptions, made: dict[str, Callable[[], bytes]]
 ) -> Iterator[tuple[Sample, bytes | Broken]]:
     """The samples with their records, in order: those that are made already, and the others from the workers."""
-    missing = [(s, sources[s.id]) for s in samples if s.id not in made]
+    missing = [(s, hashes[s.id]) for s in samples if s.id not in made]
     with closing(encode_all(missing, options)) as encoded:
         for sample in samples:
             yield (sample, made[sample.id]()) if sample.id in made else next(encoded)
@@ -118,10 +147,6 @@ def _reusable(out_dir: Path, inputs: str) -> Manifest | None:
         return None
     raise InputError(f"{out_dir} holds records of other clips, labels or options; "
                      "remove it or name another directory")  # fmt: skip
-
-
-def _quarantined(outcomes: dict[str, Outcomes]) -> dict[str, str]:
-    return {id: reason for split in SPLITS for id, reason in outcomes[split].quarantined.items()}
 
 
 def _check_share(reasons: dict[str, str], num_clips: int, options: PrepareOptions) -> None:

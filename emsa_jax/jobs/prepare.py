@@ -36,7 +36,13 @@ def prepare_all(run: Run, config: Config) -> None:
         if not is_prepared(source):
             out = run.path("records", name)
             manifest = prepare(
-                source, out, config.prepare, *labels_of(dataset), _progress, reader_of(dataset), **to_dict(config.read)
+                source,
+                out,
+                config.prepare,
+                *labels_of(dataset),
+                _progress,
+                dataset=reader_of(dataset),
+                **to_dict(config.read),
             )
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
@@ -62,8 +68,8 @@ def prepare_records(config: Config) -> None:
         score_range,
         language,
         _progress,
-        config.dataset,
-        token_length,
+        dataset=config.dataset,
+        token_length=token_length,
         **to_dict(config.read),
     )
     _tell(config.out, manifest)

@@ -18,7 +18,7 @@ from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.mixture import Mixed, Part
 from emsa_jax.data.pipeline import Clips, DataSource, batches
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.records_manifest import write_records_manifest
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -36,7 +36,7 @@ def write_records(directory, name, count):
         sample = Sample(f"{name}{i}", f"words {i}", None if i == 3 else i / 100, "train", concepts=(("tone", "sad"),))
         writer.add(R.pack(sample, frames, 1.0, mel, pcm, "", PrepareOptions(frame_format="raw")))
         entries.append(R.entry(R.pack(sample, frames, 1.0, mel, pcm, "", PrepareOptions(frame_format="raw"))))
-    seal(directory, writer.close(), entries, (-1.0, 1.0))
+    write_records_manifest(directory, writer.close(), entries, (-1.0, 1.0))
     return directory
 
 

@@ -222,7 +222,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 LIMITED = """
 import resource, sys
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.errors import InputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 options = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)

@@ -61,7 +61,7 @@ def make_data(root, clip, sounds, videos):
 PROGRAM = """
 import sys
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.records import PrepareOptions
+from emsa_jax.data.data_options import PrepareOptions
 def telling(items, total):
     print("begun", flush=True)
     yield from items

@@ -15,7 +15,7 @@ from emsa_jax.answers.recorded_traces import read_record
 from emsa_jax.data import records as R
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.puppets.world import PuppetOptions, draw_world
-from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.records_manifest import write_records_manifest
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
 
@@ -38,7 +38,7 @@ def write_records(directory, number, frames=2, seconds=0.05, frame_format="jpeg"
         sample = Sample(p.id, f"#{i} {p.text}", p.score, "train", concepts=marks)
         made.append(R.pack(sample, pictures, 2.0, mel, pcm, "", options))
         writer.add(made[-1])
-    seal(directory, writer.close(), list(map(R.entry, made)), (-3.0, 3.0))
+    write_records_manifest(directory, writer.close(), list(map(R.entry, made)), (-3.0, 3.0))
     return [polarity_of(p.score) for p in puppets]
 
 

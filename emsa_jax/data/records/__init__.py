@@ -9,7 +9,22 @@ order) and `manifest.json`, which is written last: without it the directory is n
 
 from emsa_jax.data.records.record import SCHEMA, Clip, Entry, entry, pack, unpack, unpack_jpegs, unpack_pcm
 from emsa_jax.data.records.records_manifest import INDEX, MANIFEST, Manifest, read_index, read_manifest, verify
-from emsa_jax.data.records.source import RecordSource
+from emsa_jax.data.records.shards import RecordSource
 
-__all__ = ["INDEX", "MANIFEST", "SCHEMA", "Clip", "Entry", "Manifest", "RecordSource", "entry",
-           "pack", "read_index", "read_manifest", "unpack", "unpack_jpegs", "unpack_pcm", "verify"]  # fmt: skip
+__all__ = [
+    "INDEX",
+    "MANIFEST",
+    "SCHEMA",
+    "Clip",
+    "Entry",
+    "Manifest",
+    "RecordSource",
+    "entry",
+    "pack",
+    "read_index",
+    "read_manifest",
+    "unpack",
+    "unpack_jpegs",
+    "unpack_pcm",
+    "verify",
+]

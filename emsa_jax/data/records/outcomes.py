@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from emsa_jax.data.records.journal import Journal, replay
+from emsa_jax.append_log import AppendLog, PackedEntries, read_log
 from emsa_jax.data.records.record import Entry, entry, entry_of
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.manifest import sha256_file, write_atomic
+
+_JOURNAL_FORMAT = PackedEntries()  # [id, record or None, reason]
 
 
 class Outcomes:
@@ -39,8 +41,9 @@ class Outcomes:
             if path.stem > next_stem or path.stem < next_stem and path.suffix == ".journal":
                 path.unlink()
         self._writer = ShardWriter(records, split, shard_bytes, first=len(self.shards))
-        self._journal: Journal | None = None
-        for outcome in replay(self._path("journal")):
+        self._journal: AppendLog | None = None
+        journal = self._path("journal")
+        for outcome in read_log(journal, _JOURNAL_FORMAT) if journal.exists() else ():
             self._write(*outcome)
 
     @property
@@ -50,7 +53,7 @@ class Outcomes:
 
     def add(self, id: str, record: bytes | None, reason: str = "") -> None:
         """A record, or None and why there is none."""
-        self._journal = self._journal or Journal(self._path("journal"))
+        self._journal = self._journal or AppendLog(self._path("journal"), _JOURNAL_FORMAT)
         self._journal.append([id, record, reason])
         self._write(id, record, reason)
 
@@ -75,7 +78,7 @@ class Outcomes:
         summary = {"shard": shard, "entries": entries, "quarantined": quarantined}
         write_atomic(self._path("json"), json.dumps(summary).encode())
         if self._journal is not None:
-            self._journal.close()
+            self._journal.close(sync=False)  # nobody reads it any more
             self._journal = None
         self._path("journal").unlink(missing_ok=True)
         self.shards += [shard] if shard else []

@@ -1,21 +1,27 @@
-"""The manifest and the index of a directory of records: what it holds, and how that is checked."""
+"""The index and the manifest of a directory of records, which say what it holds and are written last."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.records.record import SCHEMA, Entry, entry_of
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
-from emsa_jax.manifest import sha256_file
+from emsa_jax.manifest import sha256_file, write_atomic
 
 MANIFEST, INDEX = "manifest.json", "index.jsonl"
+_SOFTWARE = ("av", "numpy", "pillow", "soundfile", "soxr")
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a directory of records holds, and from what it was made."""
 
@@ -40,9 +46,66 @@ class Manifest:
     software: dict[str, str]
 
 
-def digest(hashes: Mapping[str, str]) -> str:
-    """One sha256 for all shards and the index."""
-    return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in hashes.items()).encode()).hexdigest()
+def write_records_manifest(
+    directory: str | Path,
+    shards: Sequence[dict[str, Any]],
+    entries: Sequence[Entry],
+    score_range: tuple[float, float],
+    *,
+    quarantined: Sequence[dict[str, str]] = (),
+    options: PrepareOptions | None = None,
+    inputs: str = "",
+    dataset: str = "",
+    token_length: Callable[[Entry], int] | None = None,
+) -> Manifest:
+    """Writes index.jsonl and, last of all, manifest.json beside the shards, which makes these a set of records.
+
+    shards: as `ShardWriter` describes them, split by split. entries: of all their records, in that order, at least one.
+    quarantined: {"id", "reason"} of the samples that have no record. inputs: sha256 of samples, media and options.
+    token_length: entry -> tokens of its prompt, from which bucket boundaries are chosen; None leaves these out.
+    Returns the manifest.
+    """
+    hashes = {shard["name"]: shard["sha256"] for shard in shards} | {INDEX: _write_index(directory, entries)}
+    text = [len(e.text) for e in entries]
+    lengths = {
+        "text": text,
+        "frames": [e.num_frames for e in entries],
+        "mel_frames": [e.mel_frames for e in entries],
+        "seconds": [e.seconds for e in entries],
+    }
+    manifest = Manifest(
+        schema=SCHEMA,
+        dataset=dataset,
+        inputs=inputs,
+        score_range=(float(score_range[0]), float(score_range[1])),
+        languages=sorted({e.language for e in entries}),
+        samples={split: sum(e.split == split for e in entries) for split in SPLITS},
+        quarantined=list(quarantined),
+        options={k: v for k, v in asdict(options or PrepareOptions()).items() if k != "workers"},
+        files=[{k: v for k, v in shard.items() if k != "sha256"} for shard in shards],
+        hashes=hashes,
+        digest=_digest(hashes),
+        quantiles={name: quantiles(values) for name, values in lengths.items()},
+        boundaries=[],
+        max_frames=max(lengths["frames"]),
+        max_pixels=max(e.height * e.width * (e.num_frames > 0) for e in entries),
+        max_mel_frames=max(lengths["mel_frames"]),
+        max_text_length=max(text),
+        mean_text_length=sum(text) / len(text),
+        software={name: metadata.version(name) for name in _SOFTWARE},
+    )
+    if token_length is not None:
+        manifest = _with_tokens(manifest, [token_length(e) for e in entries])
+    _write_manifest(directory, manifest)
+    return manifest
+
+
+def add_token_lengths(directory: str | Path, manifest: Manifest, token_length: Callable[[Entry], int]) -> Manifest:
+    """The manifest of finished records with these token lengths; it is written anew where it had others or none."""
+    changed = _with_tokens(manifest, [token_length(e) for split in SPLITS for e in read_index(directory, split)])
+    if changed != manifest:
+        _write_manifest(directory, changed)
+    return changed
 
 
 def read_manifest(directory: str | Path) -> Manifest:
@@ -59,8 +122,8 @@ def read_manifest(directory: str | Path) -> Manifest:
         raise InputError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; prepare the data again")
     names = {f.name for f in fields(Manifest)}
     if content.keys() != names:
-        odd = sorted(content.keys() ^ names)
-        raise InputError(f"{path}: missing or unknown fields {odd}; prepare the data again")
+        wrong = sorted(content.keys() ^ names)
+        raise InputError(f"{path}: missing or unknown fields {wrong}; prepare the data again")
     try:
         lo, hi = map(float, content["score_range"])
         records = sum(int(f["records"]) for f in content["files"])
@@ -68,7 +131,7 @@ def read_manifest(directory: str | Path) -> Manifest:
             raise ValueError("samples and files disagree")
         if [*(f["name"] for f in content["files"]), INDEX] != list(content["hashes"]):
             raise ValueError("files and hashes disagree")
-        if digest(content["hashes"]) != content["digest"]:
+        if _digest(content["hashes"]) != content["digest"]:
             raise ValueError("digest and hashes disagree")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r}); prepare the data again") from error
@@ -78,7 +141,7 @@ def read_manifest(directory: str | Path) -> Manifest:
 def read_index(directory: str | Path, split: str) -> list[Entry]:
     """The entries of one split, in record order. The file is checked against its hash."""
     manifest = read_manifest(directory)
-    _check(directory, manifest, INDEX)
+    _check_file(directory, manifest, INDEX)
     with open(Path(directory) / INDEX, encoding="utf-8") as lines:
         entries = [entry_of(json.loads(line)) for line in lines]
     return [e for e in entries if e.split == split]
@@ -88,10 +151,47 @@ def verify(directory: str | Path) -> None:
     """Compares every file with its sha256 in the manifest; InputError naming the first that differs."""
     manifest = read_manifest(directory)
     for name in manifest.hashes:
-        _check(directory, manifest, name)
+        _check_file(directory, manifest, name)
 
 
-def _check(directory: str | Path, manifest: Manifest, name: str) -> None:
+def quantiles(lengths: Sequence[float]) -> dict[str, float]:
+    """{"0.5": the length that half of the clips do not exceed, ...}; lengths that occur, not means of two."""
+    found = np.quantile(np.asarray(lengths), _QUANTILES, method="inverted_cdf")
+    return {f"{q:g}": length for q, length in zip(_QUANTILES, found.tolist(), strict=True)}
+
+
+def bucket_boundaries(lengths: Sequence[int], count: int = 4, multiple: int = 64) -> list[int]:
+    """At most `count` rising boundaries, the last holding the longest: each bucket has about as many clips.
+
+    Multiples of `multiple`, since what is padded to them runs best on hardware with tiles of 128 or 64.
+    """
+    ends = np.arange(1, count + 1) / count
+    found = np.quantile(np.asarray(lengths), ends, method="inverted_cdf")
+    return sorted({max(1, -(-int(length) // multiple)) * multiple for length in found})
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    """One sha256 for all shards and the index."""
+    return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in hashes.items()).encode()).hexdigest()
+
+
+def _check_file(directory: str | Path, manifest: Manifest, name: str) -> None:
     path = Path(directory) / name
     if not path.is_file() or sha256_file(path) != manifest.hashes[name]:
         raise InputError(f"{path} is missing or damaged; prepare the data again")
+
+
+def _with_tokens(manifest: Manifest, tokens: Sequence[int]) -> Manifest:
+    measured = {**manifest.quantiles, "tokens": quantiles(tokens)}
+    return replace(manifest, quantiles=measured, boundaries=bucket_boundaries(tokens))
+
+
+def _write_manifest(directory: str | Path, manifest: Manifest) -> None:
+    content = json.dumps(asdict(manifest), ensure_ascii=False, indent=1, allow_nan=False)
+    write_atomic(Path(directory) / MANIFEST, content.encode() + b"\n")
+
+
+def _write_index(directory: str | Path, entries: Iterable[Entry]) -> str:
+    lines = "".join(json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in entries).encode()
+    write_atomic(Path(directory) / INDEX, lines)
+    return hashlib.sha256(lines).hexdigest()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from emsa_jax.data.lengths import bucket_boundaries, quantiles
+from emsa_jax.data.records.records_manifest import bucket_boundaries, quantiles
 
 
 def test_quantiles_are_lengths_that_occur():

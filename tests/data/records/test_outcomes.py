@@ -7,43 +7,8 @@ import pytest
 
 from emsa_jax.data import records as R
 from emsa_jax.data.data_options import PrepareOptions
-from emsa_jax.data.records.journal import Journal, replay
 from emsa_jax.data.records.outcomes import Outcomes
 from emsa_jax.data.sample import Sample
-
-
-def test_a_journal_cut_anywhere_keeps_what_is_whole(tmp_path):
-    path, values = tmp_path / "a.journal", [["a", b"\0" * 40, ""], ["b", None, "why"], ["c", b"x", ""]]
-    assert list(replay(path)) == []
-    sizes = [0]
-    for value in values:
-        journal = Journal(path)
-        journal.append(value)
-        journal.close()
-        sizes.append(path.stat().st_size)
-    content = path.read_bytes()
-    for size in range(len(content) + 1):
-        whole = sum(size >= s for s in sizes) - 1
-        path.write_bytes(content[:size])
-        assert list(replay(path)) == values[:whole]
-        assert path.stat().st_size == sizes[whole]
-        journal = Journal(path)
-        journal.append("next")
-        journal.close()
-        assert list(replay(path)) == [*values[:whole], "next"]
-
-
-@pytest.mark.parametrize("place", [3, 13, 30])
-def test_a_journal_with_a_flipped_bit_ends_there(tmp_path, place):
-    path = tmp_path / "a.journal"
-    journal = Journal(path)
-    journal.append("x" * 8)  # its header has 12 bytes, and it 9
-    journal.append("y" * 8)
-    journal.close()
-    content = bytearray(path.read_bytes())
-    content[place] ^= 4
-    path.write_bytes(content)
-    assert list(replay(path)) == (["x" * 8] if place == 30 else [])
 
 
 def record(number):

@@ -7,7 +7,7 @@ import pytest
 
 from emsa_jax.data import records as R
 from emsa_jax.data.data_options import PrepareOptions
-from emsa_jax.data.records.seal import seal
+from emsa_jax.data.records.records_manifest import write_records_manifest
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -36,7 +36,7 @@ def write(directory, number=6, shard_bytes=40_000):
     made = [packed(i)[1] for i in range(number)]
     for record in made:
         writer.add(record)
-    return seal(directory, writer.close(), list(map(R.entry, made)), (-1.0, 1.0)), made
+    return write_records_manifest(directory, writer.close(), list(map(R.entry, made)), (-1.0, 1.0)), made
 
 
 def test_raw_records_come_back_exactly():

@@ -1,4 +1,4 @@
-"""The media files behind samples: whether they are there, and their hashes."""
+"""Hashes of the media files behind samples, and of all that decides what records hold."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from emsa_jax.data.sample import Sample
 from emsa_jax.manifest import sha256_file
 
 
-def source_hashes(samples: Sequence[Sample], progress: Callable[[Iterable, int], Iterator]) -> dict[str, str | Broken]:
-    """For each sample id the sha256 of its media ("" without any), or why they cannot be read. A file is read once."""
+def hash_media(samples: Sequence[Sample], progress: Callable[[Iterable, int], Iterator]) -> dict[str, str | Broken]:
+    """sample id -> the sha256 of its media ("" without any), or why they cannot be read. Each file is read once."""
     paths = list(dict.fromkeys(path for s in samples for path in (s.video, s.audio) if path))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         hashes = dict(zip(paths, progress(threads.map(_hash, paths), len(paths)), strict=True))
@@ -30,8 +30,9 @@ def source_hashes(samples: Sequence[Sample], progress: Callable[[Iterable, int],
     return {s.id: of(s) for s in samples}
 
 
-def inputs_hash(samples: Iterable[Sample], sources: dict[str, str | Broken], settings: Any) -> str:
-    """sha256 of all that decides what records hold: samples, their media, settings (JSON); not of where files lie."""
+def hash_inputs(samples: Iterable[Sample], sources: dict[str, str | Broken], settings: Any) -> str:
+    """sha256 of all that decides what records hold: samples, their media, and settings (JSON values). Where the files
+    lie does not matter."""
     sha = hashlib.sha256(json.dumps(settings).encode())
     for s in samples:
         source = sources[s.id]
