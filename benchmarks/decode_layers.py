@@ -45,7 +45,7 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     from emsa_jax.settings.config import Config
     from emsa_jax.training.abstract_step import abstract_hints, abstract_step
     from emsa_jax.training.memory_work import grpo_work
-    from emsa_jax.training.step import compile_step
+    from emsa_jax.training.step import compile_grpo
     from emsa_jax.training.training_options import GrpoOptions
 
     policy = preset("7B")
@@ -86,14 +86,18 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     )
     programs = Planned(placement.decode, where.chip.memory, ("sample",))
     with mock.patch.multiple(decoder, **changes):
-        compile_step(
+        base, reference, state, optimizer = abstract_step(policy, placement, work)
+        compile_grpo(
             config,
             policy,
             {budget.prompt: budget},
-            *abstract_step(policy, placement, work),
-            hints,
-            placement,
-            programs,
+            base=base,
+            reference=reference,
+            state=state,
+            optimizer=optimizer,
+            hints=hints,
+            placement=placement,
+            programs=programs,
         )
     cost = programs.costs["sample"]
     last = [m for m in cost.in_loops if m.unchanged and m.loop == cost.in_loops[-1].loop]  # of the largest cache

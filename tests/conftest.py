@@ -55,6 +55,7 @@ SIZES = {
 
 PLUGIN = '''
 """A reward for letters, and a report of where the job is, to the file named by MARKS."""
+import functools
 import os
 import sys
 
@@ -65,6 +66,9 @@ from emsa_jax.runtime import programs
 from emsa_jax.learning import checkpoints
 from emsa_jax.policy import hf, peft
 
+STAGES = tuple(
+    f"emsa_jax.{name}" for name in ("training.sft", "training.grpo", "evaluation.kept_answers", "jobs.export")
+)
 FILE = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
@@ -77,20 +81,24 @@ def mark(what):
     os.write(FILE, f"{what}\\n".encode())
 
 
+def stage(frame):
+    """Which stage has led to a call."""
+    while frame is not None:
+        if frame.f_globals["__name__"] in STAGES:
+            return frame.f_globals["__name__"].rsplit(".", 1)[-1]
+        frame = frame.f_back
+
+
 def marked(function, what):
     """The function with a mark "<stage> <what>" before and its results awaited after."""
     def call(*arguments, **options):
-        caller = sys._getframe(1)
-        while caller.f_globals["__name__"] == "emsa_jax.runtime.clock":
-            caller = caller.f_back
-        stage = caller.f_globals["__name__"].rsplit(".", 1)[-1]
-        mark(f"{stage} {what}")
+        mark(f"{stage(sys._getframe(1))} {what}")
         return jax.block_until_ready(function(*arguments, **options))
     return call
 
 
-def program(self, name, plain=programs.Programs.__getitem__):
-    return marked(plain(self, name), name.split("/")[0])
+def program(self, *arguments, plain=programs.Program.__call__):
+    return marked(functools.partial(plain, self), self.name)(*arguments)
 
 
 def compiled(event, seconds, **_):
@@ -98,7 +106,7 @@ def compiled(event, seconds, **_):
         mark("compile")
 
 
-programs.Programs.__getitem__ = program
+programs.Program.__call__ = program
 checkpoints.Checkpoints.save = marked(checkpoints.Checkpoints.save, "save")
 hf.save = marked(hf.save, "write")
 peft.save_adapter = marked(peft.save_adapter, "write")

@@ -107,17 +107,16 @@ class LocalTeacher:
         self.clips = open_split(settings, Path(options.data), self.checkpoint, options.split)
         self.shapes = self.clips.input_shapes(local.batch_size)
         self.plugins = load_plugins(local.reward.plugins)
-        self.programs = Programs()
         shapes = {
             bucket: abstract_inputs(self.checkpoint.config, shape, local.batch_size)
             for bucket, shape in self.shapes.items()
         }
-        compile_answers(
-            self.programs,
+        self.programs = compile_answers(
+            Programs(),
             "answer",
             self.checkpoint.params,
             self.adapter,
-            self.checkpoint,
+            self.checkpoint.config,
             inputs=shapes,
             sampling=local.sampling,
             group_size=plan.attempts,
@@ -138,8 +137,7 @@ class LocalTeacher:
         inputs = self.clips.prompter.inputs([self.clips[i] for i in indices], self.shapes[bucket], rows)
         ids = np.array(indices + [0] * (rows - len(indices)), np.int32)
         noise = np.array([self.plan.seed, 0, EVALUATION], np.int32)
-        program = self.programs[f"answer/{bucket}"]
-        done = jax.device_get(program(self.checkpoint.params, self.adapter, inputs, noise, ids))
+        done = jax.device_get(self.programs[bucket](self.checkpoint.params, self.adapter, inputs, noise, ids))
         texts, ended = texts_of(self.checkpoint, done, len(indices)), done.ended[: len(indices)]
         rewards = judge(
             self.plan.format,

@@ -19,7 +19,7 @@ from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.programs import Programs
+from emsa_jax.runtime.programs import Program, Programs
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 
@@ -40,7 +40,7 @@ def answers_of(
     policy_print: hashes that stand for policy and adapter.
     """
     options, sharding, found = config.evaluate, placement.sharding, {}
-    programs, missing = Programs(placement.decode), {}
+    programs, compiled, missing = Programs(placement.decode), {}, {}
     for kind, (sampling, group_size) in kinds(config).items():
         where = answers_dir(run, config, split, sampling, group_size, policy_print)
         known = processes.broadcast(lambda where=where: read_answers(where), f"answers known: {kind}")
@@ -51,14 +51,23 @@ def answers_of(
                 bucket: placement.inputs(budget, options.batch_size)
                 for bucket, budget in split.input_shapes(options.batch_size // sharding.num_shards).items()
             }
-            compile_answers(programs, kind, base, adapter, split.prompter.checkpoint, inputs, sampling, group_size)
+            compiled[kind] = compile_answers(
+                programs,
+                kind,
+                base,
+                adapter,
+                split.prompter.checkpoint.config,
+                inputs=inputs,
+                sampling=sampling,
+                group_size=group_size,
+            )
     total = sum(map(len, missing.values()))
     if not total:
         say(f"evaluating {label}: all answers are known")
     else:
         with progress(total, f"evaluating {label}") as advance:
             for kind, members in missing.items():
-                _ask(config, split, members, programs, kind, (base, adapter), sharding, *found[kind], advance)
+                _ask(config, split, members, compiled.get(kind), kind, (base, adapter), sharding, *found[kind], advance)
     return {kind: [answers[entry.id] for entry in split.entries] for kind, (_, answers) in found.items()}
 
 
@@ -96,7 +105,7 @@ def _ask(
     config: Config,
     split: Split,
     members: list[int],
-    programs: Programs,
+    compiled: Mapping[int, Program] | None,
     kind: str,
     policy: tuple,
     sharding: BatchSharding,
@@ -111,7 +120,7 @@ def _ask(
     try:
 
         def run(bucket, *rest):
-            return programs[f"{kind}/{bucket}"](*policy, *rest)
+            return compiled[bucket](*policy, *rest)
 
         for indices, texts, ended in predict(split, run, config.evaluate.batch_size, config.seed, sharding, members):
             ids = [split.entries[i].id for i in indices]

@@ -29,13 +29,14 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
     bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
     function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
     for bucket in sorted(set(bucket_of.tolist())):
-        programs.add(
-            f"prefix/{bucket}",
+        program = programs.add(
+            "prefix",
             function,
             checkpoint.params,
             adapter,
             abstract_inputs(checkpoint.config, budgets[bucket], size),
             *hints.forced_like(size),
+            label=f"prefix/{bucket}",
         )
         rows = np.flatnonzero(bucket_of == bucket)
         for start in range(0, len(rows), size):
@@ -43,7 +44,7 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
             clips = [split[members[i]] for i in some]
             forced, lengths = hints.forced([*clips, *[clips[0]] * (size - len(clips))])
             inputs = split.prompter.inputs(clips, budgets[bucket], size)
-            logps = jax.device_get(programs[f"prefix/{bucket}"](checkpoint.params, adapter, inputs, forced, lengths))
+            logps = jax.device_get(program(checkpoint.params, adapter, inputs, forced, lengths))
             found[some] = hints.label_logp(clips, logps[: len(clips)])
     return found
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from emsa_jax.config.edge import pick
 from emsa_jax.errors import InputError
 from emsa_jax.planning.compiled_cost import Planned
 from emsa_jax.planning.longest_prompt import longest_prompt
@@ -22,7 +23,7 @@ from emsa_jax.settings.job_options import PlanOptions
 from emsa_jax.settings.presets import SHARED
 from emsa_jax.training.abstract_step import abstract_hints, abstract_step
 from emsa_jax.training.memory_work import grpo_work
-from emsa_jax.training.step import compile_step
+from emsa_jax.training.step import StepOptions, compile_grpo
 
 POLICIES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 _COMPILED = {  # programs of a step, by what `compile` asks for
@@ -62,8 +63,19 @@ def plan(options: PlanOptions) -> dict:
     config = replace(config, grpo=replace(config.grpo, micro_batches=work.micro_batches))
     programs = Planned(placement.decode, target.chip.memory, _COMPILED[options.compile])
     if options.compile != "no":
-        abstract = abstract_step(policy, placement, work)
-        compile_step(config, policy, {shape.prompt: shape}, *abstract, hints, placement, programs)
+        base, reference, state, optimizer = abstract_step(policy, placement, work)
+        compile_grpo(
+            pick(StepOptions, config),
+            policy,
+            {shape.prompt: shape},
+            base=base,
+            reference=reference,
+            state=state,
+            optimizer=optimizer,
+            hints=hints,
+            placement=placement,
+            programs=programs,
+        )
     work = replace(work, remat=programs.remat if "update" in programs.costs else work.remat.replace("auto", "full"))
     answer_slots = config.sampling.max_completion_length
     step = Step.of(replace(work, answer_slots=answer_slots), policy, prompt)

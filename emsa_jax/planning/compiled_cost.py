@@ -13,7 +13,7 @@ import jax
 from emsa_jax.planning import hlo
 from emsa_jax.policy.layout import Layout
 from emsa_jax.rollout.sampler import cache_sizes
-from emsa_jax.runtime.programs import SHARE, Programs
+from emsa_jax.runtime.programs import MEMORY_LIMIT, Program, Programs
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Cost:
 
 
 class Planned(Programs):
-    """Programs of which only some kinds are compiled ("encode" of "encode/1536"), with their costs, for a device of
-    `memory` bytes. What is not compiled, or does not fit, gives its result's shapes all the same."""
+    """Programs of which only those of some names are compiled, with their costs by name, for a device of `memory`
+    bytes. What is not compiled, or does not fit, has its result's shapes all the same."""
 
-    def __init__(self, layout: Layout, memory: int, kinds: tuple[str, ...]) -> None:
+    def __init__(self, layout: Layout, memory: int, names: tuple[str, ...]) -> None:
         super().__init__(layout, memory)
-        self.kinds = kinds
+        self.names = names
         self.costs: dict[str, Cost] = {}
         self.remat = ""  # of the update
 
@@ -86,20 +86,20 @@ class Planned(Programs):
         name: str,
         function: Any,
         *arguments: Any,
+        label: str = "",
         donate: tuple[int, ...] = (),
         out: Any = None,
         layout: Layout | None = None,
-    ) -> Any:
-        kind = re.split("[/ ]", name)[0]
-        if kind not in self.kinds:
-            return _shapes(function, arguments, out)
+    ) -> Program:
+        if name not in self.names:
+            return _planned(name, function, arguments, out)
         begun = time.monotonic()
         try:
-            made = super().add(name, function, *arguments, donate=donate, out=out, layout=layout)
+            made = super().add(name, function, *arguments, label=label, donate=donate, out=out, layout=layout)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            self.costs[kind] = Cost(
+            self.costs[name] = Cost(
                 0,
                 0,
                 0,
@@ -107,37 +107,36 @@ class Planned(Programs):
                 time.monotonic() - begun,
                 failure=str(error).split("\n")[0],
             )
-            return _shapes(function, arguments, out)
-        compiled = self._compiled[name]
-        sizes = compiled.memory_analysis()
-        moved = tuple(hlo.moved_in_loops(hlo.parse(compiled.as_text()))) if kind == "sample" else ()
-        self.costs[kind] = Cost(
+            return _planned(name, function, arguments, out)
+        sizes = made.compiled.memory_analysis()
+        moved = tuple(hlo.moved_in_loops(hlo.parse(made.compiled.as_text()))) if name == "sample" else ()
+        self.costs[name] = Cost(
             sizes.argument_size_in_bytes,
             sizes.output_size_in_bytes,
             sizes.alias_size_in_bytes,
             sizes.temp_size_in_bytes,
-            self.seconds[name],
+            made.seconds,
             moved,
         )
         return made
 
-    def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> str:
+    def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> tuple[Program, str]:
         """Adds the first form that fits, as a run does; else the last."""
         for self.remat, function in choices.items():
-            self.add(name, function, *arguments, **options)
-            cost = self.costs.get("update")
-            if cost is None or not cost.failure and cost.arguments + cost.added <= SHARE * self.memory:
+            program = self.add(name, function, *arguments, **options)
+            cost = self.costs.get(name)
+            if cost is None or not cost.failure and cost.arguments + cost.added <= MEMORY_LIMIT * self.memory:
                 break
-        return self.remat
+        return program, self.remat
 
 
-def _shapes(function: Any, arguments: Any, out: Any) -> Any:
-    """A program's result as ShapeDtypeStructs. out: its shardings, a prefix of its tree."""
+def _planned(name: str, function: Any, arguments: Any, out: Any) -> Program:
+    """A program that is not compiled. out: shardings of its result, a prefix of its tree."""
 
     def laid(sharding, part):
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
 
-    return jax.tree.map(laid, out, jax.eval_shape(function, *arguments))
+    return Program(name=name, label=name, out=jax.tree.map(laid, out, jax.eval_shape(function, *arguments)))
 
 
 def _asked(message: str) -> int:

@@ -50,17 +50,22 @@ def compile_answers(
     name: str,
     base,
     adapter,
-    checkpoint,
+    config: ThinkerConfig,
+    *,
     inputs: Mapping[int, Any],
     sampling: SamplingOptions,
     group_size: int,
-) -> None:
-    """Adds "<name>/<bucket>" to `programs` (see jobs.programs) for each prompt length and its inputs' shapes."""
-    function = functools.partial(answer, config=checkpoint.config, sampling=sampling, group_size=group_size)
+) -> dict[int, Callable[..., Completions]]:
+    """Adds to `programs` (a `runtime.programs.Programs`) a program for each prompt length and its inputs' shapes.
+
+    Returns: bucket -> (base, adapter, inputs, noise, prompt_ids) -> Completions."""
+    function, compiled = functools.partial(answer, config=config, sampling=sampling, group_size=group_size), {}
     for bucket, shapes in inputs.items():
         rows = getattr(shapes.tokens, "sharding", None)
         ids = jax.ShapeDtypeStruct(shapes.tokens.shape[:1], np.int32, sharding=rows)
-        programs.add(f"{name}/{bucket}", function, base, adapter, shapes, np.zeros(3, np.int32), ids, out=rows)
+        arguments = (base, adapter, shapes, np.zeros(3, np.int32), ids)
+        compiled[bucket] = programs.add(name, function, *arguments, label=f"{name}/{bucket}", out=rows)
+    return compiled
 
 
 def predict(

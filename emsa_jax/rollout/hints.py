@@ -7,6 +7,8 @@ and length unless told otherwise.
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.rollout.rollout_options import HintOptions
@@ -41,6 +43,16 @@ def compact(rows: np.ndarray, prompts: int, shards: int, sizes: tuple[int, ...])
     own = [rows[rows // each == shard] - shard * each for shard in range(shards)]
     size = next(s for s in sizes if s >= max(map(len, own)))
     return np.stack([np.concatenate([r, np.full(size - len(r), r[0] if len(r) else 0)]) for r in own]).astype(np.int32)
+
+
+def prompt_rows(rows: jax.Array, prompts: int, shards: int) -> tuple[jax.Array, jax.Array]:
+    """(rows as `PromptState.take` wants them, [shards * size] int32 which prompt of the step each is).
+
+    rows: [shards * size] int32, those of each shard counted from its own first, as `compact` gives them."""
+    if shards == 1:
+        return rows, rows
+    rows = rows.reshape(shards, -1)
+    return rows, (rows + prompts // shards * jnp.arange(shards, dtype=jnp.int32)[:, None]).reshape(-1)
 
 
 def splice(

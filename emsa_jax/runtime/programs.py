@@ -7,7 +7,8 @@ import functools
 import hashlib
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,38 @@ def tabulate(schedule: Callable, steps: int) -> np.ndarray:
     return np.asarray(jnp.broadcast_to(schedule(every), every.shape), np.float32)[:steps]
 
 
-SHARE = 0.8  # of a device's memory that one program may take; caches and the next batch are there too
+MEMORY_LIMIT = 0.8  # of a device's memory that one program may take; caches and the next batch need room too
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """A compiled program, to be called with arrays of the shapes that it was compiled for.
+
+    Calling it with other shapes is an error, never a silent compilation. Host arrays are sent to their devices.
+
+    name: what it does, as "sample". label: the name and sizes that tell it from others, for messages. out: its result
+    as ShapeDtypeStructs. seconds: how long it took to compile. arguments: leaves of what it was compiled for.
+    compiled: None if it was only planned; such a program cannot be called. bound: first arguments, given already.
+    """
+
+    name: str
+    label: str
+    out: Any
+    seconds: float = 0.0
+    arguments: Sequence[jax.ShapeDtypeStruct] = ()
+    compiled: Callable | None = None
+    bound: tuple = ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.compiled(*_sent((*self.bound, *arguments), self.arguments))
+
+    def bind(self, *first: Any) -> Program:
+        """The same program with its first arguments given."""
+        return replace(self, bound=(*self.bound, *first))
 
 
 class Programs:
-    """Compiled programs by name; calling one with other shapes is an error, never a silent compilation.
+    """Compiles a run's programs and lists them.
 
     Equal programs are compiled once in a process, whoever adds them: several runs in one process share theirs.
 
@@ -61,23 +89,24 @@ class Programs:
 
     def __init__(self, layout: Layout | None = None, memory: int = 0) -> None:
         self.layout, self.memory = layout, memory
-        self._compiled: dict[str, Callable] = {}
-        self._arguments: dict[str, list[jax.ShapeDtypeStruct]] = {}
-        self.seconds: dict[str, float] = {}
+        self._added: dict[str, Program] = {}  # by label
 
     def add(
         self,
         name: str,
         function: Callable,
         *arguments: Any,
+        label: str = "",
         donate: tuple[int, ...] = (),
         out: Any = None,
         layout: Layout | None = None,
-    ) -> Any:
-        """Compiles `function` and returns its abstract result.
+    ) -> Program:
+        """Compiles `function`.
 
         Args:
           arguments: arrays or ShapeDtypeStructs; those without a sharding are whole on every device.
+          label: what it is called in messages (default: its name).
+          donate: positions of arguments whose memory the result may take.
           out: shardings of the result, a prefix of its tree; None: as XLA likes it.
           layout: whose rules are followed inside (default: that of all programs).
         """
@@ -95,51 +124,48 @@ class Programs:
         key = hashlib.sha256(said.encode()).digest()
         if key not in self._known:
             self._known[key] = lowered.compile()
-        compiled = self._compiled[name] = self._known[key]
-        self._arguments[name] = jax.tree.leaves(abstract)
-        self.seconds[name] = time.monotonic() - begun
-        if not layout:
-            return jax.tree.map(_abstract, lowered.out_info)
-        return jax.tree.map(
-            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            lowered.out_info,
-            compiled.output_shardings,
+        compiled, made = self._known[key], jax.tree.map(_abstract, lowered.out_info)
+        if layout:
+            made = jax.tree.map(
+                lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+                lowered.out_info,
+                compiled.output_shardings,
+            )
+        program = Program(
+            name=name,
+            label=label or name,
+            out=made,
+            seconds=time.monotonic() - begun,
+            arguments=jax.tree.leaves(abstract),
+            compiled=compiled,
         )
+        self._added[program.label] = program
+        return program
 
     def add_fitting(
-        self,
-        name: str,
-        choices: dict[str, Callable],
-        *arguments: Any,
-        donate: tuple[int, ...] = (),
-        out: Any = None,
-        layout: Layout | None = None,
-    ) -> str:
-        """Adds the first of several forms of a function that fits the device's memory, else the last; returns which.
+        self, name: str, choices: dict[str, Callable], *arguments: Any, **options: Any
+    ) -> tuple[Program, str]:
+        """Adds the first of several forms of a function that fits the device's memory, else the last; and says which.
 
         Form k is asked only if no form before it fits: by what its compilation says it will use, or by its failure.
+        options: as `add` takes them.
         """
         *others, last = choices
         for choice in others:
             try:
-                self.add(name, choices[choice], *arguments, donate=donate, out=out, layout=layout)
+                program = self.add(name, choices[choice], *arguments, **options)
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 continue
-            if used_bytes(self._compiled[name]) <= SHARE * (self.memory or device_bytes()):
-                return choice
-        self.add(name, choices[last], *arguments, donate=donate, out=out, layout=layout)
-        return last
-
-    def __getitem__(self, name: str) -> Callable:
-        compiled, places = self._compiled[name], self._arguments[name]
-        return lambda *arguments: compiled(*_sent(arguments, places))
+            if used_bytes(program.compiled) <= MEMORY_LIMIT * (self.memory or device_bytes()):
+                return program, choice
+        return self.add(name, choices[last], *arguments, **options), last
 
     def report(self) -> None:
         """Lists what was compiled and how long it took."""
-        listed = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-        say(f"compiled {len(self.seconds)} programs: {listed}")
+        listed = ", ".join(f"{label} {program.seconds:.1f} s" for label, program in self._added.items())
+        say(f"compiled {len(self._added)} programs: {listed}")
 
 
 def used_bytes(compiled: Any) -> int:
@@ -150,7 +176,7 @@ def used_bytes(compiled: Any) -> int:
     )
 
 
-def _sent(arguments: Any, places: list[jax.ShapeDtypeStruct]) -> Any:
+def _sent(arguments: Any, places: Sequence[jax.ShapeDtypeStruct]) -> Any:
     """The arguments with host arrays on the devices: told to go there, as `jax.transfer_guard` wants it. Of a batch,
     each process has its own rows."""
     leaves, structure = jax.tree.flatten(arguments)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.config.edge import pick
 from emsa_jax.data.batch_order import boundary_at
 from emsa_jax.data.pipeline import batches
 from emsa_jax.errors import InputError
@@ -42,7 +43,7 @@ from emsa_jax.runtime.hardware import peak_flops
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.prefetch import ahead
 from emsa_jax.runtime.profiler import profiled
-from emsa_jax.runtime.programs import Programs, tabulate
+from emsa_jax.runtime.programs import tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
@@ -50,7 +51,7 @@ from emsa_jax.training.artifacts import cold_started, records_dir
 from emsa_jax.training.memory_work import grpo_work
 from emsa_jax.training.sft import write_trained
 from emsa_jax.training.speed import speed
-from emsa_jax.training.step import Base, compile_step
+from emsa_jax.training.step import Base, GrpoStep, StepOptions, compile_grpo
 from emsa_jax.training.step_metrics import Rollout, sample_lines, step_metrics
 
 
@@ -93,7 +94,17 @@ def grpo(run: Run, config: Config) -> None:
         raise InputError(f"grpo.epochs: {options.epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
     optimizer = build_optimizer(options.optimizer, total * options.num_iterations)
     state = placement.state(create_state(adapter, optimizer))
-    programs = compile_step(config, checkpoint.config, budgets, base, reference, state, optimizer, hints, placement)
+    steps = compile_grpo(
+        pick(StepOptions, config),
+        checkpoint.config,
+        budgets,
+        base=base,
+        reference=reference,
+        state=state,
+        optimizer=optimizer,
+        hints=hints,
+        placement=placement,
+    )
 
     checkpoints = Checkpoints(run.path("grpo", "checkpoints"))
     identity = processes.broadcast(
@@ -139,17 +150,16 @@ def grpo(run: Run, config: Config) -> None:
         while (item := clock.run("wait", next, stream, None)) is not None:
             step, clips, bucket, inputs = item
             trace(step)
-            adapter = programs["layout"](state.params) if placement.has_two_layouts else state.params
-            prompts = clock.run("encode", programs[f"encode/{bucket}"], base.decode, adapter, inputs)
-            cache = clock.run("prefill", programs[f"prefill/{bucket}"], base.decode, adapter, prompts)
+            programs = steps[bucket]
+            adapter = programs.relayout(state.params) if programs.relayout else state.params
+            prompts = clock.run("encode", programs.encode, adapter, inputs)
+            cache = clock.run("prefill", programs.prefill, adapter, prompts)
             rollout = sample_groups(
                 config,
                 step,
-                base.decode,
                 adapter,
                 cache,
                 programs,
-                bucket,
                 hints,
                 train,
                 clips,
@@ -160,20 +170,11 @@ def grpo(run: Run, config: Config) -> None:
             del cache  # the update has its room
             stop_if_told(step, saved=step == first or step % options.save_every == 0)
             batch = learn_from(config, rollout, hints, clips, sharding)
-            batch = with_logprobs(
-                config, programs, bucket, base.update, reference, state.params, inputs, prompts, batch, clock, sharding
-            )
+            batch = with_logprobs(config, programs, state.params, inputs, prompts, batch, clock, sharding)
             on_policy = {}  # how far sampler and learner are apart shows in the first update alone
             for _ in range(options.num_iterations):
-                state, logged = clock.run(
-                    "update",
-                    programs[f"update/{bucket}/{packed_in(batch)} rows"],
-                    state,
-                    base.update,
-                    prompts,
-                    inputs,
-                    batch,
-                )
+                update = programs.update[packed_in(batch)]
+                state, logged = clock.run("update", update, state, prompts, inputs, batch)
                 on_policy = on_policy or {name: logged[name] for name in logged if name.startswith("sampling/")}
             now = step + 1
             flops = group_flops(checkpoint.config, state.params, inputs, rollout.first.length)
@@ -207,11 +208,9 @@ def grpo(run: Run, config: Config) -> None:
 def sample_groups(
     config: Config,
     step: int,
-    base,
     adapter,
     cache,
-    programs: Programs,
-    bucket: int,
+    programs: GrpoStep,
     hints: Hints,
     train: Split,
     clips,
@@ -228,8 +227,7 @@ def sample_groups(
     first = sharding.fetch(
         clock.run(
             "decode",
-            programs[f"sample/{bucket}"],
-            base,
+            programs.sample,
             adapter,
             cache,
             noise([config.seed, step, ROLLOUT]),
@@ -238,7 +236,7 @@ def sample_groups(
         )
     )
     forced, lengths = hints.forced(clips)
-    prefix = programs[f"prefix/{bucket}"](base, adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
+    prefix = programs.prefix(adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
     with clock.phase("reward"):  # while the device computes the prefixes
         texts = texts_of(train.prompter.checkpoint, first, n)
         table = judging(clips, texts, first.ended)
@@ -268,8 +266,7 @@ def sample_groups(
     limits = lengths[padded] * (not options.count_in_budget) + hints.plain_limit
     again = clock.run(
         "hint",
-        programs[f"hint {size}/{bucket}"],
-        base,
+        programs.hint[size],
         adapter,
         cache,
         noise([config.seed, step, HINT]),
@@ -370,10 +367,7 @@ def packed_in(batch: GrpoBatch) -> int:
 
 def with_logprobs(
     config: Config,
-    programs: Programs,
-    bucket: int,
-    base,
-    reference,
+    programs: GrpoStep,
     adapter,
     inputs,
     prompts,
@@ -382,12 +376,12 @@ def with_logprobs(
     sharding: BatchSharding,
 ) -> GrpoBatch:
     """The batch with the log-probabilities of the reference, and of the sampling policy where they are needed."""
-    name, scored = f"{bucket}/{packed_in(batch)} rows", (inputs, prompts, batch.tokens, batch.packing)
+    rows, scored = packed_in(batch), (inputs, prompts, batch.tokens, batch.packing)
     if config.loss.beta > 0:
-        logps, _ = clock.run("reference", programs[f"reference/{name}"], base, reference, *scored)
+        logps, _ = clock.run("reference", programs.reference[rows], *scored)
         batch = batch.replace(ref_logps=logps)
     if config.grpo.num_iterations > 1 or config.loss.top_entropy_quantile < 1:
-        logps, entropies = clock.run("old", programs[f"old/{name}"], base, adapter, *scored)
+        logps, entropies = clock.run("old", programs.old[rows], adapter, *scored)
         if config.grpo.num_iterations > 1:
             batch = batch.replace(old_logps=logps)
         if config.loss.top_entropy_quantile < 1:

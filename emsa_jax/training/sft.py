@@ -23,7 +23,7 @@ from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.optimizer import build_optimizer, learning_rate_schedule
-from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
+from emsa_jax.learning.sft_update import SftBatch, split_trained
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
@@ -36,19 +36,19 @@ from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
 from emsa_jax.rewards.scoring import answer_scorer
-from emsa_jax.rollout.answering import compile_answers, predict
+from emsa_jax.rollout.answering import predict
 from emsa_jax.rollout.prompted_data import Split, open_split, shown
 from emsa_jax.rollout.prompts import answer_ids
-from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.programs import Programs, tabulate
+from emsa_jax.runtime.programs import tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, weights_fingerprint
 from emsa_jax.training.memory_work import sft_work
+from emsa_jax.training.sft_step import compile_sft
 
 
 def sft(run: Run, config: Config) -> None:
@@ -88,7 +88,7 @@ def sft(run: Run, config: Config) -> None:
     announce(memory, sft_advice(memory, work, placement))
     config = dataclasses.replace(config, sft=dataclasses.replace(config.sft, micro_batches=work.micro_batches))
     options = config.sft
-    micro, budgets = options.batch_size // options.micro_batches, budgets_of(each // options.micro_batches)
+    budgets = budgets_of(each // options.micro_batches)
     checkpoint = load_weights(checkpoint, config.dtype, placement.update)
 
     plan = train.plan(options.batch_size, config.seed, drop_remainder=True)
@@ -101,41 +101,19 @@ def sft(run: Run, config: Config) -> None:
     trained = state.params
     best = {"params": jax.tree.map(jnp.copy, trained), "reward": np.float32(-np.inf)}
 
-    programs = Programs(placement.update)
-    update = functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
-    rows = placement.update.batch(1)
-    for bucket, budget in budgets.items():
-        shape = (options.micro_batches, micro, answers.shape[1])
-        batch = SftBatch(
-            placement.inputs(budget, micro, options.micro_batches),
-            *(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, bool)),
-        )
-        programs.add(
-            f"update/{bucket}",
-            update,
-            state,
-            base,
-            batch,
-            donate=(0,),
-            out=(placement.update.state(state), placement.update.whole),
-        )
-    greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
-    decoding = (trained, base)
-    if placement.has_two_layouts:
-        decoding = (
-            programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained)),
-            placement.for_decoding(base) if base else base,
-        )
-    compile_answers(
-        programs,
-        "answer",
-        *split_trained(*decoding),
+    compiled = compile_sft(
+        options,
         checkpoint,
-        {bucket: placement.inputs(budget, asking) for bucket, budget in asked.items()},
-        greedy,
-        1,
+        state=state,
+        base=base,
+        optimizer=optimizer,
+        placement=placement,
+        train_shapes=budgets,
+        answer_slots=answers.shape[1],
+        valid_shapes=asked,
+        valid_batch=asking,
+        max_completion_length=config.sampling.max_completion_length,
     )
-    programs.report()
 
     checkpoints = Checkpoints(run.path("sft", "checkpoints"))
     identity = processes.broadcast(
@@ -157,11 +135,10 @@ def sft(run: Run, config: Config) -> None:
     judging = answer_scorer(config, valid.prompter.format, read_index(records, "train"))
 
     def evaluate() -> float:
-        now = programs["layout"](state.params) if placement.has_two_layouts else state.params
-        params, adapter = split_trained(now, decoding[1])
+        params, adapter = compiled.decoded(state.params)
         done = predict(
             valid,
-            lambda bucket, *rest: programs[f"answer/{bucket}"](params, adapter, *rest),
+            lambda bucket, *rest: compiled.answer[bucket](params, adapter, *rest),
             asking,
             config.seed,
             sharding,
@@ -182,7 +159,7 @@ def sft(run: Run, config: Config) -> None:
     with progress(total, "cold start", first) as advance, contextlib.closing(stream), preemption.deferred():
         for step, clips in () if meta["stopped"] else stream:
             batch = make_batch(train, clips, answers, budgets[boundary_at(plan, step)], options.micro_batches, sharding)
-            state, logged = programs[f"update/{boundary_at(plan, step)}"](state, base, batch)
+            state, logged = compiled.update[boundary_at(plan, step)](state, batch)
             now = step + 1
             logged = jax.device_get(logged) | {"learning_rate": rates[step], "epoch": now / plan.batches_per_epoch}
             evaluated = now % options.eval_every == 0 or now == total

@@ -1,28 +1,36 @@
-"""The programs of a GRPO step, compiled for every prompt bucket and every hint bucket."""
+"""The programs of a GRPO step, compiled for every prompt bucket before the first step."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
+from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.decoder import Cache
-from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.policy.inputs import InputShape
+from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.hint_tokens import Hints
-from emsa_jax.rollout.sampler import PromptState, prefill, sample
+from emsa_jax.rollout.hints import prompt_rows
+from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.rollout.sampler import Completions, PromptState, prefill, sample
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.programs import Programs
-from emsa_jax.settings.config import Config
+from emsa_jax.runtime.programs import Program, Programs
+from emsa_jax.training.training_options import GrpoOptions
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Base:
     """The frozen parameters as the update reads them, and as decoding does: the same arrays where nothing is gathered
     along fsdp."""
@@ -31,57 +39,126 @@ class Base:
     decode: dict
 
 
-def compile_step(
-    config: Config,
-    model: ThinkerConfig,
-    budgets,
-    base: Base,
-    reference,
-    state,
-    optimizer,
-    hints: Hints,
-    placement: Placement,
-    programs: Programs | None = None,
-) -> Programs:
-    """Every program of a step, for every prompt bucket and hint bucket, compiled before the first one.
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What decides which programs a step has."""
 
-    Parameters and state may be ShapeDtypeStructs. programs: those that are added to, laid out for decoding.
+    grpo: GrpoOptions
+    sampling: SamplingOptions
+    hint: HintOptions
+    loss: LossOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoStep:
+    """The compiled programs of a step for prompts of one bucket. The base's parameters are bound to them.
+
+    relayout: adapter -> the adapter as decoding reads it; None where the update reads it in the same way.
+    encode: (adapter, inputs) -> Prompts. prefill: (adapter, prompts) -> PromptState.
+    sample: (adapter, cache, noise, prompt_ids, limit) -> Completions.
+    prefix: (adapter, cache, noise, forced, lengths) -> log-probabilities of the forced tokens, [N, K].
+    hint: size -> (adapter, cache, noise, rows, forced, lengths, limit) -> Completions of `size` prompts of each shard.
+    reference: packed rows -> (inputs, prompts, tokens, packing) -> (log-probabilities, entropies), [N, G, C].
+    old: the same with the adapter as the first argument, by the policy that is trained.
+    update: packed rows -> (state, prompts, inputs, examples) -> (state, metrics). The state given is used up.
     """
-    programs, options = programs or Programs(placement.decode), config.grpo
-    shards, rows, whole = placement.sharding.num_shards, placement.decode.batch(), placement.decode.whole
-    n, g, c = options.prompts_per_step, options.group_size, hints.slots
-    temperature = config.sampling.temperature
-    # the prompts at hand were encoded by the policy: where media depend on an adapter, each encodes its own
-    towers = any(adapter is not None and adapter.touches_towers for adapter in (state.params, reference))
-    hot = dataclasses.replace(config.sampling, temperature=config.hint.temperature or temperature)
 
-    def draw(base, adapter, cache, noise, ids, limit):
+    relayout: Program | None
+    encode: Program
+    prefill: Program
+    sample: Program
+    prefix: Program
+    hint: Mapping[int, Program]
+    reference: Mapping[int, Program]
+    old: Mapping[int, Program]
+    update: Mapping[int, Program]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepFunctions:
+    """The functions that a step compiles, of arrays alone. slots: C, of an answer. shards: parts of a batch on the
+    mesh. media_adapted: whether an adapter changes how media are encoded."""
+
+    options: StepOptions
+    policy: ThinkerConfig
+    optimizer: optax.GradientTransformation
+    slots: int
+    shards: int
+    media_adapted: bool
+
+    def encode(self, base: dict, adapter: Any, inputs: Any) -> Prompts:
+        """Media and texts of the prompts, embedded."""
+        return encode_prompts(base, adapter, config=self.policy, inputs=inputs)
+
+    def prefill(self, base: dict, adapter: Any, prompts: Prompts) -> PromptState:
+        """The cache that all answers to a prompt begin from."""
+        return prefill(base, adapter, self.policy, prompts)
+
+    def sample(
+        self, base: dict, adapter: Any, cache: PromptState, noise: jax.Array, ids: jax.Array, limit: jax.Array
+    ) -> Completions:
+        """G answers to each prompt."""
         return sample(
             base,
             adapter,
-            model,
+            self.policy,
             cache,
-            options=config.sampling,
-            group_size=g,
-            slots=c,
+            options=self.options.sampling,
+            slots=self.slots,
+            group_size=self.options.grpo.group_size,
             noise=noise,
             prompt_ids=ids,
             limit=limit,
         )
 
-    def redraw(base, adapter, cache, noise, rows, forced, lengths, limit):
-        ids = rows
-        if shards > 1:  # rows count from the first of their shard
-            rows = rows.reshape(shards, -1)
-            ids = (rows + n // shards * jnp.arange(shards, dtype=jnp.int32)[:, None]).reshape(-1)
+    def prefix(
+        self,
+        base: dict,
+        adapter: Any,
+        cache: PromptState,
+        noise: jax.Array,
+        forced: jax.Array,
+        lengths: jax.Array,
+    ) -> jax.Array:
+        """[N, K]: how likely the policy finds the forced tokens of each prompt."""
         return sample(
             base,
             adapter,
-            model,
+            self.policy,
+            cache,
+            options=self.options.sampling,
+            slots=forced.shape[1],
+            group_size=1,
+            noise=noise,
+            prompt_ids=jnp.arange(self.options.grpo.prompts_per_step, dtype=jnp.int32),
+            forced=forced,
+            forced_length=lengths,
+            limit=jnp.maximum(lengths, 1),
+        ).logps[:, 0]
+
+    def hint(
+        self,
+        base: dict,
+        adapter: Any,
+        cache: PromptState,
+        noise: jax.Array,
+        rows: jax.Array,
+        forced: jax.Array,
+        lengths: jax.Array,
+        limit: jax.Array,
+    ) -> Completions:
+        """New answers, after the forced tokens, to some prompts of each shard."""
+        options = self.options
+        temperature = options.sampling.temperature
+        rows, ids = prompt_rows(rows, options.grpo.prompts_per_step, self.shards)
+        return sample(
+            base,
+            adapter,
+            self.policy,
             cache.take(rows),
-            options=hot,
-            group_size=config.hint.num_hinted(g),
-            slots=c,
+            options=replace(options.sampling, temperature=options.hint.temperature or temperature),
+            slots=self.slots,
+            group_size=options.hint.num_hinted(options.grpo.group_size),
             noise=noise,
             prompt_ids=ids,
             forced=forced,
@@ -90,127 +167,184 @@ def compile_step(
             logp_temperature=temperature,
         )
 
-    def prefix(base, adapter, cache, noise, forced, lengths):
-        return sample(
+    def logprobs(
+        self, base: dict, adapter: Any, inputs: Any, prompts: Prompts, tokens: jax.Array, packing: Packing | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """(log-probabilities, entropies) of the answers' tokens, [N, G, C]."""
+        if self.media_adapted:  # the prompts at hand were encoded by another adapter
+            prompts = self.encode(base, adapter, inputs)
+        temperature = self.options.sampling.temperature
+        return group_logprobs(base, adapter, self.policy, prompts, tokens, temperature, packing=packing)
+
+    def update(
+        self, base: dict, state: Any, prompts: Prompts, inputs: Any, examples: GrpoBatch, *, remat: str
+    ) -> tuple[Any, dict]:
+        """One update of the adapter."""
+        options = self.options
+        return grpo_update(
+            state,
             base,
-            adapter,
-            model,
-            cache,
-            options=config.sampling,
-            group_size=1,
-            slots=forced.shape[1],
-            noise=noise,
-            prompt_ids=jnp.arange(n, dtype=jnp.int32),
-            forced=forced,
-            forced_length=lengths,
-            limit=jnp.maximum(lengths, 1),
-        ).logps[:, 0]
+            prompts,
+            inputs,
+            examples,
+            config=self.policy,
+            options=options.loss,
+            optimizer=self.optimizer,
+            temperature=options.sampling.temperature,
+            max_completion_length=options.sampling.max_completion_length,
+            nll_weight=options.hint.polarity_nll,
+            micro_batches=options.grpo.micro_batches,
+            remat=remat,
+            shards=self.shards,
+        )
 
-    def logprobs(base, adapter, inputs, prompts, tokens, packing):
-        if towers:
-            prompts = encode_prompts(base, adapter, model, inputs)
-        return group_logprobs(base, adapter, model, prompts, tokens, temperature, packing=packing)
 
-    update = functools.partial(
-        grpo_update,
-        config=model,
-        options=config.loss,
-        optimizer=optimizer,
-        temperature=temperature,
-        max_completion_length=config.sampling.max_completion_length,
-        nll_weight=config.hint.polarity_nll,
-        micro_batches=options.micro_batches,
-        shards=shards,
-    )
-    remats = ("none", "dots", "full") if options.remat == "auto" else (options.remat,)
-    noise, ids = np.zeros(3, np.int32), placement.rows(np.zeros(n, np.int32))
-    trained, adapter = state.params, state.params
-    if placement.has_two_layouts:
-        adapter = programs.add("layout", lambda a: a, trained, out=placement.decode.adapter(trained))
-    kept = PromptState(Cache(*[placement.decode.cache()] * 2), rows, rows, placement.decode.batch(1))
-    updated = (placement.update.state(state), whole)
-    for bucket, budget in budgets.items():
-        inputs = placement.inputs(budget, n)
-        encode = functools.partial(encode_prompts, config=model)
-        prompts = programs.add(
-            f"encode/{bucket}", lambda b, a, i, f=encode: f(b, a, inputs=i), base.decode, adapter, inputs, out=rows
-        )
-        cache = programs.add(
-            f"prefill/{bucket}", lambda b, a, p: prefill(b, a, model, p), base.decode, adapter, prompts, out=kept
-        )
-        drawn = programs.add(f"sample/{bucket}", draw, base.decode, adapter, cache, noise, ids, ids, out=rows)
-        programs.add(
-            f"prefix/{bucket}",
-            prefix,
-            base.decode,
-            adapter,
-            cache,
-            noise,
-            *placement.rows(hints.forced_like(n)),
-            out=rows,
-        )
-        if config.hint.mode == "hint":
-            for size in hints.buckets:
-                forced, lengths = placement.rows(hints.forced_like(size * shards))
-                programs.add(
-                    f"hint {size}/{bucket}",
-                    redraw,
-                    base.decode,
-                    adapter,
-                    cache,
-                    noise,
-                    lengths,
-                    forced,
-                    lengths,
-                    lengths,
-                    out=rows,
-                )
-        needs_ref, needs_old = config.loss.beta > 0, options.num_iterations > 1 or config.loss.top_entropy_quantile < 1
-        for size in options.row_sizes:
-            batch = placement.rows(abstract_batch(config, drawn, hints, size))
-            name, learning = f"{bucket}/{size} rows", {"layout": placement.update}
-            scored = (inputs, prompts, batch.tokens, batch.packing)
-            if needs_ref:
-                programs.add(f"reference/{name}", logprobs, base.update, reference, *scored, out=rows, **learning)
-            if needs_old:
-                programs.add(f"old/{name}", logprobs, base.update, trained, *scored, out=rows, **learning)
-            updates = {remat: functools.partial(update, remat=remat) for remat in remats}
-            remat = programs.add_fitting(
-                f"update/{name}",
-                updates,
-                state,
-                base.update,
-                prompts,
-                inputs,
-                batch,
-                donate=(0,),
-                out=updated,
-                **learning,
+@dataclass(frozen=True, kw_only=True)
+class GrpoCompiler:
+    """What the programs of all buckets are compiled from. base, reference and state may be ShapeDtypeStructs.
+
+    reference: the reference's adapter, or None. programs: those that are added to, laid out for decoding."""
+
+    functions: StepFunctions
+    base: Base
+    reference: Any
+    state: Any
+    hints: Hints
+    placement: Placement
+    programs: Programs
+
+    def relayout(self) -> Program | None:
+        """The program that lays the adapter out for decoding, where that differs."""
+        if not self.placement.has_two_layouts:
+            return None
+        trained = self.state.params
+        return self.programs.add("layout", lambda a: a, trained, out=self.placement.decode.adapter(trained))
+
+    def step(self, bucket: int, shape: InputShape, relayout: Program | None) -> GrpoStep:
+        """Compiles the programs of a bucket."""
+        functions, base, rows = self.functions, self.base.decode, self.placement.decode.batch()
+        options, noise = functions.options, np.zeros(3, np.int32)
+        n = options.grpo.prompts_per_step
+        adapter = relayout.out if relayout else self.state.params
+        inputs, ids = self.placement.inputs(shape, n), self.placement.rows(np.zeros(n, np.int32))
+        cached = PromptState(Cache(*[self.placement.decode.cache()] * 2), rows, rows, self.placement.decode.batch(1))
+        add = functools.partial(self._add, bucket)
+        encode = add("encode", functions.encode, base, adapter, inputs, out=rows)
+        prefill = add("prefill", functions.prefill, base, adapter, encode.out, out=cached)
+        sampled = add("sample", functions.sample, base, adapter, prefill.out, noise, ids, ids, out=rows)
+        forced = self.placement.rows(self.hints.forced_like(n))
+        prefix = add("prefix", functions.prefix, base, adapter, prefill.out, noise, *forced, out=rows)
+        hint = {}
+        for size in self.hints.buckets if options.hint.mode == "hint" else ():
+            forced, lengths = self.placement.rows(self.hints.forced_like(size * functions.shards))
+            given = (noise, lengths, forced, lengths, lengths)
+            hint[size] = add(
+                "hint", functions.hint, base, adapter, prefill.out, *given, label=f"{size} groups", out=rows
             )
-            if options.remat == "auto":
-                say(f"update/{name}: remat {remat}")
-    programs.report()
-    return programs
+        return GrpoStep(
+            relayout=relayout,
+            encode=encode.bind(base),
+            prefill=prefill.bind(base),
+            sample=sampled.bind(base),
+            prefix=prefix.bind(base),
+            hint={size: program.bind(base) for size, program in hint.items()},
+            **self._learning(bucket, inputs, encode.out, sampled.out),
+        )
+
+    def _learning(self, bucket: int, inputs: Any, prompts: Any, answers: Any) -> dict[str, dict[int, Program]]:
+        """The programs that learn from answers of a bucket, for every count of rows that they are packed into."""
+        functions, options, base = self.functions, self.functions.options, self.base.update
+        rows, out = (
+            self.placement.decode.batch(),
+            (self.placement.update.state(self.state), self.placement.update.whole),
+        )
+        remats = ("none", "dots", "full") if options.grpo.remat == "auto" else (options.grpo.remat,)
+        forms = {remat: functools.partial(functions.update, remat=remat) for remat in remats}
+        found: dict[str, dict[int, Program]] = {"reference": {}, "old": {}, "update": {}}
+        for size in options.grpo.row_sizes:
+            add = functools.partial(self._add, bucket, label=f"{size} rows", layout=self.placement.update)
+            batch = self.placement.rows(abstract_examples(options, answers, self.hints, size))
+            scored = (inputs, prompts, batch.tokens, batch.packing)
+            if options.loss.beta > 0:
+                program = add("reference", functions.logprobs, base, self.reference, *scored, out=rows)
+                found["reference"][size] = program.bind(base, self.reference)
+            if options.grpo.num_iterations > 1 or options.loss.top_entropy_quantile < 1:
+                program = add("old", functions.logprobs, base, self.state.params, *scored, out=rows)
+                found["old"][size] = program.bind(base)
+            label, given = f"update/{bucket}/{size} rows", (base, self.state, prompts, inputs, batch)
+            program, remat = self.programs.add_fitting(
+                "update", forms, *given, label=label, donate=(1,), out=out, layout=self.placement.update
+            )
+            found["update"][size] = program.bind(base)
+            if options.grpo.remat == "auto":
+                say(f"{label}: remat {remat}")
+        return found
+
+    def _add(self, bucket: int, name: str, *arguments: Any, label: str = "", **options: Any) -> Program:
+        label = "/".join(filter(None, (name, str(bucket), label)))
+        return self.programs.add(name, *arguments, label=label, **options)
 
 
-def abstract_batch(config: Config, drawn, hints: Hints, rows: int) -> GrpoBatch:
-    """The shapes of `with_logprobs(learn_from(...))` where answers are packed into so many rows."""
-    n, g, c = drawn.tokens.shape
+def compile_grpo(
+    options: StepOptions,
+    policy: ThinkerConfig,
+    shapes: Mapping[int, InputShape],
+    *,
+    base: Base,
+    reference: Any,
+    state: Any,
+    optimizer: optax.GradientTransformation,
+    hints: Hints,
+    placement: Placement,
+    programs: Programs | None = None,
+) -> dict[int, GrpoStep]:
+    """Bucket -> its step; compiles every program of a run, for every prompt bucket and hint bucket, before the first
+    step.
+
+    base, reference and state may be ShapeDtypeStructs. shapes: bucket -> sizes of one shard's inputs. reference: the
+    reference's adapter, or None. programs: those that are added to, laid out for decoding."""
+    adapters = (state.params, reference)
+    functions = StepFunctions(
+        options=options,
+        policy=policy,
+        optimizer=optimizer,
+        slots=hints.slots,
+        shards=placement.sharding.num_shards,
+        media_adapted=any(adapter is not None and adapter.touches_towers for adapter in adapters),
+    )
+    compiler = GrpoCompiler(
+        functions=functions,
+        base=base,
+        reference=reference,
+        state=state,
+        hints=hints,
+        placement=placement,
+        programs=programs or Programs(placement.decode),
+    )
+    relayout = compiler.relayout()
+    steps = {bucket: compiler.step(bucket, shape, relayout) for bucket, shape in shapes.items()}
+    compiler.programs.report()
+    return steps
+
+
+def abstract_examples(options: StepOptions, answers: Completions, hints: Hints, rows: int) -> GrpoBatch:
+    """The shapes of `with_reference(make_examples(...))` where answers are packed into so many rows."""
+    n, g, c = answers.tokens.shape
     logps, per_answer = np.zeros((n, g, c), np.float32), np.zeros((n, g), np.float32)
-    nll = hints.forced_like(n)[0] if config.hint.polarity_nll else None
+    nll = hints.forced_like(n)[0] if options.hint.polarity_nll else None
     packing = Packing(np.zeros((n, rows, c), np.int32), np.zeros((n, g, c), np.int32))
     return GrpoBatch(
         tokens=np.zeros((n, g, c), np.int32),
         mask=np.zeros((n, g, c), bool),
         sampler_logps=logps,
-        old_logps=logps if config.grpo.num_iterations > 1 else None,
-        ref_logps=logps if config.loss.beta > 0 else None,
+        old_logps=logps if options.grpo.num_iterations > 1 else None,
+        ref_logps=logps if options.loss.beta > 0 else None,
         advantages=per_answer,
         weights=per_answer,
         counted=np.zeros((n, g), bool),
         zero_std=np.zeros((n, g), bool),
         nll_tokens=nll,
         nll_mask=None if nll is None else nll > 0,
-        threshold=np.float32(0) if config.loss.top_entropy_quantile < 1 else None,
-        packing=packing if config.grpo.answer_rows else None,
+        threshold=np.float32(0) if options.loss.top_entropy_quantile < 1 else None,
+        packing=packing if options.grpo.answer_rows else None,
     )

@@ -29,12 +29,17 @@ LONG = (
     "grpo reference",
     "grpo update",
     "grpo save",
-    "predict greedy",
-    "predict sampled",
+    "kept_answers greedy",
+    "kept_answers sampled",
     "export write",
 )
 PATHS = tuple(phase for phase in LONG if "/" in phase or "." in phase)
-MANY = ("sft update", "predict greedy", "predict sampled", "export write")  # come more than once however it goes
+MANY = (
+    "sft update",
+    "kept_answers greedy",
+    "kept_answers sampled",
+    "export write",
+)  # come more than once however it goes
 CLOCKED = re.compile("time(/.*)?|(step|data)_time|hint/extra_gen_time|mfu(/.*)?|decode_tok_s|peak_gb|compilations")
 
 

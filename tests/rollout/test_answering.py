@@ -185,12 +185,23 @@ def test_programs_are_named_after_prompt_lengths(split):
     added = {}
 
     class Programs:
-        def add(self, name, function, *arguments, out):
-            added[name] = arguments
+        def add(self, name, function, *arguments, label, out):
+            added[label] = arguments
+            return name
 
     checkpoint = split.prompter.checkpoint
     shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.input_shapes(4).items()}
-    compile_answers(Programs(), "greedy", checkpoint.params, None, checkpoint, shapes, GREEDY, 1)
+    compiled = compile_answers(
+        Programs(),
+        "greedy",
+        checkpoint.params,
+        None,
+        checkpoint.config,
+        inputs=shapes,
+        sampling=GREEDY,
+        group_size=1,
+    )
+    assert compiled == dict.fromkeys(split.buckets(), "greedy")
     assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
     for bucket in split.buckets():
         _, _, inputs, noise, ids = added[f"greedy/{bucket}"]

@@ -48,11 +48,11 @@ def test_entries_torn_by_a_kill_are_replaced(tmp_path):
 
 def test_other_shapes_are_refused(capsys):
     compiled = Programs()
-    made = compiled.add("double/4", lambda x: 2 * x, np.zeros(4, np.float32))
-    assert made.shape == (4,) and made.dtype == np.float32
-    assert np.array_equal(compiled["double/4"](jnp.ones(4)), np.full(4, 2))
+    double = compiled.add("double", lambda x: 2 * x, np.zeros(4, np.float32), label="double/4")
+    assert double.name == "double" and double.out.shape == (4,) and double.out.dtype == np.float32
+    assert np.array_equal(double(jnp.ones(4)), np.full(4, 2))
     with pytest.raises(TypeError):
-        compiled["double/4"](jnp.ones(5))
+        double(jnp.ones(5))
     compiled.report()
     assert "compiled 1 programs: double/4 " in capsys.readouterr().out
 
@@ -65,9 +65,9 @@ def test_equal_programs_are_compiled_once():
     )
 
     def compiled(factor, size, donate=()):
-        before, programs = len(heard), Programs()
-        programs.add(f"scale by {factor}", lambda x: x * factor + 0.125, np.zeros(size, np.float32), donate=donate)
-        assert float(programs[f"scale by {factor}"](jnp.ones(size))[0]) == factor + 0.125
+        before = len(heard)
+        scale = Programs().add("scale", lambda x: x * factor + 0.125, np.zeros(size, np.float32), donate=donate)
+        assert float(scale(jnp.ones(size))[0]) == factor + 0.125
         return len(heard) - before
 
     jnp.ones(3), jnp.ones(5), float(jnp.ones(3)[0]), float(jnp.ones(5)[0])  # compiled now, not counted below
@@ -78,9 +78,18 @@ def test_equal_programs_are_compiled_once():
 def test_programs_that_differ_in_what_they_do_not_use_are_two():
     """Their text is the same, but each is called with arguments of its own shapes."""
     for size in (0, 16):
-        programs = Programs()
-        programs.add("sum", lambda x, unused: x.sum() + 0.5, np.zeros(3, np.float32), np.zeros(size, np.float32))
-        assert float(programs["sum"](jnp.ones(3), jnp.ones(size))) == 3.5
+        arguments = np.zeros(3, np.float32), np.zeros(size, np.float32)
+        total = Programs().add("sum", lambda x, unused: x.sum() + 0.5, *arguments)
+        assert float(total(jnp.ones(3), jnp.ones(size))) == 3.5
+
+
+def test_first_arguments_can_be_bound():
+    """Those that are given at every call, as the parameters of a frozen base; they are not copied again."""
+    program = Programs().add("scale", lambda factor, x: factor * x, jnp.float32(0), np.zeros(3, np.float32))
+    bound = program.bind(jnp.float32(2))
+    assert np.array_equal(bound(np.arange(3, dtype=np.float32)), [0, 2, 4]) and bound.name == "scale"
+    with pytest.raises(TypeError, match="3 arrays are given"):
+        bound(jnp.float32(2), np.zeros(3, np.float32))
 
 
 def test_the_first_form_that_fits_is_taken(monkeypatch):
@@ -93,7 +102,7 @@ def test_the_first_form_that_fits_is_taken(monkeypatch):
 
     def chosen(room, **forms):
         monkeypatch.setattr(programs, "device_bytes", lambda: room)
-        return Programs().add_fitting("sum", forms, x)
+        return Programs().add_fitting("sum", forms, x)[1]
 
     assert chosen(2 * needed, none=roomy, full=jnp.sin) == "none"
     assert chosen(needed, none=roomy, full=jnp.sin) == "full"

@@ -1,0 +1,89 @@
+"""The programs of the cold start, compiled for every prompt bucket before the first update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import InputShape
+from emsa_jax.rollout.answering import compile_answers
+from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.runtime.placement import Placement
+from emsa_jax.runtime.programs import Program, Programs
+from emsa_jax.training.training_options import SftOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftStep:
+    """The compiled programs of the cold start. The frozen parameters are bound to them.
+
+    update: bucket of the training set -> (state, SftBatch) -> (state, metrics). The state given is used up.
+    relayout: what is trained -> the same as decoding reads it; None where the update reads it in the same way.
+    answer: bucket of the validation set -> (parameters, adapter, inputs, noise, prompt_ids) -> Completions, greedy.
+    decode_base: the frozen parameters as decoding reads them.
+    """
+
+    update: Mapping[int, Program]
+    relayout: Program | None
+    answer: Mapping[int, Program]
+    decode_base: dict
+
+    def decoded(self, trained: Any) -> tuple[dict, Any]:
+        """(parameters, adapter or None) for decoding, of what is trained."""
+        return split_trained(self.relayout(trained) if self.relayout else trained, self.decode_base)
+
+
+def compile_sft(
+    options: SftOptions,
+    checkpoint: Checkpoint,
+    *,
+    state: Any,
+    base: dict,
+    optimizer: optax.GradientTransformation,
+    placement: Placement,
+    train_shapes: Mapping[int, InputShape],
+    answer_slots: int,
+    valid_shapes: Mapping[int, InputShape],
+    valid_batch: int,
+    max_completion_length: int,
+) -> SftStep:
+    """Compiles every program of the cold start before its first update.
+
+    base: the frozen parameters; {} where all are trained. train_shapes, valid_shapes: bucket -> sizes of one shard's
+    inputs. answer_slots: of the longest answer to learn. valid_batch: clips that are asked about at a time.
+    max_completion_length: tokens after which an answer in validation is cut off."""
+
+    def update(base: dict, state: Any, batch: SftBatch) -> tuple[Any, dict]:
+        return sft_update(state, base, batch, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
+
+    programs, updates = Programs(placement.update), {}
+    micro, rows = options.batch_size // options.micro_batches, placement.update.batch(1)
+    answers_shape = (options.micro_batches, micro, answer_slots)
+    tokens, mask = (jax.ShapeDtypeStruct(answers_shape, dtype, sharding=rows) for dtype in (np.int32, bool))
+    out = (placement.update.state(state), placement.update.whole)
+    for bucket, shape in train_shapes.items():
+        batch = SftBatch(placement.inputs(shape, micro, options.micro_batches), tokens, mask)
+        program = programs.add("update", update, base, state, batch, label=f"update/{bucket}", donate=(1,), out=out)
+        updates[bucket] = program.bind(base)
+    relayout, decode_base, trained = None, base, state.params
+    if placement.has_two_layouts:
+        relayout = programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained))
+        trained, decode_base = relayout.out, placement.for_decoding(base) if base else base
+    answer = compile_answers(
+        programs,
+        "answer",
+        *split_trained(trained, decode_base),
+        checkpoint.config,
+        inputs={bucket: placement.inputs(shape, valid_batch) for bucket, shape in valid_shapes.items()},
+        sampling=SamplingOptions(greedy=True, max_completion_length=max_completion_length),
+        group_size=1,
+    )
+    programs.report()
+    return SftStep(update=updates, relayout=relayout, answer=answer, decode_base=decode_base)
