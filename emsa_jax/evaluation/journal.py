@@ -1,15 +1,17 @@
-"""Answers on disk as they come: one JSON object a line, {"id", "texts", "ended"}; what is there is not asked again.
+"""Answers on disk as they come: one JSON object a line, {"id", "texts", "ended"}; what is on disk is not asked again.
 
 DIRECTORY/0of1.jsonl        written by process 0 of 1; all files of a directory count, whoever wrote them
 """
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from emsa_jax.append_log import AppendLog, JsonLines, read_log
 from emsa_jax.errors import InputError
+
+_DAMAGE = " is damaged; remove the file, and its clips are asked again"
+_FORMAT = JsonLines(_DAMAGE)
 
 
 class Answered(NamedTuple):
@@ -20,43 +22,30 @@ class Answered(NamedTuple):
 
 
 class Journal:
-    """Appends answers to the file of one process. A line torn by a kill is removed first."""
+    """Appends answers to the file of one process. A line that a kill left half-written is removed first."""
 
     def __init__(self, directory: Path, process: int = 0, processes: int = 1) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{process}of{processes}.jsonl"
-        self._file = open(path, "ab+")  # noqa: SIM115 (held until close)
-        self._file.seek(0)
-        whole = self._file.read().rfind(b"\n") + 1
-        self._file.truncate(whole)
+        self._log = AppendLog(directory / f"{process}of{processes}.jsonl", _FORMAT)
 
     def write(self, ids: Sequence[str], answers: Sequence[Answered]) -> None:
-        """Answers to some clips, on the disk before this returns."""
-        lines = [
-            json.dumps({"id": id, **one._asdict()}, ensure_ascii=False) + "\n"
-            for id, one in zip(ids, answers, strict=True)
-        ]
-        self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Appends the answers to some clips, which are on the disk before this returns."""
+        self._log.append(*({"id": id, **one._asdict()} for id, one in zip(ids, answers, strict=True)))
+        self._log.sync()
 
     def close(self) -> None:
-        """Gives the file free."""
-        self._file.close()
+        """Closes the file."""
+        self._log.close()
 
 
 def read_answers(directory: Path) -> dict[str, Answered]:
-    """id -> answers, from all files of a directory. A torn last line is passed over; InputError for a damaged one."""
+    """id -> answers, from all files of a directory. A half-written last line does not count. Raises InputError for a
+    damaged one."""
     found: dict[str, Answered] = {}
     for path in sorted(directory.glob("*.jsonl")):
-        data = path.read_bytes()
-        lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
-        for number, line in enumerate(lines, 1):
+        for number, row in enumerate(read_log(path, _FORMAT), 1):
             try:
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
                 found[row["id"]] = Answered(list(row["texts"]), [bool(ended) for ended in row["ended"]])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{path}, line {number} is damaged; remove the file, and its clips are asked again"
-                ) from error
+            except (KeyError, TypeError) as error:
+                raise InputError(f"{path}, line {number}{_DAMAGE}") from error
     return found

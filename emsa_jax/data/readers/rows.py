@@ -8,7 +8,7 @@ from typing import Any
 from emsa_jax.data import labels_csv
 from emsa_jax.data.readers.cells import name_of
 from emsa_jax.errors import InputError
-from emsa_jax.json_file import unique
+from emsa_jax.json_file import parse_labels
 
 
 def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
@@ -39,9 +39,9 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text = labels_csv.read_text(path)
     if path.suffix.lower() == ".jsonl":
         lines = enumerate(text.split("\n"), 1)
-        entries = ((f"{path} line {n}", _loads(line, f"{path} line {n}")) for n, line in lines if line.strip())
+        entries = ((f"{path} line {n}", parse_labels(line, f"{path} line {n}")) for n, line in lines if line.strip())
     else:
-        whole = _loads(text, str(path))
+        whole = parse_labels(text, str(path))
         if not isinstance(whole, list):
             raise InputError(f"{path} must hold a json array of objects")
         entries = ((f"{path} entry {n}", entry) for n, entry in enumerate(whole, 1))
@@ -51,7 +51,7 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def named_objects(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(where, name, object) of each member of a json object of objects. Numbers are strings."""
-    whole = _object(_loads(labels_csv.read_text(path), str(path)), str(path))
+    whole = _object(parse_labels(labels_csv.read_text(path), str(path)), str(path))
     for name, entry in whole.items():
         where = f"{path} entry {name!r}"
         yield where, name, _object(entry, where)
@@ -77,15 +77,3 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{where} must be a json object")
     return value
-
-
-def _loads(text: str, where: str) -> Any:
-    try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        line = "" if " line " in where else f" line {error.lineno}"
-        raise InputError(f"{where}{line} is not json ({error.msg})") from error
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{where} is nested too deeply") from error
