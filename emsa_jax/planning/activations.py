@@ -1,4 +1,4 @@
-"""What prompts, caches and activations take of each device, by arithmetic fitted to what compilers say."""
+"""What prompts, caches and activations take of each device, by arithmetic that is fitted to what compilers say."""
 
 from __future__ import annotations
 
@@ -12,102 +12,121 @@ from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.runtime.placement import ELEMENT_BYTES, Placement, bytes_per_device
 
-# how many of a layer's arrays are alive at once, as wide as its MLP and as its states; and in the backward pass.
-# Fitted to what XLA's compilers for TPUs and GPUs say (docs/scaling.md)
+# How many arrays of a layer are alive at once: as wide as its MLP, and as wide as its states; then the same for the
+# backward pass, and for the logits of the head. Fitted to XLA's compilers for TPUs and GPUs (docs/scaling.md).
 _WIDE, _NARROW = 2, 6
 _WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
+
+_HEAD_CHUNK = 128  # answer slots whose logits the update computes at once
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes of one device. rows: prompts of one part of a batch, each of `prompt` tokens; slots: tokens of an answer,
-    reserved or real."""
+    """Bytes of one device, for a policy on a mesh.
+
+    In all methods `rows` is the number of prompts of one shard, `prompt` the tokens of each of them, reserved or real,
+    and `slots` the tokens of an answer.
+
+    Attributes:
+      dtype: of the base and its activations, "float32" or "bfloat16".
+    """
 
     policy: ThinkerConfig
     placement: Placement
     dtype: str
 
     @property
-    def width(self) -> int:
-        """Bytes of an element."""
+    def element_bytes(self) -> int:
+        """Bytes of one number."""
         return ELEMENT_BYTES[self.dtype]
 
     @property
-    def cut(self) -> int:
-        """Devices that share heads, MLP and vocabulary."""
+    def tensor(self) -> int:
+        """Devices over which heads, MLP and vocabulary are cut."""
         return self.placement.update.mesh.shape["tensor"]
 
     def inputs(self, shape: InputShape) -> int:
-        """Pixels; sound and tokens are little beside them."""
+        """The pixels of a shard's inputs; sound and tokens are little beside them."""
         return 4 * shape.patch_rows * shape.patch_row * self.policy.vision.patch_dim
 
     def prompts(self, rows: int, prompt: int) -> int:
         """Encoded prompts."""
-        return rows * prompt * self.policy.text.hidden_size * self.width
+        return rows * prompt * self.policy.text.hidden_size * self.element_bytes
 
     def cache(self, rows: int, slots: int) -> int:
         """Keys and values of all layers."""
         c = self.policy.text
-        heads = self.cut if c.num_key_value_heads % self.cut == 0 else 1
-        return rows * slots * 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * self.width // heads
+        cut = self.tensor if c.num_key_value_heads % self.tensor == 0 else 1
+        numbers = rows * slots * 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim
+        return numbers * self.element_bytes // cut
 
     def encode(self, rows: int, shape: InputShape) -> dict[str, int]:
-        """A layer of the vision tower over all rows of patches; the audio tower, which comes before, needs less."""
+        """A layer of the vision tower over all rows of patches; the audio tower, which runs before it, needs less."""
         c, patches = self.policy.vision, shape.patch_rows * shape.patch_row
-        heads = c.num_heads // self.cut if c.num_heads % self.cut == 0 else c.num_heads
+        heads = c.num_heads // self.tensor if c.num_heads % self.tensor == 0 else c.num_heads
         logits = 4 * patches * shape.patch_row * heads
-        work = patches * self.width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.cut)
+        work = patches * self.element_bytes * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor)
         return {"prompts": self.prompts(rows, shape.prompt), "activations": logits + work}
 
     def prefill(self, rows: int, prompt: int) -> dict[str, int]:
         """Prompts through the decoder."""
         c = self.policy.text
-        block = max(BLOCK, -(-prompt // BLOCKS))  # of queries: plain attention's logits are never there all at once
-        pairs = 0 if self._fused(prompt) else rows * min(block, prompt) * prompt
-        logits = 4 * pairs * c.num_attention_heads // self.cut
-        work = rows * prompt * self.width * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.cut)
+        block = max(BLOCK, -(-prompt // BLOCKS))  # of queries: plain attention computes its logits block by block
+        pairs = 0 if self._is_fused(prompt) else rows * min(block, prompt) * prompt
+        logits = 4 * pairs * c.num_attention_heads // self.tensor
+        layer = _NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor
         return {
             "prompts": self.prompts(rows, prompt),
             "prompt cache": self.cache(rows, prompt),
-            "activations": logits + work,
+            "activations": logits + rows * prompt * self.element_bytes * layer,
         }
 
     def decode(self, rows: int, prompt: int, answers: int, slots: int, adapter: int) -> dict[str, int]:
-        """`answers` to each prompt. adapter: its bytes in float32."""
+        """Answers to prompts.
+
+        Args:
+          answers: to each prompt.
+          adapter: bytes of the adapter in float32.
+        """
         caches = self.cache(rows, prompt)
         found = {
             "prompts": self.prompts(rows, prompt),
             "prompt cache": caches,
             "answer cache": self.cache(rows * answers, slots) * 3 // 2,
-            "logits": 4 * 4 * rows * answers * self.policy.text.vocab_size // self.cut,
+            "logits": 4 * 4 * rows * answers * self.policy.text.vocab_size // self.tensor,
         }
         with using(self.placement.decode.mesh, self.placement.decode.rules):
-            apart = decoder.apart()
-        if apart:
+            unrolled = decoder.apart()
+        if unrolled:
             layers = abstract_params(self.policy, self.dtype)["text"]["layers"]
             copied = bytes_per_device(layers, self.placement.decode.params()["text"]["layers"])
-            found["layers taken apart"] = copied + adapter * self.width // 4 + caches
+            found["layers taken apart"] = copied + adapter * self.element_bytes // 4 + caches
         return found
 
     def update(self, rows: int, prompt: int, answers: int, slots: int, remat: str) -> int:
-        """Of one micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's.
-        answers: rows that a prompt's answers take."""
-        c, cut = self.policy.text, self.cut
+        """A micro-batch: what every layer leaves behind for the backward pass, one layer's workspace, the head's.
+
+        Args:
+          rows: prompts of a shard in one micro-batch.
+          answers: rows that a prompt's answers take.
+          remat: what the backward pass computes again: "none", "dots", "full" or "auto".
+        """
+        c, cut = self.policy.text, self.tensor
         tokens = rows * (prompt + answers * slots)
         pairs = 0
-        if not self._fused(prompt):
+        if not self._is_fused(prompt):
             pairs = 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * slots * (prompt + slots))
         wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
         kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
-        saved = c.num_hidden_layers * tokens * self.width * (c.hidden_size + kept[remat])
-        work = tokens * self.width * (_NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut)
+        saved = c.num_hidden_layers * tokens * self.element_bytes * (c.hidden_size + kept[remat])
+        layer = _NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut
         if remat in ("none", "dots"):
             saved += c.num_hidden_layers * pairs
-        chunk = 4 * rows * answers * min(slots, 128) * c.vocab_size // cut * _LOGITS_BACK
-        return saved + max(work + _LOGITS_BACK * pairs, chunk)
+        head = 4 * rows * answers * min(slots, _HEAD_CHUNK) * c.vocab_size // cut * _LOGITS_BACK
+        return saved + max(tokens * self.element_bytes * layer + _LOGITS_BACK * pairs, head)
 
-    def _fused(self, prompt: int) -> bool:
-        """Whether the kernel keeps no logits."""
+    def _is_fused(self, prompt: int) -> bool:
+        """Whether the attention kernel keeps no logits in memory."""
         c = self.policy.text
         with using(self.placement.decode.mesh, self.placement.decode.rules):
             chosen = choose_kernel(decoder.platform(), self.dtype, c.head_dim, prompt)
