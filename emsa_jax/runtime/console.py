@@ -22,35 +22,39 @@ _state = {"quiet": False}
 
 
 def be_quiet() -> None:
-    """From now on this process shows nothing: process 0 of the run does."""
+    """From now on this process prints nothing, because process 0 of the run does."""
     _state["quiet"] = True
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which could command a terminal: answers and labels are not
-    ours."""
+    """The text without control characters, which could command a terminal. Answers of a policy and labels of a file
+    may hold any."""
     return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)
 
 
 def say(text: str) -> None:
-    """One plain line on the standard output."""
+    """Prints one plain line on the standard output."""
     if not _state["quiet"]:
-        _print(printable(text), sys.stdout)
+        _write(printable(text), sys.stdout)
 
 
 @contextlib.contextmanager
 def progress(total: int, description: str, start: int = 0, every: float = 10.0) -> Iterator[Advance]:
-    """Shows how far a loop is: a bar where stderr is a terminal, else a line each `every` seconds and at
-    the end.
+    """Shows how far a loop is: a bar where the standard error is a terminal, else a line now and then.
 
-    start: steps made by an earlier run; the time left is judged by this run's pace alone.
-    Yields advance(steps=1, note=""), to be called after each step; the note stands beside the count.
+    Args:
+      total: steps of the loop.
+      start: steps that an earlier start of the run has made; the time left is estimated by this start's pace alone.
+      every: seconds between two lines; there is always one at the end.
+
+    Yields:
+      advance(steps=1, note=""), to be called after each step. The note is shown beside the count.
     """
     if _state["quiet"]:
         yield lambda steps=1, note="": None
         return
-    shown = _bar if sys.stderr.isatty() else _lines
-    with shown(total, printable(description), start, every) as advance:
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(total, printable(description), start, every) as advance:
         yield advance
 
 
@@ -70,24 +74,25 @@ def _bar(total: int, description: str, start: int, every: float) -> Iterator[Adv
 
 @contextlib.contextmanager
 def _lines(total: int, description: str, start: int, every: float) -> Iterator[Advance]:
-    begun = shown = time.monotonic()
+    begun = printed = time.monotonic()
     done = start
 
     def advance(steps: int = 1, note: str = "") -> None:
-        nonlocal done, shown
+        nonlocal done, printed
         done += steps
         now = time.monotonic()
-        if now - shown >= every or done >= total:
-            shown = now
+        if now - printed >= every or done >= total:
+            printed = now
             left = (now - begun) / max(done - start, 1) * max(total - done, 0)
-            line = f"{description} {done}/{total}, {_clock(now - begun)} gone, {_clock(left)} left"
-            _print(f"{line}  {printable(note)}".rstrip(), sys.stderr)
+            line = f"{description} {done}/{total}, {_hms(now - begun)} gone, {_hms(left)} left"
+            _write(f"{line}  {printable(note)}".rstrip(), sys.stderr)
 
     yield advance
 
 
-def _print(text: str, file: TextIO) -> None:
-    """Prints what the file's encoding can spell; the work goes on where nobody reads any more (`| head`)."""
+def _write(text: str, file: TextIO) -> None:
+    """Prints what the file's encoding can spell, and escapes the rest. The work goes on where nobody reads any more, as
+    behind `| head`."""
     encoding = file.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
@@ -95,6 +100,7 @@ def _print(text: str, file: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
-def _clock(seconds: float) -> str:
+def _hms(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

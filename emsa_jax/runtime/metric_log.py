@@ -1,4 +1,4 @@
-"""metrics.jsonl, one row a step, and TensorBoard curves made from the same rows."""
+"""metrics.jsonl, with one row for each step, and TensorBoard curves that are made from the same rows."""
 
 import json
 import math
@@ -16,16 +16,18 @@ from emsa_jax.manifest import write_atomic
 
 
 class MetricLog:
-    """The rows of one stage, appended to a file that all stages share: {"stage", "step", "time", name:
-    number ...}.
+    """The rows of one stage, in a file of the rows of all stages: {"stage", "step", "time", name: number ...}.
 
-    The file is the truth and TensorBoard its picture: a stage that goes on has its curves drawn anew from
-    the rows.
+    The file is what counts. A stage that goes on has its TensorBoard curves drawn again from the rows.
     """
 
     def __init__(self, path: str | os.PathLike, stage: str, tensorboard: str | os.PathLike) -> None:
-        """path: metrics.jsonl. tensorboard: directory of this stage's curves. A line torn by a kill is
-        removed."""
+        """Opens the log, and removes a last line that a kill has cut short.
+
+        Args:
+          path: of metrics.jsonl.
+          tensorboard: the directory of this stage's curves.
+        """
         self.path, self.stage, self.tensorboard = Path(path), stage, Path(tensorboard)
         self._writer: SummaryWriter | None = None
         data = self.path.read_bytes() if self.path.exists() else b""
@@ -34,21 +36,20 @@ class MetricLog:
         self._redraw()
 
     def rows(self) -> list[dict[str, Any]]:
-        """This stage's rows so far. Raises InputError naming the line that is no row."""
+        """The rows of this stage so far. Raises InputError naming a line that is not a row."""
         return [row for row in self._all() if row["stage"] == self.stage]
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Appends a step's values: numbers, or arrays of one number. NaN and infinities become null in the
-        file."""
+        """Appends the values of a step: numbers, or arrays of one number. In the file, NaN and infinities are null."""
         numbers = {name: _number(value) for name, value in values.items()}
         kept = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         row = {"stage": self.stage, "step": int(step), "time": round(time.time(), 3)} | kept
-        with open(self.path, "a", encoding="utf-8") as file:  # opened anew: another log may have replaced it
+        with open(self.path, "a", encoding="utf-8") as file:  # opened each time: another log may replace the file
             file.write(json.dumps(row) + "\n")
         self._draw(row)
 
     def truncate_after(self, step: int) -> None:
-        """Forgets this stage's rows of later steps, which a run that resumes from `step` will write again."""
+        """Removes the rows of this stage after `step`, which a run that resumes from there will write again."""
         rows = self._all()
         kept = [row for row in rows if row["stage"] != self.stage or row["step"] <= step]
         if len(kept) == len(rows):
@@ -57,7 +58,7 @@ class MetricLog:
         self._redraw()
 
     def close(self) -> None:
-        """Flushes the curves; the rows are on file already."""
+        """Writes the last of the curves; the rows are in the file already."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -89,15 +90,16 @@ class MetricLog:
 
 
 class NoLog:
-    """The log of a process that writes none."""
+    """The log of a process that does not write one, because process 0 does."""
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def truncate_after(self, step: int) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 def _number(value: Any) -> float | int:
+    """A Python number of a number or of an array of one."""
     value = value.item() if hasattr(value, "item") else value
     return value if isinstance(value, int) and not isinstance(value, bool) else float(value)

@@ -1,22 +1,17 @@
-"""The record of a run: one directory that says what was asked, with which software, what came out, and what
-is done.
+"""The record of a run: a directory that says what was asked, with which software, what came out and what is done.
 
-    config.json, versions.json      what was asked; every set of software that worked on it
-    metrics.jsonl, tensorboard/     curves
-    stages.json                     finished stages, with hashes of what went in and came out
+config.json, versions.json      what was asked, and each set of software that has worked on it
+metrics.jsonl, tensorboard/     curves
+stages.json                     finished stages, with hashes of what went in and came out
 """
 
-import contextlib
 import fcntl
 import json
 import os
-import platform
 import secrets
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,35 +19,23 @@ from emsa_jax.config.edge import to_dict
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import sha256_file, write_atomic
 from emsa_jax.parallel import processes
-from emsa_jax.runtime.console import progress, say
+from emsa_jax.runtime.console import say
 from emsa_jax.runtime.metric_log import MetricLog, NoLog
+from emsa_jax.runtime.versions import versions
 
-__all__ = ["MetricLog", "Run", "open_run", "progress", "say", "versions"]
-
-LIBRARIES = (
-    "jax",
-    "jaxlib",
-    "numpy",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "grain",
-    "array-record",
-    "ml_dtypes",
-    "safetensors",
-    "tokenizers",
-    "transformers",
-    "av",
-    "librosa",
-    "soxr",
-    "scikit-learn",
-)
+# Files that a killed start may have been writing: it leaves them under temporary names in these directories.
+_WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions")
 
 
 @dataclass
 class Run:
-    """An open work directory, held by this run alone until `close` (or its death). Process 0 writes it; the others
-    read, and learn from process 0 what is done."""
+    """An open work directory, which no other run can open before `close` or the end of this process.
+
+    Process 0 writes to it. The other processes read it, and hear from process 0 which stages are done.
+
+    Attributes:
+      config: the options of the run as JSON-like values.
+    """
 
     workdir: Path
     config: dict[str, Any]
@@ -64,21 +47,20 @@ class Run:
         return self.workdir.joinpath(*parts)
 
     def write(self, name: str, data: bytes) -> None:
-        """A file of the work directory, whole or not at all."""
+        """Writes a file of the work directory, whole or not at all."""
         if processes.is_main():
             self.path(name).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path(name), data)
 
     def metrics(self, stage: str) -> MetricLog | NoLog:
-        """The metric rows of a stage; see MetricLog."""
+        """Opens the metric rows of a stage, which `close` closes; see MetricLog."""
         if not processes.is_main():
             return NoLog()
         self._logs.append(MetricLog(self.path("metrics.jsonl"), stage, self.path("tensorboard", stage)))
         return self._logs[-1]
 
     def stage_done(self, name: str, inputs_digest: str) -> bool:
-        """Whether a stage was finished with these inputs and all its outputs are still, to the bit, as it
-        left them."""
+        """Whether a stage was finished with these inputs, and all its outputs are to the bit as it left them."""
         return processes.broadcast(lambda: self._is_done(name, inputs_digest), f"whether {name} is done")
 
     def _is_done(self, name: str, inputs_digest: str) -> bool:
@@ -93,8 +75,11 @@ class Run:
         return True
 
     def mark_done(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
-        """Notes a stage as finished. outputs: files, or directories meaning all files below, absolute or in
-        the workdir."""
+        """Notes that a stage is finished.
+
+        Args:
+          outputs: files, or directories for all files in them, absolute or relative to the work directory.
+        """
         processes.broadcast(lambda: self._mark(name, inputs_digest, outputs), f"{name} is done")
 
     def _mark(self, name: str, inputs_digest: str, outputs: Iterable[str | os.PathLike]) -> None:
@@ -103,7 +88,7 @@ class Run:
         _write_json(self.path("stages.json"), self._stages() | {name: {"inputs": inputs_digest, "outputs": hashes}})
 
     def close(self) -> None:
-        """Flushes the logs and gives the directory free."""
+        """Closes the logs and releases the directory."""
         for log in self._logs:
             log.close()
         if self._lock is not None:
@@ -120,12 +105,18 @@ class Run:
 
 
 def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()) -> Run:
-    """Opens a work directory for a config (a dataclass), new or to go on with.
+    """Opens a work directory, a new one or that of a run to go on with.
 
-    ignore: dotted fields that may differ from the earlier start's; a group's name covers its fields. Raises
-    InputError if another run holds the directory, or if it was made with another config (naming the first
-    field that differs). Other software, or another number of visible CPUs, is one warning line: results may
+    Other software than at the first start, or another number of visible CPUs, is one line of warning: results may
     then differ in the last bits.
+
+    Args:
+      config: the options of the run, a dataclass.
+      ignore: dotted fields that may differ from those of the first start; the name of a group covers its fields.
+
+    Raises:
+      InputError: another run has the directory open, or the directory was made with another config. The error names
+        the fields that differ.
     """
     workdir = Path(workdir).expanduser().absolute()
     opened: list[Run] = []
@@ -147,9 +138,9 @@ def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
         raise InputError(f"another run is at work in {workdir}; wait for it, or choose another --workdir") from error
     try:
         _check_config(workdir, to_dict(config), tuple(ignore))
-        for place in (".", "evaluate/*/*", "grpo/completions"):  # files that a killed start was writing
-            for left in workdir.glob(f"{place}/.*.tmp-*"):
-                left.unlink()
+        for directory in _WRITTEN_IN:
+            for unfinished in workdir.glob(f"{directory}/.*.tmp-*"):
+                unfinished.unlink()
         _note_versions(workdir)
     except BaseException:
         lock.close()
@@ -158,22 +149,15 @@ def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
 
 
 def _check_shared(workdir: Path) -> None:
-    """Raises InputError unless all processes see one directory."""
+    """Raises InputError unless all processes see the same directory."""
     if processes.process_count() == 1:
         return
     mark = workdir / ".shared"
     token = secrets.token_hex()
     token = processes.broadcast(lambda: write_atomic(mark, token.encode()) or token, "work directory")
-    for _ in range(20):  # network file systems may take a while to show a new file
-        seen = mark.exists() and mark.read_text() == token
-        if seen:
-            break
-        time.sleep(0.5)
-    blind = [
-        process
-        for process, value in enumerate(processes.exchange(b"1" if seen else b"", "work directory seen"))
-        if not value
-    ]
+    seen = _appears(mark, token)
+    answers = processes.exchange(b"1" if seen else b"", "work directory seen")
+    blind = [process for process, answer in enumerate(answers) if not answer]
     if blind:
         raise InputError(
             f"{workdir} is not shared: process {blind[0]} does not see what process 0 writes there; name "
@@ -182,25 +166,21 @@ def _check_shared(workdir: Path) -> None:
     processes.broadcast(mark.unlink, "work directory is shared")
 
 
-def versions() -> dict[str, Any]:
-    """Software and machine, as far as they can change results: flat, name -> version or value."""
-    found: dict[str, Any] = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "git": _git_commit(),
-    }
-    for library in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[library] = metadata.version(library)
-    return found
+def _appears(path: Path, content: str, tries: int = 20) -> bool:
+    """Whether a file with this content can be read within some seconds: a network file system may show it late."""
+    for _ in range(tries):
+        if path.exists() and path.read_text() == content:
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]) -> None:
+    """Writes config.json. Raises InputError if the run was begun with another config."""
     path = workdir / "config.json"
     before = _read_json(path)
     if before is not None:
-        old, new = _flat(before), _flat(config)
+        old, new = _flatten(before), _flatten(config)
         names = [
             name
             for name in dict.fromkeys([*new, *old])
@@ -208,12 +188,12 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
             and not any(name == field or name.startswith(f"{field}.") for field in ignore)
         ]
         if names:
-            told = "; ".join(
+            differences = "; ".join(
                 f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}" for name in names[:10]
             )
             more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
             raise InputError(
-                f"{workdir} belongs to a run with {told}{more}. Give the fields that it was made with "
+                f"{workdir} belongs to a run with {differences}{more}. Give the fields that it was made with "
                 "(config.json there), or choose another --workdir"
             )
     if before != config:
@@ -221,6 +201,7 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
 
 
 def _note_versions(workdir: Path) -> None:
+    """Adds the software of this start to versions.json, with a warning if it is not that of the last start."""
     path, now = workdir / "versions.json", versions()
     history = _read_json(path) or []
     if history and history[-1] != now:
@@ -236,35 +217,16 @@ def _note_versions(workdir: Path) -> None:
         _write_json(path, [*history, now])
 
 
-def _git_commit() -> str | None:
-    """The commit of this package's own repository, "+" if files differ from it; None outside of one."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parents[2]), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        if not (Path(__file__).parents[2] / ".git").exists():
-            return None
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as one level of dotted names."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
 
 
 def _files(path: Path) -> list[Path]:
+    """A file, or all files in a directory. Raises FileNotFoundError if there is none."""
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
     if not path.is_file():

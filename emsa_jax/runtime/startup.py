@@ -11,7 +11,7 @@ import jax
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.parallel import distributed, preemption, processes, watchdog
 from emsa_jax.runtime import console
-from emsa_jax.runtime.run import LIBRARIES
+from emsa_jax.runtime.versions import LIBRARIES
 
 
 def join(config: Any, timeout: int) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.runtime import run as run_module
-from emsa_jax.runtime.run import open_run, versions
+from emsa_jax.runtime.run import open_run
+from emsa_jax.runtime.versions import versions
 
 
 @dataclass(frozen=True)
