@@ -1,4 +1,4 @@
-"""What a distillation may cost, and what it will: estimated before the first request, kept to while it runs."""
+"""What a distillation may cost: a budget that no request goes beyond, and a pace of requests and tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emsa_jax.distill.progress import Spent
 from emsa_jax.distill.request_media import spread
 from emsa_jax.distill.teacher_options import BudgetOptions, TeacherOptions
 
-PIXELS_PER_TOKEN = 28 * 28  # of Qwen's vision tower; others differ, and what they charge is learned as answers come
+PIXELS_PER_TOKEN = 28 * 28  # of Qwen's vision tower; what other teachers charge is learned from their answers
 AUDIO_TOKENS_PER_SECOND = 25
 
 
@@ -20,7 +20,7 @@ class OutOfBudget(Exception):
 
 @dataclass
 class Held:
-    """What is set aside for requests under way; tokens of prompts estimated, of answers at most."""
+    """What is set aside for requests under way: the tokens of prompts as estimated, those of answers at their most."""
 
     requests: int = 0
     prompt: float = 0.0
@@ -29,17 +29,20 @@ class Held:
 
 @dataclass
 class Budget:
-    """Keeps what is spent, and what requests under way may come to, within the options."""
+    """Keeps what was spent, and what requests under way may cost, within the options."""
 
     options: BudgetOptions
     spent: Spent
     held: Held = field(default_factory=Held)
-    scale: float = 1.0  # tokens of prompts as charged, for each one estimated
+    scale: float = 1.0  # tokens charged for prompts / tokens estimated
     _charged: float = 0.0
     _estimated: float = 0.0
 
     def reserve(self, prompt: float, answer: float) -> Held:
-        """Sets aside a request: tokens of its prompt, estimated, and of its answer, at most. Raises OutOfBudget."""
+        """Sets aside what a request may cost, in tokens: the estimate for its prompt, and its longest answer.
+
+        Raises OutOfBudget.
+        """
         one = Held(1, prompt * self.scale, answer)
         self._add(one, 1)
         if reason := self._over():
@@ -55,15 +58,17 @@ class Budget:
             raise OutOfBudget(reason)
 
     def release(self, one: Held, charged: int = 0, estimated: float = 0.0) -> None:
-        """Gives back what was set aside: what it came to is counted by the record. Learns what prompts cost."""
+        """Gives back what was set aside, since the record counts what it really cost. Learns what prompts cost."""
         self._add(one, -1)
         if charged and estimated:
             self._charged, self._estimated = self._charged + charged, self._estimated + estimated
             self.scale = self._charged / self._estimated
 
     def _add(self, one: Held, sign: int) -> None:
-        self.held = Held(self.held.requests + sign * one.requests, self.held.prompt + sign * one.prompt,
-                         self.held.answer + sign * one.answer)  # fmt: skip
+        held = self.held
+        self.held = Held(
+            held.requests + sign * one.requests, held.prompt + sign * one.prompt, held.answer + sign * one.answer
+        )
 
     def _over(self) -> str:
         limits, spent, held = self.options, self.spent, self.held
@@ -78,14 +83,14 @@ class Budget:
 
 
 class Pace:
-    """So much a minute, evenly: who comes too early waits. 0: as fast as it comes."""
+    """An even pace of so much in a minute; 0 for no limit."""
 
     def __init__(self, per_minute: float):
         self._seconds = 60 / per_minute if per_minute else 0.0
         self._next = 0.0
 
     async def take(self, amount: float = 1.0) -> None:
-        """Waits for one's turn."""
+        """Waits until so much may be used."""
         if not self._seconds:
             return
         now = asyncio.get_running_loop().time()
@@ -94,12 +99,12 @@ class Pace:
         await asyncio.sleep(turn - now)
 
     def correct(self, amount: float) -> None:
-        """What was taken turned out to be so much more (or less)."""
+        """Corrects the pace where the amount turned out to be larger by so much, or smaller where it is negative."""
         self._next += amount * self._seconds
 
 
 def prompt_tokens(text: str, entry: Entry, modalities: tuple[str, ...], teacher: TeacherOptions) -> float:
-    """About how many tokens a prompt with these words and a sample's media has."""
+    """About how many tokens a prompt has that consists of a text and of a sample's media."""
     wide = 0 if text.isascii() else sum(char > "\u2e7f" for char in text)
     tokens = wide + (len(text) - wide) / 4
     if "video" in modalities:

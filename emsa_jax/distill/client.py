@@ -1,9 +1,9 @@
 """Requests to a chat endpoint that follows OpenAI's protocol, and what to do when it does not answer.
 
-Tried again, with backoff and jitter: connections that fail or break, answers that take too long or are no JSON of the
-protocol, and statuses 408, 409, 425, 429 and 5xx. A Retry-After holds back all slots: it is meant for the account.
-401, 403 and 404 end the run. The key is read from the environment, sent in one header, and taken out of every text
-that comes back.
+A request is tried again, with backoff and jitter, where the connection fails or breaks, where the answer takes too long
+or does not follow the protocol, and for the statuses 408, 409, 425, 429 and 5xx. A Retry-After holds back all requests,
+since it is meant for the account. 401, 403 and 404 end the run. The key is read from the environment, sent in one
+header, and removed from every text that comes back.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from emsa_jax.distill.network import key_from, make_room, proxy_for
+from emsa_jax.distill.network import key_from, proxy_for, raise_file_limit
 from emsa_jax.distill.teacher_options import TeacherOptions
 from emsa_jax.errors import InputError
 
 AGAIN = frozenset({408, 409, 425, 429, *range(500, 600)})
 CONNECT_SECONDS = 15.0
 MOST_BYTES = 16 * 2**20  # of one response
-LONGEST_WAIT = 600.0  # seconds that a Retry-After is believed
+LONGEST_WAIT = 600.0  # seconds; a Retry-After beyond it is cut
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What became of a request. answer None: there is none, `error` says why, and after how many requests."""
+    """What became of a request. answer: None where there is none; then `error` says why."""
 
     answer: str | None
     finish: str = ""
     prompt_tokens: int = 0
     answer_tokens: int = 0
-    requests: int = 1
+    requests: int = 1  # how many were sent
     seconds: float = 0.0  # of the last request
     error: str = ""
     refused: bool = False  # the endpoint will never answer this request
 
 
 class Unreachable(InputError):
-    """Nothing listens at the endpoint, or it does not let us in."""
+    """Nothing listens at the endpoint, or it refuses us."""
 
 
 class _Again(Exception):
-    """A request that may be answered yet. wait: seconds that the endpoint asks for; everyone: it is meant for all."""
+    """A request that may succeed if it is sent again. wait: the seconds that the endpoint asks for, 0.0 for none."""
 
     def __init__(self, reason: str, wait: float = 0.0, connected: bool = True):
         super().__init__(reason)
@@ -58,21 +58,21 @@ class _Again(Exception):
 
 
 class ChatClient:
-    """Sends requests, a retry each time that it makes sense. Use as an async context."""
+    """Sends requests, and sends them again where that makes sense. To be used as an asynchronous context."""
 
     def __init__(self, options: TeacherOptions, jitter: Callable[[], float] = random.random):
         self.options, self._jitter = options, jitter
         self._key = key_from(options.key_env)
         self._url = options.url.rstrip("/") + "/chat/completions"
         self._proxy, self._proxy_auth = proxy_for(self._url) if options.url else (None, None)
-        self.stopped = asyncio.Event()  # set, it ends every wait
+        self.stopped = asyncio.Event()  # once set, no wait goes on
         self._closed_until = 0.0
-        self._met = False  # whether the endpoint ever answered
+        self._ever_answered = False
         self._http: aiohttp.ClientSession | None = None  # made inside the loop
 
     async def __aenter__(self) -> ChatClient:
-        make_room(self.options.concurrency)
-        # no header of the session: a proxy would get it too, and with it the key
+        raise_file_limit(self.options.concurrency)
+        # the session has no headers of its own: a proxy would get them too, and with them the key
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -84,9 +84,10 @@ class ChatClient:
         await self._http.close()
 
     async def ask(self, body: bytes, may_send: Callable[[], Awaitable[None]] | None = None) -> Reply:
-        """The answer to a request body. may_send: awaited before each request, retries too; may raise.
+        """The answer to a request body. may_send: awaited before each request, retries included; it may raise.
 
-        Raises Unreachable where no request can succeed."""
+        Raises Unreachable where no request can succeed.
+        """
         reason, connected = "", False
         for made in range(self.options.retries + 1):
             await self._gate()
@@ -103,7 +104,7 @@ class ChatClient:
             else:
                 return replace(reply, requests=made + 1, seconds=time.monotonic() - begun)
             reason, connected = str(again), connected or again.connected
-            if not connected and not self._met and made >= 2:  # a wrong address, rather than a pause
+            if not connected and not self._ever_answered and made >= 2:  # a wrong address, rather than a pause
                 break
             if made < self.options.retries:
                 await self._pause(self._wait(made, again.wait))
@@ -115,7 +116,7 @@ class ChatClient:
         return Reply(answer=None, requests=self.options.retries + 1, error=reason, seconds=time.monotonic() - begun)
 
     def redact(self, text: str) -> str:
-        """The text without the key, should an endpoint repeat it."""
+        """The text without the key, which an endpoint might repeat."""
         return text.replace(self._key, "[key]") if self._key else text
 
     async def _gate(self) -> None:
@@ -129,7 +130,7 @@ class ChatClient:
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
     def _wait(self, made: int, asked: float) -> float:
-        """Seconds before the next try: what the endpoint asks for, or the backoff, between half and all of it."""
+        """Seconds before the next request: what the endpoint asks for, or between half of the backoff and all of it."""
         if asked:
             return asked * (1 + 0.1 * self._jitter())
         longest = min(self.options.backoff_max, self.options.backoff_seconds * 2**made)
@@ -139,7 +140,7 @@ class ChatClient:
         headers = {
             "content-type": "application/json",
             "x-stainless-retry-count": str(made),
-        }  # what the public client tells a gateway
+        }  # as the public client sends it
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         content = bytearray()
@@ -160,9 +161,9 @@ class ChatClient:
             raise Unreachable(f"teacher.url: {self.options.url} is no address") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Again("cannot connect", connected=False) from error
-        except aiohttp.ClientError as error:  # names only: a message may hold an address or more
+        except aiohttp.ClientError as error:  # its name alone: its message may hold an address or more
             raise _Again(f"the connection broke ({type(error).__name__})") from error
-        self._met = True
+        self._ever_answered = True
         status = response.status
         if status in AGAIN:
             wait = retry_after(response.headers)
@@ -181,7 +182,7 @@ class ChatClient:
         return self._read(bytes(content))
 
     def _read(self, content: bytes) -> Reply:
-        """Raises _Again where the content is not what the protocol says."""
+        """The answer in a response. Raises _Again where the content does not follow the protocol."""
         try:
             body = json.loads(content)
             choice = body["choices"][0]
@@ -197,7 +198,7 @@ class ChatClient:
             raise _Again("malformed JSON") from error
         finish = choice.get("finish_reason")
         finish = self.redact(finish)[:40] if isinstance(finish, str) else ""
-        if text is None:  # a refusal is an answer, too: the same question would be refused again
+        if text is None:  # a refusal is an answer too: the same question would be refused again
             refusal = message.get("refusal")
             text, finish = refusal if isinstance(refusal, str) else "", finish if finish != "stop" else "refusal"
         text = self.redact(text.encode("utf-8", "replace").decode())  # half of a surrogate pair is no character
@@ -212,7 +213,7 @@ class ChatClient:
 
 
 def retry_after(headers) -> float:
-    """Seconds that a response asks to wait, by retry-after-ms or Retry-After (seconds or a date); 0.0 without."""
+    """The seconds for which a response asks to wait, by retry-after-ms or Retry-After (seconds or a date), else 0.0."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name, "")
         try:

@@ -1,4 +1,4 @@
-"""What the machine says about reaching an endpoint: the key, the proxy, how many connections may be open."""
+"""What the environment says about reaching an endpoint: the key, the proxy, how many connections may be open."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from requests import utils
 
 from emsa_jax.errors import InputError
 
-SPARE = 128  # open files beside the connections
+SPARE = 128  # files that are open beside the connections
 
 
 def key_from(name: str) -> str:
-    """The key in an environment variable, "" if there is none. Raises InputError, which never shows it."""
+    """The key in an environment variable, "" where it is not set. Raises InputError, whose text never holds the key."""
     key = os.environ.get(name, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise InputError(f"{name}: the key holds a sign that no header can; copy it anew")
+        raise InputError(f"{name}: the key holds a character that no header can; copy it again")
     return key
 
 
 def proxy_for(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
     """(address, user and password) of the proxy that the environment names for a URL, (None, None) for none.
 
-    Raises InputError, without showing what may hold a password, where aiohttp cannot use it.
+    Raises InputError where aiohttp cannot use it; the text leaves out what may hold a password.
     """
     proxy = utils.select_proxy(url, utils.get_environ_proxies(url))
     if not proxy:
@@ -44,8 +44,8 @@ def proxy_for(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
     return utils.urldefragauth(proxy), auth
 
 
-def make_room(connections: int) -> None:
-    """Raises the limit of open files as far as so many connections need. Raises InputError where it may not."""
+def raise_file_limit(connections: int) -> None:
+    """Raises the limit of open files to what so many connections need. Raises InputError where that is not allowed."""
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + SPARE
     if most != resource.RLIM_INFINITY and needed > most:

@@ -1,6 +1,6 @@
-"""A record's pictures and sound as the content parts of a chat request.
+"""The pictures and the sound of a record as content parts of a chat request.
 
-image_url and input_audio are those of OpenAI's protocol; video_url and audio_url are what vLLM and SGLang add to it.
+image_url and input_audio belong to OpenAI's protocol; video_url and audio_url are additions of vLLM and SGLang.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from emsa_jax.distill.teacher_options import TeacherOptions
 
 @dataclass(frozen=True)
 class Media:
-    """Content parts, and what they are in short: {"images": 4, "audio_seconds": 1.2, "sha256": ...}."""
+    """Content parts, and a summary of them: {"images": 4, "audio_seconds": 1.2, "sha256": ...}."""
 
     parts: list[dict] = field(repr=False)
     summary: dict
 
 
 def media_of(record: bytes, has_video: bool, has_audio: bool, options: TeacherOptions) -> Media:
-    """The media of a msgpack record, in the order picture, sound."""
+    """The media of a msgpack record, pictures before sound."""
     parts, summary, contents = [], {}, []
     if has_video and options.video == "frames":
         images = unpack_jpegs(record)
@@ -60,7 +60,7 @@ def media_of(record: bytes, has_video: bool, has_audio: bool, options: TeacherOp
 
 
 def spread(total: int, most: int) -> list[int]:
-    """At most `most` of `total` indices, at equal distances, the first and the last among them."""
+    """At most `most` of the indices 0 to `total` - 1, evenly spaced, with the first and the last among them."""
     gaps = max(min(most, total) - 1, 1)
     return sorted({round(i * (total - 1) / gaps) for i in range(min(most, total))})
 
@@ -77,7 +77,7 @@ def wav(pcm: np.ndarray) -> bytes:
 
 
 def mp4(frames: np.ndarray, frame_rate: float) -> bytes:
-    """uint8 [F, H, W, 3] -> an H.264 file without sound; equal frames, equal bytes."""
+    """uint8 [F, H, W, 3] -> an H.264 file without sound. Equal frames give equal bytes."""
     buffer = io.BytesIO()
     rate = Fraction(frame_rate).limit_denominator(1000) if frame_rate > 0 else Fraction(1)
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:

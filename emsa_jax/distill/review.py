@@ -1,4 +1,4 @@
-"""A people's pass: which trace is shown to whom, and what becomes of a decision. Any number of reviewers at once."""
+"""The review by people: who gets which trace, and what becomes of a decision. Many reviewers may work at once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from emsa_jax.errors import InputError
 
 VERDICTS = ("accepted", "edited", "rejected")
 Show = Literal["kept", "aside", "all"]
-# what a person cannot overrule: such a trace could not be learned from
+# checks that a person cannot overrule, since nothing could be learned from such a trace
 FIRM = ("parse", "polarity", "sentiment", "concepts", "writable")
-LEASE_SECONDS = 300.0  # that a trace is shown to nobody else
+LEASE_SECONDS = 300.0  # for which nobody else gets a trace
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a decision. status: "saved"; "conflict", somebody was faster; "invalid", with what is wrong."""
+    """What became of a decision. status: "saved"; "conflict", where somebody was faster; "invalid", as notes say."""
 
     status: Literal["saved", "conflict", "invalid"]
     notes: tuple[str, ...] = ()
@@ -41,17 +41,19 @@ class Result:
 
 @dataclass
 class Desk:
-    """The traces of a record and the people at work on them. Safe to call from several threads; other processes may
-    append to the same record meanwhile.
+    """The traces of a record and the people who work on them. Safe to call from several threads; other processes may
+    append to the same record at the same time.
 
-    entries: the samples, in the order in which they are shown. show: those whose trace was kept, those kept aside, all.
+    directory: of the record. entries: the samples, in the order in which reviewers get them. show: the samples whose
+    trace was kept, those that were kept aside, or all. Raises InputError for a directory that distill did not make,
+    and for other concepts than distill had.
     """
 
     directory: Path
     entries: Sequence[Entry]
     show: Show = "kept"
     concepts: ConceptOptions = ConceptOptions()  # of formats that name a class, as distill had them
-    _leases: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> who, until when
+    _leases: dict[str, tuple[str, float]] = field(default_factory=dict)  # id -> (reviewer, until when)
     _mutex: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -77,8 +79,11 @@ class Desk:
         self._entries = {entry.id: entry for entry in self.entries}
 
     def next(self, by: str, after: str = "") -> Row | None:
-        """The trace that `by` should look at now: the one they have, or else the first undecided one behind `after`, in
-        a circle, that nobody else has; as `view` has it. None: there is none."""
+        """The trace that the reviewer `by` should look at now, as `view` has it; None where nothing is left.
+
+        This is the one that they have, or else the first undecided one behind the sample `after` that nobody else has,
+        from the end on to the beginning.
+        """
         with self._mutex:
             self.record.refresh()
             id = self._next(by, after)
@@ -91,18 +96,18 @@ class Desk:
             return self._lease(mine[0], by)
         start = list(self._entries).index(after) + 1 if after in self._entries else 0
         order = {entry.id: (i - start) % len(self.entries) for i, entry in enumerate(self.entries)}
-        free = [id for id in ids if id != after and not self._taken(id, by)]
+        free = [id for id in ids if id != after and not self._is_leased(id, by)]
         return self._lease(min(free, key=order.__getitem__), by) if free else None
 
     def view(self, id: str) -> Row:
-        """What is to be shown of a sample's trace, as JSON values."""
+        """What a reviewer sees of a sample's trace, as JSON values."""
         with self._mutex:
             self.record.refresh()
             return self._view(id)
 
     def _view(self, id: str) -> Row:
         entry, sample = self._entries[id], self.progress.samples[id]
-        row = self._shown(sample)
+        row = self._row_of(sample)
         truth = self.plan.truth(entry)
         answer = row.get("answer") or ""
         checks = self._check(answer, row.get("finish") or "", entry)
@@ -111,13 +116,15 @@ class Desk:
             "facts": [polarity_of(truth.score, self.plan.neutral_eps), f"score {truth.score:g}",
                       *([entry.label] if entry.label else []), *(f"{n}: {v}" for n, v in entry.concepts)],
             "answer": answer, "problems": [f"{name}: {why}" for name, why in checks.items() if why],
-            "told": self._told(row, sample), "version": sample.version, "decision": sample.decision,
+            "history": self._history(row, sample), "version": sample.version, "decision": sample.decision,
         }  # fmt: skip
 
     def decide(self, id: str, by: str, verdict: str, version: int, answer: str = "", reason: str = "") -> Result:
-        """Adds a decision to the record, unless somebody decided since `version` was shown.
+        """Adds a decision to the record, unless somebody decided since the reviewer saw this version.
 
-        answer: the text of "edited". An accepted or edited text has to be one that can be learned from."""
+        by: the reviewer. verdict: of `VERDICTS`. answer: the new text where the verdict is "edited". An accepted or
+        edited text has to be one that can be learned from.
+        """
         if verdict not in VERDICTS or not by.strip():
             return Result("invalid", ("a decision needs a verdict and a name",))
         with self._mutex:
@@ -125,16 +132,16 @@ class Desk:
             entry, sample = self._entries.get(id), self.progress.samples.get(id)
             if entry is None or sample is None:
                 return Result("invalid", (f"there is no trace of {id!r}",))
-            shown = self._shown(sample)
-            text = answer.encode("utf-8", "replace").decode() if verdict == "edited" else shown.get("answer") or ""
-            checks = self._check(text, shown.get("finish") or "" if verdict == "accepted" else "stop", entry)
+            row_seen = self._row_of(sample)
+            text = answer.encode("utf-8", "replace").decode() if verdict == "edited" else row_seen.get("answer") or ""
+            checks = self._check(text, row_seen.get("finish") or "" if verdict == "accepted" else "stop", entry)
             if verdict != "rejected" and (wrong := [f"{name}: {checks[name]}" for name in FIRM if checks.get(name)]):
                 return Result("invalid", tuple(wrong), sample.version)
             truth = self.plan.truth(entry)
-            if verdict == "accepted" and shown["kind"] == "decision":  # the text is that of an earlier edit
+            if verdict == "accepted" and row_seen["kind"] == "decision":  # the text is that of an earlier edit
                 verdict = "edited"
             row = {
-                "kind": "decision", "id": id, "by": by.strip()[:80], "verdict": verdict, "of": _of(shown),
+                "kind": "decision", "id": id, "by": by.strip()[:80], "verdict": verdict, "of": _answer_key(row_seen),
                 "answer": text, "reason": reason[:500], "parsed": parsed_row(self.format, text), "checks": checks,
                 "version": version + 1, "truth": self.plan.truth_row(truth),
                 "time": {"ended": now()},
@@ -155,7 +162,7 @@ class Desk:
             return found | {"left": sum(self._open(entry.id) for entry in self.entries)}
 
     def ids(self) -> list[str]:
-        """All samples with a trace that may be shown, decided on or not."""
+        """The ids of all samples that reviewers get, decided on or not."""
         return [entry.id for entry in self.entries if self._shows(entry.id)]
 
     def _take(self, row: Row, place: int) -> None:
@@ -172,7 +179,7 @@ class Desk:
     def _open(self, id: str) -> bool:
         return self._shows(id) and not self.progress.samples[id].decision
 
-    def _taken(self, id: str, by: str) -> bool:
+    def _is_leased(self, id: str, by: str) -> bool:
         who, until = self._leases.get(id, ("", 0.0))
         return who not in ("", by) and time.monotonic() < until
 
@@ -181,8 +188,8 @@ class Desk:
         self._leases[id] = (by, time.monotonic() + LEASE_SECONDS)
         return id
 
-    def _shown(self, sample: RecordedSample) -> Row:
-        """The row of the text that is shown: an edited one, else what stands, else the last answer."""
+    def _row_of(self, sample: RecordedSample) -> Row:
+        """The row whose text a reviewer sees: an edited one, else the answer that stands, else the last answer."""
         if sample.decision == "edited":
             return self.record.at(sample.decision_place)
         key = sample.standing() or list(sample.answers)[-1]
@@ -191,7 +198,7 @@ class Desk:
     def _check(self, answer: str, finish: str, entry: Entry) -> Checks:
         return check(answer, finish, self.plan.truth(entry), self.format, self.plan.filter, self.plan.neutral_eps)
 
-    def _told(self, row: Row, sample: RecordedSample) -> str:
+    def _history(self, row: Row, sample: RecordedSample) -> str:
         if row["kind"] == "decision":
             return f"edited by {row['by']}"
         which = f"{row['teacher']}, {row['step']}, attempt {row['attempt'] + 1} of {len(sample.answers)}"
@@ -200,7 +207,7 @@ class Desk:
         return f"{which}; {row['verdict']}{': ' + row['reason'] if row['reason'] else ''}"
 
 
-def _of(row: Row) -> dict[str, Any] | None:
+def _answer_key(row: Row) -> dict[str, Any] | None:
     """Which answer a decision is about."""
     if row["kind"] == "decision":
         return row["of"]

@@ -1,6 +1,6 @@
-"""Decisions as a csv, for those who have their own tools: out, with a column to fill in, and in again.
+"""Decisions as a csv, for people who work with other tools: written with a column to fill in, and read again.
 
-A text that a spreadsheet would take for a formula gets an apostrophe before it, which is taken off again on the way in.
+A text that a spreadsheet would take for a formula is written with an apostrophe before it, which is removed on reading.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def write_csv(desk: Desk, path: str | Path) -> int:
-    """Writes all traces that the desk shows, one a row, decisions as they stand; returns how many."""
+    """Writes all traces of the desk, one in each row, with the decisions so far. Returns how many there are."""
     ids = desk.ids()
     try:
         with open(path, "w", encoding="utf-8-sig", newline="") as file:  # the mark tells Excel that it is UTF-8
@@ -26,7 +26,7 @@ def write_csv(desk: Desk, path: str | Path) -> int:
             for id in ids:
                 seen = desk.view(id)
                 row = (id, seen["decision"], seen["answer"], "", "", seen["version"], ", ".join(seen["facts"]),
-                       seen["text"], "; ".join(seen["problems"]), seen["told"])  # fmt: skip
+                       seen["text"], "; ".join(seen["problems"]), seen["history"])  # fmt: skip
                 writer.writerow([_guarded(str(cell)) for cell in row])
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
@@ -34,11 +34,14 @@ def write_csv(desk: Desk, path: str | Path) -> int:
 
 
 def read_csv(desk: Desk, path: str | Path, by: str = "") -> tuple[Counter, list[str]]:
-    """Takes over the decisions of a csv: "accepted", "edited" or "rejected"; an accepted text that was changed counts
-    as edited. Rows without a decision, or with the one that stands, change nothing. by: for rows without a name.
+    """Adds the decisions of a csv to the record: "accepted", "edited" or "rejected".
 
-    Returns (how many of each kind, a line for each row that was not taken, and why). Raises InputError for a file that
-    is no such csv, before anything is taken."""
+    An accepted text that was changed counts as edited. Rows without a decision, or with the one that the record has,
+    change nothing. by: the reviewer of rows that name none.
+
+    Returns (how many of each kind, a line for each row that was refused, which says why). Raises InputError for a file
+    that is not such a csv, before anything is added.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,7 +1,7 @@
-"""The server of `review`: on this machine alone, for those who have its token.
+"""The server of `review`, which only this machine can reach, and only with its token.
 
-Requests must name the server as 127.0.0.1 or localhost (a page elsewhere cannot pretend to: DNS rebinding), and bring
-the token, in the URL of the page and in a header of every other request.
+Requests must name the server as 127.0.0.1 or localhost, which a page from elsewhere cannot do (DNS rebinding), and
+carry the token: the page in its URL, every other request in a header.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(_STATUS[result.status], {"notes": list(result.notes), "version": result.version})
 
     def _allowed(self, token: str) -> bool:
-        """Whether the request comes from a page of ours; else it has been answered."""
+        """Whether the request comes from our page. If it does not, this answers it."""
         host, origin = self.headers.get("host", ""), self.headers.get("origin")
         if (
             host in self.server.hosts
@@ -121,4 +121,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: a request's line would show the token."""
+        """Logs nothing, since a request's line holds the token."""

@@ -1,4 +1,4 @@
-"""What came of a distillation, in numbers: by class, by modality, by reason; and samples of each."""
+"""What came of a distillation: counts by class, modality and reason, and examples of each."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.answers.labels import POLARITIES
-from emsa_jax.answers.recorded_traces import FAILED, PENDING, read_record
+from emsa_jax.answers.recorded_traces import FAILED, PENDING, RecordedSample, read_record
 from emsa_jax.append_log import Row
 from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import BudgetOptions
 
-KEPT, ASIDE = "kept", "kept aside"
+KEPT, ASIDE, OPEN = "kept", "kept aside", "open"
 
 
 @dataclass(slots=True)
-class Seen:
-    """Of a sample: its class, the modalities shown, why its last answer was not kept, and that row's place."""
+class _Asked:
+    """What the counts need of a sample that was asked about: its class, the modalities that the teacher got, why its
+    last answer was not kept, and the place of that row."""
 
     polarity: str
     modalities: str
@@ -28,88 +29,103 @@ class Seen:
     place: int
 
 
-def yields(path: str | Path, budget: BudgetOptions, examples: int = 3, unsettled: Collection[str] = ()
-           ) -> tuple[dict[str, Any], dict[str, list[Row]]]:  # fmt: skip
-    """(counts as JSON values, outcome or reason -> rows that show it), from the record. unsettled: ids of samples that
-    will be asked about again.
+def count_yields(
+    path: str | Path, budget: BudgetOptions, examples: int = 3, unsettled: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """(counts as JSON values, outcome or reason -> rows that are examples of it), from a record.
+
+    budget: for the prices. examples: how many of each outcome. unsettled: ids of samples to be asked about again.
 
     counts: samples {"asked", "kept", "kept aside", "open"}, of these "refined" and "by people"; by_polarity and
     by_modalities {value: {"asked", "kept"}}; reasons {reason: samples kept aside}; rejected {check: answers};
-    answers, requests, tokens, money."""
-    progress, seen, rejected, answers = Progress(), {}, Counter(), 0
+    answers, requests, tokens, money.
+    """
+    progress, asked, rejected, answers = Progress(), {}, Counter(), 0
     for place, row in enumerate(read_record(path)):
         progress.take(row, place)
         if row["kind"] in ("attempt", "filter"):
-            truth, last = row["truth"], seen.get(row["id"])
-            seen[row["id"]] = Seen(truth["polarity"], " + ".join(truth["modalities"]), _why(row),
-                                   place if row["kind"] == "attempt" or last is None else last.place)  # fmt: skip
+            asked[row["id"]] = _asked(row, place, asked.get(row["id"]))
         if row["kind"] == "judge" and row["verdict"] != "accepted":
-            seen[row["id"]].reason = "judge"
-        if row["kind"] == "attempt":
-            answers += 1
+            asked[row["id"]].reason = "judge"
+        answers += row["kind"] == "attempt"
         if row["kind"] in ("attempt", "judge") and row["verdict"] not in ("accepted", PENDING):
-            rejected["judge" if row["kind"] == "judge" else _why(row)] += 1
-    outcome = {id: _outcome(progress, id, one, id in unsettled) for id, one in seen.items()}
-    kept = {id for id, what in outcome.items() if what == KEPT}
+            rejected["judge" if row["kind"] == "judge" else _reason(row)] += 1
+    outcomes = {id: _outcome(progress, id, one, id in unsettled) for id, one in asked.items()}
+    kept = {id for id, outcome in outcomes.items() if outcome == KEPT}
+    reasons = Counter(outcome for outcome in outcomes.values() if outcome not in (KEPT, OPEN))
     spent = progress.spent
     counts = {
-        "samples": {"asked": len(seen), KEPT: len(kept), ASIDE: sum(what not in (KEPT, "open") for what in
-                    outcome.values()), "open": sum(what == "open" for what in outcome.values()),
-                    "refined": sum(progress.samples[id].standing() is not None
-                                   and progress.samples[id].standing().step == "refine" for id in kept),
-                    "by people": sum(bool(sample.decision) for sample in progress.samples.values())},
-        "by_polarity": _by(seen, kept, "polarity", POLARITIES),
-        "by_modalities": _by(seen, kept, "modalities"),
-        "reasons": _sorted(Counter(what for what in outcome.values() if what not in (KEPT, "open"))),
+        "samples": {
+            "asked": len(asked),
+            KEPT: len(kept),
+            ASIDE: reasons.total(),
+            OPEN: sum(outcome == OPEN for outcome in outcomes.values()),
+            "refined": sum(_is_refined(progress.samples[id]) for id in kept),
+            "by people": sum(bool(sample.decision) for sample in progress.samples.values()),
+        },
+        "by_polarity": _by(asked, kept, "polarity", POLARITIES),
+        "by_modalities": _by(asked, kept, "modalities"),
+        "reasons": _sorted(reasons),
         "rejected": _sorted(rejected),
         "answers": answers,
         "requests": spent.requests,
         "tokens": {"prompt": spent.prompt_tokens, "answer": spent.answer_tokens},
         "money": round(spent.money(budget.price_prompt, budget.price_answer), 4),
-    }  # fmt: skip
-    return counts, _examples(path, progress, seen, outcome, examples)
+    }
+    return counts, _examples(path, progress, asked, outcomes, examples)
 
 
-def _why(row: Row) -> str:
+def _asked(row: Row, place: int, before: _Asked | None) -> _Asked:
+    truth = row["truth"]
+    place = place if row["kind"] == "attempt" or before is None else before.place
+    return _Asked(truth["polarity"], " + ".join(truth["modalities"]), _reason(row), place)
+
+
+def _reason(row: Row) -> str:
     if row["verdict"] == FAILED:
         return "no answer"
     return row["reason"].partition(":")[0] or row["verdict"]
 
 
-def _outcome(progress: Progress, id: str, one: Seen, unsettled: bool) -> str:
+def _outcome(progress: Progress, id: str, one: _Asked, unsettled: bool) -> str:
     sample = progress.samples[id]
     if sample.trace_place() is not None:
         return KEPT
     if sample.decision:
         return "a person rejected it"
     if unsettled or any(answer.verdict == PENDING for answer in sample.answers.values()):
-        return "open"
+        return OPEN
     return one.reason
 
 
-def _by(seen: dict[str, Seen], kept: set[str], name: str, known=()) -> dict[str, dict[str, int]]:
-    values = dict.fromkeys([*known, *sorted({getattr(one, name) for one in seen.values()})])
-    return {value: {"asked": sum(getattr(one, name) == value for one in seen.values()),
-                    "kept": sum(getattr(seen[id], name) == value for id in kept)} for value in values}  # fmt: skip
+def _is_refined(sample: RecordedSample) -> bool:
+    key = sample.standing()
+    return key is not None and key.step == "refine"
+
+
+def _by(asked: dict[str, _Asked], kept: set[str], name: str, known=()) -> dict[str, dict[str, int]]:
+    every = Counter(getattr(one, name) for one in asked.values())
+    of_kept = Counter(getattr(asked[id], name) for id in kept)
+    return {value: {"asked": every[value], "kept": of_kept[value]} for value in dict.fromkeys([*known, *sorted(every)])}
 
 
 def _sorted(counter: Counter) -> dict[str, int]:
     return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _examples(path, progress: Progress, seen: dict[str, Seen], outcome: dict[str, str], number: int):
-    """The same samples each time, whatever the order of the rows: those whose ids hash lowest."""
+def _examples(path, progress: Progress, asked: dict[str, _Asked], outcomes: dict[str, str], number: int):
+    """The same samples each time, whatever the order of the rows: those whose ids have the lowest hashes."""
     chosen: dict[str, list[str]] = {}
-    for id in sorted(outcome, key=lambda id: hashlib.sha256(id.encode()).digest()):
-        if len(of := chosen.setdefault(outcome[id], [])) < number:
+    for id in sorted(outcomes, key=lambda id: hashlib.sha256(id.encode()).digest()):
+        if len(of := chosen.setdefault(outcomes[id], [])) < number:
             of.append(id)
     places = {}
-    for what, ids in chosen.items():
+    for outcome, ids in chosen.items():
         for id in ids:
             place = progress.samples[id].trace_place()
-            places[seen[id].place if place is None else place] = what
-    found: dict[str, list[Row]] = {what: [] for what in chosen}
+            places[asked[id].place if place is None else place] = outcome
+    found: dict[str, list[Row]] = {outcome: [] for outcome in chosen}
     for place, row in enumerate(read_record(path) if places else ()):
         if place in places:
             found[places[place]].append(row)
-    return {what: sorted(rows, key=lambda row: row["id"]) for what, rows in found.items()}
+    return {outcome: sorted(rows, key=lambda row: row["id"]) for outcome, rows in found.items()}

@@ -19,7 +19,7 @@ from emsa_jax.distill.distill_plan import DistillPlan, LabelledSample, make_plan
 from emsa_jax.distill.distillation import Distillation
 from emsa_jax.distill.estimate import cost_so_far, estimate
 from emsa_jax.distill.open_record import OpenRecord, open_record
-from emsa_jax.distill.yields import yields
+from emsa_jax.distill.yields import count_yields
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.yield_page import yield_page
@@ -97,7 +97,7 @@ def _report(
 ) -> None:
     """Writes the page and the counts, says what came of it, and prints the counts on the last line."""
     unsettled = {one.entry.id for one in record.unsettled(plan, samples)}
-    counts, examples = yields(record.path, options.budget, options.samples, unsettled)
+    counts, examples = count_yields(record.path, options.budget, options.samples, unsettled)
     counts["samples"]["in all"] = len(samples)
     counts["stopped"] = stopped
     page = record.directory / "yield.html"

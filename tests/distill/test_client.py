@@ -17,7 +17,7 @@ from emsa_jax.data.records import RecordSource, read_index
 from emsa_jax.distill.budget import Budget, OutOfBudget, Pace
 from emsa_jax.distill.client import ChatClient, Unreachable, retry_after
 from emsa_jax.distill.distill_plan import DistillPlan
-from emsa_jax.distill.network import make_room, proxy_for
+from emsa_jax.distill.network import proxy_for, raise_file_limit
 from emsa_jax.distill.progress import Spent, Step
 from emsa_jax.distill.request_media import media_of
 from emsa_jax.distill.teacher_options import BudgetOptions, FilterOptions, TeacherOptions
@@ -246,7 +246,7 @@ def test_told_to_stop_it_waits_no_longer():
 
 def test_more_connections_than_files_may_be_open():
     with pytest.raises(InputError, match="teacher.concurrency 10000000 needs"):
-        make_room(10_000_000)
+        raise_file_limit(10_000_000)
 
 
 def test_retry_after_holds_back_all_slots():

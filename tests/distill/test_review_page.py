@@ -123,7 +123,7 @@ def test_back_skip_undo_and_a_text_that_cannot_be_kept(site, browser, tmp_path):
     press(page, "a")
     assert [row["verdict"] for row in decisions(tmp_path / "out")] == ["accepted"]
     press(page, "p")  # what was decided can be decided anew
-    assert shown(page) == first and "accepted by ada" in page.text_content("#told")
+    assert shown(page) == first and "accepted by ada" in page.text_content("#history")
     press(page, "r")
     assert [row["verdict"] for row in decisions(tmp_path / "out")] == ["accepted", "rejected"]
     assert [text for text in problems if "422" not in text] == []

@@ -25,7 +25,7 @@ const show = found => {
   if (seen.at(-1) !== item.id) seen.push(item.id);
   get("id").textContent = item.id;
   get("facts").textContent = item.facts.join(" · ");
-  get("told").textContent = item.told;
+  get("history").textContent = item.history;
   get("words").textContent = item.text;
   get("words").lang = item.language;
   text.value = item.answer;
