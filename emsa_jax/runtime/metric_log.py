@@ -11,8 +11,12 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from emsa_jax.append_log import JsonLines, cut_torn_entry, read_log
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import write_atomic
+
+_DAMAGE = " is not a row of metrics; remove the line"
+_FORMAT = JsonLines(_DAMAGE)
 
 
 class MetricLog:
@@ -30,9 +34,7 @@ class MetricLog:
         """
         self.path, self.stage, self.tensorboard = Path(path), stage, Path(tensorboard)
         self._writer: SummaryWriter | None = None
-        data = self.path.read_bytes() if self.path.exists() else b""
-        if data and not data.endswith(b"\n"):
-            write_atomic(self.path, data[: data.rfind(b"\n") + 1])
+        cut_torn_entry(self.path)
         self._redraw()
 
     def rows(self) -> list[dict[str, Any]]:
@@ -65,14 +67,11 @@ class MetricLog:
 
     def _all(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        if not self.path.exists():
-            return rows
-        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, row in enumerate(read_log(self.path, _FORMAT) if self.path.exists() else (), 1):
             try:
-                row = json.loads(line)
                 rows.append({"stage": str(row["stage"]), "step": int(row["step"])} | row)
             except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{self.path}, line {number} is not a row of metrics; remove the line") from error
+                raise InputError(f"{self.path}, line {number}{_DAMAGE}") from error
         return rows
 
     def _redraw(self) -> None:

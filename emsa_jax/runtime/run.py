@@ -17,12 +17,14 @@ from typing import Any, TextIO
 
 from emsa_jax.config.edge import to_dict
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_saved_json
 from emsa_jax.manifest import sha256_file, write_atomic
 from emsa_jax.parallel import processes
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.metric_log import MetricLog, NoLog
 from emsa_jax.runtime.versions import versions
 
+_ADVICE = "restore it, or choose another --workdir"
 # Files that a killed start may have been writing: it leaves them under temporary names in these directories.
 _WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions")
 
@@ -101,7 +103,7 @@ class Run:
         self.close()
 
     def _stages(self) -> dict[str, Any]:
-        return _read_json(self.path("stages.json")) or {}
+        return read_saved_json(self.path("stages.json"), _ADVICE) or {}
 
 
 def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()) -> Run:
@@ -178,7 +180,7 @@ def _appears(path: Path, content: str, tries: int = 20) -> bool:
 def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]) -> None:
     """Writes config.json. Raises InputError if the run was begun with another config."""
     path = workdir / "config.json"
-    before = _read_json(path)
+    before = read_saved_json(path, _ADVICE)
     if before is not None:
         old, new = _flatten(before), _flatten(config)
         names = [
@@ -203,7 +205,7 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
 def _note_versions(workdir: Path) -> None:
     """Adds the software of this start to versions.json, with a warning if it is not that of the last start."""
     path, now = workdir / "versions.json", versions()
-    history = _read_json(path) or []
+    history = read_saved_json(path, _ADVICE) or []
     if history and history[-1] != now:
         last = history[-1]
         changes = [
@@ -232,15 +234,6 @@ def _files(path: Path) -> list[Path]:
     if not path.is_file():
         raise FileNotFoundError(f"a stage's output is not there: {path}")
     return [path]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged; restore it, or choose another --workdir") from error
 
 
 def _write_json(path: Path, value: Any) -> None:
