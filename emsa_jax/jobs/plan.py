@@ -14,8 +14,9 @@ from emsa_jax.planning.memory_advice import fit_grpo, grpo_advice
 from emsa_jax.planning.plan_result import PHASE_OF_PROGRAM, PlanResult, with_costs
 from emsa_jax.planning.roofline import Step, step_seconds
 from emsa_jax.planning.topologies import Topology, topology
+from emsa_jax.policy.hf_config import read_config
 from emsa_jax.policy.parameter_table import num_params
-from emsa_jax.policy.thinker_config import ThinkerConfig, preset, read_config
+from emsa_jax.policy.thinker_config import ThinkerConfig, preset
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.settings.config import Config

@@ -19,10 +19,10 @@ def token_logprobs(
 ) -> tuple[jax.Array, jax.Array]:
     """log softmax(hidden head^T / temperature) at the targets, and the entropy of that distribution in nats.
 
-    hidden: [..., T, D] final states, each judging the token beside it in `targets`. head: [V, D]. targets:
-    int [..., T]. Returns (logps, entropies), both float32 [..., T]. The work goes `chunk` positions at a
-    time and each chunk is computed again in the backward pass, so at most [..., chunk, V] logits exist. The
-    entropies carry no gradient.
+    hidden: [..., T, D] final states, from each of which the token at its place in `targets` is predicted.
+    head: [V, D]. targets: int [..., T]. Returns (logps, entropies), both float32 [..., T]. The work goes `chunk`
+    positions at a time and each chunk is computed again in the backward pass, so at most [..., chunk, V] logits
+    exist. The entropies carry no gradient.
     """
     length = targets.shape[-1]
     chunk = min(chunk, length)
@@ -77,8 +77,9 @@ def group_logprobs(
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities and entropies, float32 [N, G, C] both, of G answers to each of N prompts.
 
-    tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it. packing:
-    how answers share rows; values behind an answer's end then mean nothing.
+    tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it.
+    temperature: logits are divided by it. remat: see `decoder.forward`. chunk: see `token_logprobs`.
+    packing: how several answers lie in one row; values after an answer's end then have no meaning.
     """
     text = params["text"]
     positions = jnp.moveaxis(prompts.positions, 1, 0)
@@ -92,10 +93,10 @@ def group_logprobs(
         prompts.x,
         positions,
         prompts.mask,
-        text["embed_tokens"][rows],
-        answer_positions,
-        remat,
-        None if packing is None else packing.segment,
+        answer=text["embed_tokens"][rows],
+        answer_positions=answer_positions,
+        remat=remat,
+        segments=None if packing is None else packing.segment,
     )
     first = decoder.last_valid(prompt, prompts.mask)[:, None, None]
     before = jnp.pad(answer[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))

@@ -85,15 +85,12 @@ def loss_sums(
     zero_std: bool [B], answers of groups without spread, needed if not kl_on_zero_std_groups.
 
     Returns (sums, rows): sums, scalars to add up over micro-batches and divide by `denominators`, of which
-    "loss" is the one to differentiate; rows [B], share of each answer's tokens clipped below and above.
+    "loss" is the one to differentiate; rows [B], the fraction of each answer's tokens clipped below and above.
+    Raises: ValueError where an option needs an argument that is None.
     """
     valid = mask.astype(bool)
     logps = jnp.where(valid, logps, 0)  # what stands in masked slots must reach neither value nor gradient
-    old = jax.lax.stop_gradient(logps) if old_logps is None else jnp.where(valid, old_logps, 0)
-    log_ratio = logps - old
-    if options.importance == "sequence":
-        log_ratio = log_ratio.sum(1, keepdims=True) / masked_count(valid, 1)[:, None]
-    ratio = jnp.exp(log_ratio)
+    ratio = _importance_ratio(logps, old_logps, valid, options)
     bounded = ratio if options.delta is None else jnp.minimum(ratio, options.delta)
     low = 1 - options.epsilon
     high = 1 + (options.epsilon if options.epsilon_high is None else options.epsilon_high)
@@ -106,15 +103,7 @@ def loss_sums(
 
     sums: Sums = {}
     if options.beta > 0:
-        if ref_logps is None:
-            raise ValueError("beta > 0 needs the reference's log-probabilities")
-        kl = kl_k3(logps, jnp.where(valid, ref_logps, 0), options.kl_clamp)
-        kl = kl * ratio if options.use_bias_correction_kl else kl
-        sums["kl"] = masked_sum(kl, valid)
-        if not options.kl_on_zero_std_groups:
-            if zero_std is None:
-                raise ValueError("kl_on_zero_std_groups: false needs zero_std")
-            kl = jnp.where(zero_std[:, None], 0, kl)
+        kl, sums["kl"] = _kl_term(logps, ref_logps, ratio, valid, zero_std, options)
         loss = loss + options.beta * kl
 
     per_answer = masked_sum(jnp.broadcast_to(loss, valid.shape), valid, 1)
@@ -126,13 +115,34 @@ def loss_sums(
 
     clips = {"low": (bounded < low) & (adv < 0), "high": (bounded > high) & (adv > 0)}
     clips["region"] = clips["low"] | clips["high"]
-    shown = valid.any(1, keepdims=True) if options.importance == "sequence" else valid
-    for name, clip in clips.items():
-        sums[f"clip_ratio/{name}_mean"] = masked_sum(clip.astype(logps.dtype), shown)
-    rows = {
-        name: masked_sum(clips[name].astype(logps.dtype), shown, 1) / masked_count(shown, 1) for name in ("low", "high")
-    }
+    clips = {name: clip.astype(logps.dtype) for name, clip in clips.items()}
+    counted = valid.any(1, keepdims=True) if options.importance == "sequence" else valid
+    sums |= {f"clip_ratio/{name}_mean": masked_sum(clip, counted) for name, clip in clips.items()}
+    rows = {name: masked_sum(clips[name], counted, 1) / masked_count(counted, 1) for name in ("low", "high")}
     return sums, rows
+
+
+def _importance_ratio(logps, old_logps, valid, options: LossOptions) -> jax.Array:
+    """How likely the policy makes the tokens compared with the one that sampled: [B, T], or [B, 1] for answers."""
+    old = jax.lax.stop_gradient(logps) if old_logps is None else jnp.where(valid, old_logps, 0)
+    log_ratio = logps - old
+    if options.importance == "sequence":
+        log_ratio = log_ratio.sum(1, keepdims=True) / masked_count(valid, 1)[:, None]
+    return jnp.exp(log_ratio)
+
+
+def _kl_term(logps, ref_logps, ratio, valid, zero_std, options: LossOptions) -> tuple[jax.Array, jax.Array]:
+    """(KL per token as the loss has it [B, T], the logged sum over all valid tokens)."""
+    if ref_logps is None:
+        raise ValueError("beta > 0 needs the reference's log-probabilities")
+    kl = kl_k3(logps, jnp.where(valid, ref_logps, 0), options.kl_clamp)
+    kl = kl * ratio if options.use_bias_correction_kl else kl
+    total = masked_sum(kl, valid)
+    if not options.kl_on_zero_std_groups:
+        if zero_std is None:
+            raise ValueError("kl_on_zero_std_groups: false needs zero_std")
+        kl = jnp.where(zero_std[:, None], 0, kl)
+    return kl, total
 
 
 def metrics(sums: Sums, rows: Sums, denominators: Sums) -> Sums:
@@ -160,7 +170,7 @@ def policy_loss(
     threshold = None
     if options.top_entropy_quantile < 1 and entropies is not None:
         threshold = entropy_threshold(entropies, mask, options)
-    sums, shares = loss_sums(
+    sums, per_answer = loss_sums(
         logps,
         old_logps,
         ref_logps,
@@ -172,7 +182,7 @@ def policy_loss(
         threshold=threshold,
         zero_std=zero_std,
     )
-    logged = metrics(sums, shares, denominators(mask, options, max_completion_length, rows))
+    logged = metrics(sums, per_answer, denominators(mask, options, max_completion_length, rows))
     return logged["loss"], logged
 
 

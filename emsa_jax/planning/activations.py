@@ -96,7 +96,7 @@ class Activations:
             "logits": 4 * 4 * rows * answers * self.policy.text.vocab_size // self.tensor,
         }
         with using(self.placement.decode.mesh, self.placement.decode.rules):
-            unrolled = decoder.apart()
+            unrolled = decoder.unroll_layers()
         if unrolled:
             layers = abstract_params(self.policy, self.dtype)["text"]["layers"]
             copied = bytes_per_device(layers, self.placement.decode.params()["text"]["layers"])

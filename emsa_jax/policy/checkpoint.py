@@ -14,6 +14,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
+from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
@@ -81,7 +82,7 @@ def fingerprint(directory: str | Path) -> str:
     if (directory / manifest.NAME).exists():
         return manifest.sha256_file(directory / manifest.NAME)
     texts = {path for path in directory.iterdir() if path.suffix in (".json", ".jinja", ".txt") and path.is_file()}
-    return _sha256(texts | set(hf.tensor_files(directory).values()))
+    return _sha256(texts | set(tensor_files(directory).values()))
 
 
 def adapter_fingerprint(directory: Path | None) -> str:

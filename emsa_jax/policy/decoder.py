@@ -24,7 +24,7 @@ REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoin
 class Cache:
     """Keys and values of all layers, [layers, rows, kv_heads, slots, head_dim], or of one, without the first axis.
 
-    Heads stand before slots, as the products want them: else all of the cache would be moved at every token.
+    Heads stand before slots, as the products need them; else the whole cache would be copied at every token.
     """
 
     k: jax.Array
@@ -58,7 +58,7 @@ def forward(
     def layer(x, stacked):
         p, ab = stacked
         q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
-        x = _close(p, ab, scale, config, x, causal_attention(q, k, v, mask, config.attention))
+        x = _after_attention(p, ab, scale, config, x, causal_attention(q, k, v, mask, config.attention))
         return x, Cache(k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
 
     x, cache = jax.lax.scan(_remat(layer, remat), x, (params["layers"], stack_of(adapter, "text")))
@@ -99,7 +99,10 @@ def forward_groups(
         pq, pk, pv = _qkv(p, ab, scale, config, px, p_cos, p_sin)
         aq, ak, av = _qkv(p, ab, scale, config, ax, a_cos, a_sin)
         p_mixed, a_mixed = group_attention(pq, pk, pv, aq, ak, av, prompt_mask, segments, config.attention)
-        return (_close(p, ab, scale, config, px, p_mixed), _close(p, ab, scale, config, ax, a_mixed)), None
+        return (
+            _after_attention(p, ab, scale, config, px, p_mixed),
+            _after_attention(p, ab, scale, config, ax, a_mixed),
+        ), None
 
     carry = (prompt, answer.reshape(n * g, c, d))
     (px, ax), _ = jax.lax.scan(_remat(layer, remat), carry, (params["layers"], stack_of(adapter, "text")))
@@ -117,30 +120,29 @@ class DecodeLayer:
     prompt_v: jax.Array
 
 
-def apart() -> bool:
-    """Whether decoding takes the stacked layers apart, once, before the first token.
+def unroll_layers() -> bool:
+    """Whether decoding runs the layers one after the other, from one array for each, or in a loop over their stack.
 
-    TPUs read a layer's weights where they lie in the stack. CPUs and GPUs want arrays of their own for products: a loop
-    over stacked layers would copy each of them at every token there (docs/scaling.md).
+    TPUs read a layer's weights where they lie in the stack. CPUs and GPUs need a separate array for each product: in a
+    loop over stacked layers they would copy every layer at every token (docs/scaling.md).
     """
     return platform() != "tpu"
 
 
 def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> DecodeLayer | list[DecodeLayer]:
-    """The layers for all tokens to come: one by one where they are taken `apart`, else stacked. The adapter is cast
-    here, once."""
+    """The layers for all tokens to come: a list where `unroll_layers`, else stacked. The adapter is cast here, once."""
     adapter = jax.tree.map(lambda t: t.astype(prompt.k.dtype), stack_of(adapter, "text"))
     stacked = DecodeLayer(params["layers"], adapter, prompt.k, prompt.v)
-    if not apart():
+    if not unroll_layers():
         return stacked
     return [jax.tree.map(lambda t, i=i: t[i], stacked) for i in range(len(prompt.k))]
 
 
 def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache | list[Cache]:
-    """A cache for `rows` answers of at most `slots` tokens, [rows, kv_heads, slots, head_dim] for each layer: stacked
-    or one by one, as the layers are."""
+    """A cache of zeros for `rows` answers of at most `slots` tokens, [rows, kv_heads, slots, head_dim] for each layer:
+    a list or stacked, as the layers are."""
     shape = (rows, config.num_key_value_heads, slots, config.head_dim)
-    if apart():
+    if unroll_layers():
         return [Cache(_zeros(shape, dtype), _zeros(shape, dtype)) for _ in range(config.num_hidden_layers)]
     shape = (config.num_hidden_layers, *shape)
     return Cache(_zeros(shape, dtype), _zeros(shape, dtype))
@@ -204,7 +206,7 @@ def decode_step(
         parts = cached_part(q.reshape(n, g, *q.shape[2:]), layer.prompt_k, layer.prompt_v, to_prompt)
         parts = [t.reshape(n * g, 1, *t.shape[2:]) for t in parts]
         mixed = combine([parts, cached_part(q, k, v, to_answer)]).astype(x.dtype)
-        return _close(layer.params, layer.adapter, scale, config, x, mixed), cache
+        return _after_attention(layer.params, layer.adapter, scale, config, x, mixed), cache
 
     x = x.reshape(n * g, 1, d)
     if isinstance(layers, list):
@@ -242,7 +244,7 @@ def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
     return rotate(q, cos, sin), rotate(k, cos, sin), v
 
 
-def _close(p, ab, scale, config: TextConfig, x, mixed):
+def _after_attention(p, ab, scale, config: TextConfig, x, mixed):
     """The rest of a layer after attention: output projection and SwiGLU, with their residuals."""
     x = x + linear(mixed.reshape(*x.shape[:2], -1), p["o_proj"], ab.get("o_proj"), scale)
     h = rms_norm(x, p["post_attention_norm"], config.rms_norm_eps)

@@ -49,8 +49,8 @@ def group_flops(
     tokens, drawn = prompts.sum() + answers.sum(), answers.sum()
     dense, pairs = 2 * text_linears(config) * tokens, attention_pair(config) * (prompt_pairs + answer_pairs)
     head, low = 2 * text.vocab_size * text.hidden_size * drawn, 2 * small * tokens
-    share = prompts.sum() / tokens
-    prefill = share * (dense + low) + attention_pair(config) * prompt_pairs
+    in_prompts = prompts.sum() / tokens  # the fraction of all tokens
+    prefill = in_prompts * (dense + low) + attention_pair(config) * prompt_pairs
     forward = dense + low + pairs
     return GroupFlops(
         encode=media_flops(config, inputs),

@@ -15,42 +15,28 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
+from emsa_jax.policy.hf_config import read_config, to_hf
 from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
-from emsa_jax.policy.tensor_slices import Box, read_boxes
-from emsa_jax.policy.thinker_config import ThinkerConfig, read_config, to_hf
+from emsa_jax.policy.tensor_files import (
+    Box,
+    has_weights,
+    open_tensors,
+    read_boxes,
+    tensor_files,
+    tensor_layout,
+    write_tensors,
+)
+from emsa_jax.policy.thinker_config import ThinkerConfig
 
 SHARD_BYTES = 5 * 10**9
-PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
 FLOATS = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
+PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
-
-
-def tensor_files(directory: str | Path) -> dict[str, Path]:
-    """Tensor name -> file, for one `model.safetensors` or shards with an index. Raises: InputError."""
-    directory = Path(directory)
-    index = directory / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            return {name: directory / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{index}: no readable weight_map") from error
-    single = directory / "model.safetensors"
-    if not single.exists():
-        raise InputError(f"{directory}: neither model.safetensors nor model.safetensors.index.json is there")
-    with _open(single) as file:
-        return dict.fromkeys(file.keys(), single)
-
-
-def has_weights(directory: str | Path) -> bool:
-    """Whether a directory holds safetensors, in one file or shards."""
-    return any((Path(directory) / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
 
 
 def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tuple[ThinkerConfig, dict]:
@@ -96,7 +82,7 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
             f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
             f"{(missing or extra)[0]!r} ({'missing' if missing else 'unknown'})"
         )
-    layouts = {path: _layout(path) for path in {files[name] for name in shapes}}
+    layouts = {path: tensor_layout(path) for path in {files[name] for name in shapes}}
     for name, shape in shapes.items():
         _stored_dtype(layouts[files[name]], files[name], name, shape)
     return config, prefix, files, layouts
@@ -112,15 +98,6 @@ def _tied(config: ThinkerConfig, files: dict, prefix: str, directory: Path) -> b
 
 def _disk_names(spec: ParamSpec) -> list[str]:
     return [spec.disk.format(n=n) for n in range(spec.layers)] if spec.layers else [spec.disk]
-
-
-def _layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
-    """Tensor name -> (type, shape, first byte) of a file, whose header and length the library has checked."""
-    with _open(path), open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    return {name: (x["dtype"], tuple(x["shape"]), 8 + size + x["data_offsets"][0]) for name, x in header.items()}
 
 
 def _load_stack(
@@ -171,21 +148,6 @@ def _aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def _open(path: Path):
-    try:
-        return safe_open(path, "numpy")
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
-    """A safetensors file. Raises OSError, also where the disk is full."""
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
 
 
 def save(
@@ -262,7 +224,7 @@ def _write_shards(part: Path, tensors, kept: dict[str, Path], shard_bytes: int) 
         sizes += array.nbytes
         add(name, array)
     for name, path in kept.items():
-        with _open(path) as file:
+        with open_tensors(path) as file:
             array = file.get_tensor(name)
         sizes += array.nbytes
         add(name, array)

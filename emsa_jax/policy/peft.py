@@ -19,9 +19,9 @@ from safetensors.numpy import load_file
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
-from emsa_jax.policy.hf import write_tensors
 from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_shapes
+from emsa_jax.policy.tensor_files import write_tensors
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
 _KEY = re.compile(

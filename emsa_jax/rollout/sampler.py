@@ -31,7 +31,7 @@ class PromptState:
     Attributes:
       cache: keys and values, N rows of P slots.
       mask: [N, P] bool.
-      last: [N, D], hidden state that judges the first answer token.
+      last: [N, D], hidden state from which the first answer token is predicted.
       next_position: [3, N] int32.
     """
 
@@ -41,8 +41,11 @@ class PromptState:
     next_position: jax.Array
 
     def take(self, rows: jax.Array) -> PromptState:
-        """The states of some prompts: rows [B] int32, or [shards, B] counted from the first prompt of each equal part
-        of them, which gives shards * B states; no shard needs what another holds."""
+        """The states of some prompts.
+
+        rows: [B] int32, or [shards, B] int32, counted from the first prompt of each shard; then the result has
+        shards * B states, and no shard reads what another one holds.
+        """
 
         def at(array: jax.Array, axis: int) -> jax.Array:
             if rows.ndim == 1:
@@ -79,7 +82,7 @@ class Completions:
 
 
 def prefill(params: dict, adapter: Adapter | None, config: ThinkerConfig, prompts: Prompts) -> PromptState:
-    """Runs the prompts once."""
+    """Runs the prompts once, for all of their answers."""
     hidden, cache = decoder.forward(
         params["text"], adapter, config.text, prompts.x, jnp.moveaxis(prompts.positions, 1, 0), prompts.mask
     )
@@ -89,7 +92,7 @@ def prefill(params: dict, adapter: Adapter | None, config: ThinkerConfig, prompt
 
 
 def cache_sizes(slots: int) -> tuple[int, ...]:
-    """Answer slots of the cache while answers grow: doubled until they hold `slots`; each size is a loop of its own."""
+    """The cache's slots while answers grow, doubled until they hold `slots`; each size is a separate loop."""
     sizes = [slots]
     while sizes[0] > FIRST_CACHE:
         sizes.insert(0, -(-sizes[0] // 2))

@@ -11,7 +11,7 @@ from emsa_jax.data.data_options import Dataset
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
 from emsa_jax.errors import InputError
-from emsa_jax.policy.hf import tensor_files
+from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.policy.thinker_config import preset, to_hf
+from emsa_jax.policy.hf_config import to_hf
+from emsa_jax.policy.thinker_config import preset
 
 pytestmark = pytest.mark.aot
 COMPILERS = Path(sys.prefix, "aot")
@@ -98,7 +99,7 @@ def test_weights_cut_along_fsdp_are_gathered_at_every_token_unless_laid_out_for_
 def test_gpus_copy_the_layers_of_a_loop_at_every_token(tmp_path):
     fields = {"topology": "h100:1", "mesh": ""}
     unrolled = control(tmp_path, **fields, change="")["copied"]
-    assert control(tmp_path, **fields, change="decoder.apart = lambda: False")["copied"] > 4e8 > 4 * unrolled
+    assert control(tmp_path, **fields, change="decoder.unroll_layers = lambda: False")["copied"] > 4e8 > 4 * unrolled
 
 
 LEARNING = """

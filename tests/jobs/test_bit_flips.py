@@ -13,7 +13,7 @@ import pytest
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.policy import hf, peft
-from emsa_jax.policy.thinker_config import read_config
+from emsa_jax.policy.hf_config import read_config
 
 CHECKPOINTS = ("sft/checkpoints", "grpo/checkpoints")
 POLICIES = ("policy", "sft/policy", "export/merged", "export/base")

@@ -13,8 +13,8 @@ from emsa_jax.errors import InputError
 from emsa_jax.jobs.plan import plan
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.planning.topologies import CHIPS, Topology
+from emsa_jax.policy.hf_config import to_hf
 from emsa_jax.policy.policy_options import LoraOptions
-from emsa_jax.policy.thinker_config import to_hf
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.settings.job_options import PlanOptions

@@ -13,8 +13,8 @@ from emsa_jax.parallel.mesh import make_mesh
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.parallel.rules import UPDATE
 from emsa_jax.policy import hf
+from emsa_jax.policy.hf_config import read_config
 from emsa_jax.policy.layout import Layout
-from emsa_jax.policy.thinker_config import read_config
 
 
 def memory(name: str) -> int:

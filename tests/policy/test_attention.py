@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo
 
-from emsa_jax.policy import attention, decoder
+from emsa_jax.policy import attention, attention_kernels, decoder
 from emsa_jax.policy.attention import causal_attention, choose_kernel, group_attention
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
@@ -24,9 +24,11 @@ QUICK = {"xla_backend_optimization_level": "0"}  # programs run once here: compi
 def anywhere(monkeypatch):
     """Kernels of other places run on any backend, with the arguments that they get there."""
     monkeypatch.setattr(attention, "BLOCK", 64)  # so that longer prompts take several
-    maker = attention.splash.make_splash_mha_single_device
-    monkeypatch.setattr(attention.splash, "make_splash_mha_single_device", functools.partial(maker, interpret=True))
-    for name in ("_cudnn_causal", "_cudnn_answers"):
+    maker = attention_kernels.splash.make_splash_mha_single_device
+    monkeypatch.setattr(
+        attention_kernels.splash, "make_splash_mha_single_device", functools.partial(maker, interpret=True)
+    )
+    for name in ("cudnn_causal", "cudnn_answers"):
         monkeypatch.setattr(attention, name, functools.partial(getattr(attention, name), implementation="xla"))
 
 
@@ -207,23 +209,23 @@ def test_kernels_that_cannot_be():
         with pytest.raises(ValueError, match=f"'{kernel}' takes no segments"):
             group_attention(*arrays, mask, np.zeros((1, 2, 4), np.int32), kernel)
     with pytest.raises(ValueError, match="too many"):
-        attention._Tree(1 << 20, 1 << 10, 1 << 19)
+        attention_kernels.TreeMask(1 << 20, 1 << 10, 1 << 19)
 
 
 def test_splash_skips_what_answers_cannot_see(monkeypatch):
     """Four answers of a block each behind a prompt of a block: no block of one answer with another is computed."""
     made = []
     monkeypatch.setattr(attention, "BLOCK", 64)  # so that longer prompts take several
-    maker = attention.splash.make_splash_mha_single_device
+    maker = attention_kernels.splash.make_splash_mha_single_device
     monkeypatch.setattr(
-        attention.splash,
+        attention_kernels.splash,
         "make_splash_mha_single_device",
         lambda *args, **kw: made.append(maker(*args, **kw)) or made[-1],
     )
     arrays, mask, _ = case((511,), 1, 1, 4, 512)
     jax.eval_shape(lambda *x: group_attention(*x, mask, kernel="splash"), *arrays)
-    blocks = attention.splash_mask.MultiHeadMask([attention._Tree(5 * 512, 512, 512)])
-    info, _ = attention.splash.mask_info_lib.process_mask(blocks, (512, 512))
+    blocks = attention_kernels.splash_mask.MultiHeadMask([attention_kernels.TreeMask(5 * 512, 512, 512)])
+    info, _ = attention_kernels.splash.mask_info_lib.process_mask(blocks, (512, 512))
     assert info.partial_mask_blocks is None and info.block_mask.shape == (1, 5, 2)  # 9 of the 15 that causal would do
     assert made[0].fwd_mask_info.block_mask.shape == info.block_mask.shape
     assert np.count_nonzero(info.block_mask) == 9

@@ -9,10 +9,10 @@ import functools
 import jax, jax.numpy as jnp, numpy as np
 from emsa_jax.parallel.mesh import MeshOptions, make_mesh
 from emsa_jax.parallel.rules import UPDATE, using
-from emsa_jax.policy import attention
+from emsa_jax.policy import attention, attention_kernels
 
-attention.splash.make_splash_mha_single_device = functools.partial(
-    attention.splash.make_splash_mha_single_device, interpret=True)
+attention_kernels.splash.make_splash_mha_single_device = functools.partial(
+    attention_kernels.splash.make_splash_mha_single_device, interpret=True)
 n, group, p, c, d = 4, 2, 9, 6, 8
 mask = np.arange(p) >= np.array([0, 3, 1, 5])[:, None]
 for heads, kv_heads in ((4, 2), (2, 1)):

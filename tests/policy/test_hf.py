@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
-from emsa_jax.policy import hf
+from emsa_jax.policy import hf, tensor_files
 from emsa_jax.policy.parameter_table import abstract_params, init_params
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
@@ -253,7 +253,7 @@ def test_an_interrupted_save_leaves_nothing(worlds, tmp_path, monkeypatch, momen
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(hf, "save_file", save_file_until)
+        patch.setattr(tensor_files, "save_file", save_file_until)
         if moment == "manifest":
             patch.setattr(hf.manifest, "write_manifest", stop)
         if moment == "rename":
@@ -317,7 +317,7 @@ LARGE = {
 MEASURE = """
 import sys
 import jax
-from emsa_jax.policy import hf
+from emsa_jax.policy import hf, tensor_files
 
 def status(key):
     line = next(line for line in open("/proc/self/status") if line.startswith(key + ":"))

@@ -10,8 +10,9 @@ from transformers import Qwen2_5OmniThinkerConfig
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from emsa_jax.errors import InputError
+from emsa_jax.policy.hf_config import to_hf
 from emsa_jax.policy.parameter_table import abstract_params, get, init_params, num_params, param_table
-from emsa_jax.policy.thinker_config import preset, to_hf
+from emsa_jax.policy.thinker_config import preset
 
 PARTS = {"model.audio_tower.": "audio_tower.", "model.visual.": "visual.", "model.language_model.": "model."}
 

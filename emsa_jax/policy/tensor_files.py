@@ -1,17 +1,67 @@
-"""Parts of a tensor straight from its place in a file."""
+"""Safetensors files: the tensors of a directory, and parts of a tensor read straight from their place in a file."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from emsa_jax.errors import InputError
 
 PIECE = 10**6  # values that are held beside the tensor at a time
+
+
+def tensor_files(directory: str | Path) -> dict[str, Path]:
+    """Tensor name -> file, for one `model.safetensors` or shards with an index. Raises: InputError."""
+    directory = Path(directory)
+    index = directory / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            return {name: directory / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{index}: no readable weight_map") from error
+    single = directory / "model.safetensors"
+    if not single.exists():
+        raise InputError(f"{directory}: neither model.safetensors nor model.safetensors.index.json is there")
+    with open_tensors(single) as file:
+        return dict.fromkeys(file.keys(), single)
+
+
+def has_weights(directory: str | Path) -> bool:
+    """Whether a directory holds safetensors, in one file or shards."""
+    return any((Path(directory) / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
+
+
+def open_tensors(path: Path) -> safe_open:
+    """A safetensors file, opened for NumPy. Raises: InputError naming it, where it is not one."""
+    try:
+        return safe_open(path, "numpy")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def tensor_layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """Tensor name -> (type, shape, first byte) of a file, whose header and length the library has checked."""
+    with open_tensors(path), open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return {name: (x["dtype"], tuple(x["shape"]), 8 + size + x["data_offsets"][0]) for name, x in header.items()}
+
+
+def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Writes a safetensors file. Raises: OSError, also where the disk is full."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True)

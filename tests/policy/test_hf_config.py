@@ -8,7 +8,8 @@ import pytest
 from transformers import Qwen2_5OmniThinkerConfig
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.thinker_config import ThinkerConfig, from_hf, preset, read_config, to_hf
+from emsa_jax.policy.hf_config import from_hf, read_config, to_hf
+from emsa_jax.policy.thinker_config import ThinkerConfig, preset
 
 
 def raw(world):
