@@ -1,56 +1,40 @@
 """A class of sentiment and nothing else, as zero-shot and label-only fine-tuning write it (CH-CEMS, listing 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from emsa_jax.answers.clues import clues, task
-from emsa_jax.answers.concept_reader import ParsedConcepts
-from emsa_jax.answers.concept_table import CH_CEMS, SENTIMENT_LABELS, Concept, Labels
-from emsa_jax.answers.concepts import Concepts, Truth
-from emsa_jax.answers.labels import polarity_of_sentiment, sentiment_of
-from emsa_jax.errors import InputError
+from emsa_jax.answers.answer_format import Answer
+from emsa_jax.answers.class_format import ClassFormat
+from emsa_jax.answers.labels import polarity_of_sentiment
+from emsa_jax.answers.messages import task
 
 
 @dataclass(frozen=True)
-class ClassOnly:
-    """The format for 3 or 5 classes of scores within `score_range`. table: of the concepts that clips are known to
-    have, which these answers do not name."""
+class ClassOnly(ClassFormat):
+    """The format for 3 or 5 classes of scores within `score_range`. Answers do not name the concepts of the table."""
 
-    classes: int = 3
-    table: tuple[Concept, ...] = CH_CEMS
-    score_range: tuple[float, float] = (-1.0, 1.0)
     name: ClassVar[str] = "class_only"
-    levels: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def sentiments(self) -> Labels:
-        """The classes of sentiment, from the most negative."""
-        return SENTIMENT_LABELS[self.classes]
-
-    def truth(self, score: float, concepts: Sequence[tuple[str, str]], language: str = "en") -> Truth:
-        """As `Concepts.truth`."""
-        return Concepts(self.classes, self.table, self.score_range).truth(score, concepts, language)
+    has_reasoning: ClassVar[bool] = False
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """The score's class; polarity and reasoning are left out."""
-        return sentiment_of(score, self.classes, self.score_range)
+        return self.sentiment_of(score)
 
-    def parse(self, text: str) -> ParsedConcepts:
+    def parse(self, text: str) -> Answer:
         """A class, in either language, with white space around it, or nothing. Never raises; linear time."""
         sentiment = self.sentiments.read(text)
         if sentiment is None:
-            note = "the answer is not one of " + ", ".join(self.sentiments.known)
-            return ParsedConcepts(None, None, None, False, (note,))
-        return ParsedConcepts(polarity_of_sentiment(sentiment), None, None, True, (), sentiment)
+            return Answer(notes=("the answer is not one of " + ", ".join(self.sentiments.known),))
+        return Answer(polarity=polarity_of_sentiment(sentiment), sentiment=sentiment)
 
-    def hint(self, truth: Truth, level: str = "") -> str:
-        """There is none: a bare label has no place for a hint."""
-        raise InputError("hint.mode: this answer format has nothing to hint at; use hint.mode=off")
-
-    def instruction(self, language: str, has_video: bool, has_audio: bool, has_text: bool) -> str:
-        """What to do, naming only the modalities that are there."""
-        start = task(language, clues(language, has_video, has_audio, has_text))
+    def ask(self, modalities: Collection[str], language: str) -> str:
+        """What to do, and the classes."""
+        classes = self.sentiments.spelled(language)
         if language == "zh":
-            return f"{start}，只从中选一个回答：{'、'.join(self.sentiments.shown(language))}。"
-        return f"{start}. Reply with one of: {', '.join(self.sentiments.shown(language))}."
+            return f"{task(modalities, language)}，只从中选一个回答：{'、'.join(classes)}。"
+        return f"{task(modalities, language)}. Reply with one of: {', '.join(classes)}."
+
+    def tokenizer_text(self, polarity: str, think: str, score: float) -> str:
+        """There is none: answers hold no reasoning."""
+        return ""

@@ -17,36 +17,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from emsa_jax.answers.answer_format import Answer
 from emsa_jax.answers.concept_table import FREE, SENTIMENT, THINK, Concept, Labels
-from emsa_jax.answers.dc import Parsed
 from emsa_jax.answers.labels import polarity_of_sentiment
 from emsa_jax.answers.tags import Tag, is_clean, is_visible, scan
 
 REPEATED, CONTRADICTS = "sentiment is repeated", "contradicts itself"  # notes that rewards look for
 
 
-@dataclass(frozen=True)
-class ParsedConcepts(Parsed):
-    """What was read from one answer; `score` is always None, `polarity` that of the sentiment.
-
-    concepts: (name, label) of those that have a value, in the table's order. free: the texts of `<concept>` tags.
-    """
-
-    sentiment: str | None = None
-    concepts: tuple[tuple[str, str], ...] = ()
-    free: tuple[str, ...] = ()
-
-
 def stands_for(table: Sequence[Concept]) -> dict[str, str]:
     """Every tag that is looked for -> the concept's name, or itself."""
-    own = {tag: c.name for c in table for tag in (c.tag, *c.aliases)}
-    return {THINK: THINK, SENTIMENT: SENTIMENT, FREE: FREE} | own
+    tags = {tag: c.name for c in table for tag in (c.tag, *c.aliases)}
+    return {THINK: THINK, SENTIMENT: SENTIMENT, FREE: FREE} | tags
 
 
-def read_answer(text: str, table: Sequence[Concept], sentiments: Labels) -> ParsedConcepts:
+def read_answer(text: str, table: Sequence[Concept], sentiments: Labels) -> Answer:
     """Reads any text whatever; see the module's rules."""
     names = stands_for(table)
     tags = scan(text, tuple(names))
@@ -76,7 +63,9 @@ def read_answer(text: str, table: Sequence[Concept], sentiments: Labels) -> Pars
         _fault(notes, "a null byte or special token")
     concepts = tuple((c.name, read[c.name]) for c in table if read.get(c.name))
     polarity = polarity_of_sentiment(sentiment) if sentiment else None
-    return ParsedConcepts(polarity, think, None, not notes, tuple(notes), sentiment, concepts, tuple(free))
+    return Answer(
+        polarity=polarity, think=think, sentiment=sentiment, concepts=concepts, free=tuple(free), notes=tuple(notes)
+    )
 
 
 def _read_marks(

@@ -32,15 +32,18 @@ def _folded(label: str) -> str:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels that are told apart. by_language: language -> spellings, in one order; the first language's are the
+    """The labels of one concept. by_language: language -> spellings, in one order; those of the first language are the
     canonical ones."""
 
     by_language: Mapping[str, tuple[str, ...]]
     _read: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        spelled = {_folded(label): known for labels in self.by_language.values()
-                   for label, known in zip(labels, self.known, strict=True)}  # fmt: skip
+        spelled = {
+            _folded(label): known
+            for labels in self.by_language.values()
+            for label, known in zip(labels, self.known, strict=True)
+        }
         object.__setattr__(self, "_read", spelled)
 
     @property
@@ -56,9 +59,9 @@ class Labels:
 
     def write(self, label: str, language: str) -> str:
         """A canonical label as a language spells it; as it is where that language is not in the table."""
-        return self.shown(language)[self.known.index(label)]
+        return self.spelled(language)[self.known.index(label)]
 
-    def shown(self, language: str) -> tuple[str, ...]:
+    def spelled(self, language: str) -> tuple[str, ...]:
         """All labels as a language spells them."""
         return self.by_language.get(language, self.known)
 
@@ -142,8 +145,10 @@ def _concept(row, where: str) -> Concept:
             raise InputError(f"{where}: labels of {language} are {len(found)}, but {len(first)} of the first language")
         for label in found:
             if not label.isprintable() or label.strip() != label or not 0 < len(label) <= 64 or set(label) & set("<>|"):
-                raise InputError(f"{where}: label {label!r} must be 1 to 64 visible characters, without < > |, odd "
-                                 "spaces or line breaks")  # fmt: skip
+                raise InputError(
+                    f"{where}: label {label!r} must be 1 to 64 visible characters, without < > |, odd "
+                    "spaces or line breaks"
+                )
     spelled = {}
     for found in lists.values():
         for i, label in enumerate(found):

@@ -7,95 +7,64 @@
 Asking, writing, hinting and reading (answers/concept_reader.py) go by one table (answers/concept_table.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from emsa_jax.answers.clues import clues, task
-from emsa_jax.answers.concept_reader import ParsedConcepts, read_answer, stands_for
-from emsa_jax.answers.concept_table import CH_CEMS, FREE, SENTIMENT, SENTIMENT_LABELS, THINK, Concept, Labels
-from emsa_jax.answers.labels import sentiment_of
+from emsa_jax.answers.answer_format import Answer, Truth, refuse_level
+from emsa_jax.answers.class_format import ClassFormat
+from emsa_jax.answers.concept_reader import read_answer, stands_for
+from emsa_jax.answers.concept_table import FREE, SENTIMENT, THINK, Concept
+from emsa_jax.answers.messages import task
 from emsa_jax.answers.tags import scan
 from emsa_jax.errors import InputError
 
 LEVELS = ("sentiment", "sentiment+concepts")
 
 
-class Truth(NamedTuple):
-    """What a right answer says: a class of sentiment, (name, label) of the concepts that are known; its language."""
-
-    sentiment: str
-    concepts: tuple[tuple[str, str], ...]
-    language: str = "en"
-
-
 @dataclass(frozen=True)
-class Concepts:
-    """The format for 3 or 5 classes of sentiment and a table of concepts; classes are those of scores within
-    `score_range`."""
+class Concepts(ClassFormat):
+    """The format for 3 or 5 classes of sentiment and a table of concepts."""
 
-    classes: int = 3
-    table: tuple[Concept, ...] = CH_CEMS
-    score_range: tuple[float, float] = (-1.0, 1.0)
     name: ClassVar[str] = "concepts"
     levels: ClassVar[tuple[str, ...]] = LEVELS
+    parts: ClassVar[tuple[str, ...]] = ("format", "accuracy", "concept")
 
     @property
-    def sentiments(self) -> Labels:
-        """The classes of sentiment, from the most negative."""
-        return SENTIMENT_LABELS[self.classes]
-
-    def truth(self, score: float, concepts: Sequence[tuple[str, str]], language: str = "en") -> Truth:
-        """What is true of a clip with this score and these (name, label) pairs; others than the table's are left
-        out. InputError for a label that the table does not know."""
-        return Truth(sentiment_of(score, self.classes, self.score_range), self.labels_of(concepts), language)
-
-    def labels_of(self, concepts: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        """The pairs that the table knows, in its order, in its spelling. InputError for an unknown label."""
-        given = dict(concepts)
-        found = []
-        for concept in self.table:
-            if written := given.get(concept.name):
-                label = concept.labels.read(written)
-                if label is None:
-                    raise InputError(
-                        f"{concept.name} {written!r} is none of {', '.join(concept.labels.known)}; "
-                        "correct it, or name a table that has it as concepts.table"
-                    )
-                found.append((concept.name, label))
-        return tuple(found)
+    def marked(self) -> tuple[Concept, ...]:
+        """Those of the table."""
+        return self.table
 
     def write(self, polarity: str, think: str, score: float) -> str:
-        """The answer as text. think: with its concepts marked; the sentiment is the score's class, in the language
-        of the marks, and `polarity` is left out. InputError if it could not be read back."""
-        sentiment = sentiment_of(score, self.classes, self.score_range)
-        text = _answer(think.strip(), self.sentiments.write(sentiment, self._language(think)))
-        parsed = self.parse(text)
-        if not parsed.well_formed:
-            raise InputError(f"this answer cannot be written: {'; '.join(parsed.notes)}")
+        """The answer as text. think: with its concepts marked; the sentiment is the score's class, in the language of
+        the marks, and `polarity` is left out. Raises InputError if it could not be read back."""
+        sentiment = self.sentiments.write(self.sentiment_of(score), self._language(think))
+        text = _answer(think.strip(), sentiment)
+        if notes := self.parse(text).notes:
+            raise InputError(f"this answer cannot be written: {'; '.join(notes)}")
         return text
 
-    def parse(self, text: str) -> ParsedConcepts:
+    def parse(self, text: str) -> Answer:
         """Reads any text whatever; never raises."""
         return read_answer(text, self.table, self.sentiments)
 
-    def hint(self, truth: Truth, level: str = LEVELS[0]) -> str:
-        """How an answer begins that is told the truth: the sentiment as a further cue, at the second level the
+    def hint(self, truth: Truth, level: str) -> str:
+        """How an answer begins that was given the truth: the sentiment as a further cue, at the second level the
         concepts too. A line break ends it. No paper has tried either."""
         if level not in LEVELS:
-            raise InputError(f"hint.levels: {level!r} is none of {', '.join(LEVELS)}")
+            refuse_level(level, LEVELS)
         lines = [f"<{THINK}>{mark(FREE, self.sentiments.write(truth.sentiment, truth.language))}"]
         if level == LEVELS[1]:
             lines += self.marks(dict(truth.concepts), truth.language)
         return "".join(f"{line}\n" for line in lines)
 
-    def told(self, level: str) -> tuple[str, ...]:
-        """The reward parts that a hint gives away."""
-        return ("accuracy",) if level == LEVELS[0] else ("accuracy", "concept")
+    def given_parts(self, level: str) -> tuple[str, ...]:
+        """The class, at the second level the concepts too."""
+        return {LEVELS[0]: ("accuracy",), LEVELS[1]: ("accuracy", "concept")}.get(level, ())
 
-    def example(self, truth: Truth, level: str = LEVELS[0]) -> str:
-        """A well-formed answer that begins with the hint."""
+    def example(self, truth: Truth, level: str) -> str:
+        """A well-formed answer that begins with the hint; a concept that is not known gets the table's first label."""
         hint = self.hint(truth, level)
         known = dict(truth.concepts)
         rest = {
@@ -110,16 +79,25 @@ class Concepts:
         """The tagged labels of name -> label, in the table's order."""
         return [mark(c.tag, c.labels.write(concepts[c.name], language)) for c in self.table if c.name in concepts]
 
-    def instruction(self, language: str, has_video: bool, has_audio: bool, has_text: bool) -> str:
+    def ask(self, modalities: Collection[str], language: str) -> str:
         """What to do and in which form, with all labels: what listing 4 asks, in fewer words."""
-        present = clues(language, has_video, has_audio, has_text)
-        marks = " ... ".join(mark(c.tag, "|".join(c.labels.shown(language))) for c in self.table)
-        form = _answer(f"... {marks} ...", "|".join(self.sentiments.shown(language)))
-        free = mark(FREE, "...")
+        marks = " ... ".join(mark(c.tag, "|".join(c.labels.spelled(language))) for c in self.table)
+        form = _answer(f"... {marks} ...", "|".join(self.sentiments.spelled(language)))
+        start, free = task(modalities, language), mark(FREE, "...")
         if language == "zh":
-            return f"{task(language, present)}，分析一切有用的概念，按此格式回答：\n{form}\n其他概念可用{free}标出。"
-        ask = f"{task(language, present)}. Reason over every concept that helps. Reply:"
-        return f"{ask}\n{form}\nMark others as {free}."
+            return f"{start}，分析一切有用的概念，按此格式回答：\n{form}\n其他概念可用{free}标出。"
+        return f"{start}. Reason over every concept that helps. Reply:\n{form}\nMark others as {free}."
+
+    def mistakes(self, answer: Answer, truth: Truth) -> dict[str, str]:
+        """Of "sentiment" and "concepts"."""
+        written, true = dict(answer.concepts), dict(truth.concepts)
+        wrong = [f"{name} is not the true one" for name in true if name in written and written[name] != true[name]]
+        absent = [f"{name} is absent" for name in true if name not in written]
+        return super().mistakes(answer, truth) | {"concepts": "; ".join(wrong + absent)}
+
+    def wording(self, truth: Truth, language: str) -> tuple[str, list[str]]:
+        """The class as the language spells it, and the concepts marked."""
+        return self.sentiments.write(truth.sentiment, language), self.marks(dict(truth.concepts), language)
 
     def _language(self, think: str) -> str:
         """The language of the labels that a reasoning marks."""

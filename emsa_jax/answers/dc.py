@@ -17,71 +17,50 @@ The reader assumes that the writer is paid to find its holes. What it does:
 - Never raises, and takes time linear in the length of the text.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from emsa_jax.answers.clues import clues, outline, task
+from emsa_jax.answers.answer_format import Answer, Truth, refuse_level
 from emsa_jax.answers.labels import POLARITIES, read_polarity
-from emsa_jax.answers.scores import read_score, write_score
-from emsa_jax.answers.tags import is_clean, is_visible, scan
+from emsa_jax.answers.messages import outline, task
+from emsa_jax.answers.score_format import ScoreFormat
+from emsa_jax.answers.tags import Tag, is_clean, is_visible, scan
 from emsa_jax.errors import InputError
 
 NAMES = ("polarity", "think", "score")
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """What was read from one answer; None where a value is absent or not readable."""
+class DC(ScoreFormat):
+    """The format for scores within `score_range`. order: of the three parts."""
 
-    polarity: str | None
-    think: str | None  # stripped
-    score: float | None
-    well_formed: bool
-    notes: tuple[str, ...] = ()  # what is wrong, in short fixed phrases
-
-
-@dataclass(frozen=True)
-class DC:
-    """The format for scores within `score_range`."""
-
-    score_range: tuple[float, float] = (-1.0, 1.0)
     name: ClassVar[str] = "dc"
-    levels: ClassVar[tuple[str, ...]] = ("polarity",)  # that a hint can tell
+    levels: ClassVar[tuple[str, ...]] = ("polarity",)
+    label_first: ClassVar[bool] = True
     order: ClassVar[tuple[str, ...]] = NAMES
 
     def write(self, polarity: str, think: str, score: float) -> str:
-        """The answer as text. InputError if it could not be read back: an unknown polarity, reasoning that is
+        """The answer as text. Raises InputError if it could not be read back: an unknown polarity, reasoning that is
         empty or holds tags, a score outside the range."""
-        text = f"{self.hint(polarity)}<think>{think.strip()}</think>\n<score>{write_score(score)}</score>"
-        parsed = self.parse(text)
-        if not parsed.well_formed:
-            raise InputError(f"this answer cannot be written: {'; '.join(parsed.notes)}")
+        if polarity not in POLARITIES:
+            raise InputError(f"polarity must be one of {', '.join(POLARITIES)}, not {polarity!r}")
+        text = self._join(polarity, f"<think>{think.strip()}</think>", f"<score>{self.write_score(score)}</score>")
+        if notes := self.parse(text).notes:
+            raise InputError(f"this answer cannot be written: {'; '.join(notes)}")
         return text
 
-    def parse(self, text: str) -> Parsed:
+    def parse(self, text: str) -> Answer:
         """Reads any text whatever; see the module's rules."""
         tags = scan(text, NAMES)
-        notes, inner = [], {}
-        for name in NAMES:
-            at = [i for i, tag in enumerate(tags) if tag.name == name]
-            if not at:
-                notes.append(f"{name} is absent")
-            elif sum(not tags[i].closing for i in at) > 1 or sum(tags[i].closing for i in at) > 1:
-                notes.append(f"{name} is repeated")
-            elif len(at) < 2 or tags[at[0]].closing:
-                notes.append(f"{name} is not closed")
-            elif at[1] != at[0] + 1:
-                notes.append(f"{name} holds another tag")
-            else:
-                inner[name] = text[tags[at[0]].end : tags[at[1]].start]
-
+        notes, inner = _contents(text, tags)
         polarity = read_polarity(inner["polarity"]) if "polarity" in inner else None
         if "polarity" in inner and polarity is None:
             notes.append("polarity is not one of " + ", ".join(POLARITIES))
         think = inner.get("think", "").strip() if is_visible(inner.get("think", "")) else None
         if "think" in inner and think is None:
             notes.append("think is empty")
-        score, why = read_score(inner["score"], self.score_range) if "score" in inner else (None, "")
+        score, why = self.read_score(inner["score"]) if "score" in inner else (None, "")
         if why:
             notes.append(why)
         if len(inner) == 3:
@@ -91,31 +70,54 @@ class DC:
                 notes.append("text stands outside the tags")
         if not is_clean(text):
             notes.append("a null byte or special token")
-        return Parsed(polarity, think, score, not notes, tuple(notes))
+        return Answer(polarity=polarity, think=think, score=score, notes=tuple(notes))
 
-    def hint(self, polarity: str) -> str:
-        """How an answer with this polarity begins, newline included: what is injected into hard samples."""
-        if polarity not in POLARITIES:
-            raise InputError(f"polarity must be one of {', '.join(POLARITIES)}, not {polarity!r}")
-        return f"<polarity>{polarity}</polarity>\n"
+    def hint(self, truth: Truth, level: str) -> str:
+        """How an answer with the true polarity begins, line break included."""
+        if level not in self.levels:
+            refuse_level(level, self.levels)
+        return _polarity_tag(truth.polarity) + "\n"
 
-    def instruction(self, language: str, has_video: bool, has_audio: bool, has_text: bool) -> str:
-        """What to do and in which form, naming only the modalities that are there."""
-        present = clues(language, has_video, has_audio, has_text)
-        low, high = self.score_range
+    def ask(self, modalities: Collection[str], language: str) -> str:
+        """What to do and in which form, with the three polarities and the range of scores."""
+        low, high = self.written_range
+        words = outline(modalities, language)
         if language == "zh":
-            ask, about = "，按此格式回答：", "线索：" + "、".join(outline(language, present))
-            scale = f"{low:g}到{high:g}"
+            form, about, scale = "，按此格式回答：", "线索：" + "、".join(words), f"{low:g}到{high:g}"
         else:
-            ask, about = ". Reply:", "clues: " + ", ".join(outline(language, present))
-            scale = f"{low:g} to {high:g}"
-        return (
-            f"{task(language, present)}{ask}\n<polarity>{'|'.join(POLARITIES)}</polarity>\n"
-            f"<think>{about}</think>\n<score>{scale}</score>"
-        )
+            form, about, scale = ". Reply:", "clues: " + ", ".join(words), f"{low:g} to {high:g}"
+        lines = self._join("|".join(POLARITIES), f"<think>{about}</think>", f"<score>{scale}</score>")
+        return f"{task(modalities, language)}{form}\n{lines}"
+
+    def _join(self, polarity: str, think: str, score: str) -> str:
+        """The three parts in the order of the format."""
+        lines = {"polarity": _polarity_tag(polarity), "think": think, "score": score}
+        return "\n".join(lines[name] for name in self.order)
 
 
-def _outside(tags, length: int):
+def _polarity_tag(polarity: str) -> str:
+    return f"<polarity>{polarity}</polarity>"
+
+
+def _contents(text: str, tags: list[Tag]) -> tuple[list[str], dict[str, str]]:
+    """(notes on the tags, name -> text between its tags) of the parts that have a value."""
+    notes, inner = [], {}
+    for name in NAMES:
+        at = [i for i, tag in enumerate(tags) if tag.name == name]
+        if not at:
+            notes.append(f"{name} is absent")
+        elif sum(not tags[i].closing for i in at) > 1 or sum(tags[i].closing for i in at) > 1:
+            notes.append(f"{name} is repeated")
+        elif len(at) < 2 or tags[at[0]].closing:
+            notes.append(f"{name} is not closed")
+        elif at[1] != at[0] + 1:
+            notes.append(f"{name} holds another tag")
+        else:
+            inner[name] = text[tags[at[0]].end : tags[at[1]].start]
+    return notes, inner
+
+
+def _outside(tags: list[Tag], length: int):
     """The stretches before, between and after three pairs in order."""
     starts = (0, tags[1].end, tags[3].end, tags[5].end)
     ends = (tags[0].start, tags[2].start, tags[4].start, length)

@@ -1,22 +1,56 @@
-"""Prompts as chat messages in the Hugging Face form."""
+"""Prompts as text: the words for what a clip has, and chat messages in the Hugging Face form.
+
+A modality that the prompt does not have is never named.
+"""
+
+from collections.abc import Collection
+
+from emsa_jax.answers.answer_format import AnswerFormat
 
 SYSTEM = {"en": "You read people's feelings.", "zh": "你善于体察情感。"}
+# in the order of the reasoning
+_WORDS = {
+    "en": {"text": "words", "video": "face", "audio": "voice"},
+    "zh": {"text": "话语", "video": "表情", "audio": "声音"},
+}
 
 
-def messages(format, clip_text: str, language: str, has_video: bool, has_audio: bool) -> list[dict]:
+def clues(modalities: Collection[str], language: str) -> list[str]:
+    """The words for the modalities, in the order of the reasoning; English unless the language is "zh"."""
+    words = _WORDS.get(language, _WORDS["en"])
+    return [word for modality, word in words.items() if modality in modalities]
+
+
+def task(modalities: Collection[str], language: str) -> str:
+    """The first clause of every request."""
+    words = clues(modalities, language)
+    if language == "zh":
+        return (f"根据{'、'.join(words)}" if words else "") + "判断说话人的情感"
+    return "Judge the speaker's sentiment" + (f" from {', '.join(words)}" if words else "")
+
+
+def outline(modalities: Collection[str], language: str) -> list[str]:
+    """What the reasoning goes through: each modality, then how they combine."""
+    combined, reasons = ("综合", "理由") if language == "zh" else ("combined", "reasons")
+    words = clues(modalities, language)
+    return [*words, combined] if len(words) > 1 else words or [reasons]
+
+
+def messages(format: AnswerFormat, clip_text: str, language: str, has_video: bool, has_audio: bool) -> list[dict]:
     """One system and one user message.
 
-    The user's content holds {"type": "video"} and {"type": "audio"} only where the clip has them, then one
-    text: the format's instruction and, if any, the utterance. The utterance is data from outside: it is put
-    on one line and cannot spell a special token.
+    The user's content holds {"type": "video"} and {"type": "audio"} only where the clip has them, then one text: what
+    the format asks and, if there is any, the utterance. The utterance is data from outside: it is put on one line and
+    cannot spell a special token.
     """
     utterance = " ".join(clip_text.replace("\x00", " ").split()).replace("<|", "< |")
-    text = format.instruction(language, has_video, has_audio, bool(utterance))
+    media = ["video"] * has_video + ["audio"] * has_audio
+    text = format.ask([*media, "text"] if utterance else media, language)
     if utterance:
         text += f"\n话语：{utterance}" if language == "zh" else f"\nWords: {utterance}"
-    media = [{"type": kind} for kind, there in (("video", has_video), ("audio", has_audio)) if there]
+    content = [*({"type": kind} for kind in media), {"type": "text", "text": text}]
     system = SYSTEM.get(language, SYSTEM["en"])
     return [
         {"role": "system", "content": [{"type": "text", "text": system}]},
-        {"role": "user", "content": [*media, {"type": "text", "text": text}]},
+        {"role": "user", "content": content},
     ]

@@ -1,4 +1,4 @@
-"""Scores as text: how one is written, and the only spelling that is read back."""
+"""Scores as text: how one is written, and the only spelling that is read back; and in another range."""
 
 import math
 
@@ -28,3 +28,10 @@ def read_score(text: str, score_range: tuple[float, float]) -> tuple[float | Non
     score = float(text) + 0.0  # -0.0 becomes 0.0
     low, high = score_range
     return (score, "") if low <= score <= high else (None, "score is out of range")
+
+
+def carry(score: float, source: tuple[float, float], target: tuple[float, float]) -> float:
+    """A score of the range `source` in the range `target`: each side of zero in proportion, so that signs and zero
+    stay."""
+    side = score > 0
+    return score / source[side] * target[side] if source[side] else 0.0

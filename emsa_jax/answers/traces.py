@@ -5,12 +5,10 @@ One JSON object a line: {"id", "polarity", "think", "score"}, as the teacher wro
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from emsa_jax.answers.formats import CLASS_FORMATS, Format
-from emsa_jax.answers.labels import polarity_of
-from emsa_jax.answers.scores import write_score
+from emsa_jax.answers.answer_format import AnswerFormat, Labelled
 from emsa_jax.errors import InputError
 
 
@@ -72,52 +70,21 @@ def _read_line(line: str, where: str) -> Trace:
 
 
 def filter_traces(
-    traces: list[Trace],
-    true_scores: Mapping[str, float | None],
-    format: Format,
-    neutral_eps: float = 0.0,
-    true_concepts: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    traces: list[Trace], clips: Mapping[str, Labelled], format: AnswerFormat
 ) -> tuple[list[Trace], dict[str, str]]:
-    """Keeps a trace iff the teacher's polarity is the true one and its score agrees with it; then the true
-    score takes the place of the teacher's. For formats that name a class, its score must be of the true class; for
-    those with concepts, each that it marks must have its true label, as far as that is known (`true_concepts`).
+    """Keeps a trace if and only if it agrees with what is true of its clip, as far as that is known
+    (`AnswerFormat.trace_error`); then the true score takes the place of the teacher's. clips: id -> clip.
 
     Returns (kept, rejected): `rejected` gives the reason for every other id, so that they can be counted.
     """
     kept, rejected = [], {}
     for trace in traces:
-        why = _objection(trace, true_scores.get(trace.id), format, neutral_eps, (true_concepts or {}).get(trace.id, ()))
-        if why:
+        clip = clips.get(trace.id)
+        truth = format.truth(clip) if clip else None
+        if truth is None:
+            rejected[trace.id] = "no train clip of this id, or no true score"
+        elif why := format.trace_error(trace.polarity, trace.think, trace.score, truth):
             rejected[trace.id] = why
         else:
-            kept.append(replace(trace, score=float(true_scores[trace.id])))
+            kept.append(replace(trace, score=truth.score))
     return kept, rejected
-
-
-def _objection(trace: Trace, truth: float | None, format: Format, neutral_eps: float, concepts) -> str:
-    if truth is None:
-        return "no train clip of this id, or no true score"
-    if format.name in CLASS_FORMATS:
-        return _class_objection(trace, truth, format, concepts)
-    if trace.polarity != polarity_of(truth, neutral_eps):
-        return "the teacher's polarity is wrong"
-    if polarity_of(trace.score, neutral_eps) != trace.polarity:
-        return "the teacher's score contradicts its polarity"
-    try:
-        format.write(trace.polarity, trace.think, truth)
-    except InputError:
-        return f"cannot be written as an answer with score {write_score(truth)}"
-    return ""
-
-
-def _class_objection(trace: Trace, score: float, format: Format, concepts) -> str:
-    truth = format.truth(score, concepts)
-    low, high = format.score_range
-    if format.truth(min(max(trace.score, low), high), ()).sentiment != truth.sentiment:
-        return "the teacher's sentiment is wrong"
-    try:
-        parsed = format.parse(format.write(trace.polarity, trace.think, score))
-    except InputError:
-        return f"cannot be written as an answer with sentiment {truth.sentiment}"
-    wrong = [name for name, label in parsed.concepts if dict(truth.concepts).get(name, label) != label]
-    return f"the teacher's {wrong[0]} is wrong" if wrong else ""

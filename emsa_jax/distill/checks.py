@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.answer_format import Answer, AnswerFormat
 from emsa_jax.answers.lexicon import claims, leak, plain, repetition, speaks_of, units, written_in
 from emsa_jax.distill.teacher_options import FilterOptions
 from emsa_jax.errors import InputError
@@ -30,7 +30,7 @@ class Truth:
     concepts: tuple[tuple[str, str], ...] = ()
 
 
-def check(answer: str, finish: str, truth: Truth, format, options: FilterOptions, neutral_eps: float = 0.0) -> Checks:
+def check(answer: str, finish: str, truth: Truth, format: AnswerFormat, options: FilterOptions) -> Checks:
     """What each of `CHECKS` says of an answer. Never raises; linear in the answer's length.
 
     finish: why it ended, as the endpoint says ("stop", "length", "content_filter", "" where it does not).
@@ -39,16 +39,9 @@ def check(answer: str, finish: str, truth: Truth, format, options: FilterOptions
     found: Checks = dict.fromkeys(CHECKS)
     found["finished"] = _ENDS.get(finish, "")
     found["parse"] = "; ".join(parsed.notes)
-    if hasattr(format, "truth"):  # a format that names a class and marks concepts
-        true = format.truth(truth.score, truth.concepts, truth.language)
-        if parsed.sentiment is not None:
-            found["sentiment"] = "" if parsed.sentiment == true.sentiment else "the teacher's sentiment is wrong"
-        found["concepts"] = _concepts(dict(parsed.concepts), dict(true.concepts))
-    elif parsed.polarity is not None:
-        right = parsed.polarity == polarity_of(truth.score, neutral_eps)
-        found["polarity"] = "" if right else "the teacher's polarity is wrong"
-        if parsed.score is not None:
-            found["score_sign"] = _score(parsed, truth, format, options, neutral_eps)
+    found |= format.mistakes(parsed, format.truth(truth))
+    if found["score_sign"] == "":
+        found["score_sign"] = _score_gap(parsed, truth, format, options)
     if parsed.think is not None:
         found |= plausible(parsed.think, truth, options)
     if parsed.well_formed:
@@ -89,22 +82,14 @@ def verdict(checks: Mapping[str, str | None]) -> tuple[str, str]:
     return "accepted", ""
 
 
-def _score(parsed, truth: Truth, format, options: FilterOptions, neutral_eps: float) -> str:
-    if polarity_of(parsed.score, neutral_eps) != parsed.polarity:
-        return "the teacher's score contradicts its polarity"
+def _score_gap(parsed: Answer, truth: Truth, format: AnswerFormat, options: FilterOptions) -> str:
     low, high = format.score_range
     if options.score_gap and abs(parsed.score - truth.score) > options.score_gap * (high - low):
         return "the teacher's score is too far from the true one"
     return ""
 
 
-def _concepts(written: dict[str, str], true: dict[str, str]) -> str:
-    wrong = [name for name, value in true.items() if name in written and written[name] != value]
-    absent = [name for name in true if name not in written]
-    return "; ".join([f"{name} is not the true one" for name in wrong] + [f"{name} is absent" for name in absent])
-
-
-def _writable(format, parsed, score: float) -> str:
+def _writable(format: AnswerFormat, parsed: Answer, score: float) -> str:
     """With the true score in the place of the written one, as it will be learned."""
     try:
         format.write(parsed.polarity, parsed.think, score)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from emsa_jax.answers.answer_format import AnswerFormat
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.recorded_traces import ACCEPTED, PENDING
@@ -45,7 +46,7 @@ class DistillPlan:
     """
 
     method: str
-    format: Any
+    format: AnswerFormat
     prompts: Prompts
     teacher: TeacherOptions
     filter: FilterOptions
@@ -59,13 +60,13 @@ class DistillPlan:
         """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
         decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
         prompt_of = {"write": self.method, "refine": "refine"}
-        return {step: digest([decides, self.seed, format_row(self.format), step, self.method,
+        return {step: digest([decides, self.seed, self.format.identity(), step, self.method,
                               {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name}]
                              )[:16] for step, name in prompt_of.items()}  # fmt: skip
 
     @cached_property
     def _filter_hash(self) -> str:
-        return digest([self.filter, format_row(self.format), self.neutral_eps])
+        return digest([self.filter, self.format.identity(), self.neutral_eps])
 
     def labelled(self, entries: Sequence[Entry]) -> list[LabelledSample]:
         """The samples among a split's entries that have a true score.
@@ -73,11 +74,8 @@ class DistillPlan:
         Raises InputError naming a sample with a concept that the answer format has no label for.
         """
         samples = [LabelledSample(i, entry, truth) for i, entry in enumerate(entries) if (truth := self.truth(entry))]
-        for _, entry, truth in samples if hasattr(self.format, "truth") else ():
-            try:
-                self.format.truth(truth.score, truth.concepts, truth.language)
-            except InputError as error:
-                raise InputError(f"clip {entry.id!r}: {error}") from error
+        for sample in samples:
+            self.format.truth(sample.entry)
         return samples
 
     def truth(self, entry: Entry) -> Truth | None:
@@ -104,7 +102,7 @@ class DistillPlan:
 
     def check(self, answer: str, finish: str, truth: Truth) -> Row:
         """{"checks", "verdict", "reason", "filter"} of an answer."""
-        checks = check(answer, finish, truth, self.format, self.filter, self.neutral_eps)
+        checks = check(answer, finish, truth, self.format, self.filter)
         decided, reason = verdict(checks)
         if decided == ACCEPTED and self.filter.judge:
             decided = PENDING
@@ -114,7 +112,7 @@ class DistillPlan:
         """The chat messages of a step, and {"prompt", "prompt_sha256"} as the record keeps them. answer: the one
         that the step is about, "" for none."""
         name = self.method if step.step == "write" else step.step
-        system, user = self.prompts.fill(name, sample.entry, sample.truth, self.format, self.neutral_eps, answer)
+        system, user = self.prompts.fill(name, sample.entry, sample.truth, self.format, answer)
         chat = [{"role": "system", "content": system}] if system else []
         chat.append({"role": "user", "content": [*media.parts, {"type": "text", "text": user}]})
         kept = {"system": system, "user": user, "media": media.summary}
@@ -142,7 +140,7 @@ class DistillPlan:
 
     def settings(self) -> Row:
         """What was asked for, as a row of the record; no key, and no path of this machine."""
-        body = {"method": self.method, **format_row(self.format), "neutral_eps": self.neutral_eps,
+        body = {"method": self.method, **self.format.identity(), "neutral_eps": self.neutral_eps,
                 "attempts": self.attempts, "refine": self.refine, "seed": self.seed,
                 "teacher": to_dict(self.teacher), "filter": to_dict(self.filter), "prompts": self.prompts.hashes,
                 "asks": self.asks}  # fmt: skip
@@ -164,14 +162,9 @@ def make_plan(options: DistillOptions, score_range: tuple[float, float]) -> Dist
     )
 
 
-def format_row(format) -> Row:
-    """An answer format as JSON values; a user's own table of concepts by its hash alone."""
-    row = {"format": format.name, "score_range": list(format.score_range)}
-    return row | ({"classes": format.classes, "table": digest(format.table)[:16]} if hasattr(format, "table") else {})
-
-
-def parsed_row(format, answer: str) -> Row:
+def parsed_row(format: AnswerFormat, answer: str) -> Row:
     """The fields that were read from an answer, as JSON values."""
     parsed = format.parse(answer)
-    row = {name: getattr(parsed, name, None) for name in ("polarity", "think", "score", "sentiment", "concepts")}
+    row = {name: getattr(parsed, name) for name in ("polarity", "think", "score", "sentiment")}
+    row |= {"concepts": parsed.concepts} if format.marked else {}
     return {name: to_dict(value) for name, value in row.items() if value is not None}

@@ -24,7 +24,7 @@ def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[LabelledSa
         total = 0.0
         for i in chosen:
             _, entry, truth = left[i]
-            words = "".join(plan.prompts.fill(name, entry, truth, plan.format, plan.neutral_eps, answer))
+            words = "".join(plan.prompts.fill(name, entry, truth, plan.format, answer))
             total += prompt_tokens(words, entry, truth.modalities, plan.teacher)
         return total / len(chosen)
 

@@ -24,8 +24,8 @@ from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.policy.inputs import abstract_inputs
-from emsa_jax.rewards.plugins import load_plugins
-from emsa_jax.rollout.answering import compile_answers, judge, texts_of
+from emsa_jax.rewards.score_answers import AnswerScorer
+from emsa_jax.rollout.answering import compile_answers, texts_of
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import EVALUATION
@@ -106,7 +106,7 @@ class LocalTeacher:
         settings = _PromptSettings(format=plan.format.name, concepts=options.concepts, prompt=prompt)
         self.clips = open_split(settings, Path(options.data), self.checkpoint, options.split)
         self.shapes = self.clips.input_shapes(local.batch_size)
-        self.plugins = load_plugins(local.reward.plugins)
+        self.score_answers = AnswerScorer.of(plan.format, local.reward)
         shapes = {
             bucket: abstract_inputs(self.checkpoint.config, shape, local.batch_size)
             for bucket, shape in self.shapes.items()
@@ -139,15 +139,7 @@ class LocalTeacher:
         noise = np.array([self.plan.seed, 0, EVALUATION], np.int32)
         done = jax.device_get(self.programs[bucket](self.checkpoint.params, self.adapter, inputs, noise, ids))
         texts, ended = texts_of(self.checkpoint, done, len(indices)), done.ended[: len(indices)]
-        rewards = judge(
-            self.plan.format,
-            [one.entry for one in samples],
-            texts,
-            ended,
-            options=self.options.reward,
-            plugins=self.plugins,
-            neutral_eps=self.plan.neutral_eps,
-        ).total
+        rewards = self.score_answers([one.entry for one in samples], texts, ended).total
         return [
             [
                 SampledAnswer(

@@ -16,7 +16,7 @@ from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT, AnswerKey, R
 from emsa_jax.append_log import AppendLog, Row
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.checks import Checks, check
-from emsa_jax.distill.distill_plan import DistillPlan, format_row, parsed_row
+from emsa_jax.distill.distill_plan import DistillPlan, parsed_row
 from emsa_jax.distill.distillation import now
 from emsa_jax.distill.progress import Progress
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
@@ -65,7 +65,7 @@ class Desk:
             raise InputError(f"{self.directory}: its record says nothing of what was asked; run distill first")
         s = self._settings
         self.format = make_format(s["format"], tuple(s["score_range"]), s["neutral_eps"], self.concepts)
-        if any(s[name] != value for name, value in format_row(self.format).items()):
+        if any(s[name] != value for name, value in self.format.identity().items()):
             raise InputError(f"{self.directory} was made with other config.concepts; give them as distill had them")
         teacher = TeacherOptions(video=s["teacher"]["video"], audio=s["teacher"]["audio"])
         self.plan = DistillPlan(
@@ -196,7 +196,7 @@ class Desk:
         return self.record.at(sample.answers[key].place)
 
     def _check(self, answer: str, finish: str, entry: Entry) -> Checks:
-        return check(answer, finish, self.plan.truth(entry), self.format, self.plan.filter, self.plan.neutral_eps)
+        return check(answer, finish, self.plan.truth(entry), self.format, self.plan.filter)
 
     def _history(self, row: Row, sample: RecordedSample) -> str:
         if row["kind"] == "decision":

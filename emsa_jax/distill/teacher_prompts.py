@@ -18,7 +18,8 @@ from pathlib import Path
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from emsa_jax.answers.labels import POLARITIES, polarity_of
+from emsa_jax.answers.answer_format import AnswerFormat
+from emsa_jax.answers.labels import POLARITIES
 from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.records import Entry
 from emsa_jax.distill.checks import Truth
@@ -37,21 +38,21 @@ class Prompts:
     templates: dict[tuple[str, str], tuple[jinja2.Template, jinja2.Template]]
     hashes: dict[str, str]  # file name -> sha256
 
-    def fill(self, name: str, entry: Entry, truth: Truth, format, neutral_eps: float, answer: str = ""
-             ) -> tuple[str, str]:  # fmt: skip
+    def fill(self, name: str, entry: Entry, truth: Truth, format: AnswerFormat, answer: str = "") -> tuple[str, str]:
         """The (system, user) message about a sample. Raises InputError naming the template that fails."""
         language = truth.language if truth.language in LANGUAGES else LANGUAGES[0]
         there = {kind: kind in truth.modalities for kind in MODALITIES}
         words = _NAMES[language]
         low, high = format.score_range
+        sentiment, marks = format.wording(format.truth(truth), language)
         values = {
             "utterance": spoken(entry) if there["text"] else "",
             **{f"has_{kind}": shown for kind, shown in there.items()},
             "shown": [words[kind] for kind in MODALITIES if there[kind]],
             "absent": [words[kind] for kind in MODALITIES if not there[kind]],
             "low": f"{low:g}", "high": f"{high:g}", "polarities": list(POLARITIES),
-            "form": format.instruction(language, there["video"], there["audio"], there["text"]).partition("\n")[2],
-            **_true(format, truth, language, neutral_eps), "answer": answer,
+            "form": format.ask(truth.modalities, language).partition("\n")[2],
+            "sentiment": sentiment, "marks": marks, "answer": answer,
         }  # fmt: skip
         try:
             return tuple(template.render(values).strip() for template in self.templates[name, language])
@@ -92,12 +93,3 @@ def read_prompts(names: tuple[str, ...], directory: str = "") -> Prompts:
 def spoken(entry: Entry) -> str:
     """The utterance on one line; it cannot spell a special token."""
     return " ".join(entry.text.replace("\x00", " ").split()).replace("<|", "< |")
-
-
-def _true(format, truth: Truth, language: str, neutral_eps: float) -> dict:
-    """The true class and concepts, as the answer format writes them."""
-    if not hasattr(format, "truth"):
-        return {"sentiment": polarity_of(truth.score, neutral_eps), "marks": []}
-    true = format.truth(truth.score, truth.concepts, truth.language)
-    return {"sentiment": format.sentiments.write(true.sentiment, language),
-            "marks": format.marks(dict(true.concepts), language)}  # fmt: skip

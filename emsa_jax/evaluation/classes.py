@@ -5,25 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from emsa_jax.answers.formats import CLASS_FORMATS
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
 from emsa_jax.evaluation.breakdowns import OTHERS
 from emsa_jax.evaluation.classification import label_metrics, label_row
 from emsa_jax.evaluation.resampling import intervals
-from emsa_jax.rewards.reward_table import sample_of, truth_of
-
-
-def class_fields(format, entry, parsed) -> dict:
-    """Fields of a prediction's row for answers that name a class: what they name, and what is true; {} for others."""
-    if getattr(format, "name", None) not in CLASS_FORMATS:
-        return {}
-    truth = truth_of(format, sample_of(entry))
-    return {
-        "sentiment": parsed.sentiment,
-        "target_sentiment": truth and truth.sentiment,
-        "concepts": dict(parsed.concepts),
-        "target_concepts": dict(truth.concepts) if truth else {},
-    }
 
 
 def class_metrics(pred: Sequence[str | None], true: Sequence[str], classes: int) -> dict[str, float | int | None]:
@@ -73,10 +58,10 @@ def summarize_classes(base: Mapping, rows: Sequence[Mapping], format, learned: S
         result["intervals"] = intervals(
             lambda at: _named([pred[i] for i in at], [true[i] for i in at], format.classes), len(known), resamples
         )
-    if format.name == "concepts":
-        result["concepts"] = concept_metrics(known, format.table)
+    if format.marked:
+        result["concepts"] = concept_metrics(known, format.marked)
     if learned:
-        counts = Counter(format.truth(entry.score, ()).sentiment for entry in learned)
+        counts = Counter(format.truth(entry).sentiment for entry in learned)
         commonest = max(names, key=lambda name: counts[name])
         result["floor"] = nothing | _named([commonest] * len(true), true, format.classes)
     result["breakdowns"] = {

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emsa_jax.answers.answer_format import AnswerFormat
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.data.records import Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.evaluation.breakdowns import about, breakdowns
-from emsa_jax.evaluation.classes import class_fields
 from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import score_controls
 from emsa_jax.evaluation.reasoning import reasoning_checks
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics, score_row
 from emsa_jax.evaluation.vote import Verdict, combine
-from emsa_jax.rewards.reward_table import RewardTable
+from emsa_jax.rewards.score_answers import RewardTable
 
 SIGNS = tuple(reversed(POLARITIES))  # from negative to positive, as classes 0, 1, 2
 
@@ -28,13 +28,13 @@ def prediction_rows(
     way: str,
     neutral_eps: float,
     shown: Sequence[str],
-    format=None,
+    format: AnswerFormat,
 ) -> list[dict]:
     """One row a clip for the file of predictions.
 
     texts[n][g]: the answers that the verdict is made of, judged in `greedy` or, where `way` is not "greedy", in
-    `sampled`. shown: the modalities that the policy was given, where a clip has them. format: rows of answers that name
-    a class hold `classes.class_fields` too.
+    `sampled`. shown: the modalities that the policy was given, where a clip has them. format: adds its own
+    fields (`AnswerFormat.row_fields`).
     """
     rows, table = [], greedy if way == "greedy" else sampled
     for n, entry in enumerate(entries):
@@ -62,7 +62,7 @@ def prediction_rows(
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
         if entry.label:
             row["target_label"] = entry.label
-        rows.append(row | class_fields(format, entry, parsed))
+        rows.append(row | format.row_fields(parsed, format.truth(entry)))
     return rows
 
 

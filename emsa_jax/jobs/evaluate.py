@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.answers.formats import CLASS_FORMATS
+from emsa_jax.answers.answer_format import AnswerFormat
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.errors import InputError
@@ -26,8 +26,7 @@ from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerpr
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.rewards.reward_table import RewardTable
-from emsa_jax.rewards.scoring import answer_scorer
+from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.prompted_data import Split, open_split
 from emsa_jax.rollout.rollout_options import HintOptions
@@ -111,11 +110,11 @@ def measured(
 ) -> tuple[dict, list[dict]]:
     """(metrics, one row a clip) of a policy's answers to a data set."""
     options, records, format = config.evaluate, records_dir(run, config, role), split.prompter.format
-    judging = answer_scorer(config, format, read_index(records_dir(run, config, "train"), "train"))
+    score_answers = AnswerScorer.of(format, config.reward, read_index(records_dir(run, config, "train"), "train"))
     tables: dict[str, RewardTable] = {}
     for kind, given in answers.items():
         texts, ended = [one.texts for one in given], np.array([one.ended for one in given])
-        tables[kind] = judging(split.entries, texts, ended)
+        tables[kind] = score_answers(split.entries, texts, ended)
     kind = "greedy" if options.decode == "greedy" else "sampled"
     shown = [name for name in ("text", "audio", "video") if getattr(config.prompt, name)]
     rows = prediction_rows(
@@ -128,18 +127,17 @@ def measured(
         shown,
         format,
     )
-    _grade(run, config, role, rows)
+    _grade(run, config, role, format, rows)
     learned = [entry for entry in read_index(records, "train") if entry.score is not None]
-    by_class = config.format in CLASS_FORMATS
     result = summarize(
         rows,
         split.manifest.score_range,
         options.fallback,
         config.labels.neutral_eps,
         [entry.score for entry in learned],
-        0 if by_class else options.resamples,
+        0 if format.classes else options.resamples,
     )
-    if by_class:
+    if format.classes:
         result = summarize_classes(result, rows, format, learned, options.resamples)
     known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
     rewards = [reward for row in known for reward in row["sampled_rewards"]]
@@ -151,18 +149,18 @@ def measured(
             split.manifest.score_range,
             config.labels.neutral_eps,
             options.fallback,
-            format.classes if by_class else 0,
+            format.classes,
         ),
     }
     return result, rows
 
 
-def _grade(run: Run, config: Config, role: str, rows: list[dict]) -> None:
+def _grade(run: Run, config: Config, role: str, format: AnswerFormat, rows: list[dict]) -> None:
     """Notes how hard each clip is, by what the cold start's sampled answers earned; without one, the policy's own."""
     limit = threshold(
         HintOptions(threshold=config.hint.threshold if config.hint.metric == "total" else "auto"),
         config.reward,
-        "accuracy" if config.format in CLASS_FORMATS else "polarity",
+        format.label_part,
     )
     started = run.path("evaluate", "sft", role, "predictions.jsonl")
     judges = {row["id"]: row for row in read_rows(started)} if started.exists() else {row["id"]: row for row in rows}

@@ -153,16 +153,8 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
             chat = messages(format, sample.text, language, *_media(sample))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
-        if traces.exists() and config.format in ("dc", "think_first"):
-            texts += [
-                f"<polarity>{t.polarity}</polarity>\n<think>{t.think}</think>\n<score>{t.score}</score>"
-                for t in read_traces(traces)
-            ]
-        elif traces.exists() and config.format == "concepts":
-            texts += [
-                f"<think>{t.think}</think>\n<sentiment>{format.truth(t.score, ()).sentiment}</sentiment>"
-                for t in read_traces(traces)
-            ]
+        if traces.exists() and format.has_reasoning:
+            texts += [format.tokenizer_text(t.polarity, t.think, t.score) for t in read_traces(traces)]
     if not texts:
         raise InputError("policy: tiny learns its tokenizer from the data's texts, and there are none")
     return texts

@@ -9,7 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from emsa_jax.answers.formats import CLASS_FORMATS
+from emsa_jax.answers.answer_format import Columns
+from emsa_jax.answers.formats import format_class
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.run_report import PAGE, write_page
 from emsa_jax.report.run_results import CONTROLS
@@ -19,44 +20,26 @@ from emsa_jax.settings.config import Config
 from emsa_jax.training.artifacts import datasets, policies
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
-COLUMNS = (
-    "reward (sampled)",
-    "reward (greedy)",
-    "polarity acc",
-    "Acc2 (0 pos.)",
-    "Acc2 (no 0)",
-    "F1 (weighted)",
-    "MAE",
-    "Corr",
-    "parsed",
-)
-CLASS_COLUMNS = (
-    "reward (sampled)",
-    "reward (greedy)",
-    "sentiment acc",
-    "WF1",
-    "polarity acc",
-    "concepts acc",
-    "parsed",
-)
+# of every answer format; each adds its own
+REWARDS = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
 
 
 def report(run: Run, config: Config) -> None:
     """Prints the table, leaves it as summary.json and summary.md, and writes report.html."""
     results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
-    columns = CLASS_COLUMNS if config.format in CLASS_FORMATS else COLUMNS
+    columns: Columns = {**REWARDS, **format_class(config.format).columns}
     lines = ["# Results", "", "| policy | data | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
     table = Table(Column("policy", no_wrap=True), "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
         where = "in domain" if role == "train" else "across"
         for name, result in found.items():
-            cells = [_cell(value) for value in _values(result, config)]
+            cells = [_cell(value) for value in _values(result, columns)]
             told = STAGES[name] if len(found) > 1 else "as given"  # of a run that judges one policy alone
             table.add_row(told, where, *cells)
             lines.append("| " + " | ".join([told, where, *cells]) + " |")
-        for told, metrics in _floors(found, config):
-            floor = [_cell(value) for value in _values({"metrics": metrics}, config)]
+        for told, metrics in _floors(found):
+            floor = [_cell(value) for value in _values({"metrics": metrics}, columns)]
             table.add_row(told, where, *floor, style="dim")
             lines.append("| " + " | ".join([told, where, *floor]) + " |")
     if config.data.startswith("puppets"):
@@ -77,12 +60,12 @@ def report(run: Run, config: Config) -> None:
             say(f"{what} {run.path(path)}")
 
 
-def _floors(found: dict[str, dict], config: Config) -> list[tuple[str, dict]]:
+def _floors(found: dict[str, dict]) -> list[tuple[str, dict]]:
     """(name, metrics) of what saw no clip."""
     last = list(reversed(found.values()))
-    if config.format in CLASS_FORMATS:
-        return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
     controls = next((result["controls"] for result in last if result.get("controls")), {})
+    if not controls:
+        return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
     return [(told, controls[control]) for control, told in CONTROLS.items() if control in controls]
 
 
@@ -91,30 +74,15 @@ def _read(run: Run, name: str, role: str) -> dict | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _values(result: dict, config: Config) -> list[float | None]:
-    m, rewards = result["metrics"] or {}, result.get("rewards") or {}
-    if config.format in CLASS_FORMATS:
-        concepts = (result.get("concepts") or {}).get("mean", {})
-        return [
-            result.get("mean_sampled_reward"),
-            rewards.get("total"),
-            m.get("ACC"),
-            m.get("WF1"),
-            m.get("Polarity_acc"),
-            concepts.get("ACC"),
-            m.get("parse_rate"),
-        ]
-    return [
-        result.get("mean_sampled_reward"),
-        rewards.get("total"),
-        m.get("Polarity_acc"),
-        m.get("Has0_acc_2"),
-        m.get("Non0_acc_2"),
-        m.get("Polarity_F1_weighted"),
-        m.get("MAE"),
-        m.get("Corr"),
-        m.get("parse_rate"),
-    ]
+def _values(result: dict, columns: Columns) -> list[float | None]:
+    """The number of each column, None where the result has none."""
+    values = []
+    for path in columns.values():
+        value = result
+        for name in path:
+            value = (value or {}).get(name)
+        values.append(value)
+    return values
 
 
 def _cell(value: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emsa_jax.answers.concept_table import concept_table
-from emsa_jax.answers.formats import CLASS_FORMATS, make_format
+from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.recorded_traces import read_any_traces
 from emsa_jax.config.edge import digest, to_dict
 from emsa_jax.data.data_options import Dataset
@@ -24,7 +24,6 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.rewards.plugins import load_plugins
-from emsa_jax.rewards.reward_table import sample_of, truth_of
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
@@ -116,14 +115,14 @@ def _check_labels(
     config: Config, dataset: Dataset, clips: Sequence[Sample | Entry], score_range: tuple[float, float]
 ) -> None:
     """Raises InputError for a clip whose concepts the table does not know, or if no clip has one to be rewarded for."""
-    if config.format not in CLASS_FORMATS or not set(config.stages) & {"sft", "grpo", "evaluate"}:
+    if not set(config.stages) & {"sft", "grpo", "evaluate"}:
         return
     format = make_format(config.format, score_range, config.labels.neutral_eps, config.concepts)
-    truths = [truth_of(format, sample_of(clip)) for clip in clips]
-    rewarded = config.format == "concepts" and config.reward.weight("concept") > 0
+    truths = [format.truth(clip) for clip in clips]
+    rewarded = "concept" in format.parts and config.reward.weight("concept") > 0
     if "grpo" in config.stages and rewarded and not any(truth.concepts for truth in truths if truth):
         raise InputError(
-            f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.table)}; name a "
+            f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.marked)}; name a "
             "table of the concepts that it has (config.concepts.table), or set reward.weights.concept=0"
         )
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emsa_jax.answers.answer_format import Answer, AnswerFormat
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, read_manifest, unpack, unpack_pcm
 from emsa_jax.errors import InputError
@@ -202,7 +202,7 @@ def hints_ignored(workdir: Path, config: Config) -> float | None:
     return ignored_hints(_hinted(workdir, format, config.labels.neutral_eps), config.labels.neutral_eps)
 
 
-def _hinted(workdir: Path, format: object | Rescaled, neutral_eps: float) -> list[tuple[object, str]]:
+def _hinted(workdir: Path, format: AnswerFormat, neutral_eps: float) -> list[tuple[Answer, str]]:
     found = []
     for path in sorted((workdir / "grpo" / "completions").glob("*.jsonl")):
         for row in read_rows(path):

@@ -4,15 +4,16 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from emsa_jax.answers.dc import Parsed
+from emsa_jax.answers.answer_format import Answer
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.reward_options import LARGEST, PARTS
+from emsa_jax.rewards.parts import CONSISTENCY, PARTS
+from emsa_jax.rewards.reward_options import LARGEST
 
-Plugin = Callable[[str, Parsed, Mapping], float | None]
+Plugin = Callable[[str, Answer, Mapping], float | None]  # of the text, what was read, and `sample_of` the clip
 
 
 def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
-    """Imports "module:function" each; the part takes the function's name. InputError naming what fails."""
+    """Imports "module:function" each; the part takes the function's name. Raises InputError naming what fails."""
     plugins: dict[str, Plugin] = {}
     for spec in specs:
         where = f"reward.plugins: {spec!r}"
@@ -27,18 +28,23 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
             raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}{hint}") from error
         if not callable(function):
             raise InputError(f"{where} is not a function")
-        if name in plugins or name in (*PARTS, "consistency"):
+        if name in plugins or name in (*PARTS, CONSISTENCY):
             raise InputError(f"{where}: there is already a reward named {name!r}")
         plugins[name] = function
     return plugins
 
 
-def call_plugin(name: str, plugin: Plugin, text: str, parsed: Parsed, sample: Mapping) -> float | None:
-    """plugin(answer text, parsed, sample): a number, or None where the part does not apply. It cannot change the
-    sample, which other answers and parts read."""
+def sample_of(clip) -> dict:
+    """What plug-ins may know of a Clip or Entry."""
+    return {name: getattr(clip, name) for name in ("id", "score", "text", "concepts", "language")}
+
+
+def call_plugin(name: str, plugin: Plugin, text: str, answer: Answer, sample: Mapping) -> float | None:
+    """plugin(text, answer, sample): a number, or None where the part does not apply. It cannot change the sample, which
+    other answers and parts read. Raises InputError naming the plug-in and the sample if it fails."""
     where = f"reward.plugins: {name!r} on sample {sample.get('id')!r}"
     try:
-        value = plugin(text, parsed, MappingProxyType(sample))
+        value = plugin(text, answer, MappingProxyType(sample))
         if isinstance(value, (str, bytes)):
             raise TypeError(f"it returned the text {value!r}, not a number")
         value = None if value is None else float(value)

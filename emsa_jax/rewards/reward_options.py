@@ -4,16 +4,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emsa_jax.errors import InputError
+from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 
-SCORE_PARTS = ("format", "polarity", "score")  # of answers that name a score
-CLASS_PARTS = ("format", "accuracy", "concept")  # of answers that name a class (CH-CEMS, section 4.3)
 LARGEST = 1e6  # of a weight, and of what a plug-in pays: their products and sums stay finite in float32
-PARTS = tuple(dict.fromkeys(SCORE_PARTS + CLASS_PARTS))
 
 
 @dataclass(frozen=True)
 class RewardOptions:
-    """Weights and switches; InputError naming the field on a bad value.
+    """Weights and switches. Raises InputError naming the field for a bad value.
 
     weights: part name -> weight >= 0; a part that is not named weighs 1.
     score_gate: "none" pays for the score as it is (equation 5); "polarity" only beside the true polarity.
@@ -47,7 +45,7 @@ class RewardOptions:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"reward.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        known = (*PARTS, "consistency", *(spec.rpartition(":")[2] for spec in self.plugins))
+        known = (*PARTS, CONSISTENCY, *(spec.rpartition(":")[2] for spec in self.plugins))
         for name, weight in self.weights.items():
             if name not in known:
                 raise InputError(f"reward.weights.{name}: no such reward; there are {', '.join(known)}")

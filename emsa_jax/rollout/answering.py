@@ -1,4 +1,4 @@
-"""Answers of a policy to every clip of a split, and what they earn."""
+"""Answers of a policy to every clip of a split."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import numpy as np
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rewards.reward_table import RewardTable, batch_rewards, sample_of
 from emsa_jax.rollout.prompts import answer_text
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
@@ -113,22 +111,3 @@ def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
         ]
         for n in range(rows)
     ]
-
-
-def judge(
-    format,
-    clips,
-    texts: Sequence[Sequence[str]],
-    ended: np.ndarray,
-    options: RewardOptions,
-    plugins,
-    neutral_eps: float,
-    uncounted_polarity: np.ndarray | None = None,
-    told: Sequence[str] = ("polarity",),
-    balance: Mapping[str, float] | None = None,
-) -> RewardTable:
-    """Rewards of texts[n][g], ended[n, g] or cut off, to clips[n] (Clip or Entry); the rest as `batch_rewards`."""
-    samples = [sample_of(clip) for clip in clips]
-    return batch_rewards(
-        texts, samples, format, options, plugins, neutral_eps, uncounted_polarity, ~ended, told, balance
-    )

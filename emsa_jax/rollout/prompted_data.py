@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.answers.formats import CLASS_FORMATS, make_format
+from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.answers.rescaled import Rescaled
 from emsa_jax.data.batch_order import Plan
 from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.mixture import Part
@@ -21,7 +20,6 @@ from emsa_jax.data.views import view
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
-from emsa_jax.rewards.reward_table import sample_of, truth_of
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
 from emsa_jax.settings.config import Config
 
@@ -90,10 +88,7 @@ def open_split(
     format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps, config.concepts)
     language = ""
     if taught:
-        if config.format in CLASS_FORMATS:  # whose answers have no range
-            format = replace(format, score_range=manifest.score_range)
-        else:
-            format = Rescaled(format, manifest.score_range)
+        format = format.for_range(manifest.score_range)
         language = taught.languages[0] if len(taught.languages) == 1 else ""
     prompter = Prompter(checkpoint, format, config.prompt, language)
     entries = read_index(records, split)
@@ -102,9 +97,8 @@ def open_split(
     if not order:
         raise InputError(f"{records}: the {split} split has no clip to use")
     chosen = [entries[i] for i in order]
-    if config.format in CLASS_FORMATS:
-        for entry in chosen:  # a label that nobody could earn is told now, not after the cold start
-            truth_of(format, sample_of(entry))
+    for entry in chosen:  # a label that the format does not know is noticed now, not after the cold start
+        format.truth(entry)
     lengths = np.array([prompter.length(entry) for entry in chosen])
     return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
 

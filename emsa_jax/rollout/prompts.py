@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from emsa_jax.answers.answer_format import AnswerFormat, Truth
 from emsa_jax.answers.messages import messages
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
@@ -23,7 +24,7 @@ class Prompter:
     """Makes prompts of one answer format for one policy. language: to ask in (default: each clip's own)."""
 
     checkpoint: Checkpoint
-    format: object  # answers.dc.DC or another of answers.formats
+    format: AnswerFormat
     options: PromptOptions
     language: str = ""
 
@@ -135,32 +136,36 @@ def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
     return text if known.all() else text + "\x00"
 
 
-def hint_ids(checkpoint: Checkpoint, format, template: str | None, polarities: Sequence[str]) -> dict[str, list[int]]:
-    """polarity -> ids of the forced beginning of an answer.
+def hint_text(format: AnswerFormat, truth: Truth, level: str, template: str | None) -> str:
+    """The forced beginning of an answer. template: a text with {polarity} in it, in place of the format's beginning."""
+    return template.replace("{polarity}", truth.polarity) if template else format.hint(truth, level)
 
-    Raises: InputError where they are not the first ids of such an answer: then training on whole answers and
+
+def hint_ids(
+    checkpoint: Checkpoint, format: AnswerFormat, truths: Iterable[Truth], level: str, template: str | None = None
+) -> dict[str, list[int]]:
+    """Text of a hint -> its ids, for the truths that can be given.
+
+    Raises: InputError where they are not the first ids of an answer that begins so: then training on whole answers and
     sampling after a hint would see different tokens.
     """
     found = {}
-    for polarity in polarities:
-        hint = template.replace("{polarity}", polarity) if template else format.hint(polarity)
-        if not hint:
-            raise InputError("hint.mode: this answer format has nothing to hint at; use hint.mode=off")
+    for truth in truths:
+        hint = hint_text(format, truth, level, template)
+        if hint in found:
+            continue
         ids = answer_ids(checkpoint, hint, end=False)
-        score = {"Positive": 1, "Neutral": 0, "Negative": -1}[polarity] * min(map(abs, format.score_range))
-        whole = answer_ids(checkpoint, format.write(polarity, "1.", score), end=False)
-        if whole[: len(ids)] != ids:
+        if answer_ids(checkpoint, format.example(truth, level), end=False)[: len(ids)] != ids:
             raise InputError(
-                f"hint.template: {hint!r} is not how the tokenizer lets an answer begin; let it end where "
-                "a token ends (for DC answers: with the line break)"
+                f"hint.{'template' if template else 'levels'}: {hint!r} is not how the tokenizer lets an answer begin; "
+                "a hint has to end where a token ends (for DC answers: with the line break)"
             )
-        found[polarity] = ids
+        found[hint] = ids
     return found
 
 
-def label_tokens(checkpoint: Checkpoint, format, template: str | None, polarity: str) -> list[bool]:
-    """Which tokens of a hint (`hint_ids`) spell the polarity's name; a token that also holds a part of a tag does."""
-    hint = template.replace("{polarity}", polarity) if template else format.hint(polarity)
-    start, tokenizer = hint.index(polarity), checkpoint.tokenizer
+def label_tokens(checkpoint: Checkpoint, hint: str, label: str) -> list[bool]:
+    """Which tokens of a hint spell the name of the label; a token that also holds a part of a tag does."""
+    start, tokenizer = hint.index(label), checkpoint.tokenizer
     spans = tokenizer(hint, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return [low < start + len(polarity) and high > start for low, high in spans]
+    return [low < start + len(label) and high > start for low, high in spans]

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from emsa_jax.answers.formats import label_parts
 from emsa_jax.errors import InputError
-
-CLASS_METRICS = ("polarity", "accuracy")  # reward parts that say whether the class is right
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class HintOptions:
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
             raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")
-        if self.threshold == "auto" and self.metric not in ("total", *CLASS_METRICS):
+        if self.threshold == "auto" and self.metric not in ("total", *label_parts()):
             raise InputError(f"hint.threshold: for {self.metric!r} give a number, 'auto' cannot tell")
         if not 0 < self.trigger_fraction <= 1:
             raise InputError(f"hint.trigger_fraction: must be in (0, 1], not {self.trigger_fraction!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.answers.rescaled import carry
+from emsa_jax.answers.scores import carry
 from emsa_jax.data.mixture import Mixed, Part
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
-from emsa_jax.answers.formats import CLASS_FORMATS, FORMATS
+from emsa_jax.answers.formats import FORMATS, format_class
 from emsa_jax.data.data_options import Dataset, MixOptions, PrepareOptions, Puppets, ReadingOptions, ViewOptions
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.learning.learning_options import AdvOptions, LossOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import ExportOptions, Kernel, LoraOptions
-from emsa_jax.rewards.reward_options import PARTS, RewardOptions
+from emsa_jax.rewards.parts import CONSISTENCY, PARTS
+from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.training.training_options import GrpoOptions, SftOptions
 
@@ -26,7 +27,7 @@ class Config:
     traces, a jsonl or what `distill` recorded (default: traces.jsonl beside the data). cross: a second domain, for
     evaluation alone.
 
-    format: of the answers; concepts: the classes and concepts of those that name a class ("concepts", "class_only").
+    format: of the answers, a name of answers.formats; concepts: the classes and concepts of formats that name a class.
 
     dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
     them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
@@ -49,7 +50,7 @@ class Config:
     traces: str = ""
     predictions: str = ""
     cross: Dataset = Dataset()
-    format: Literal["dc", "think_first", "label_only", "concepts", "class_only"] = "dc"
+    format: str = "dc"
     concepts: ConceptOptions = ConceptOptions()
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Kernel = "auto"
@@ -75,6 +76,7 @@ class Config:
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
+        format = format_class(self.format)
         if "grpo" in self.stages:
             self.hint.check(self.grpo.group_size, self.loss.beta)
             self._check_hints()
@@ -82,10 +84,11 @@ class Config:
                 raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
         if self.profile < 0:
             raise InputError(f"profile must be at least 0, not {self.profile}")
-        if self.sft.targets == "labels" and self.format not in ("label_only", "class_only"):
+        if self.sft.targets == "labels" and format.has_reasoning:
+            bare = [name for name, other in FORMATS.items() if not other.has_reasoning]
             raise InputError(
                 f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
-                "format=label_only or class_only, or traces"
+                f"format={' or '.join(bare)}, or traces"
             )
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
@@ -105,12 +108,13 @@ class Config:
         parts = (
             "total",
             *PARTS,
-            *(["consistency"] if self.reward.consistency == "penalty" else []),
+            *([CONSISTENCY] if self.reward.consistency == "penalty" else []),
             *(spec.rpartition(":")[2] for spec in self.reward.plugins),
         )
         if hint.metric not in parts:
             raise InputError(f"hint.metric: {hint.metric!r} is none of {', '.join(parts)}")
-        levels = FORMATS[self.format].levels
+        format = format_class(self.format)
+        levels = format.levels
         if not levels and (hint.mode == "hint" or hint.polarity_nll):
             raise InputError(
                 f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no hint.polarity_nll"
@@ -119,17 +123,13 @@ class Config:
             raise InputError(
                 f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not {hint.levels[0]!r}"
             )
-        if self.format in CLASS_FORMATS:
-            self._check_class_hints()
-
-    def _check_class_hints(self) -> None:
-        hint = self.hint
-        if hint.template is not None or hint.polarity_nll:
+        if levels and not format.label_first and (hint.template is not None or hint.polarity_nll):
             raise InputError(
                 "hint.template and hint.polarity_nll are for answers that begin with their polarity; "
                 f"format={self.format} does not"
             )
-        if self.reward.class_balance != "off" and (hint.metric, hint.threshold) == ("total", "auto"):
+        balanced = "accuracy" in format.parts and self.reward.class_balance != "off"
+        if balanced and (hint.metric, hint.threshold) == ("total", "auto"):
             raise InputError("hint.threshold: 'auto' cannot tell with reward.class_balance; use hint.metric=accuracy")
 
     @property

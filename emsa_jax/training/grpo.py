@@ -29,8 +29,7 @@ from emsa_jax.policy.flops import group_flops
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
-from emsa_jax.rewards.scoring import answer_scorer
-from emsa_jax.rewards.trigger import hard_groups, trigger_metric
+from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rollout.answering import texts_of
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.hints import choose_hinted, compact, loss_mask, splice
@@ -121,7 +120,7 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    judging = answer_scorer(config, train.prompter.format, train.entries)
+    score_answers = AnswerScorer.of(train.prompter.format, config.reward, train.entries, config.hint.levels[0])
     peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
@@ -163,7 +162,7 @@ def grpo(run: Run, config: Config) -> None:
                 hints,
                 train,
                 clips,
-                judging,
+                score_answers,
                 clock,
                 sharding,
             )
@@ -214,7 +213,7 @@ def sample_groups(
     hints: Hints,
     train: Split,
     clips,
-    judging,
+    score_answers: AnswerScorer,
     clock: Clock,
     sharding: BatchSharding,
 ) -> Rollout:
@@ -239,10 +238,9 @@ def sample_groups(
     prefix = programs.prefix(adapter, cache, noise([config.seed, step, PREFIX]), forced, lengths)
     with clock.phase("reward"):  # while the device computes the prefixes
         texts = texts_of(train.prompter.checkpoint, first, n)
-        table = judging(clips, texts, first.ended)
+        table = score_answers(clips, texts, first.ended)
     prefix = sharding.fetch(clock.run("hint", jax.block_until_ready, prefix))
-    metric = trigger_metric(table, ~first.ended, hints.trigger)
-    hard = hard_groups(metric, hints.threshold, hints.trigger.trigger_fraction)
+    hard = hints.trigger.hard(table, first.ended)
     chosen = choose_hinted(sharding.all_gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
     rollout = Rollout(
         first,
@@ -279,7 +277,7 @@ def sample_groups(
     shard = rows // (n // sharding.local_shards)
     source = shard * size + np.arange(len(rows)) - np.searchsorted(shard, shard)
     with clock.phase("reward"):
-        return hinted(config, sharding.fetch(again), rows, source, rollout, hints, train, clips, judging)
+        return hinted(config, sharding.fetch(again), rows, source, rollout, hints, train, clips, score_answers)
 
 
 def hinted(
@@ -291,7 +289,7 @@ def hinted(
     hints: Hints,
     train: Split,
     clips,
-    judging,
+    score_answers: AnswerScorer,
 ) -> Rollout:
     """The rollout with new answers, the rows `source` of `again`, to the prompts `rows` in place, judged."""
     n, options, first, texts = len(clips), config.hint, rollout.first, rollout.first_texts
@@ -300,12 +298,11 @@ def hinted(
     changed = texts_of(train.prompter.checkpoint, jax.tree.map(lambda t: t[rows], final), len(rows))
     for row, group in zip(rows, changed, strict=True):
         final_texts[row] = group
-    uncounted = None if options.count_polarity_reward else final.forced > 0
-    final_table = judging(clips, final_texts, final.ended, uncounted_polarity=uncounted)
-    shown = final_table if uncounted is None else judging(clips, final_texts, final.ended)
-    metric = trigger_metric(shown, ~final.ended, hints.trigger)
+    unpaid = None if options.count_polarity_reward else final.forced > 0
+    final_table = score_answers(clips, final_texts, final.ended, unpaid)
+    all_paid = final_table if unpaid is None else score_answers(clips, final_texts, final.ended)
     failed = np.zeros(n, bool)
-    failed[rows] = hard_groups(metric, hints.threshold, 1.0)[rows]
+    failed[rows] = hints.trigger.hard(all_paid, final.ended, fraction=1.0)[rows]
     asked_again = np.zeros(n, bool)
     asked_again[rows] = True
     return dataclasses.replace(

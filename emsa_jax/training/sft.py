@@ -35,7 +35,7 @@ from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.report.run_report import LivePage
-from emsa_jax.rewards.scoring import answer_scorer
+from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rollout.answering import predict
 from emsa_jax.rollout.prompted_data import Split, open_split, shown
 from emsa_jax.rollout.prompts import answer_ids
@@ -132,7 +132,7 @@ def sft(run: Run, config: Config) -> None:
     log = run.metrics("sft")
     log.truncate_after(first)
     rates = tabulate(learning_rate_schedule(options.optimizer, total), total)
-    judging = answer_scorer(config, valid.prompter.format, read_index(records, "train"))
+    score_answers = AnswerScorer.of(valid.prompter.format, config.reward, read_index(records, "train"))
 
     def evaluate() -> float:
         params, adapter = compiled.decoded(state.params)
@@ -143,7 +143,9 @@ def sft(run: Run, config: Config) -> None:
             config.seed,
             sharding,
         )
-        totals = [judging([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done]
+        totals = [
+            score_answers([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done
+        ]
         every = sharding.all_gather(np.concatenate(totals), "validation rewards")
         return float(np.float32(np.mean(every)))  # as a checkpoint keeps the best: ties stay ties
 
@@ -190,14 +192,8 @@ def sft(run: Run, config: Config) -> None:
 def kept_traces(config: Config, records: Path, path: Path, checkpoint: Checkpoint) -> dict[str, Trace]:
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why."""
     train = open_train(config, records, checkpoint)
-    scores = {entry.id: entry.score for entry in train.entries}
-    kept, rejected = filter_traces(
-        read_any_traces(path),
-        scores,
-        train.prompter.format,
-        config.labels.neutral_eps,
-        {entry.id: entry.concepts for entry in train.entries},
-    )
+    clips = {entry.id: entry for entry in train.entries}
+    kept, rejected = filter_traces(read_any_traces(path), clips, train.prompter.format)
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
     say(
         f"traces: {len(kept)} kept, {len(rejected)} dropped"

@@ -11,7 +11,7 @@ from emsa_jax.learning.grpo_update import GrpoBatch
 from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.flops import GroupFlops
 from emsa_jax.policy.inputs import PromptInputs
-from emsa_jax.rewards.reward_table import RewardTable
+from emsa_jax.rewards.score_answers import RewardTable
 from emsa_jax.rollout.sampler import Completions
 from emsa_jax.settings.config import Config
 

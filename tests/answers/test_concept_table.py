@@ -7,6 +7,7 @@ import pytest
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import make_format
+from emsa_jax.data.views import MODALITIES
 from emsa_jax.errors import InputError
 
 GAZE = {"name": "gaze", "tag": "eye_gaze", "aliases": ["gaze"],
@@ -27,7 +28,7 @@ def test_it_takes_the_place_of_the_papers(tmp_path):
     assert parsed.well_formed and parsed.concepts == (("gaze", "away"), ("pace", "slow"))
     assert format.parse(format.write("", think.replace("eye_gaze", "gaze"), 0.0)).concepts == parsed.concepts
     assert format.write("", think.replace("Away", "移开"), -0.4).endswith("<sentiment>消极</sentiment>")
-    text = format.instruction("zh", True, True, True)
+    text = format.ask(MODALITIES, "zh")
     assert "<eye_gaze>看着对方|移开</eye_gaze>" in text and "<pace>slow|fast|even</pace>" in text and "tone" not in text
     assert concept_table(ConceptOptions())[2].name == "tone"
 

@@ -2,15 +2,19 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emsa_jax.answers.answer_format import Truth
 from emsa_jax.answers.class_only import ClassOnly
 from emsa_jax.answers.concept_table import CH_CEMS, Concept, Labels
-from emsa_jax.answers.concepts import LEVELS, Concepts, Truth
-from emsa_jax.answers.labels import SENTIMENTS
+from emsa_jax.answers.concepts import LEVELS, Concepts
+from emsa_jax.answers.labels import SENTIMENTS, polarity_of_sentiment
+from emsa_jax.data.sample import Sample
+from emsa_jax.data.views import MODALITIES
 from emsa_jax.errors import InputError
 
 FORMAT = Concepts(5)
@@ -23,11 +27,24 @@ ALL = {"expression": "happy", "speaking_style": "Informational Interaction", "to
 ABSENT = ("expression is absent", "speaking_style is absent", "tone is absent")
 
 thoughts = st.text(max_size=40).filter(lambda t: "<" not in t and "\x00" not in t)
-truths = st.builds(
-    Truth, st.sampled_from(SENTIMENTS[5]),
-    st.tuples(*(st.sampled_from(c.labels.known).map(lambda label, c=c: (c.name, label)) for c in CH_CEMS)),
-    st.sampled_from(["en", "zh"]))  # fmt: skip
 SCORES = dict(zip(SENTIMENTS[5], (-1.0, -0.4, 0.0, 0.2, 0.8), strict=True))
+
+
+def true(sentiment, concepts=(), language="en"):
+    polarity, score = polarity_of_sentiment(sentiment), SCORES[sentiment]
+    return Truth(polarity=polarity, score=score, sentiment=sentiment, concepts=concepts, language=language)
+
+
+def clip(score, concepts=(), language="en"):
+    return Sample("a", "", score, "train", concepts=tuple(concepts), language=language)
+
+
+truths = st.builds(
+    true,
+    st.sampled_from(SENTIMENTS[5]),
+    st.tuples(*(st.sampled_from(c.labels.known).map(lambda label, c=c: (c.name, label)) for c in CH_CEMS)),
+    st.sampled_from(["en", "zh"]),
+)
 
 
 @given(truths, st.lists(thoughts, min_size=4, max_size=4), st.permutations(range(3)), st.booleans())
@@ -37,7 +54,7 @@ def test_what_is_written_is_read(truth, texts, order, twice):
     answer = FORMAT.write("", think, SCORES[truth.sentiment])
     parsed = FORMAT.parse(answer)
     assert parsed.well_formed and parsed.think == think.strip()
-    assert (parsed.sentiment, parsed.concepts) == truth[:2]
+    assert (parsed.sentiment, parsed.concepts) == (truth.sentiment, truth.concepts)
     assert FORMAT.sentiments.write(truth.sentiment, truth.language) in answer  # in the language of the marks
 
 
@@ -231,27 +248,27 @@ def test_unreadable_answers_are_not_written(think):
 
 @given(truths, st.sampled_from(LEVELS), st.sets(st.sampled_from(list(ALL))))
 def test_a_hint_begins_a_well_formed_answer(truth, level, unknown):
-    truth = truth._replace(concepts=tuple(pair for pair in truth.concepts if pair[0] not in unknown))
+    truth = replace(truth, concepts=tuple(pair for pair in truth.concepts if pair[0] not in unknown))
     hint, example = FORMAT.hint(truth, level), FORMAT.example(truth, level)
     assert example.startswith(hint) and hint.endswith("\n")
     parsed = FORMAT.parse(example)
     assert parsed.well_formed and parsed.sentiment == truth.sentiment and set(truth.concepts) <= set(parsed.concepts)
     assert FORMAT.sentiments.write(truth.sentiment, truth.language) in hint
-    told = dict(FORMAT.parse(hint + "</think>").concepts)
-    assert told == (dict(truth.concepts) if level == LEVELS[1] else {})
+    given = dict(FORMAT.parse(hint + "</think>").concepts)
+    assert given == (dict(truth.concepts) if level == LEVELS[1] else {})
     with pytest.raises(InputError, match="hint.levels: 'polarity'"):
         FORMAT.hint(truth, "polarity")
 
 
 def test_the_instruction_echoed_earns_nothing_and_holds_all_labels():
     for format, language in itertools.product((FORMAT, ClassOnly(5)), ("en", "zh")):
-        text = format.instruction(language, True, True, True)
+        text = format.ask(MODALITIES, language)
         parsed = format.parse(text)
         assert (parsed.sentiment, parsed.concepts, parsed.well_formed) == (None, (), False)
-        assert all(label in text for label in format.sentiments.shown(language))
+        assert all(label in text for label in format.sentiments.spelled(language))
     for language in ("en", "zh"):
-        text = FORMAT.instruction(language, True, True, True)
-        assert all(label in text for c in CH_CEMS for label in c.labels.shown(language))
+        text = FORMAT.ask(MODALITIES, language)
+        assert all(label in text for c in CH_CEMS for label in c.labels.spelled(language))
 
 
 def test_labels_that_are_spelled_alike_in_both_languages_count_as_english():
@@ -270,12 +287,13 @@ def test_a_bare_class_and_nothing_else():
     for text in ("", "Negative.", "it is Negative", "<sentiment>Negative</sentiment>", "N" * 100_000, "Negative\x00"):
         assert not format.parse(text).well_formed and format.parse(text).sentiment is None
     with pytest.raises(InputError, match="nothing to hint at"):
-        format.hint(Truth("Neutral", ()))
+        format.hint(true("Neutral"), "sentiment")
 
 
 def test_truth_is_what_the_table_knows():
-    truth = FORMAT.truth(0.6, [("scenario", "vlogs"), ("tone", "Happy"), ("expression", "")], "zh")
-    assert truth == Truth("Weakly Positive", (("tone", "happy"),), "zh")
-    assert Concepts(5, score_range=(-3.0, 3.0)).truth(2.4, []).sentiment == "Positive"
-    with pytest.raises(InputError, match="tone 'grim' is none of casual"):
-        FORMAT.truth(0.6, [("tone", "grim")])
+    truth = FORMAT.truth(clip(0.2, [("scenario", "vlogs"), ("tone", "Happy"), ("expression", "")], "zh"))
+    assert truth == true("Weakly Positive", (("tone", "happy"),), "zh")
+    assert Concepts(5, score_range=(-3.0, 3.0)).truth(clip(2.4)).sentiment == "Positive"
+    assert FORMAT.truth(clip(None)) is None
+    with pytest.raises(InputError, match="clip 'a': tone 'grim' is none of casual"):
+        FORMAT.truth(clip(0.6, [("tone", "grim")]))

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emsa_jax.answers.dc import DC, Parsed
+from emsa_jax.answers.answer_format import Answer, Truth
+from emsa_jax.answers.dc import DC
 from emsa_jax.answers.labels import POLARITIES
+from emsa_jax.data.views import MODALITIES
 from emsa_jax.errors import InputError
 
 FORMAT = DC((-3.0, 3.0))
@@ -22,7 +24,7 @@ thoughts = (
 
 @given(st.sampled_from(POLARITIES), thoughts, st.integers(-300, 300).map(lambda n: n / 100))
 def test_what_is_written_is_read(polarity, think, score):
-    assert FORMAT.parse(FORMAT.write(polarity, think, score)) == Parsed(polarity, think, score, True)
+    assert FORMAT.parse(FORMAT.write(polarity, think, score)) == Answer(polarity=polarity, think=think, score=score)
 
 
 pieces = st.sampled_from([
@@ -47,7 +49,7 @@ def test_parse_never_raises_and_keeps_its_word(text):
 
 def test_case_and_white_space_are_forgiven():
     text = " \n<POLARITY> positive </Polarity><Think>\nyes\n</THINK>\u3000<score>\t+0.60 </score>\n"
-    assert FORMAT.parse(text) == Parsed("Positive", "yes", 0.6, True)
+    assert FORMAT.parse(text) == Answer(polarity="Positive", think="yes", score=0.6)
 
 
 def swap(old, new):
@@ -157,12 +159,13 @@ def test_unreadable_answers_are_not_written(polarity, think, score):
 
 def test_the_hint_begins_the_answer():
     for polarity in POLARITIES:
-        assert FORMAT.write(polarity, "because", 0.0).startswith(FORMAT.hint(polarity) + "<think>")
-    with pytest.raises(InputError, match="maybe"):
-        FORMAT.hint("maybe")
+        hint = FORMAT.hint(Truth(polarity=polarity, score=0.0), "polarity")
+        assert FORMAT.write(polarity, "because", 0.0).startswith(hint + "<think>")
+    with pytest.raises(InputError, match="hint.levels: 'sentiment' is none of polarity"):
+        FORMAT.hint(Truth(polarity="Neutral", score=0.0), "sentiment")
 
 
 def test_the_instruction_echoed_earns_nothing():
     for language in ("en", "zh"):
-        parsed = FORMAT.parse(FORMAT.instruction(language, True, True, True))
+        parsed = FORMAT.parse(FORMAT.ask(MODALITIES, language))
         assert (parsed.polarity, parsed.score, parsed.well_formed) == (None, None, False)

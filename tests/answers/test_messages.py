@@ -9,6 +9,7 @@ from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.messages import messages
+from emsa_jax.data.views import MODALITIES
 
 WORDS = {"en": {"video": "face", "audio": "voice", "text": "words"},
          "zh": {"video": "表情", "audio": "声音", "text": "话语"}}  # fmt: skip
@@ -23,14 +24,14 @@ def test_only_present_modalities_are_named(format, language):
         kinds = [part["type"] for part in user["content"]]
         assert kinds == ["video"] * video + ["audio"] * audio + ["text"]
         prompt = user["content"][-1]["text"].lower()
-        for kind, there in (("video", video), ("audio", audio), ("text", text)):
-            assert (WORDS[language][kind] in prompt) == there
+        for kind, given in (("video", video), ("audio", audio), ("text", text)):
+            assert (WORDS[language][kind] in prompt) == given
         assert ("i see." in prompt) == text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_instruction_is_short_and_shows_range_and_tags(language):
-    text = DC((-3, 3)).instruction(language, True, True, True)
+    text = DC((-3, 3)).ask(MODALITIES, language)
     assert len(text) < 200
     assert all(part in text for part in ("<polarity>", "<think>", "<score>", "-3", "Neutral"))
 

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emsa_jax.answers.answer_format import Truth
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.think_first import ThinkFirst
+from emsa_jax.data.views import MODALITIES
 from emsa_jax.errors import InputError
 
 FORMAT = make_format("think_first", (-3, 3))
@@ -29,16 +31,15 @@ def test_the_order_counts():
 
 
 def test_there_is_nothing_to_hint_at():
-    assert FORMAT.hint("Positive") == ""
-    with pytest.raises(InputError):
-        FORMAT.hint("Good")
+    with pytest.raises(InputError, match="nothing to hint at"):
+        FORMAT.hint(Truth(polarity="Positive", score=1.0), "polarity")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_instruction_asks_in_this_order(language):
-    lines = FORMAT.instruction(language, True, True, True).split("\n")
+    lines = FORMAT.ask(MODALITIES, language).split("\n")
     assert [line[:6] for line in lines[1:]] == ["<think", "<polar", "<score"]
-    assert sorted(lines) == sorted(DC((-3.0, 3.0)).instruction(language, True, True, True).split("\n"))
+    assert sorted(lines) == sorted(DC((-3.0, 3.0)).ask(MODALITIES, language).split("\n"))
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "<polarity>", "</polarity>", "Positive", "<score>", "</score>",

@@ -6,6 +6,7 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.traces import Trace, filter_traces, read_traces
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
 
@@ -58,9 +59,10 @@ def test_filter_keeps_what_agrees_and_puts_the_true_score_in():
         Trace("calm", "Neutral", "flat", 0.0),
         Trace("far", "Negative", "fine", -50.0),
     ]
-    truth = {t.id: 0.8 for t in traces} | {"unlabelled": None, "calm": 0.0, "far": -0.4}
-    del truth["unknown"]
-    kept, rejected = filter_traces(traces, truth, DC())
+    scores = {t.id: 0.8 for t in traces} | {"unlabelled": None, "calm": 0.0, "far": -0.4}
+    del scores["unknown"]
+    clips = {id: Sample(id, "", score, "train") for id, score in scores.items()}
+    kept, rejected = filter_traces(traces, clips, DC())
     assert [(t.id, t.score) for t in kept] == [("right", 0.8), ("calm", 0.0), ("far", -0.4)]
     assert rejected == {
         "wrong class": "the teacher's polarity is wrong",
@@ -73,5 +75,7 @@ def test_filter_keeps_what_agrees_and_puts_the_true_score_in():
 
 
 def test_the_neutral_band_holds_for_both_sides():
-    kept, _ = filter_traces([Trace("a", "Neutral", "flat", 0.1)], {"a": -0.05}, DC(), neutral_eps=0.1)
+    kept, _ = filter_traces(
+        [Trace("a", "Neutral", "flat", 0.1)], {"a": Sample("a", "", -0.05, "train")}, DC(neutral_eps=0.1)
+    )
     assert [t.score for t in kept] == [-0.05]

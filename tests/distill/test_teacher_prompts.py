@@ -30,7 +30,7 @@ def clip(world, tmp_path):
 def fill(clip, name="dc", language="en", shown=ALL, format=None, directory="", **more):
     format = format or (Concepts(5) if name == "concepts" else DC((-3.0, 3.0)))
     truth = Truth(-0.5, language, shown, MARKS)
-    return read_prompts((name,), directory).fill(name, clip, truth, format, 0.0, **more)
+    return read_prompts((name,), directory).fill(name, clip, truth, format, **more)
 
 
 def test_there_is_a_template_for_each_name_and_language():

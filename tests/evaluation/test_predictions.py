@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from emsa_jax.answers.dc import DC, Parsed
+from emsa_jax.answers.answer_format import Answer
+from emsa_jax.answers.dc import DC
 from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import about, agreement, breakdowns, hardness
@@ -11,12 +12,11 @@ from emsa_jax.evaluation.journal import Answered, Journal, read_answers
 from emsa_jax.evaluation.predictions import prediction_rows, summarize, summarize_labels
 from emsa_jax.evaluation.reasoning import ignored_hints, reasoning_checks, repetition
 from emsa_jax.evaluation.vote import combine
-from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.answering import judge
+from emsa_jax.rewards.score_answers import AnswerScorer
 
 
 def said(polarity=None, score=None):
-    return Parsed(polarity, "clear voice", score, polarity is not None)
+    return Answer(polarity=polarity, think="clear voice", score=score)
 
 
 def entry(id="a", score=0.5, **given):
@@ -114,11 +114,9 @@ def rows_of(way="greedy"):
     entries = [entry("a", 0.5), entry("b", -0.6, label="sad"), entry("c", None)]
     sampled = [[GOOD, GOOD, "x"], [GOOD, BAD, BAD], [BAD, BAD, BAD]]
     greedy = [[GOOD], ["no"], [BAD]]
-    tables = [
-        judge(FORMAT, entries, texts, np.ones((3, len(texts[0])), bool), RewardOptions(), {}, 0.0)
-        for texts in (greedy, sampled)
-    ]
-    return prediction_rows(entries, greedy if way == "greedy" else sampled, *tables, way, 0.0, ("text", "video"))
+    tables = [AnswerScorer(format=FORMAT)(entries, texts) for texts in (greedy, sampled)]
+    texts, shown = greedy if way == "greedy" else sampled, ("text", "video")
+    return prediction_rows(entries, texts, *tables, way, 0.0, shown, FORMAT)
 
 
 def test_rows_hold_what_was_decided():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.dc import DC
-from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rewards.reward_table import batch_rewards
+from emsa_jax.data.sample import Sample
+from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rollout.sampler import Completions
 from emsa_jax.settings.config import Config
 from emsa_jax.training.grpo import learn_from
@@ -24,7 +24,7 @@ def rollout():
     ended = np.array([[True, False], [True, True], [True, True]])
     answers = Completions(np.ones((N, G, C), np.int32), np.zeros((N, G, C), np.float32), length, ended, forced)
     texts = [[f"<score>{n / 4 + g / 2}</score>" for g in range(G)] for n in range(N)]
-    table = batch_rewards(texts, [{"id": str(n), "score": 0.5} for n in range(N)], DC(), RewardOptions())
+    table = AnswerScorer(format=DC())([Sample(str(n), "", 0.5, "train") for n in range(N)], texts)
     hard = np.array([False, True, True])
     return Rollout(
         answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]), np.full(N, np.nan)

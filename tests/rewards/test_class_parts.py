@@ -1,5 +1,7 @@
 """The rewards of answers that name a class and concepts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
@@ -7,25 +9,32 @@ from sklearn.utils.class_weight import compute_class_weight
 from emsa_jax.answers.class_only import ClassOnly
 from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.labels import SENTIMENTS
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.class_parts import accuracy_reward, class_balance, class_parts
+from emsa_jax.rewards.parts import accuracy_reward, reward_parts
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rewards.reward_table import batch_rewards
-from emsa_jax.rewards.trigger import hard_groups, threshold, trigger_metric
-from emsa_jax.rollout.rollout_options import HintOptions
+from emsa_jax.rewards.score_answers import AnswerScorer, class_balance
 
 FORMAT = Concepts(5)
 TRUE = {"expression": "happy", "speaking_style": "Informational Interaction", "tone": "casual"}
-SAMPLE = {"id": "a", "score": 0.4, "concepts": tuple(TRUE.items()), "language": "en"}
+CLIP = Sample("a", "", 0.4, "train", concepts=tuple(TRUE.items()))
 
 
 def answer(sentiment=0.4, **concepts):
     return FORMAT.write("", f"so {' '.join(FORMAT.marks(TRUE | concepts))}", sentiment)
 
 
-def parts(text, truth="known", **options):
-    truth = FORMAT.truth(0.4, SAMPLE["concepts"]) if truth == "known" else truth
-    return class_parts(FORMAT.parse(text), truth, FORMAT, RewardOptions(**options))
+def clip(concepts=(), score=0.4):
+    return replace(CLIP, concepts=tuple(concepts), score=score)
+
+
+def parts(text, clip=CLIP, **options):
+    options = RewardOptions(**options)
+    return reward_parts(FORMAT.parse(text), FORMAT.truth(clip), FORMAT, options, options.consistency == "penalty")
+
+
+def scored(texts, clips=(CLIP,), options=None, unpaid=None, format=FORMAT, **rest):
+    return AnswerScorer(format=format, options=options or RewardOptions(), **rest)(clips, texts, unpaid=unpaid)
 
 
 def test_equations_3_and_4():
@@ -39,16 +48,16 @@ def test_equations_3_and_4():
     assert parts("") == {"format": 0, "accuracy": 0, "concept": 0}
     torn = parts(answer().replace("</think>", "</think> and"))  # form is one part, truth are the others
     assert torn == {"format": 0, "accuracy": 1, "concept": 1}
-    table = batch_rewards([[answer(), answer(0.4, tone="sad"), ""]], [SAMPLE], FORMAT, RewardOptions())
+    table = scored([[answer(), answer(0.4, tone="sad"), ""]])
     np.testing.assert_allclose(table.total, [[3, 2 + 2 / 3, 0]])
 
 
 def test_concepts_that_are_not_known_of_a_clip_do_not_count():
-    some = FORMAT.truth(0.4, [("tone", "sad"), ("expression", "happy"), ("scenario", "vlogs")])
+    some = clip([("tone", "sad"), ("expression", "happy"), ("scenario", "vlogs")])
     assert parts(answer(), some)["concept"] == 0.5
-    assert parts(answer(), FORMAT.truth(0.4, []))["concept"] is None
-    assert parts(answer(), None) == {"format": 1, "accuracy": None, "concept": None}
-    table = batch_rewards([[answer()]], [SAMPLE | {"concepts": ()}], FORMAT, RewardOptions())
+    assert parts(answer(), clip())["concept"] is None
+    assert parts(answer(), clip(score=None)) == {"format": 1, "accuracy": None, "concept": None}
+    table = scored([[answer()]], [clip()])
     assert table.total[0, 0] == 2 and np.isnan(table.parts["concept"][0, 0])
 
 
@@ -72,12 +81,8 @@ def test_balanced_classes_weigh_as_scikit_learn_says():
     names = sorted(set(labels))
     expected = compute_class_weight("balanced", classes=np.array(names), y=labels)
     np.testing.assert_allclose([balance[name] for name in names], expected)
-    table = batch_rewards(
-        [[answer(), answer(-0.4)]],
-        [SAMPLE],
-        FORMAT,
-        RewardOptions({"accuracy": 2.0}),
-        balance={"Weakly Positive": 0.25},
+    table = scored(
+        [[answer(), answer(-0.4)]], options=RewardOptions({"accuracy": 2.0}), balance={"Weakly Positive": 0.25}
     )
     np.testing.assert_allclose(table.total, [[2.5, 2]])
     np.testing.assert_array_equal(table.parts["accuracy"], [[1, 0]])  # logged as it is
@@ -85,14 +90,11 @@ def test_balanced_classes_weigh_as_scikit_learn_says():
         class_balance([], 3)
 
 
-def test_what_was_told_is_not_paid_for():
-    given = np.array([[True, False]])
-    told = FORMAT.told("sentiment+concepts")
-    table = batch_rewards([[answer()] * 2], [SAMPLE], FORMAT, RewardOptions(), uncounted_polarity=given, told=told)
+def test_what_was_given_is_not_paid_for():
+    unpaid = np.array([[True, False]])
+    table = scored([[answer()] * 2], unpaid=unpaid, given=FORMAT.given_parts("sentiment+concepts"))
     np.testing.assert_array_equal(table.total, [[1, 3]])
-    table = batch_rewards(
-        [[answer()] * 2], [SAMPLE], FORMAT, RewardOptions(), uncounted_polarity=given, told=FORMAT.told("sentiment")
-    )
+    table = scored([[answer()] * 2], unpaid=unpaid, given=FORMAT.given_parts("sentiment"))
     np.testing.assert_array_equal(table.total, [[2, 3]])
 
 
@@ -100,13 +102,13 @@ def test_consistency_and_contradiction():
     both = answer().replace("so", "so <tone>sad</tone>")
     twice = answer() + "<sentiment>Neutral</sentiment>"
     assert [parts(text, consistency="penalty")["consistency"] for text in (answer(), both, twice, "")] == [0, -1, -1, 0]
-    table = batch_rewards([[answer(), both, twice]], [SAMPLE], FORMAT, RewardOptions())
+    table = scored([[answer(), both, twice]])
     np.testing.assert_array_equal(table.contradict, [[False, True, True]])
 
 
 def test_a_bare_class_has_no_part_for_concepts():
     format = ClassOnly(5)
-    table = batch_rewards([["Weakly Positive", "Positive", "junk"]], [SAMPLE], format, RewardOptions())
+    table = scored([["Weakly Positive", "Positive", "junk"]], format=format)
     assert list(table.parts) == ["format", "accuracy"]
     np.testing.assert_array_equal(table.total, [[2, 1, 0]])
 
@@ -115,30 +117,13 @@ def test_plugins_see_concepts_and_need_not_apply():
     def free(text, parsed, sample):
         return None if not sample["concepts"] else float(dict(parsed.concepts)["tone"] == "casual")
 
-    samples = [SAMPLE, SAMPLE | {"concepts": ()}]
-    table = batch_rewards([[answer()]] * 2, samples, FORMAT, RewardOptions(), {"free": free})
+    table = scored([[answer()]] * 2, [CLIP, clip()], plugins={"free": free})
     np.testing.assert_array_equal(table.parts["free"], [[1], [np.nan]])
-
-
-def test_hard_groups_are_those_of_the_wrong_class():
-    rewards = RewardOptions()
-    wrong = answer(-0.4)
-    right = answer(0.4, tone="sad", expression="sad", speaking_style="General Narrative Exposition")
-    table = batch_rewards(
-        [[wrong, wrong], [wrong, right], [wrong, wrong]], [SAMPLE, SAMPLE, SAMPLE | {"score": None}], FORMAT, rewards
-    )
-
-    def hard(metric):
-        options = HintOptions(metric=metric)
-        return hard_groups(trigger_metric(table, None, options), threshold(options, rewards, "accuracy")).tolist()
-
-    assert hard("accuracy") == [True, False, False]
-    assert hard("total") == [False, False, False]  # all concepts right: as much as a right class in good form
 
 
 def test_unknown_labels_name_the_clip():
     with pytest.raises(InputError, match="clip 'a': tone 'grim' is none of"):
-        batch_rewards([[answer()]], [SAMPLE | {"concepts": (("tone", "grim"),)}], FORMAT, RewardOptions())
+        scored([[answer()]], [clip([("tone", "grim")])])
 
 
 @pytest.mark.parametrize(

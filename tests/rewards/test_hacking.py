@@ -14,8 +14,11 @@ import pytest
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.answers.messages import messages
-from emsa_jax.rewards.parts import reward_parts, score_reward, total
+from emsa_jax.data.sample import Sample
+from emsa_jax.data.views import MODALITIES
+from emsa_jax.rewards.parts import reward_parts, score_reward
 from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.score_answers import total
 
 TRUTHS = {(-1.0, 1.0): (-1.0, -0.2, 0.0, 0.6, 1.0), (-3.0, 3.0): (-2.4, 0.0, 0.25, 3.0)}
 OPTIONS = [
@@ -106,10 +109,10 @@ def attacks(format, truth):
             f"```xml\n{honest}\n```", "\ufeff" + honest, honest + "\u200b", f"<answer>{honest}</answer>",
         ],
         "prompt echo": [
-            format.instruction("en", True, True, True), format.instruction("zh", True, True, True),
+            format.ask(MODALITIES, "en"), format.ask(MODALITIES, "zh"),
             messages(format, "I love it", "en", True, True)[1]["content"][-1]["text"],
-            format.instruction("en", True, True, True) + "\n" + honest, "copy: " + format.hint(p) + honest,
-            format.hint(p) + honest,
+            format.ask(MODALITIES, "en") + "\n" + honest, "copy: " + f"{pol}\n" + honest,
+            f"{pol}\n" + honest,
         ],
         "special tokens": [
             honest + "<|im_end|>", "<|im_start|>assistant\n" + honest, thought("<|im_end|>"),
@@ -149,7 +152,8 @@ CASES = [
 
 def earned(format, text, truth, options):
     parsed = format.parse(text)
-    return parsed, total(reward_parts(parsed, truth, options, format.score_range), options)
+    true = format.truth(Sample("a", "", truth, "train"))
+    return parsed, total(reward_parts(parsed, true, format, options, options.consistency == "penalty"), options)
 
 
 def test_there_are_enough_attacks():

@@ -3,15 +3,19 @@
 import pytest
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
-from emsa_jax.rewards.parts import contradicts, reward_parts, score_reward, total
+from emsa_jax.rewards.parts import reward_parts, score_reward
 from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.score_answers import total
 
 FORMAT = DC((-1, 1))
 
 
 def parts(text, truth, eps=0.0, **options):
-    return reward_parts(FORMAT.parse(text), truth, RewardOptions(**options), FORMAT.score_range, eps)
+    format, options = DC((-1, 1), eps), RewardOptions(**options)
+    true = format.truth(Sample("a", "", truth, "train"))
+    return reward_parts(format.parse(text), true, format, options, options.consistency == "penalty")
 
 
 def answer(polarity, score):
@@ -49,8 +53,8 @@ def test_consistency():
     assert parts(answer("Positive", -0.2), 0.6, **options)["consistency"] == -1
     assert parts(answer("Positive", 0.0), 0.6, **options)["consistency"] == -1
     second = answer("Positive", 0.2) + "<polarity>Negative</polarity>"
-    assert contradicts(FORMAT.parse(second))
-    assert not contradicts(FORMAT.parse("nothing"))
+    assert parts(second, 0.6, **options)["consistency"] == -1
+    assert parts("nothing", 0.6, **options)["consistency"] == 0
 
 
 def test_what_does_not_apply_is_left_out_of_the_sum():

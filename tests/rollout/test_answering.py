@@ -89,7 +89,7 @@ class Letters:
 class Format:
     """Asks nothing."""
 
-    def instruction(self, *shown):
+    def ask(self, modalities, language):
         return ""
 
 

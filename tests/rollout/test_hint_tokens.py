@@ -12,7 +12,7 @@ from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.rewards.scoring import answer_scorer
+from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import Prompter, answer_ids, answer_text
@@ -31,8 +31,8 @@ ENTRIES = [Entry(str(i), "words", score, "train", language, 0, 0, 0, 0.0, 0, con
 def checkpoint(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tiny") / "policy"
     format = make_format("concepts", (-1, 1), concepts=ConceptOptions(5))
-    texts = [format.example(format.truth(e.score or 0.0, e.concepts, e.language), level)
-             for e in ENTRIES for level in format.levels]  # fmt: skip
+    truths = [format.truth(replace(entry, score=entry.score or 0.0)) for entry in ENTRIES]
+    texts = [format.example(truth, level) for truth in truths for level in format.levels]
     make_tiny(directory, texts * 3, seed=0, vocab_size=420)
     return open_checkpoint(directory, weights=False)
 
@@ -44,36 +44,37 @@ def hints_of(checkpoint, config):
 
 
 @pytest.mark.parametrize("level", ["sentiment", "sentiment+concepts"])
-def test_each_clip_is_told_its_own_truth(checkpoint, level):
+def test_each_clip_is_hinted_at_its_truth(checkpoint, level):
     config = cd_grpo_hint()
     config = replace(config, hint=replace(config.hint, levels=(level,)), concepts=ConceptOptions(5))
     hints, format = hints_of(checkpoint, config)
-    assert len(hints.rows) == 3 and hints.threshold == 1.0  # equal truths share a row
+    assert len(hints.rows) == 3 and hints.trigger.limit == 1.0  # equal truths share a row
     ids, lengths = hints.forced(ENTRIES)
     assert lengths[2] == 0 and lengths.dtype == ids.dtype == np.int32
     for entry, row, length in zip(ENTRIES, ids, lengths, strict=True):
         if entry.score is not None:
-            truth = format.truth(entry.score, entry.concepts, entry.language)
+            truth = format.truth(entry)
             assert answer_text(checkpoint, row[:length], ended=False) == format.hint(truth, level)
             assert answer_ids(checkpoint, format.example(truth, level), end=False)[:length] == row[:length].tolist()
     shapes = hints.forced_like(len(ENTRIES))
     assert [a.shape for a in shapes] == [a.shape for a in (ids, lengths)]
 
 
-def test_without_hints_nothing_is_told(checkpoint):
+def test_without_hints_nothing_is_forced(checkpoint):
     hints, _ = hints_of(checkpoint, cd_grpo())
     ids, lengths = hints.forced(ENTRIES)
     assert not lengths.any() and ids.shape == (5, 1)
 
 
-def test_dc_answers_are_told_their_polarity_as_before(checkpoint):
+def test_dc_answers_begin_with_their_polarity(checkpoint):
     hints, format = hints_of(checkpoint, Config(policy="", data=""))
     ids, lengths = hints.forced(ENTRIES)
     for entry, row, length in zip(ENTRIES, ids, lengths, strict=True):
         if entry.score is not None:
             polarity = POLARITIES[0] if entry.score > 0 else POLARITIES[2]
-            assert answer_text(checkpoint, row[:length], ended=False) == format.hint(polarity)
-    assert lengths[2] == 0 and hints.threshold == 2.0
+            hint = answer_text(checkpoint, row[:length], ended=False)
+            assert hint == format.hint(format.truth(entry), "polarity") and polarity in hint
+    assert lengths[2] == 0 and hints.trigger.limit == 2.0
 
 
 def test_a_hint_that_leaves_no_room_is_refused(checkpoint):
@@ -83,14 +84,13 @@ def test_a_hint_that_leaves_no_room_is_refused(checkpoint):
         hints_of(checkpoint, config)
 
 
-def test_judging_knows_what_was_told_and_how_frequent_classes_are():
+def test_scoring_knows_what_was_given_and_how_frequent_classes_are():
     config = cd_grpo_hint()
     config = replace(config, reward=replace(config.reward, class_balance="inverse"))
     format = make_format("concepts", (-1, 1))
-    answer = format.example(format.truth(-0.8, CONCEPTS), "sentiment")
-    judge = answer_scorer(config, format, ENTRIES)
-    table = judge(ENTRIES[:1], [[answer, answer]], np.ones((1, 2), bool),
-                  uncounted_polarity=np.array([[True, False]]))  # fmt: skip
+    answer = format.example(format.truth(ENTRIES[0]), "sentiment")
+    score_answers = AnswerScorer.of(format, config.reward, ENTRIES, config.hint.levels[0])
+    table = score_answers(ENTRIES[:1], [[answer, answer]], unpaid=np.array([[True, False]]))
     weight = 4 / (3 * 2)  # two of four labelled clips are negative
     np.testing.assert_allclose(table.total, [[1, 1 + weight + 1]])
 

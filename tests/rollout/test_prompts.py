@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emsa_jax.answers.answer_format import Truth
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.labels import POLARITIES
@@ -33,31 +34,38 @@ def test_an_answer_survives_the_way_through_ids(checkpoint, answer):
     assert FORMAT.parse(answer_text(checkpoint, np.array(ids), ended=True)).well_formed
 
 
+def hint(polarity):
+    return FORMAT.hint(Truth(polarity=polarity, score=0.0), "polarity")
+
+
 def test_hints_are_the_first_ids_of_whole_answers(checkpoint):
-    hints = hint_ids(checkpoint, FORMAT, None, POLARITIES)
+    hints = hint_ids(checkpoint, FORMAT, FORMAT.hinted_truths([]), "polarity")
+    assert list(hints) == list(map(hint, POLARITIES))
     for answer in ANSWERS:
-        polarity = FORMAT.parse(answer).polarity
-        ids = answer_ids(checkpoint, answer)
-        assert ids[: len(hints[polarity])] == hints[polarity]
-        assert answer_text(checkpoint, np.array(hints[polarity]), ended=False) == FORMAT.hint(polarity)
+        beginning = hints[hint(FORMAT.parse(answer).polarity)]
+        assert answer_ids(checkpoint, answer)[: len(beginning)] == beginning
+    for text, ids in hints.items():
+        assert answer_text(checkpoint, np.array(ids), ended=False) == text
 
 
 def test_the_label_is_told_from_its_tags(checkpoint):
-    hints = hint_ids(checkpoint, FORMAT, None, POLARITIES)
+    hints = hint_ids(checkpoint, FORMAT, FORMAT.hinted_truths([]), "polarity")
     for polarity in POLARITIES:
-        marked = label_tokens(checkpoint, FORMAT, None, polarity)
-        assert len(marked) == len(hints[polarity]) and 0 < sum(marked) < len(marked)
-        named = np.array([id for id, there in zip(hints[polarity], marked, strict=True) if there])
-        rest = np.array([id for id, there in zip(hints[polarity], marked, strict=True) if not there])
+        ids, marked = hints[hint(polarity)], label_tokens(checkpoint, hint(polarity), polarity)
+        assert len(marked) == len(ids) and 0 < sum(marked) < len(marked)
+        named = np.array([id for id, of_name in zip(ids, marked, strict=True) if of_name])
+        rest = np.array([id for id, of_name in zip(ids, marked, strict=True) if not of_name])
         assert polarity in answer_text(checkpoint, named, ended=False)
         assert set(answer_text(checkpoint, rest, ended=False)) <= set("</polarity>\n")
 
 
 def test_a_hint_that_ends_inside_a_token_is_refused(checkpoint):
     with pytest.raises(InputError, match="hint.template"):
-        hint_ids(checkpoint, FORMAT, "<polarity>{polarity}</polarity>", POLARITIES)  # without the line break
+        template = "<polarity>{polarity}</polarity>"  # without the line break
+        hint_ids(checkpoint, FORMAT, FORMAT.hinted_truths([]), "polarity", template)
+    format = LabelOnly((-1.0, 1.0))
     with pytest.raises(InputError, match="nothing to hint at"):
-        hint_ids(checkpoint, LabelOnly((-1.0, 1.0)), None, POLARITIES)
+        hint_ids(checkpoint, format, format.hinted_truths([]), "polarity")
 
 
 def test_special_tokens_and_ids_without_a_token_spoil_an_answer(checkpoint):

@@ -109,12 +109,7 @@ def test_traces_are_answers_of_the_format_or_named_as_wrong(small):
     samples = read_samples(small, (-1, 1), "zh", "ch_cems")
     for classes in (3, 5):
         format = make_format("concepts", (-1, 1), concepts=Classes(classes))
-        kept, rejected = filter_traces(
-            read_traces(small / "traces.jsonl"),
-            {s.id: s.score for s in samples},
-            format,
-            true_concepts={s.id: s.concepts for s in samples},
-        )
+        kept, rejected = filter_traces(read_traces(small / "traces.jsonl"), {s.id: s for s in samples}, format)
         assert len(kept) + len(rejected) == 48 and len(kept) > 15
         assert set(rejected.values()) <= {
             "the teacher's sentiment is wrong",

@@ -40,7 +40,8 @@ def test_the_readers_take_it_like_real_data(small):
 
 def test_traces_go_through_the_filter(small):
     truths = {p.id: p.score for p in draw_world(SMALL)}
-    kept, rejected = filter_traces(read_traces(small / "traces.jsonl"), truths, DC((-1, 1)))
+    clips = {sample.id: sample for sample in read_samples(small, (-1, 1), "zh")}
+    kept, rejected = filter_traces(read_traces(small / "traces.jsonl"), clips, DC((-1, 1)))
     assert len(kept) + len(rejected) == 40 and 4 <= len(rejected) <= 20
     assert all(trace.score == truths[trace.id] for trace in kept)
 

@@ -1,0 +1,126 @@
+"""From the texts of answers to the table of their rewards: N prompts, G answers each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emsa_jax.answers.answer_format import Answer, AnswerFormat, Labelled, Truth
+from emsa_jax.errors import InputError
+from emsa_jax.rewards.parts import reward_parts
+from emsa_jax.rewards.plugins import Plugin, call_plugin, load_plugins, sample_of
+from emsa_jax.rewards.reward_options import RewardOptions
+
+
+@dataclass(frozen=True)
+class RewardTable:
+    """All arrays are [N, G].
+
+    parts: name -> float64, unweighted; nan where a part does not apply. total: float64, the weighted sum of the parts
+    that apply. well_formed: bool. contradict: bool, the answer contradicts itself. parsed[n][g]: what was read.
+    """
+
+    parts: dict[str, np.ndarray]
+    total: np.ndarray
+    well_formed: np.ndarray
+    contradict: np.ndarray
+    parsed: list[list[Answer]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerScorer:
+    """A function from answers to their rewards, with all that is the same at every step.
+
+    plugins: reward parts of the user's own, by name. balance: true class -> factor of the accuracy in the total.
+    given: the parts that a hint gives away.
+    """
+
+    format: AnswerFormat
+    options: RewardOptions = field(default_factory=RewardOptions)
+    plugins: Mapping[str, Plugin] = field(default_factory=dict)
+    balance: Mapping[str, float] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, format: AnswerFormat, options: RewardOptions, train: Iterable[Labelled] | None = None, hint_level: str = ""
+    ) -> AnswerScorer:
+        """The scorer of a run. train: clips or entries of the training set, by which classes are balanced; None to
+        leave them as they are. hint_level: of the hints that answers may begin with. Raises InputError for a plug-in
+        that cannot be loaded, or classes that cannot be balanced."""
+        balance = {}
+        if options.class_balance == "inverse" and format.classes and train is not None:
+            truths = [format.truth(clip) for clip in train]
+            balance = class_balance([truth.sentiment for truth in truths if truth], format.classes)
+        plugins, given = load_plugins(options.plugins), format.given_parts(hint_level)
+        return cls(format=format, options=options, plugins=plugins, balance=balance, given=given)
+
+    def __call__(
+        self,
+        clips: Sequence,
+        texts: Sequence[Sequence[str]],
+        ended: np.ndarray | None = None,
+        unpaid: np.ndarray | None = None,
+    ) -> RewardTable:
+        """Scores texts[n][g], whole answers with any hint that they begin with, about clips[n] (Clip or Entry).
+
+        ended: bool [N, G], False for answers that were cut off (`RewardOptions.truncated` says what they earn); None
+        if none was. unpaid: bool [N, G], answers that were given the parts `given`, which are not to be paid for.
+        """
+        shape = (len(texts), len(texts[0]) if texts else 0)
+        cut_off = np.zeros(shape, bool) if ended is None else ~ended
+        unpaid = np.zeros(shape, bool) if unpaid is None else unpaid
+        parsed = [[self.format.parse(text) for text in group] for group in texts]
+        rows, totals = [], []
+        for n, (clip, group) in enumerate(zip(clips, texts, strict=True)):
+            truth = self.format.truth(clip)
+            sample = sample_of(clip) if self.plugins else {}
+            factor = self.balance.get(truth.sentiment, 1.0) if truth else 1.0
+            for g, text in enumerate(group):
+                row = self._row(text, parsed[n][g], truth, sample, unpaid[n, g], cut_off[n, g])
+                rows.append(row)
+                totals.append(total(row, self.options, factor))
+
+        def array(values: Iterable, dtype: type) -> np.ndarray:
+            return np.array(list(values), dtype).reshape(shape)
+
+        names = rows[0] if rows else ()
+        return RewardTable(
+            # float64 turns None into nan
+            parts={name: array((row[name] for row in rows), np.float64) for name in names},
+            total=array(totals, np.float64),
+            well_formed=array((answer.well_formed for answers in parsed for answer in answers), bool),
+            contradict=array((self.format.contradicts(answer) for answers in parsed for answer in answers), bool),
+            parsed=parsed,
+        )
+
+    def _row(
+        self, text: str, answer: Answer, truth: Truth | None, sample: Mapping, unpaid: bool, cut_off: bool
+    ) -> dict[str, float | None]:
+        """Name -> what each part pays for one answer."""
+        row = reward_parts(answer, truth, self.format, self.options, self.options.consistency == "penalty")
+        if unpaid:
+            row |= dict.fromkeys(self.given)
+        for name, plugin in self.plugins.items():
+            row[name] = call_plugin(name, plugin, text, answer, sample)
+        if cut_off and self.options.truncated == "zero":
+            row = {name: None if value is None else min(value, 0.0) for name, value in row.items()}
+        return row
+
+
+def total(parts: Mapping[str, float | None], options: RewardOptions, accuracy_factor: float = 1.0) -> float:
+    """The weighted sum of the parts that apply; the weight of `accuracy` times a factor (the clip's class's)."""
+    weights = {name: options.weight(name) * (accuracy_factor if name == "accuracy" else 1.0) for name in parts}
+    return sum((weights[name] * value for name, value in parts.items() if value is not None), 0.0)
+
+
+def class_balance(sentiments: Iterable[str], classes: int) -> dict[str, float]:
+    """Class -> clips / (classes * clips of it), as scikit-learn's "balanced" weights; classes without clips are left
+    out. Raises InputError if there are no clips."""
+    counts = Counter(sentiments)
+    if not counts:
+        raise InputError("reward.class_balance: no clip of the training set has a label")
+    return {name: counts.total() / (classes * count) for name, count in sorted(counts.items())}
