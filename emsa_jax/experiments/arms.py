@@ -110,8 +110,9 @@ def _hidden(name: str) -> Arm:
     )
 
 
-def _format(name: str, told: str) -> tuple[Arm, Arm]:
-    start = {} if name == "dc" else {"format": name, "hint.mode": "off"}
+def _format(told: str, name: str = "") -> tuple[Arm, Arm]:
+    """The arms of an answer format; without a name, of the base's own."""
+    start = {"format": name, "hint.mode": "off"} if name else {}
     return (
         Arm(f"{name}_cold" if start else "cold", f"{told}: cold start", "sft", start=start),
         Arm(f"{name}_off" if start else "off", f"{told}: SFT + RL", changes={"hint.mode": "off"}, start=start),
@@ -129,8 +130,8 @@ TABLES = {
         replace(COLD, told="trained on the first domain: cold start"),
         replace(PAPER, told="trained on the first domain: SFT + RL"), SWAPPED_COLD, SWAPPED), "paper"),
     "format": Table("Does the order of the answer matter, and the reasoning?", (
-        *_format("dc", "polarity, reasoning, score (DC)"), *_format("think_first", "reasoning first"),
-        *_format("label_only", "score alone")), "off"),
+        *_format("polarity, reasoning, score (DC)"), *_format("reasoning first", "think_first"),
+        *_format("score alone", "label_only")), "off"),
     "modality": Table("Which modality carries it?", (
         SHOWN_ALL, _kept("text"), _kept("audio"), _kept("video"),
         _kept("text", "audio"), _kept("text", "video"), _kept("audio", "video"),
