@@ -23,7 +23,6 @@ from emsa_jax.distill.progress import Step
 from emsa_jax.distill.request_media import Media
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
 from emsa_jax.distill.teacher_prompts import Prompts, read_prompts
-from emsa_jax.errors import InputError
 
 # what of the options changes an answer; the rest changes only how it is fetched
 _DECIDES = ("kind", "model", "temperature", "top_p", "max_tokens", "extra", "video", "audio", "max_frames")
