@@ -1,1 +1,1 @@
-"""Process start-up, the mesh of devices, sharding rules, and what processes tell each other."""
+"""Start-up of the processes of a run, the mesh of devices, sharding rules, and values exchanged between processes."""

@@ -1,4 +1,4 @@
-"""How a batch is split between processes, and how their host arrays come together."""
+"""How a batch is split between processes, and how the host arrays of all processes are put together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BatchSharding:
     """Which part of every batch this process holds.
 
     Attributes:
-      num_shards: equal parts of a batch on the whole mesh, one for each device or group of devices that share rows.
-      group, groups: this process holds part `group` of `groups`; more processes may hold it too.
-      leaders: for each of the groups, the process that speaks for it.
+      num_shards: equal parts into which the whole mesh cuts a batch; devices along `tensor` hold the same part.
+      group, groups: this process holds part `group` of `groups` equal parts; other processes may hold it too.
+      leaders: for each of these parts, the process whose values count.
     """
 
     num_shards: int = 1
@@ -31,7 +31,7 @@ class BatchSharding:
 
     @classmethod
     def of(cls, mesh: Mesh) -> BatchSharding:
-        """The part of this process on a mesh."""
+        """The sharding of this process on a mesh."""
         found = [rows_held(mesh, process) for process in range(processes.process_count())]
         group, groups = found[processes.process_index()]
         leaders = tuple(next(p for p, (g, _) in enumerate(found) if g == part) for part in range(groups))
@@ -39,17 +39,24 @@ class BatchSharding:
 
     @property
     def local_shards(self) -> int:
-        """Shards of this process."""
+        """How many of the shards this process holds."""
         return self.num_shards // self.groups
 
     def local_rows(self, batch: int) -> range:
-        """This process's rows of a batch."""
+        """The rows of a batch of this size that this process holds."""
         size = batch // self.groups
         return range(self.group * size, (self.group + 1) * size)
 
     def check(self, batch: int, name: str, micro_batches: int = 0) -> None:
-        """Raises InputError unless a batch can be cut into equal parts of equal micro-batches. micro_batches: 0 if they
-        are yet to be chosen."""
+        """Checks that the mesh can cut a batch into equal parts, and these into equal micro-batches.
+
+        Args:
+          batch: prompts of a batch. name: the option that says how many, for the error.
+          micro_batches: 0 if they are not chosen yet.
+
+        Raises:
+          InputError: the batch cannot be cut so.
+        """
         if batch % self.num_shards:
             raise InputError(
                 f"{name} {batch} must be a multiple of the {self.num_shards} parts that the mesh cuts a batch "
@@ -64,20 +71,23 @@ class BatchSharding:
             )
 
     def all_gather(self, tree: Any, what: str) -> Any:
-        """Host arrays [rows, ...] of this process -> those of the whole batch."""
+        """Host arrays [rows, ...] of this process -> those of the whole batch. what: names the exchange, for errors."""
         return processes.all_gather(tree, what, self.leaders)
 
     def fetch(self, tree: Any) -> Any:
-        """Device arrays with the batch first -> this process's rows of them, on the host. Arrays that all devices
-        hold come whole."""
+        """Device arrays [batch, ...] -> the rows of them that this process holds, as host arrays.
+
+        An array that every device holds is fetched whole.
+        """
         return jax.tree.map(_local, tree) if processes.process_count() > 1 else jax.device_get(tree)
 
 
 def _local(array: jax.Array) -> np.ndarray:
+    """The rows of an array that this process holds."""
     if array.is_fully_replicated or array.is_fully_addressable:
         return jax.device_get(array)
     parts = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
     return np.concatenate([jax.device_get(parts[start]) for start in sorted(parts)])
 
 
-SINGLE_PROCESS = BatchSharding()  # of the only process, on one device
+SINGLE_PROCESS = BatchSharding()  # of a run of one process on one device

@@ -1,7 +1,8 @@
-"""Joining the processes of a run. Every run does, one process on a laptop too: there is one path.
+"""Joining the processes of a run. Every run does it, one process on a laptop too, so that there is one path.
 
-On TPU VMs, GKE, Slurm and Open MPI, JAX finds the others by itself. Elsewhere the environment says where they are:
-JAX_COORDINATOR_ADDRESS (host:port of process 0; the port may stand in JAX_COORDINATOR_PORT), NNODES and NODE_RANK.
+On TPU VMs, GKE, Slurm and Open MPI, JAX finds the other processes by itself. Elsewhere the environment says where they
+are: JAX_COORDINATOR_ADDRESS (host:port of process 0; the port may be given as JAX_COORDINATOR_PORT), NNODES and
+NODE_RANK.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ from emsa_jax.parallel import preemption, processes
 
 log = logging.getLogger(__name__)
 
-_FOREVER = 10**8  # seconds: a laptop that slept has missed all heartbeats of its one process
+_FOREVER = 10**8  # seconds; a laptop that has slept would otherwise have missed the heartbeats of its only process
 
 
 def start(timeout: int = 300) -> None:
-    """Joins all processes; to be called before any computation.
+    """Joins all processes. It has to be called before any computation.
 
-    timeout: seconds to wait for the others; if they do not come, the process ends with one line and exit code 42.
-    Raises InputError if the environment contradicts itself.
+    Args:
+      timeout: seconds to wait for the others. If they do not come, this process ends with one line and exit code 42.
+
+    Raises:
+      InputError: the environment contradicts itself.
     """
-    jax.config.update("jax_enable_preemption_service", False)  # see stop.py
+    jax.config.update("jax_enable_preemption_service", False)  # `preemption` handles SIGTERM
     if processes.joined():
         return
     named = _named()
     if named and named[1] == 1:
         named = None
-    if xla_bridge.backends_are_initialized():  # called from a notebook, say: it is too late to join anybody
+    if xla_bridge.backends_are_initialized():  # as in a notebook: it is too late to join other processes
         if named:
             raise InputError(
                 "JAX was used before the run began, which is too late to join other processes; start it "
@@ -45,7 +49,7 @@ def start(timeout: int = 300) -> None:
             )
         return
     options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
-    with _at_most(timeout, named):
+    with _end_after(timeout, named):
         try:
             if named:
                 jax.distributed.initialize(*named, cluster_detection_method="deactivate", **options)
@@ -54,17 +58,17 @@ def start(timeout: int = 300) -> None:
         except ValueError as error:
             if "should be defined" not in str(error) and "must be defined" not in str(error):
                 raise
-            for name in ("JAX_COORDINATOR_ADDRESS", "NODE_RANK"):  # else every host would train for itself
+            for name in ("JAX_COORDINATOR_ADDRESS", "NODE_RANK"):  # without an error, every host would train by itself
                 if os.environ.get(name):
                     raise InputError(
                         f"{name} is set, but not how many processes there are; set NNODES too, or unset "
                         f"{name} for a run of one process"
                     ) from error
-            _alone()
+            _join_alone()
 
 
 def _named() -> tuple[str, int, int] | None:
-    """(address, processes, number of this one) as the environment names them."""
+    """(address of process 0, number of processes, number of this one) by the environment, None if it does not say."""
     env = os.environ
     count = env.get("NNODES") or env.get("JAX_NUM_PROCESSES")
     if not count:
@@ -73,24 +77,27 @@ def _named() -> tuple[str, int, int] | None:
     if address and ":" not in address and env.get("JAX_COORDINATOR_PORT"):
         address = f"{address}:{env['JAX_COORDINATOR_PORT']}"
     try:
-        processes, number = int(count), int(rank or 0)
+        num_processes, number = int(count), int(rank or 0)
     except ValueError as error:
         raise InputError(f"NNODES and NODE_RANK must be numbers, not {count!r} and {rank!r}") from error
-    if processes > 1 and (not address or rank is None):
+    if num_processes > 1 and (not address or rank is None):
         raise InputError(
-            f"NNODES is {processes}: set JAX_COORDINATOR_ADDRESS (host:port of process 0) and NODE_RANK "
+            f"NNODES is {num_processes}: set JAX_COORDINATOR_ADDRESS (host:port of process 0) and NODE_RANK "
             "(the number of this process) too"
         )
-    if not 0 <= number < processes:
-        raise InputError(f"NODE_RANK is {number}, but must be at least 0 and below NNODES, {processes}")
-    if processes > 1:
-        _check(address, number == 0)
-    return address, processes, number
+    if not 0 <= number < num_processes:
+        raise InputError(f"NODE_RANK is {number}, but must be at least 0 and below NNODES, {num_processes}")
+    if num_processes > 1:
+        _check_address(address, listens=number == 0)
+    return address, num_processes, number
 
 
-def _check(address: str, ours: bool) -> None:
-    """Raises InputError for an address that is none, or whose port, where process 0 is to listen, is in use: JAX would
-    end with a traceback, or a segmentation fault."""
+def _check_address(address: str, listens: bool) -> None:
+    """Raises InputError for an address that JAX would end at with a traceback or a segmentation fault.
+
+    Args:
+      listens: whether this is process 0, which listens on the port of the address: it must be free.
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
         raise InputError(
@@ -100,7 +107,7 @@ def _check(address: str, ours: bool) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            if ours:
+            if listens:
                 probe.bind(("", int(port)))
         except OSError as error:
             raise InputError(
@@ -109,15 +116,15 @@ def _check(address: str, ours: bool) -> None:
             ) from error
 
 
-def _alone() -> None:
-    """A service for this process alone, on a port of this machine that nobody else sees."""
-    reachable = "127.0.0.1"
-    for name in ("no_proxy", "NO_PROXY"):  # else a proxy would be asked for the way to ourselves
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), reachable]))
+def _join_alone() -> None:
+    """Starts a coordination service for this process alone, on a port that no other machine can reach."""
+    host = "127.0.0.1"
+    for name in ("no_proxy", "NO_PROXY"):  # otherwise a proxy would be asked to reach this process
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
     failure: Exception | None = None
-    for _ in range(3):  # between choosing a port and taking it, another process may have it
+    for _ in range(3):  # another process may take the port between its choice and its use
         try:
-            address = f"{reachable}:{_free_port()}"
+            address = f"{host}:{_free_port()}"
             with _no_proxy_warning():
                 return jax.distributed.initialize(
                     address,
@@ -139,14 +146,14 @@ def _alone() -> None:
 
 
 @contextlib.contextmanager
-def _at_most(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]:
-    """Ends the process with one line if what is inside takes longer: JAX would abort with a page of its own."""
+def _end_after(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]:
+    """Ends the process with one line if the body takes longer. JAX would abort with a page of messages."""
 
     def give_up() -> None:
-        whom, own = f"{named[1]} processes" if named else "processes", ", each NODE_RANK once" if named else ""
+        expected, ranks = (f"{named[1]} processes", ", each NODE_RANK once") if named else ("processes", "")
         print(
-            f"error: not all {whom} came within {timeout} seconds{_unknown_host(named)}; start the same command on "
-            f"every host{own}, and see that process 0 can be reached",
+            f"error: not all {expected} came within {timeout} seconds{_unknown_host(named)}; start the same command on "
+            f"every host{ranks}, and see that process 0 can be reached",
             file=sys.stderr,
             flush=True,
         )
@@ -162,8 +169,8 @@ def _at_most(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]
 
 
 def _unknown_host(named: tuple[str, int, int] | None) -> str:
-    """Why nobody could come, if process 0's host has no address; a cluster may give it one late, so it is no error
-    before the time is over."""
+    """A remark for the error, if the host of process 0 has no address here. A cluster may give it one late, so that is
+    no error before the time is over."""
     host = named[0].rpartition(":")[0].strip("[]") if named else ""
     try:
         if host:
@@ -174,6 +181,7 @@ def _unknown_host(named: tuple[str, int, int] | None) -> str:
 
 
 def _free_port() -> int:
+    """A port of this machine that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -181,6 +189,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _no_proxy_warning() -> Iterator[None]:
+    """Silences JAX's warning about proxies, which do not matter for a process that joins itself."""
     logger = logging.getLogger("jax._src.distributed")
     before = logger.level
     logger.setLevel(logging.ERROR)

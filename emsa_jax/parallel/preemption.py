@@ -1,7 +1,7 @@
-"""SIGTERM: the notice before a machine is taken away. Between two updates a run saves and ends with exit code 42;
-elsewhere it ends at once, as nothing is lost there that the same command would not make again.
+"""SIGTERM, the notice before a machine is taken away.
 
-Launchers take 42 for "start it again" (xpk's restart policy: 42 and 127-255).
+Between two updates a run saves its state and ends with exit code 42. Elsewhere it ends at once: the same command makes
+again what is lost there. Launchers take 42 for "start it again" (the restart policy of xpk: 42 and 127 to 255).
 """
 
 from __future__ import annotations
@@ -16,54 +16,58 @@ _state = {"asked": False, "agreed": False, "deferred": 0, "leave": None}
 
 
 def listen(leave: Callable[[], None]) -> None:
-    """From now on a SIGTERM ends the process, by `leave`, or is kept until `agreed` is asked."""
+    """From now on a SIGTERM calls `leave`, which ends the process; inside `deferred` it waits for `is_agreed`."""
 
-    def heard(*_: object) -> None:
+    def on_sigterm(*_: object) -> None:
         _state["asked"] = True
         if not _state["deferred"]:
             leave()
 
     _state["leave"] = leave
-    signal.signal(signal.SIGTERM, heard)
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Inside, a SIGTERM is kept for `agreed`."""
+    """In the body, a SIGTERM does not end the process: the body asks `is_agreed` between two updates."""
     _state["deferred"] += 1
     try:
         yield
     finally:
         _state["deferred"] -= 1
-    if _state["asked"] and not _state["deferred"]:  # it came after the last look
+    if _state["asked"] and not _state["deferred"]:  # the signal came after the body had asked for the last time
         _state["leave"]()
 
 
-def kept() -> bool:
-    """Whether a SIGTERM would be kept now."""
+def is_deferred() -> bool:
+    """Whether a SIGTERM would wait for `is_agreed` now."""
     return bool(_state["deferred"])
 
 
 def is_requested() -> bool:
-    """Whether this process was told to stop."""
+    """Whether this process has received a SIGTERM."""
     return _state["asked"]
 
 
 def set_agreed(stopping: bool) -> None:
-    """What all processes know of after an exchange (processes.exchange)."""
+    """Notes whether any process has received a SIGTERM, which all of them know after `processes.exchange`."""
     _state["agreed"] = stopping
 
 
 def is_agreed(processes: int) -> bool:
-    """Whether the run is to stop: the same answer on all processes between two exchanges."""
+    """Whether the run is to stop. All processes get the same answer between two exchanges.
+
+    Args:
+      processes: how many the run has; a single one needs no exchange.
+    """
     return _state["agreed"] if processes > 1 else _state["asked"]
 
 
 def exit_saved(step: int, stage: str, is_main: bool = True) -> None:
-    """Ends the process after everything is saved.
+    """Ends the process after everything is saved, with exit code 42.
 
     Args:
-      is_main: whether this process says so, which one of them does.
+      is_main: whether this is the process that says so.
     """
     if is_main:
         print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)

@@ -1,8 +1,8 @@
-"""What the processes of a run tell each other outside of device programs: small host values, by the key-value store of
-JAX's coordination service. With one process everything here returns at once.
+"""Small host values that the processes of a run exchange outside of device programs.
 
-Every process must come to the same exchanges in the same order. One that fails says so, and the others stop instead of
-waiting for it.
+They go through the key-value store of JAX's coordination service. In a run of one process every function here returns
+at once. All processes must make the same exchanges in the same order. A process that fails says so, and the others stop
+instead of waiting for it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from jax._src import distributed  # the coordination service's client has no pub
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption
 
-_PIECE = 2**20  # bytes of a value; larger ones go in pieces
-_POLL = 2.0  # seconds between looks at whether another process has failed
-_LINGER = 20.0  # seconds that process 0, which fails, waits for the others to go first
+_PIECE = 2**20  # bytes; larger values are sent in pieces
+_POLL = 2.0  # seconds between two looks at whether another process has failed
+_LINGER = 20.0  # seconds that process 0, when it fails, waits for the others to end first
 _FAILED = "emsa_jax/failed"
 _state = {"number": 0}
 
 
 class ProcessError(Exception):
-    """Another process of the run has failed, was stopped, or does not answer. code: with which this one ends too: that
-    of the other, so that no launcher starts again what cannot work."""
+    """Another process of the run has failed, was stopped, or does not answer.
+
+    Attributes:
+      code: the exit code of the other process. This one ends with it too, so that no launcher starts again what cannot
+        work.
+    """
 
     def __init__(self, reason: str, code: int = preemption.EXIT) -> None:
         super().__init__(reason)
@@ -42,7 +46,7 @@ def joined() -> bool:
 
 
 def forget() -> None:
-    """Drops a service that could not be joined."""
+    """Forgets a service that could not be joined."""
     distributed.global_state.client = distributed.global_state.service = None
 
 
@@ -57,16 +61,21 @@ def process_index() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes logs, manifests and exports."""
+    """Whether this is process 0, which writes logs, manifests and exports."""
     return process_index() == 0
 
 
 def exchange(value: bytes, what: str, timeout: float | None = None) -> list[bytes]:
-    """The values of all processes, in their order; `what` names the exchange.
+    """The values of all processes, in the order of their numbers.
 
-    Carries along whether a process was told to stop: see `preemption.is_agreed`. timeout: seconds (None: wait as
-    long as the others live). Raises ProcessError naming the process that failed, or does not answer, or is at
-    another exchange.
+    It also tells all processes whether one of them has received a SIGTERM: see `preemption.is_agreed`.
+
+    Args:
+      what: the name of the exchange, for errors.
+      timeout: seconds; None to wait as long as the others live.
+
+    Raises:
+      ProcessError: another process failed, does not answer, or is at another exchange. The error names it.
     """
     if process_count() == 1:
         return [value]
@@ -84,14 +93,18 @@ def exchange(value: bytes, what: str, timeout: float | None = None) -> list[byte
         pieces = range(1, 1 - (-size // _PIECE))
         values.append(b"".join(_wait(number, process, piece, what, timeout) for piece in pieces))
     preemption.set_agreed(stopping)
-    if number > 1:  # all have begun this exchange, so all have read the one before
+    if number > 1:  # all processes have begun this exchange, so they have read the one before
         _client().key_value_delete(f"emsa_jax/{number - 1}/{process_index()}/")
     return values
 
 
 def broadcast(function: Callable[[], Any], what: str) -> Any:
-    """What `function` returns (JSON-able) on process 0, on every process; it is called there alone. An InputError is
-    raised everywhere."""
+    """What `function` returns on process 0, given to every process. It is called on process 0 alone.
+
+    Args:
+      function: returns JSON-like values. An InputError that it raises is raised on every process.
+      what: the name of the exchange, for errors.
+    """
     if process_count() == 1:
         return function()
     answer: dict[str, Any] = {}
@@ -107,7 +120,13 @@ def broadcast(function: Callable[[], Any], what: str) -> Any:
 
 
 def all_gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
-    """A tree of host arrays [rows, ...] with the rows of the processes `leaders` one after the other."""
+    """A tree of host arrays [rows, ...], the rows of some processes one after the other.
+
+    Args:
+      tree: the host arrays of this process.
+      what: the name of the exchange, for errors.
+      leaders: the processes whose rows are taken, in this order.
+    """
     if process_count() == 1:
         return tree
     leaves, structure = jax.tree.flatten(tree)
@@ -117,7 +136,16 @@ def all_gather(tree: Any, what: str, leaders: Sequence[int]) -> Any:
 
 
 def check_equal(facts: Mapping[str, Any], what: str, advice: str, timeout: float) -> None:
-    """Raises InputError naming the first of the facts that is not the same on every process."""
+    """Compares JSON-like values on all processes.
+
+    Args:
+      facts: name -> value.
+      what: the name of the exchange. advice: what to do about a difference. Both are for errors.
+      timeout: seconds that the processes wait for each other.
+
+    Raises:
+      InputError: a value is not the same on every process. The error names the first one.
+    """
     every = [json.loads(value) for value in exchange(json.dumps(dict(facts)).encode(), what, timeout)]
     for process, other in enumerate(every):
         for name in {**every[0], **other}:
@@ -128,7 +156,7 @@ def check_equal(facts: Mapping[str, Any], what: str, advice: str, timeout: float
 
 
 def publish(reason: str, code: int) -> None:
-    """Writes down why the run ends; the first reason stands."""
+    """Writes down why the run ends. Only the first reason is kept."""
     try:
         _client().key_value_set(_FAILED, json.dumps([reason, code]))
     except jax.errors.JaxRuntimeError as error:
@@ -137,7 +165,7 @@ def publish(reason: str, code: int) -> None:
 
 
 def failed() -> ProcessError | None:
-    """Why the run ends, if it does."""
+    """Why the run ends; None while it does not."""
     try:
         return ProcessError(*json.loads(_client().key_value_try_get(_FAILED)))
     except jax.errors.JaxRuntimeError as error:
@@ -146,33 +174,33 @@ def failed() -> ProcessError | None:
         return None
 
 
-def live() -> None:
-    """Gives a sign of life."""
-    _client().key_value_set(_life(process_index()), str(time.monotonic()), allow_overwrite=True)
+def send_heartbeat() -> None:
+    """Shows the other processes that this one is alive."""
+    _client().key_value_set(_heartbeat_key(process_index()), str(time.monotonic()), allow_overwrite=True)
 
 
-def signs() -> dict[int, str]:
-    """Process -> its last sign of life."""
-    return {int(key.rpartition("/")[2]): sign for key, sign in _client().key_value_dir_get(_life(""))}
+def heartbeats() -> dict[int, str]:
+    """Process -> its last heartbeat, a text that differs from the one before."""
+    return {int(key.rpartition("/")[2]): beat for key, beat in _client().key_value_dir_get(_heartbeat_key(""))}
 
 
 def fail(reason: str, code: int) -> None:
-    """Tells the other processes that this one fails, and with which exit code."""
+    """Lets the other processes know that this one fails, and with which exit code."""
     if process_count() == 1:
         return
     try:
         publish(f"process {process_index()}: {reason}", code)
         if not is_main():
-            _client().key_value_set(_gone(process_index()), "", allow_overwrite=True)
+            _client().key_value_set(_left_key(process_index()), "", allow_overwrite=True)
             return
-        # the service ends with process 0, and kills whoever is still there: let the others hear of it and go
+        # The service ends with process 0 and kills the processes that still use it: they get time to notice and to end.
         deadline = time.monotonic() + _LINGER
         for process in range(1, process_count()):
             left = deadline - time.monotonic()
-            _client().blocking_key_value_get(_gone(process), max(1, int(1000 * left)))
-    except Exception:  # noqa: BLE001 (the service may be gone, others may not come: nobody is left to be told)
+            _client().blocking_key_value_get(_left_key(process), max(1, int(1000 * left)))
+    except Exception:  # noqa: BLE001 (the service may have stopped, and others may not answer)
         return
-    time.sleep(_POLL)  # from what the last one wrote there to its end
+    time.sleep(_POLL)  # for the last process to end after it has written that it does
 
 
 def leave(code: int) -> None:
@@ -181,6 +209,7 @@ def leave(code: int) -> None:
 
 
 def _wait(number: int, process: int, piece: int, what: str, timeout: float | None) -> bytes:
+    """A piece of the value of another process. Raises ProcessError if it does not come."""
     begun = time.monotonic()
     while True:
         try:
@@ -190,7 +219,7 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
                 raise ProcessError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
         try:
             error = failed()
-        except jax.errors.JaxRuntimeError:  # the next look says why
+        except jax.errors.JaxRuntimeError:  # the next attempt finds out why
             error = None
         if error:
             raise error
@@ -206,11 +235,11 @@ def _key(number: int, process: int, piece: int) -> str:
     return f"emsa_jax/{number}/{process}/{piece}"
 
 
-def _life(process: int | str) -> str:
+def _heartbeat_key(process: int | str) -> str:
     return f"emsa_jax/alive/{process}"
 
 
-def _gone(process: int) -> str:
+def _left_key(process: int) -> str:
     return f"emsa_jax/gone/{process}"
 
 
@@ -219,11 +248,13 @@ def _client():
 
 
 def _pack(arrays: list[np.ndarray]) -> bytes:
+    """The size of a JSON header, the header (dtypes and shapes), the bytes of the arrays."""
     header = json.dumps([[array.dtype.str, array.shape] for array in arrays]).encode()
     return len(header).to_bytes(8, "little") + header + b"".join(array.tobytes() for array in arrays)
 
 
 def _unpack(data: bytes) -> list[np.ndarray]:
+    """The arrays that `_pack` was given."""
     at = 8 + int.from_bytes(data[:8], "little")
     arrays = []
     for dtype, shape in json.loads(data[8:at]):

@@ -1,4 +1,4 @@
-"""From logical axes, which arrays are described with, to axes of the mesh."""
+"""Sharding rules: from the logical axes that describe an array to the axes of the mesh that cut it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Axes = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Rules:
-    """Logical axis -> mesh axes that cut it, () for none. A dimension that they do not divide stays whole."""
+    """Logical axis -> the mesh axes that cut it, () for none. A dimension whose size they do not divide stays whole."""
 
     batch: Axes = ("data", "fsdp")
     layers: Axes = ()
@@ -45,11 +45,12 @@ class Rules:
     def spec(
         self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, units: Mapping[str, int] | None = None
     ) -> PartitionSpec:
-        """How an array is cut.
+        """How an array is cut over a mesh.
 
         Args:
           axes: the logical axis of each dimension, None for one that is never cut.
-          units: logical axis -> number of units in it that must stay whole, such as heads.
+          shape: of the array.
+          units: logical axis -> how many units it consists of, such as heads; no unit is cut.
 
         Raises:
           InputError: an unknown logical axis; two dimensions of the array cut by the same mesh axis.
@@ -73,11 +74,11 @@ class Rules:
     def sharding(
         self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, units: Mapping[str, int] | None = None
     ) -> NamedSharding:
-        """`spec` on a mesh."""
+        """The sharding of an array: `spec` with its mesh."""
         return NamedSharding(mesh, self.spec(axes, shape, mesh, units))
 
     def check(self, arrays: Mapping[str, Sequence[str | None]]) -> None:
-        """Raises InputError naming the first array (name -> logical axes) that two rules would cut by one mesh axis."""
+        """Raises InputError naming the first array (name -> logical axes) that one mesh axis would cut twice."""
         for name, axes in arrays.items():
             used = [mesh_axis for axis in axes if axis is not None for mesh_axis in self._of(axis)]
             twice = next((mesh_axis for mesh_axis in used if used.count(mesh_axis) > 1), None)
@@ -87,13 +88,14 @@ class Rules:
                 )
 
     def _of(self, axis: str) -> Axes:
+        """The mesh axes that cut a logical axis. Raises InputError for an unknown one."""
         if axis not in self.__dataclass_fields__:
             raise InputError(f"sharding rules: there is no logical axis {axis!r}")
         return getattr(self, axis)
 
 
 UPDATE = Rules()
-# weights are read at every token: nothing of them may be gathered there, so fsdp cuts the batch alone
+# Decoding reads the weights at every token, so they must not be gathered there: fsdp cuts the batch alone.
 DECODE = dataclasses.replace(UPDATE, embed=(), audio_embed=(), vision_embed=(), vision_merged=())
 
 
@@ -102,7 +104,7 @@ _ACTIVE: ContextVar[tuple[Mesh, Rules] | None] = ContextVar("mesh and rules of t
 
 @contextlib.contextmanager
 def using(mesh: Mesh, rules: Rules) -> Iterator[None]:
-    """Where a program is traced for a mesh: `constrain` follows these rules inside."""
+    """In the body, where a program is traced, `constrain`, `on_each` and `platform` follow the mesh and the rules."""
     token = _ACTIVE.set((mesh, rules))
     try:
         yield
@@ -111,8 +113,8 @@ def using(mesh: Mesh, rules: Rules) -> Iterator[None]:
 
 
 def platform() -> str:
-    """Which of "cpu", "gpu" and "tpu": of the mesh that a program is traced for, which need not be here; else of this
-    process."""
+    """ "cpu", "gpu" or "tpu": the platform of the mesh that a program is traced for, whose devices may be missing here;
+    without such a mesh, the platform of this process."""
     active = _ACTIVE.get()
     return jax.default_backend() if active is None else active[0].devices.flat[0].platform
 
@@ -123,10 +125,14 @@ def on_each(
     out: Sequence[str | None],
     units: Mapping[str, int] | None = None,
 ) -> Callable[..., jax.Array]:
-    """`function`, on a mesh of several devices run by each on its own part: for kernels that XLA cannot cut by itself.
+    """`function`, which on a mesh of several devices each of them calls with its part of the arguments.
+
+    It is for kernels that XLA cannot cut by itself.
 
     Args:
-      axes: the logical axes of each argument; out: those of the result, whose shape is the first argument's.
+      axes: the logical axes of each argument.
+      out: the logical axes of the result, which has the shape of the first argument.
+      units: as for `Rules.spec`.
     """
 
     def call(*arrays: jax.Array) -> jax.Array:
@@ -147,7 +153,7 @@ def on_each(
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """x, laid out by the logical axes of its dimensions while a program is traced for a mesh of several devices."""
+    """x, with the sharding of its logical axes where a program is traced for a mesh of several devices."""
     active = _ACTIVE.get()
     if active is None or active[0].size == 1:
         return x
@@ -156,8 +162,14 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
 
 
 def matching(tree: Any, params: Any, shardings: Any, default: NamedSharding) -> Any:
-    """Shardings for a tree that holds copies of `params` in it, such as an optimizer's state: a leaf whose path ends
-    with a parameter's and has its shape gets its sharding, any other leaf `default`."""
+    """Shardings for a tree that contains trees like `params`, such as the state of an optimizer.
+
+    A leaf gets the sharding of the parameter whose path its path ends with, if it has the same shape; any other leaf
+    gets `default`.
+
+    Args:
+      params, shardings: the parameters, and their shardings as a tree of the same structure.
+    """
     known = [
         (jax.tree_util.keystr(path), leaf.shape, sharding)
         for (path, leaf), sharding in zip(

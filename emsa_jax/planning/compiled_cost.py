@@ -1,4 +1,4 @@
-"""A run's programs compiled from shapes alone, and what the compiler says of them."""
+"""Programs of a run compiled from shapes alone, and what the compiler says of them."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from emsa_jax.rollout.sampler import cache_sizes
 from emsa_jax.runtime.programs import MEMORY_LIMIT, Program, Programs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Bytes of one device. arguments, results: as the program is given and gives them; aliased: results written over
-    arguments; temporaries: all between. seconds: of compilation. in_loops: what its loops send and copy."""
+    """What one program costs a device.
 
-    arguments: int
-    results: int
-    aliased: int
-    temporaries: int
-    seconds: float
+    Attributes:
+      arguments, results: bytes of what the program is given and of what it returns.
+      aliased: bytes of the results that are written over arguments.
+      temporaries: bytes of everything else that it keeps in memory while it runs.
+      seconds: how long the compiler took.
+      in_loops: what its loops send and copy.
+      failure: the compiler's message, if the program does not fit the device.
+    """
+
+    arguments: int = 0
+    results: int = 0
+    aliased: int = 0
+    temporaries: int = 0
+    seconds: float = 0.0
     in_loops: tuple[hlo.Moved, ...] = ()
     failure: str = ""
 
     @property
     def added(self) -> int:
-        """What the program needs beside its arguments."""
+        """Bytes that the program needs beside its arguments."""
         return self.temporaries + self.results - self.aliased
 
     @property
     def gathered(self) -> int:
-        """Bytes that a loop gathers again at every turn of things that it does not change: weights."""
-        return self._most(m for m in self.in_loops if m.unchanged and m.op == "all-gather")
+        """Bytes of weights, which its loops do not change, that a loop gathers again at every turn."""
+        return _most_of_a_loop(m for m in self.in_loops if m.unchanged and m.op == "all-gather")
 
     @property
     def copied(self) -> int:
-        """Bytes that a loop copies at every turn of things that it does not change; the layers of a loop inside count
-        once."""
-        return self._most(m for m in self.in_loops if m.unchanged and m.op not in hlo.COLLECTIVES)
-
-    @staticmethod
-    def _most(found: Iterable[hlo.Moved]) -> int:
-        """Bytes of the outermost loop that has most."""
-        sizes: dict[str, int] = {}
-        for m in found:
-            sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
-        return max(sizes.values(), default=0)
+        """Bytes that a loop copies at every turn although it does not change them. Of a loop over layers inside it,
+        one layer counts."""
+        return _most_of_a_loop(m for m in self.in_loops if m.unchanged and m.op not in hlo.COLLECTIVES)
 
     def in_place(self, slots: int, head_dim: int) -> bool:
-        """Whether no loop copies a cache of at most so many answer slots that it writes to, [.., slots, head_dim]."""
+        """Whether no loop copies a cache that it writes to: [.., slots, head_dim] of at most so many answer slots."""
         caches = {(size, head_dim) for size in cache_sizes(slots)}
         return not any(
             m.op == "copy" and not m.unchanged and shape[-2:] in caches for m in self.in_loops for shape in m.shapes
@@ -62,7 +62,7 @@ class Cost:
 
     @property
     def sent(self) -> dict[str, tuple[int, int]]:
-        """Collectives in loops: (how many, bytes at a turn of each of their loops), by operation."""
+        """Operation -> (how many such collectives are in loops, bytes that they send at one turn of each loop)."""
         found: dict[str, tuple[int, int]] = {}
         for m in self.in_loops:
             if m.op in hlo.COLLECTIVES:
@@ -71,11 +71,22 @@ class Cost:
         return found
 
 
-class Planned(Programs):
-    """Programs of which only those of some names are compiled, with their costs by name, for a device of `memory`
-    bytes. What is not compiled, or does not fit, has its result's shapes all the same."""
+def _most_of_a_loop(found: Iterable[hlo.Moved]) -> int:
+    """Bytes of the outermost loop that moves most."""
+    sizes: dict[str, int] = {}
+    for m in found:
+        sizes[m.loop] = sizes.get(m.loop, 0) + m.bytes
+    return max(sizes.values(), default=0)
 
-    def __init__(self, layout: Layout, memory: int, names: tuple[str, ...]) -> None:
+
+class Planned(Programs):
+    """Programs of which only those of some names are compiled; `costs` holds what each of them costs, by name.
+
+    The others, and one that does not fit the device, can be passed on as programs of the right shapes, but not called.
+    """
+
+    def __init__(self, layout: Layout | None, memory: int, names: tuple[str, ...]) -> None:
+        """layout: of arguments that do not say where they lie. memory: bytes of a device. names: what is compiled."""
         super().__init__(layout, memory)
         self.names = names
         self.costs: dict[str, Cost] = {}
@@ -91,6 +102,7 @@ class Planned(Programs):
         out: Any = None,
         layout: Layout | None = None,
     ) -> Program:
+        """See `Programs.add`."""
         if name not in self.names:
             return _planned(name, function, arguments, out)
         begun = time.monotonic()
@@ -100,28 +112,25 @@ class Planned(Programs):
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             self.costs[name] = Cost(
-                0,
-                0,
-                0,
-                _asked(str(error)) or self.memory + 1,
-                time.monotonic() - begun,
+                temporaries=_needed_bytes(str(error)) or self.memory + 1,
+                seconds=time.monotonic() - begun,
                 failure=str(error).split("\n")[0],
             )
             return _planned(name, function, arguments, out)
         sizes = made.compiled.memory_analysis()
         moved = tuple(hlo.moved_in_loops(hlo.parse(made.compiled.as_text()))) if name == "sample" else ()
         self.costs[name] = Cost(
-            sizes.argument_size_in_bytes,
-            sizes.output_size_in_bytes,
-            sizes.alias_size_in_bytes,
-            sizes.temp_size_in_bytes,
-            made.seconds,
-            moved,
+            arguments=sizes.argument_size_in_bytes,
+            results=sizes.output_size_in_bytes,
+            aliased=sizes.alias_size_in_bytes,
+            temporaries=sizes.temp_size_in_bytes,
+            seconds=made.seconds,
+            in_loops=moved,
         )
         return made
 
     def add_fitting(self, name: str, choices: dict[str, Any], *arguments: Any, **options: Any) -> tuple[Program, str]:
-        """Adds the first form that fits, as a run does; else the last."""
+        """See `Programs.add_fitting`; the last form may fail to fit too. `remat` holds the form that was chosen."""
         for self.remat, function in choices.items():
             program = self.add(name, function, *arguments, **options)
             cost = self.costs.get(name)
@@ -133,13 +142,13 @@ class Planned(Programs):
 def _planned(name: str, function: Any, arguments: Any, out: Any) -> Program:
     """A program that is not compiled. out: shardings of its result, a prefix of its tree."""
 
-    def laid(sharding, part):
+    def with_sharding(sharding, part):
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
 
-    return Program(name=name, label=name, out=jax.tree.map(laid, out, jax.eval_shape(function, *arguments)))
+    return Program(name=name, label=name, out=jax.tree.map(with_sharding, out, jax.eval_shape(function, *arguments)))
 
 
-def _asked(message: str) -> int:
-    """Bytes that the compiler says it would have needed, 0 where it does not."""
+def _needed_bytes(message: str) -> int:
+    """Bytes that the program would have needed by the compiler's message, 0 where it does not say."""
     found = re.search(r"\(([\d.]+)([KMGT])\) exceeds", message)
     return int(float(found.group(1)) * 2 ** (10 * (1 + "KMGT".index(found.group(2))))) if found else 0

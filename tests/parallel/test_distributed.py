@@ -84,8 +84,8 @@ def test_a_stop_that_comes_after_the_last_look_is_not_forgotten(monkeypatch):
     with preemption.deferred():
         with preemption.deferred():
             preemption._state["asked"] = True
-        assert not left and preemption.kept()
-    assert left and not preemption.kept()
+        assert not left and preemption.is_deferred()
+    assert left and not preemption.is_deferred()
     with pytest.raises(KeyError), preemption.deferred():  # what ends it stays what it is
         raise KeyError
     assert left == [1]

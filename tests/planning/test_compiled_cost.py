@@ -20,7 +20,7 @@ def test_what_is_computed_again_is_chosen_as_in_a_run():
 
 def test_a_cache_that_is_copied_is_no_cache_in_place():
     def copied(*shape, op="copy", unchanged=False):
-        return Cost(0, 0, 0, 0, 0.0, (Moved(op, (shape,), 2**21, unchanged, "loop", 1),)).in_place(512, 128)
+        return Cost(in_loops=(Moved(op, (shape,), 2**21, unchanged, "loop", 1),)).in_place(512, 128)
 
     assert not copied(28, 64, 4, 256, 128) and not copied(64, 4, 512, 128)
     assert copied(64, 4, 7, 128) and copied(64, 4, 512, 128, op="fusion") and copied(64, 4, 512, 128, unchanged=True)
