@@ -149,8 +149,10 @@ class _Machine:
         content = _expect(content, list if dtype.hasobject else bytes | bytearray)
         itemsize = 1 if dtype.hasobject else dtype.itemsize
         if math.prod(shape) * itemsize != len(content):
-            raise InputError(f"it holds an array of shape {list(shape)} and dtype {dtype.str} with content for "
-                             f"{len(content)} bytes or items; the file is damaged")  # fmt: skip
+            raise InputError(
+                f"it holds an array of shape {list(shape)} and dtype {dtype.str} with content for "
+                f"{len(content)} bytes or items; the file is damaged"
+            )
         self._left -= len(content)
         if self._left < 0:
             raise InputError("its arrays claim more than the file holds")
@@ -216,20 +218,40 @@ _FUNCTIONS: dict[tuple[str, str], Callable] = {
     ("_codecs", "encode"): _bytes,
 }
 for _core in ("numpy.core", "numpy._core"):  # as NumPy 1 and 2 call it
-    _FUNCTIONS |= {(f"{_core}.multiarray", "_reconstruct"): _reconstruct, (f"{_core}.multiarray", "scalar"): _scalar,
-                   (f"{_core}.numeric", "_frombuffer"): _frombuffer}  # fmt: skip
+    _FUNCTIONS |= {
+        (f"{_core}.multiarray", "_reconstruct"): _reconstruct,
+        (f"{_core}.multiarray", "scalar"): _scalar,
+        (f"{_core}.numeric", "_frombuffer"): _frombuffer,
+    }
 for _builtins in ("builtins", "__builtin__"):
     _FUNCTIONS |= {(_builtins, "bytes"): _bytes, (_builtins, "bytearray"): _bytes}
 _NDARRAY = _Global("numpy", "ndarray")
-_VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "BINBYTES",
-           "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE",
-           "BINUNICODE8"}  # fmt: skip
+_VALUES = {
+    "INT",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "FLOAT",
+    "BINFLOAT",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
+    "UNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE",
+    "BINUNICODE8",
+}
 
 
 def _known(module: str, name: str) -> _Global:
     if (module, name) not in _FUNCTIONS and (module, name) != _NDARRAY:
-        raise InputError(f"it asks for {module}.{name}"[:200] + ", which may run code; only arrays, numbers and "
-                         "strings are read")  # fmt: skip
+        raise InputError(
+            f"it asks for {module}.{name}"[:200] + ", which may run code; only arrays, numbers and strings are read"
+        )
     return _Global(module, name)
 
 

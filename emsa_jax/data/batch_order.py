@@ -1,8 +1,8 @@
 """The order of the data as a pure function of (seed, step): which records make up which batch.
 
-An epoch is a permutation of the records (or what a mixture deals), cut into batches of similar length. Nothing needs
-saving for a resume but the step; the plan's hash tells whether the data or the settings have changed since. Several
-processes share one plan: each takes its own rows of every batch.
+An epoch is a permutation of the records (or what a mixture deals), cut into batches of similar length. For a
+resume, only the step has to be saved; the hash of the plan shows whether data or settings have changed since. Several
+processes use the same plan, and each takes its rows of every batch.
 """
 
 import hashlib
@@ -53,11 +53,11 @@ def epoch_plan(
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All epochs, one after the other: step s is batch s mod `batches_per_epoch` of epoch s div it."""
+    """All epochs, one after the other: step s is batch s % `batches_per_epoch` of epoch s // `batches_per_epoch`."""
 
     lengths: np.ndarray  # int [num_records], in any unit that the boundaries share
     boundaries: tuple[int, ...]
-    batch_size: int  # of all processes together
+    batch_size: int  # global, of all processes together
     seed: int
     drop_remainder: bool = False
     parts: tuple[Part, ...] = ()  # of a mixture, whose records `lengths` counts one part after the other
@@ -84,14 +84,15 @@ class Plan:
         return hashlib.sha256(repr(parts).encode() + lengths).hexdigest()
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        return epoch_plan(self.lengths, self.boundaries, self.batch_size, self.seed, epoch, self.drop_remainder,
-                          self.parts)  # fmt: skip
+        return epoch_plan(
+            self.lengths, self.boundaries, self.batch_size, self.seed, epoch, self.drop_remainder, self.parts
+        )
 
 
 def batch_at(plan: Plan, step: int, process: int = 0, processes: int = 1) -> np.ndarray:
     """int64 [batch_size / processes]: the process's records of a step, -1 where an epoch's last batch is not full."""
     epoch, index = divmod(int(step), plan.batches_per_epoch)
-    # One epoch is remembered, as steps come in order. A race of threads costs time, never a wrong answer.
+    # One epoch is remembered, as steps come in order. Threads that race cost time, but never give a wrong result.
     remembered = plan.__dict__.get("_last")
     if remembered is None or remembered[0] != epoch:
         remembered = plan.__dict__["_last"] = (epoch, plan._epoch(epoch))
@@ -100,17 +101,19 @@ def batch_at(plan: Plan, step: int, process: int = 0, processes: int = 1) -> np.
 
 
 def rows_of(batch_size: int, process: int, processes: int) -> range:
-    """The rows of every global batch that are a process's own: a block of neighbours, in the order of processes, as
-    `jax.make_array_from_process_local_data` expects them. Raises InputError if they cannot be of equal number."""
+    """The rows of every global batch that a process loads: a block of neighbours, in the order of processes, as
+    `jax.make_array_from_process_local_data` expects them. Raises InputError if their numbers would differ."""
     if batch_size % processes or not 0 <= process < processes:
-        raise InputError(f"a batch of {batch_size} does not divide among {processes} processes (this is number "
-                         f"{process}); make it a multiple of {processes}")  # fmt: skip
+        raise InputError(
+            f"a batch of {batch_size} does not divide among {processes} processes (this is number "
+            f"{process}); make it a multiple of {processes}"
+        )
     rows = batch_size // processes
     return range(process * rows, (process + 1) * rows)
 
 
 def boundary_at(plan: Plan, step: int) -> int:
-    """The boundary that the step's batch is to be padded to, on every process alike."""
+    """The length to which the batch of a step is padded, the same on every process."""
     batch = batch_at(plan, step)
     longest = np.asarray(plan.lengths)[batch[batch >= 0]].max()
     return int(plan.boundaries[np.searchsorted(plan.boundaries, longest)])
@@ -128,6 +131,8 @@ def _buckets(lengths: np.ndarray, boundaries: np.ndarray) -> np.ndarray:
     buckets = np.searchsorted(boundaries, lengths)
     if (buckets == len(boundaries)).any():
         longest = int(lengths.argmax())
-        raise InputError(f"record {longest} has length {lengths[longest]}, beyond the largest bucket "
-                         f"{boundaries[-1]}; raise that, or set the record aside")  # fmt: skip
+        raise InputError(
+            f"record {longest} has length {lengths[longest]}, beyond the largest bucket "
+            f"{boundaries[-1]}; raise that, or set the record aside"
+        )
     return buckets

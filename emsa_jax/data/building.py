@@ -1,6 +1,6 @@
-"""A directory in the making, which a killed run leaves for the next to go on with, and which nobody takes for done.
+"""A directory that is being built: a killed run leaves it for the next one to continue, and nobody takes it for done.
 
-`<out>.partial` holds `identity`, files of work, and `records`, which is renamed to `<out>` when all is written.
+`<out>.partial` holds `identity`, working files, and `records`, which is renamed to `<out>` when all is written.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ _IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Building:
-    """records: becomes the output; work: what is needed until then."""
+    """records: the directory that becomes the output. work: the directory of files that are needed until then."""
 
     records: Path
     work: Path
@@ -27,10 +27,10 @@ class Building:
 
 @contextmanager
 def building(out_dir: Path, identity: str) -> Iterator[Building]:
-    """A directory to fill, which becomes `out_dir` if nothing goes wrong; otherwise it stays.
+    """A directory to fill, which becomes `out_dir` if nothing goes wrong, and otherwise stays.
 
-    What an earlier run left is there again if it had the same identity, and is removed if not. An `out_dir` that exists
-    is replaced. Raises InputError where another process builds it, or where the disk is full or not writable.
+    What an earlier run left is kept if that run had the same identity, and removed if not. An `out_dir` that exists is
+    replaced. Raises InputError where another process builds it, or where the disk is full or not writable.
     """
     partial = partial_of(out_dir)
     try:
@@ -52,8 +52,10 @@ def building(out_dir: Path, identity: str) -> Iterator[Building]:
             os.close(lock)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{error.filename or partial} cannot be written ({reason}); mend that and start again: "
-                         f"what is done is kept in {partial}") from error  # fmt: skip
+        raise InputError(
+            f"{error.filename or partial} cannot be written ({reason}); mend that and start again: "
+            f"what is done is kept in {partial}"
+        ) from error
 
 
 def partial_of(out_dir: Path) -> Path:
@@ -62,7 +64,7 @@ def partial_of(out_dir: Path) -> Path:
 
 
 def tidy(out_dir: Path) -> None:
-    """Removes what a run left that was killed when its output was in place."""
+    """Removes what a run left that was killed after its output was in place."""
     partial = partial_of(out_dir)
     if (partial / _IDENTITY).is_file() and not (partial / "records").exists():
         _remove(partial)
@@ -85,24 +87,24 @@ def _lock(partial: Path) -> int:
 
 
 def _claim(partial: Path, identity: str) -> None:
-    """Leaves what is there if it has this identity, else an empty directory that has it."""
+    """Keeps the content of a directory with this identity; else leaves an empty directory with it."""
     path = partial / _IDENTITY
     if path.is_file() and path.read_text() == identity:
         return
     if not path.exists() and _others(partial):
         raise InputError(f"{partial} exists and is not ours; remove it or name another directory")
     _empty(partial)
-    write_atomic(path, identity.encode())  # last, so that a kill on the way leaves the old one
+    write_atomic(path, identity.encode())  # last, so that a kill before it leaves the old identity
 
 
 def _remove(partial: Path) -> None:
-    with suppress(OSError):  # the output is in place: the next run may tidy up
+    with suppress(OSError):  # the output is in place, and the next run tidies up
         _empty(partial)
         shutil.rmtree(partial)
 
 
 def _empty(partial: Path) -> None:
-    """All but the identity, by which the rest is known as ours."""
+    """Removes everything but the identity, which shows that the rest is ours."""
     for left in _others(partial):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 

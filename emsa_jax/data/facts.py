@@ -36,8 +36,15 @@ def _sizes(train: int, valid: int, test: int) -> Counts:
 
 
 def _meld(anger: int, disgust: int, fear: int, joy: int, neutral: int, sadness: int, surprise: int) -> Counts:
-    return {"anger": anger, "disgust": disgust, "fear": fear, "joy": joy, "neutral": neutral, "sadness": sadness,
-            "surprise": surprise}  # fmt: skip
+    return {
+        "anger": anger,
+        "disgust": disgust,
+        "fear": fear,
+        "joy": joy,
+        "neutral": neutral,
+        "sadness": sadness,
+        "surprise": surprise,
+    }
 
 
 FACTS: dict[str, Facts] = {
@@ -239,8 +246,10 @@ def describe(name: str) -> list[str]:
     """Lines to print before the data set is prepared."""
     facts = FACTS[name]
     low, high = facts.score_range
-    lines = [f"{facts.title}: language {facts.language}, "
-             + (f"scores in [{low:g}, {high:g}]" if facts.has_scores else "no scores")]  # fmt: skip
+    lines = [
+        f"{facts.title}: language {facts.language}, "
+        + (f"scores in [{low:g}, {high:g}]" if facts.has_scores else "no scores")
+    ]
     if facts.classes:
         lines.append(f"classes: {', '.join(facts.classes)}")
     lines += [f"{concept}: {', '.join(values)}" for concept, values in facts.concepts.items()]

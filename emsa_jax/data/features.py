@@ -83,8 +83,10 @@ def _part(where: str, part: Any) -> Features:
     n = len(ids)
     text, audio, vision = (read(key, _floats, (n, None, None), required=True) for key in ("text", "audio", "vision"))
     mask = read("mask", _numbers, (n,))
-    labels = {f"regression_labels{end}": read(f"regression_labels{end}", _labels, ids, mask, required=not end)
-              for end in ("", "_T", "_A", "_V")}  # fmt: skip
+    labels = {
+        f"regression_labels{end}": read(f"regression_labels{end}", _labels, ids, mask, required=not end)
+        for end in ("", "_T", "_A", "_V")
+    }
     return Features(
         id=ids,
         raw_text=read("raw_text", _strings, n),

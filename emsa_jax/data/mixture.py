@@ -1,12 +1,12 @@
-"""Several data sets as one: whose clip comes when.
+"""Several data sets as one: which clip comes when.
 
 A mixture numbers the records of its parts one after the other, and each part is dealt from an endless deck: all of
 its clips in a random order, then all of them in another. A part that runs out therefore begins again while larger
 ones are still on their first pass; none of its clips comes twice before each has come once.
 
 Clips keep the score, language and id of their own set: ranges differ (CH-SIMS [-1, 1], MOSI [-3, 3]) and ids may
-clash (CH-SIMS lies within its second version). So whoever builds prompts or answers asks `parts_at` (data/plan.py)
-which part each row of a step comes from, and uses that set's score range and (part, id) as the key.
+clash (CH-SIMS lies within its second version). So whoever builds prompts or answers asks `batch_order.parts_at` which
+part each row of a step comes from, and uses that set's score range and (part, id) as the key.
 """
 
 import math
@@ -51,8 +51,10 @@ def epoch_size(parts: Sequence[Part], batch_size: int) -> int:
     whole = sum(_exactly(part.weight) for part in parts)
     for part in parts:
         if count * _exactly(part.weight) < whole:
-            raise InputError(f"the weight of {part.name} gives it less than one of the {count} clips of an epoch; "
-                             "raise it or leave the set out")  # fmt: skip
+            raise InputError(
+                f"the weight of {part.name} gives it less than one of the {count} clips of an epoch; "
+                "raise it or leave the set out"
+            )
     return count
 
 

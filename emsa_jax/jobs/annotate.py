@@ -14,7 +14,7 @@ from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.data.annotation.agreement import agreement
 from emsa_jax.data.annotation.clips import joined, read_clips, reader_of
 from emsa_jax.data.annotation.merging import read_merge
-from emsa_jax.data.annotation.split import SHARE, shared_speakers, speaker_split, stratified_split
+from emsa_jax.data.annotation.split import HELD_OUT, shared_speakers, speaker_split, stratified_split
 from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_votes, score
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
@@ -104,11 +104,11 @@ def split_of(rows: Sequence[Mapping], speakers: Sequence[str], options: Annotate
                 "--config.split=speakers keeps them apart"
             )
     shares = {split: splits.count(split) / len(splits) for split in SPLITS[1:]}
-    if any(abs(share - SHARE) > 0.05 for share in shares.values()):
+    if any(abs(share - HELD_OUT) > 0.05 for share in shares.values()):
         say(
             "warning: "
             + " and ".join(f"{split} is {share:.0%}" for split, share in shares.items())
-            + f" of the items, not {SHARE:.0%}: there are too few items or speakers"
+            + f" of the items, not {HELD_OUT:.0%}: there are too few items or speakers"
         )
     return splits
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CHUNK = 200  # resamples at a time: memory stays flat
+_CHUNK = 200  # resamples at a time, so that memory stays flat
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """kappa: None where it is undefined (one category alone, or nothing that two people looked at). low, high: the
-    interval's ends. items: with two votes or more, which alone count. votes: of these items."""
+    """Agreement of several raters.
+
+    kappa: None where it is undefined, that is with one category alone or no item that two people rated. low, high: the
+    ends of the interval. items: those with two votes or more; no others count. votes: of these items. per_class: the
+    kappa of each category against all others.
+    """
 
     kappa: float | None
     low: float | None
@@ -26,17 +30,19 @@ class Agreement:
 def fleiss_kappa(counts: np.ndarray) -> float | None:
     """counts: int [items, categories], votes for each.
 
-    (mean P_i - sum p_j^2) / (1 - sum p_j^2), P_i the share of an item's pairs of raters that agree, p_j the share of
-    category j in all votes. Items may have different numbers of votes; those with fewer than two are left out. None
-    where only one category occurs, or no item counts.
+    (mean P_i - sum p_j^2) / (1 - sum p_j^2), where P_i is the fraction of an item's pairs of raters that agree, and p_j
+    the fraction of all votes that category j has. Items may have different numbers of votes; those with fewer than two
+    are left out. None where only one category occurs, or no item counts.
     """
     counts = _rated(counts)
     return _none(_kappas(counts, np.ones((1, len(counts))))[0]) if len(counts) else None
 
 
 def agreement(counts: np.ndarray, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Agreement:
-    """Kappa with a percentile bootstrap over items (resamples in which it is undefined are left out; where all are, so
-    is the interval), and that of each category against all others."""
+    """Kappa with a percentile bootstrap over items, and the kappa of each category against all others.
+
+    Resamples in which kappa is undefined are left out; where it is undefined in all, so is the interval.
+    """
     counts = _rated(counts)
     kappa = fleiss_kappa(counts)
     low = high = None
@@ -65,10 +71,10 @@ def _kappas(counts: np.ndarray, times: np.ndarray) -> np.ndarray:
     agree = ((counts**2).sum(1) - raters) / (raters * (raters - 1))
     observed = times @ agree / times.sum(1)
     votes = times @ counts
-    share = votes / votes.sum(1, keepdims=True)
-    chance = (share**2).sum(1)
-    one = (votes > 0).sum(1) == 1
-    return np.where(one, np.nan, (observed - chance) / np.where(one, 1.0, 1 - chance))
+    fraction = votes / votes.sum(1, keepdims=True)
+    chance = (fraction**2).sum(1)
+    undefined = (votes > 0).sum(1) == 1
+    return np.where(undefined, np.nan, (observed - chance) / np.where(undefined, 1.0, 1 - chance))
 
 
 def _none(value: float) -> float | None:

@@ -23,8 +23,8 @@ from emsa_jax.data.mel import SAMPLE_RATE
 
 _MISSING_SHARE, _MISSING_SECONDS = 0.02, 0.25  # of the sound that a container promises
 _SOUNDFILE_SUFFIXES = (".wav", ".flac")
-_NO_TABLE = {"mp3", "aac"}  # bare streams, in which a seek lands somewhere near: these are read from the start
-_RUN_UP = 0.5  # seconds decoded ahead of a clip, since a block of sound leans on those before it
+_NO_TABLE = {"mp3", "aac"}  # bare streams, in which a seek is inexact, so that they are read from the start
+_RUN_UP = 0.5  # seconds decoded before a clip, since blocks of sound depend on those before them
 
 
 def read_sound(
@@ -73,8 +73,6 @@ def _read_track(path: str | Path, span: Span, max_seconds: float) -> tuple[np.nd
             return np.zeros(0, np.float32), SAMPLE_RATE
         span.check(stated_seconds(container))
         first, last = span.ticks(container, stream.time_base)
-        if container.format.name not in _NO_TABLE:
-            seek(container, stream, first - _RUN_UP / float(stream.time_base))
         if container.format.name not in _NO_TABLE:
             seek(container, stream, first - _RUN_UP / float(stream.time_base))
         stream.codec_context.thread_count = 1

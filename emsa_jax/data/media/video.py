@@ -24,9 +24,9 @@ from emsa_jax.data.media.container import (
 from emsa_jax.data.media.sampling import Sampling
 from emsa_jax.data.resize import resize, smart_resize
 
-_MISSING_SHARE = 0.02  # of the frames or seconds that a container promises; edit lists and delays explain as much
+_MAX_MISSING = 0.02  # fraction of the frames or seconds that a container promises; edit lists and delays explain it
 _MISSING_SECONDS = 0.25
-_HIDDEN_SHARE = 0.1  # of packets that show no frame, as VP8 and old AVI files have them; elsewhere each shows one
+_MAX_HIDDEN = 0.1  # fraction of packets without a frame, which VP8 and old AVI files may have, and no others
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_frames(
     start: float = 0.0,
     end: float | None = None,
 ) -> Frames:
-    """The frames that `sampling` picks of those shown in [start, end) seconds, resized by `smart_resize`.
+    """The frames that `sampling` picks among those in [start, end) seconds, resized by `smart_resize`.
 
     Of a long file only that part is decoded, from the key frame before it. rate = F / duration, with the duration
     from the frames' own time stamps, so a variable frame rate is averaged. Rotation marks are applied. Raises Broken:
@@ -54,26 +54,26 @@ def read_frames(
     """
     span, size = Span(start, end), (min_pixels, max_pixels)
     with reasons("video", path):
-        shown = _promised(path, span, max_seconds)
-        images, ticks = _decode(path, span, sampling(len(shown.ticks), shown.seconds), *size)
-        if ticks != shown.ticks:  # bytes are damaged, packets show nothing, or the container seeks badly
+        promised = _promised_frames(path, span, max_seconds)
+        images, ticks = _decode(path, span, sampling(len(promised.ticks), promised.seconds), *size)
+        if ticks != promised.ticks:  # bytes are damaged, packets have no frame, or seeking is inexact
             _, ticks = _decode(path, span, (), *size, from_start=True)
-            lost = len(set(shown.ticks[1:-1]).difference(ticks))  # not the ends, at which edit lists cut
-            if not ticks or lost > shown.hidden_share * len(shown.ticks):
-                raise Broken(f"it is damaged, {len(ticks)} of {len(shown.ticks)} frames decode")
-            shown = replace(shown, ticks=ticks)
-            images, _ = _decode(path, span, sampling(len(ticks), shown.seconds), *size, from_start=True)
-        return Frames(np.stack(images), len(images) / shown.seconds)
+            lost = len(set(promised.ticks[1:-1]).difference(ticks))  # without the ends, where edit lists cut
+            if not ticks or lost > promised.max_hidden * len(promised.ticks):
+                raise Broken(f"it is damaged, {len(ticks)} of {len(promised.ticks)} frames decode")
+            promised = replace(promised, ticks=ticks)
+            images, _ = _decode(path, span, sampling(len(ticks), promised.seconds), *size, from_start=True)
+        return Frames(np.stack(images), len(images) / promised.seconds)
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """The frames of a clip."""
+class _ClipFrames:
+    """The frames of a clip, as its container lists them."""
 
     ticks: Sequence[int]  # their time stamps, rising
     time_base: Fraction  # seconds a tick
-    still: Fraction  # how long a lone frame is shown, in seconds
-    hidden_share: float
+    still: Fraction  # the duration of a single frame, in seconds
+    max_hidden: float  # the fraction of packets that may have no frame
 
     @property
     def seconds(self) -> float:
@@ -85,8 +85,8 @@ class _Shown:
         return float(length * Fraction(len(self.ticks), len(self.ticks) - 1))
 
 
-def _promised(path: str | Path, span: Span, max_seconds: float) -> _Shown:
-    """The frames of a clip by its packets, nothing decoded. Broken where some are missing by the container's table."""
+def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipFrames:
+    """The frames of a clip by its packets, without decoding. Raises Broken where the container's table lists more."""
     with opened(path) as container:
         stream = video_stream(container)
         if stream is None:
@@ -121,11 +121,11 @@ def _promised(path: str | Path, span: Span, max_seconds: float) -> _Shown:
             raise Broken(f"{span} has no frames" if span.start or span.end else "it has no frames")
         still = 1 / stream.average_rate if stream.average_rate else Fraction(1)
         may_hide = container.format.name == "avi" or stream.codec_context.name == "vp8"
-        return _Shown(sorted(ticks), stream.time_base, still, _HIDDEN_SHARE if may_hide else 0.0)
+        return _ClipFrames(sorted(ticks), stream.time_base, still, _MAX_HIDDEN if may_hide else 0.0)
 
 
 def _much_is_missing(found: float, promised: float, tolerance: float) -> bool:
-    return promised - found > max(tolerance, _MISSING_SHARE * promised)
+    return promised - found > max(tolerance, _MAX_MISSING * promised)
 
 
 def _decode(
@@ -136,7 +136,7 @@ def _decode(
     with opened(path) as container:
         stream = video_stream(container)
         stream.codec_context.thread_count = 1  # one clip, one core
-        stream.codec_context.options = {"err_detect": "explode"}  # no frame made up in place of a damaged one
+        stream.codec_context.options = {"err_detect": "explode"}  # a damaged frame is an error, and not made up
         first, last = span.ticks(container, stream.time_base)
         seek(container, stream, -inf if from_start else first)
         with closing(decoded(container, stream, first, last)) as frames:
