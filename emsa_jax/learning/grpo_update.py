@@ -124,17 +124,20 @@ def grpo_update(
     zero = (jax.tree.map(jnp.zeros_like, state.params), jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     (grads, sums), per_answer = jax.lax.scan(add_micro_batch, zero, pieces)
     per_answer = jax.tree.map(lambda t: _joined(t, micro_batches, shards), per_answer)
+    logged = _update_metrics(sums, per_answer, divisors) | {"grad_norm": optax.global_norm(grads)}
+    logged["sampling/signed_gap"] = logged["sampling/signed_gap"].reshape(n, g)
+    return apply_gradients(state, grads, optimizer), logged
+
+
+def _update_metrics(sums: dict, per_answer: dict, divisors: dict) -> dict[str, jax.Array]:
+    """What is logged of a whole update."""
     nll = sums.pop("nll", None)
     logged = metrics(sums, per_answer, divisors)
     if nll is not None:
         logged["hint/polarity_nll"] = nll
         logged["loss"] = logged["loss"] + nll
-    logged |= {
-        "grad_norm": optax.global_norm(grads),
-        "sampling/logp_difference_max": per_answer["gap"].max(),
-        "sampling/signed_gap": per_answer["signed_gap"].reshape(n, g),
-    }
-    return apply_gradients(state, grads, optimizer), logged
+    logged["sampling/logp_difference_max"] = per_answer["gap"].max()
+    return logged | {"sampling/signed_gap": per_answer["signed_gap"]}
 
 
 def _answer_logprobs(base, adapter, config: ThinkerConfig, piece: _MicroBatch, temperature: float, remat: str):
