@@ -10,8 +10,12 @@ from emsa_jax.answers.formats import make_format
 from emsa_jax.data.views import MODALITIES
 from emsa_jax.errors import InputError
 
-GAZE = {"name": "gaze", "tag": "eye_gaze", "aliases": ["gaze"],
-        "labels": {"en": ["at the listener", "away"], "zh": ["看着对方", "移开"]}}  # fmt: skip
+GAZE = {
+    "name": "gaze",
+    "tag": "eye_gaze",
+    "aliases": ["gaze"],
+    "labels": {"en": ["at the listener", "away"], "zh": ["看着对方", "移开"]},
+}
 PACE = {"name": "pace", "labels": {"en": ["slow", "fast", "even"]}}
 
 
@@ -35,18 +39,27 @@ def test_it_takes_the_place_of_the_papers(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"tag": "think"}, "'think' stands for two"), ({"tag": "Eye gaze"}, "tag 'Eye gaze' must be lower-case"),
-     ({"aliases": ["pace"]}, "'pace' stands for two"), ({"aliases": "gaze"}, "aliases must be a list"),
-     ({"labels": {"en": ["one"]}}, "two or more"), ({"labels": {"en": ["a", "A"]}}, "all different"),
-     ({"labels": {"en": ["a", "b"], "zh": ["c", "d", "e"]}}, "are 3, but 2 of"),
-     ({"labels": {"fr": ["a", "b"]}}, "en or zh"),
-     ({"labels": {"en": ["a", "b"], "zh": ["b", "a"]}}, "'b' stands for two things"),
-     ({"labels": {"en": ["a<b", "c"]}}, "without < >"), ({"labels": {"en": [1, 2]}}, "list of texts"),
-     ({"name": ""}, "name must be a text"), ({"name": "a\nb"}, "text of one line"),
-     ({"name": "concept", "tag": "gaze"}, "'concept' is no concept"), ({"labels": {"en": ["a", "\u200b"]}}, "visible"),
-     ({"labels": {"en": ["a", "\ud800"]}}, "surrogates"), ({"name": "pace"}, "the same name"),
-     ({"colour": 1}, "'colour' is none of name")],
-)  # fmt: skip
+    [
+        ({"tag": "think"}, "'think' stands for two"),
+        ({"tag": "Eye gaze"}, "tag 'Eye gaze' must be lower-case"),
+        ({"aliases": ["pace"]}, "'pace' stands for two"),
+        ({"aliases": "gaze"}, "aliases must be a list"),
+        ({"labels": {"en": ["one"]}}, "two or more"),
+        ({"labels": {"en": ["a", "A"]}}, "all different"),
+        ({"labels": {"en": ["a", "b"], "zh": ["c", "d", "e"]}}, "are 3, but 2 of"),
+        ({"labels": {"fr": ["a", "b"]}}, "en or zh"),
+        ({"labels": {"en": ["a", "b"], "zh": ["b", "a"]}}, "'b' stands for two things"),
+        ({"labels": {"en": ["a<b", "c"]}}, "without < >"),
+        ({"labels": {"en": [1, 2]}}, "list of texts"),
+        ({"name": ""}, "name must be a text"),
+        ({"name": "a\nb"}, "text of one line"),
+        ({"name": "concept", "tag": "gaze"}, "'concept' is no concept"),
+        ({"labels": {"en": ["a", "\u200b"]}}, "visible"),
+        ({"labels": {"en": ["a", "\ud800"]}}, "surrogates"),
+        ({"name": "pace"}, "the same name"),
+        ({"colour": 1}, "'colour' is none of name"),
+    ],
+)
 def test_a_bad_table_is_named(tmp_path, change, message):
     with pytest.raises(InputError) as error:
         concept_table(table(tmp_path, GAZE | change, PACE))

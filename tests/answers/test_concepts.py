@@ -19,8 +19,10 @@ from emsa_jax.errors import InputError
 
 FORMAT = Concepts(5)
 FACE, STYLE, TONE = (
-    "<facial_expression>happy</facial_expression>", "<speaking_style>Informational Interaction</speaking_style>",
-    "<tone>casual</tone>")  # fmt: skip
+    "<facial_expression>happy</facial_expression>",
+    "<speaking_style>Informational Interaction</speaking_style>",
+    "<tone>casual</tone>",
+)
 THINK = f"She smiles: {FACE}. {STYLE} Light: {TONE}."
 GOOD = f"<think>{THINK}</think>\n<sentiment>Weakly Positive</sentiment>"
 ALL = {"expression": "happy", "speaking_style": "Informational Interaction", "tone": "casual"}
@@ -58,12 +60,46 @@ def test_what_is_written_is_read(truth, texts, order, twice):
     assert FORMAT.sentiments.write(truth.sentiment, truth.language) in answer  # in the language of the marks
 
 
-pieces = st.sampled_from([
-    "<think>", "</think>", "<sentiment>", "</sentiment>", "<concept>", "</concept>", "<tone>", "</tone>", "<Tone>",
-    "<style>", "</style>", "<speaking_style>", "</speaking_style>", "<expression>", "</facial_expression>", "<tone",
-    "<", ">", "/", "Positive", "weakly positive", "casual", "happy", "General Narrative Exposition", "积极", "高兴",
-    "\x00", "<|im_end|>", " ", "\n", "\ud800", "words", FACE, STYLE, TONE, "<sentiment>Neutral</sentiment>",
-])  # fmt: skip
+pieces = st.sampled_from(
+    [
+        "<think>",
+        "</think>",
+        "<sentiment>",
+        "</sentiment>",
+        "<concept>",
+        "</concept>",
+        "<tone>",
+        "</tone>",
+        "<Tone>",
+        "<style>",
+        "</style>",
+        "<speaking_style>",
+        "</speaking_style>",
+        "<expression>",
+        "</facial_expression>",
+        "<tone",
+        "<",
+        ">",
+        "/",
+        "Positive",
+        "weakly positive",
+        "casual",
+        "happy",
+        "General Narrative Exposition",
+        "积极",
+        "高兴",
+        "\x00",
+        "<|im_end|>",
+        " ",
+        "\n",
+        "\ud800",
+        "words",
+        FACE,
+        STYLE,
+        TONE,
+        "<sentiment>Neutral</sentiment>",
+    ]
+)
 
 
 @settings(max_examples=800)
@@ -176,14 +212,26 @@ TWO = {k: v for k, v in ALL.items() if k != "tone"}
         (swap("casual", "\uff43asual"), "Weakly Positive", TWO, "tone has an unknown label"),
         (swap("casual", "c" * 50_000), "Weakly Positive", TWO, "tone has an unknown label"),
         (swap(TONE, TONE + "<tone>nope</tone>"), "Weakly Positive", TWO, "tone has an unknown label"),
-        (swap("</tone>", "</style>"), "Weakly Positive", {"expression": "happy"},
-         "tone holds another tag, or is not closed"),
-        (swap("</facial_expression>", "</expression>"), "Weakly Positive", {"speaking_style": ALL["speaking_style"],
-         "tone": "casual"}, "expression holds another tag, or is not closed"),
+        (
+            swap("</tone>", "</style>"),
+            "Weakly Positive",
+            {"expression": "happy"},
+            "tone holds another tag, or is not closed",
+        ),
+        (
+            swap("</facial_expression>", "</expression>"),
+            "Weakly Positive",
+            {"speaking_style": ALL["speaking_style"], "tone": "casual"},
+            "expression holds another tag, or is not closed",
+        ),
         (swap(FACE, "<facial_expression>"), "Weakly Positive", {}, "tone stands inside another tag"),
         (swap("Light", "<concept>light"), "Weakly Positive", TWO, "concept holds another tag, or is not closed"),
-        (swap("Light", "<concept><tone>happy</tone></concept>"), "Weakly Positive", TWO,
-         "tone stands inside another tag"),
+        (
+            swap("Light", "<concept><tone>happy</tone></concept>"),
+            "Weakly Positive",
+            TWO,
+            "tone stands inside another tag",
+        ),
         (swap(FACE, "<concept>she</style>" + FACE), "Weakly Positive", {}, "expression stands inside another tag"),
         (swap(TONE, "<tone>nope</tone><tone>sad</tone>" + TONE), "Weakly Positive", TWO, "tone contradicts itself"),
         ("<think><concept></concept></think><sentiment>Neutral</sentiment>", "Neutral", {}, "think is empty"),
@@ -193,12 +241,16 @@ TWO = {k: v for k, v in ALL.items() if k != "tone"}
         (GOOD + "<concept>calm</concept>", "Weakly Positive", ALL, "concept stands outside think"),
         (GOOD + "\x00", "Weakly Positive", ALL, "a null byte or special token"),
         (swap("Light", "<|im_end|>"), "Weakly Positive", ALL, "a null byte or special token"),
-        (swap("Weakly Positive", "Very Positive"), None, ALL,
-         "sentiment is not one of Negative, Weakly Negative, Neutral, Weakly Positive, Positive"),
+        (
+            swap("Weakly Positive", "Very Positive"),
+            None,
+            ALL,
+            "sentiment is not one of Negative, Weakly Negative, Neutral, Weakly Positive, Positive",
+        ),
         (swap("<tone>", "<tone >"), "Weakly Positive", TWO, "tone holds another tag, or is not closed"),
         (swap("<think>", "<thin\u212a>"), "Weakly Positive", {}, "think is not closed"),
     ],
-)  # fmt: skip
+)
 def test_hostile_structure(text, sentiment, concepts, note):
     parsed = FORMAT.parse(text)
     assert (parsed.sentiment, dict(parsed.concepts)) == (sentiment, concepts)
@@ -224,9 +276,27 @@ def test_three_classes_know_no_weak_ones():
 
 
 @pytest.mark.parametrize(
-    "unit", ["<", "</", "<think", "<think>", "</think>", TONE, "<tone>", "</tone>", "<concept><concept>",
-             "<tone><style>", "<sentiment>Positive", "\u0130<tone", "好", " ", "9", "\x00", "<|"]
-)  # fmt: skip
+    "unit",
+    [
+        "<",
+        "</",
+        "<think",
+        "<think>",
+        "</think>",
+        TONE,
+        "<tone>",
+        "</tone>",
+        "<concept><concept>",
+        "<tone><style>",
+        "<sentiment>Positive",
+        "\u0130<tone",
+        "好",
+        " ",
+        "9",
+        "\x00",
+        "<|",
+    ],
+)
 @pytest.mark.parametrize("wrap", ["{}", "<think>{}</think>", "<tone>{}</tone>", "<think>{}" + TONE + "</think>"])
 def test_time_is_linear(unit, wrap):
     text = wrap.replace("{}", unit * (100_000 // len(unit)))
@@ -239,8 +309,18 @@ def test_time_is_linear(unit, wrap):
     assert min(seconds() for _ in range(3)) < 0.1
 
 
-@pytest.mark.parametrize("think", ["", "plain", THINK.replace(TONE, ""), THINK + "<tone>sad</tone>", THINK + "</think>",
-                                   THINK + "<|im_end|>", f"<sentiment>Neutral</sentiment>{THINK}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "think",
+    [
+        "",
+        "plain",
+        THINK.replace(TONE, ""),
+        THINK + "<tone>sad</tone>",
+        THINK + "</think>",
+        THINK + "<|im_end|>",
+        f"<sentiment>Neutral</sentiment>{THINK}",
+    ],
+)
 def test_unreadable_answers_are_not_written(think):
     with pytest.raises(InputError, match="cannot be written"):
         FORMAT.write("Positive", think, 0.4)

@@ -27,11 +27,34 @@ def test_what_is_written_is_read(polarity, think, score):
     assert FORMAT.parse(FORMAT.write(polarity, think, score)) == Answer(polarity=polarity, think=think, score=score)
 
 
-pieces = st.sampled_from([
-    "<polarity>", "</polarity>", "<think>", "</think>", "<score>", "</score>", "<Score>", "<score", "<",
-    ">", "/", "Positive", "Negative", "0.5", "-9", "nan", "1e999", "\x00", "<|im_end|>", " ", "\n", "好",
-    "\ud800", "words",
-])  # fmt: skip
+pieces = st.sampled_from(
+    [
+        "<polarity>",
+        "</polarity>",
+        "<think>",
+        "</think>",
+        "<score>",
+        "</score>",
+        "<Score>",
+        "<score",
+        "<",
+        ">",
+        "/",
+        "Positive",
+        "Negative",
+        "0.5",
+        "-9",
+        "nan",
+        "1e999",
+        "\x00",
+        "<|im_end|>",
+        " ",
+        "\n",
+        "好",
+        "\ud800",
+        "words",
+    ]
+)
 
 
 @settings(max_examples=500)
@@ -71,12 +94,27 @@ def swap(old, new):
         (swap("smiles", "<think>deep</think>"), "Positive", None, 0.6, "think is repeated"),
         (swap("</think>", ""), "Positive", None, 0.6, "think is not closed"),
         (swap("</score>", ""), "Positive", "She smiles.", None, "score is not closed"),
-        (swap("<score>", "</score>").replace("6</score>", "6<score>"), "Positive", "She smiles.", None,
-         "score is not closed"),
-        ("<score>0.6</score><think>ok</think><polarity>Positive</polarity>", "Positive", "ok", 0.6,
-         "tags are out of order"),
-        ("<polarity>Positive<think>a</polarity>b</think><score>1</score>", None, None, 1.0,
-         "polarity holds another tag"),
+        (
+            swap("<score>", "</score>").replace("6</score>", "6<score>"),
+            "Positive",
+            "She smiles.",
+            None,
+            "score is not closed",
+        ),
+        (
+            "<score>0.6</score><think>ok</think><polarity>Positive</polarity>",
+            "Positive",
+            "ok",
+            0.6,
+            "tags are out of order",
+        ),
+        (
+            "<polarity>Positive<think>a</polarity>b</think><score>1</score>",
+            None,
+            None,
+            1.0,
+            "polarity holds another tag",
+        ),
         ("Sure! " + GOOD, "Positive", "She smiles.", 0.6, "text stands outside the tags"),
         (GOOD + "!", "Positive", "She smiles.", 0.6, "text stands outside the tags"),
         (GOOD + "\u200b", "Positive", "She smiles.", 0.6, "text stands outside the tags"),
@@ -90,7 +128,7 @@ def swap(old, new):
         (swap("<think>", "<thin\u212a>"), "Positive", None, 0.6, "think is not closed"),
         (swap("<score>", "&lt;score&gt;"), "Positive", "She smiles.", None, "score is not closed"),
     ],
-)  # fmt: skip
+)
 def test_hostile_structure(text, polarity, think, score, note):
     parsed = FORMAT.parse(text)
     assert (parsed.polarity, parsed.think, parsed.score) == (polarity, think, score)
@@ -99,19 +137,66 @@ def test_hostile_structure(text, polarity, think, score, note):
 
 
 @pytest.mark.parametrize(
-    "label", ["", "Happy", "积极", "Positive Negative", "Positive|Neutral|Negative", "Pos", "\uff30ositive",
-              "POS\u0130TIVE", "Pos itive", "Positive.", "Weakly Positive", "1"]
-)  # fmt: skip
+    "label",
+    [
+        "",
+        "Happy",
+        "积极",
+        "Positive Negative",
+        "Positive|Neutral|Negative",
+        "Pos",
+        "\uff30ositive",
+        "POS\u0130TIVE",
+        "Pos itive",
+        "Positive.",
+        "Weakly Positive",
+        "1",
+    ],
+)
 def test_other_labels_are_no_polarity(label):
     parsed = FORMAT.parse(swap(">Positive<", f">{label}<"))
     assert (parsed.polarity, parsed.score, parsed.well_formed) == (None, 0.6, False)
 
 
 @pytest.mark.parametrize(
-    "number", ["", "nan", "NaN", "inf", "-inf", "Infinity", "1e999", "1e0", "6e-1", "0x1", "1_0", "0.6.1",
-               ".6", "6.", "--1", "+-1", "+", "-", ".", "- 1", "0,6", "1/2", "60%", "\uff10.\uff16", "\u0660",
-               "\u00b2", "\u22121", "0.6 0.7", "about 1", "1j", "True", "0" * 17, "9" * 5000, "0.6\x00"]
-)  # fmt: skip
+    "number",
+    [
+        "",
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "Infinity",
+        "1e999",
+        "1e0",
+        "6e-1",
+        "0x1",
+        "1_0",
+        "0.6.1",
+        ".6",
+        "6.",
+        "--1",
+        "+-1",
+        "+",
+        "-",
+        ".",
+        "- 1",
+        "0,6",
+        "1/2",
+        "60%",
+        "\uff10.\uff16",
+        "\u0660",
+        "\u00b2",
+        "\u22121",
+        "0.6 0.7",
+        "about 1",
+        "1j",
+        "True",
+        "0" * 17,
+        "9" * 5000,
+        "0.6\x00",
+    ],
+)
 def test_other_spellings_are_no_score(number):
     parsed = FORMAT.parse(swap("0.6", number))
     assert (parsed.polarity, parsed.score, parsed.well_formed) == ("Positive", None, False)
@@ -132,9 +217,25 @@ def test_plain_decimals_are_scores(number, score):
 
 
 @pytest.mark.parametrize(
-    "unit", ["<", "</", "<think", "<think>", "</think>", "<think></think>", "<score>1</score>",
-             "<polarity>Positive", "<POLARITY><", "\u0130<think", "好", " ", "9", "\x00", "<|"]
-)  # fmt: skip
+    "unit",
+    [
+        "<",
+        "</",
+        "<think",
+        "<think>",
+        "</think>",
+        "<think></think>",
+        "<score>1</score>",
+        "<polarity>Positive",
+        "<POLARITY><",
+        "\u0130<think",
+        "好",
+        " ",
+        "9",
+        "\x00",
+        "<|",
+    ],
+)
 @pytest.mark.parametrize("wrap", ["{}", "<think>{}</think>", "<score>{}</score>", "<polarity>{}", GOOD + "{}"])
 def test_time_is_linear(unit, wrap):
     text = wrap.replace("{}", unit * (100_000 // len(unit)))
@@ -149,9 +250,16 @@ def test_time_is_linear(unit, wrap):
 
 @pytest.mark.parametrize(
     ("polarity", "think", "score"),
-    [("positive", "ok", 0), ("Good", "ok", 0), ("Positive", " ", 1), ("Positive", "a <score> b", 1),
-     ("Positive", "</think>", 1), ("Positive", "<|im_end|>", 1), ("Positive", "ok", 3.2)],
-)  # fmt: skip
+    [
+        ("positive", "ok", 0),
+        ("Good", "ok", 0),
+        ("Positive", " ", 1),
+        ("Positive", "a <score> b", 1),
+        ("Positive", "</think>", 1),
+        ("Positive", "<|im_end|>", 1),
+        ("Positive", "ok", 3.2),
+    ],
+)
 def test_unreadable_answers_are_not_written(polarity, think, score):
     with pytest.raises(InputError):
         FORMAT.write(polarity, think, score)

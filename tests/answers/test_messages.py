@@ -11,8 +11,10 @@ from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.messages import messages
 from emsa_jax.data.views import MODALITIES
 
-WORDS = {"en": {"video": "face", "audio": "voice", "text": "words"},
-         "zh": {"video": "表情", "audio": "声音", "text": "话语"}}  # fmt: skip
+WORDS = {
+    "en": {"video": "face", "audio": "voice", "text": "words"},
+    "zh": {"video": "表情", "audio": "声音", "text": "话语"},
+}
 
 
 @pytest.mark.parametrize("format", [DC(), LabelOnly(), Concepts(), ClassOnly()], ids=lambda f: f.name)

@@ -6,8 +6,17 @@ from emsa_jax.append_log import AppendLog
 
 
 def attempt(id, n, verdict, think, step="write"):
-    return {"kind": "attempt", "id": id, "step": step, "attempt": n, "ask": "w", "verdict": verdict, "filter": "f",
-            "parsed": {"polarity": "Positive", "think": think}, "truth": {"score": 0.5}}  # fmt: skip
+    return {
+        "kind": "attempt",
+        "id": id,
+        "step": step,
+        "attempt": n,
+        "ask": "w",
+        "verdict": verdict,
+        "filter": "f",
+        "parsed": {"polarity": "Positive", "think": think},
+        "truth": {"score": 0.5},
+    }
 
 
 def test_a_record_is_known_by_its_lines(tmp_path):

@@ -13,9 +13,18 @@ from emsa_jax.errors import InputError
 
 @pytest.mark.parametrize(
     ("score", "text"),
-    [(0.6, "0.6"), (-1.4, "-1.4"), (0, "0.0"), (-0.0, "0.0"), (0.25, "0.25"), (1 / 3, "0.33"),
-     (0.6000000238, "0.6"), (3, "3.0"), (-0.001, "0.00")],
-)  # fmt: skip
+    [
+        (0.6, "0.6"),
+        (-1.4, "-1.4"),
+        (0, "0.0"),
+        (-0.0, "0.0"),
+        (0.25, "0.25"),
+        (1 / 3, "0.33"),
+        (0.6000000238, "0.6"),
+        (3, "3.0"),
+        (-0.001, "0.00"),
+    ],
+)
 def test_scores_are_written_short(score, text):
     assert write_score(score) == text
 
@@ -71,9 +80,20 @@ def test_classes_have_the_fields_edges_in_float32():
     near = [np.nextafter(np.float32(edge), np.float32(side)) for edge in (-0.7, -0.1, 0.1, 0.7) for side in (-9, 9)]
     five = [sentiment_of(float(np.float32(s)), 5) for s in (-0.7, -0.1, 0.1, 0.7)]
     assert five == ["Negative", "Weakly Negative", "Neutral", "Weakly Positive"]
-    assert [sentiment_of(s, 5) for s in near] == [sentiment_of(float(s), 5) for s in near] == [
-        "Negative", "Weakly Negative", "Weakly Negative", "Neutral", "Neutral", "Weakly Positive", "Weakly Positive",
-        "Positive"]  # fmt: skip
+    assert (
+        [sentiment_of(s, 5) for s in near]
+        == [sentiment_of(float(s), 5) for s in near]
+        == [
+            "Negative",
+            "Weakly Negative",
+            "Weakly Negative",
+            "Neutral",
+            "Neutral",
+            "Weakly Positive",
+            "Weakly Positive",
+            "Positive",
+        ]
+    )
     assert [sentiment_of(s, 3) for s in (-0.1, 0.1, -0.0, 0.2, -1)] == [
         "Negative",
         "Neutral",

@@ -42,8 +42,26 @@ def test_the_instruction_asks_in_this_order(language):
     assert sorted(lines) == sorted(DC((-3.0, 3.0)).ask(MODALITIES, language).split("\n"))
 
 
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<polarity>", "</polarity>", "Positive", "<score>", "</score>",
-                                 "0.5", "why", " ", "\x00"]), max_size=14).map("".join))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<think>",
+                "</think>",
+                "<polarity>",
+                "</polarity>",
+                "Positive",
+                "<score>",
+                "</score>",
+                "0.5",
+                "why",
+                " ",
+                "\x00",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
 def test_it_differs_from_dc_in_the_order_alone(text):
     ours, theirs = FORMAT.parse(text), DC((-3.0, 3.0)).parse(text)
     assert (ours.polarity, ours.think, ours.score) == (theirs.polarity, theirs.think, theirs.score)

@@ -24,12 +24,20 @@ def test_reading(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("{", "not a JSON object"), ("[1]", "not a JSON object"), ("[" * 100_000, "not a JSON object"),
-     (row(id=7), "'id' must be a string"), (row(think=None), "'think' must be a string"),
-     (row(score="0.5"), "'score' must be a number"), (row(score=True), "'score' must be a number"),
-     (row(score=float("nan")), "'score' must be finite"), (row(score=10**400), "'score' must be finite"),
-     ('{"id": "b"}', "'polarity' must be a string"), (row(), "id 'a' stands already on line 1")],
-)  # fmt: skip
+    [
+        ("{", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
+        (row(id=7), "'id' must be a string"),
+        (row(think=None), "'think' must be a string"),
+        (row(score="0.5"), "'score' must be a number"),
+        (row(score=True), "'score' must be a number"),
+        (row(score=float("nan")), "'score' must be finite"),
+        (row(score=10**400), "'score' must be finite"),
+        ('{"id": "b"}', "'polarity' must be a string"),
+        (row(), "id 'a' stands already on line 1"),
+    ],
+)
 def test_a_bad_line_is_named(tmp_path, line, message):
     path = tmp_path / "traces.jsonl"
     path.write_text(row() + "\n" + line + "\n")

@@ -128,9 +128,12 @@ def test_unknown_labels_name_the_clip():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"partial_credit": 1.0}, "reward.partial_credit"), ({"class_balance": "sqrt"}, "reward.class_balance: 'sqrt'"),
-     ({"concept_weights": {"tone": -1}}, "reward.concept_weights.tone")],
-)  # fmt: skip
+    [
+        ({"partial_credit": 1.0}, "reward.partial_credit"),
+        ({"class_balance": "sqrt"}, "reward.class_balance: 'sqrt'"),
+        ({"concept_weights": {"tone": -1}}, "reward.concept_weights.tone"),
+    ],
+)
 def test_bad_options_are_named(change, message):
     with pytest.raises(InputError, match=message):
         RewardOptions(**change)

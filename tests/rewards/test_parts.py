@@ -66,11 +66,15 @@ def test_what_does_not_apply_is_left_out_of_the_sum():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"score_gate": "yes"}, "reward.score_gate: 'yes'"), ({"consistency": True}, "reward.consistency: True"),
-     ({"weights": {"socre": 1}}, "reward.weights.socre"),
-     ({"weights": {"score": -1}}, "reward.weights.score"),
-     ({"weights": {"score": float("nan")}}, "nan"), ({"weights": {"score": "1"}}, "'1'")],
-)  # fmt: skip
+    [
+        ({"score_gate": "yes"}, "reward.score_gate: 'yes'"),
+        ({"consistency": True}, "reward.consistency: True"),
+        ({"weights": {"socre": 1}}, "reward.weights.socre"),
+        ({"weights": {"score": -1}}, "reward.weights.score"),
+        ({"weights": {"score": float("nan")}}, "nan"),
+        ({"weights": {"score": "1"}}, "'1'"),
+    ],
+)
 def test_bad_options_are_named(change, message):
     with pytest.raises(InputError) as error:
         RewardOptions(**change)

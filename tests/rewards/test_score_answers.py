@@ -91,8 +91,18 @@ def test_plugins(tmp_path, monkeypatch):
     for name, message in failures.items():
         with pytest.raises(InputError, match=message):
             scored([[RIGHT]], CLIPS[:1], options, plugins=load_plugins([f"my_rewards:{name}"]))
-    for bad in ("my_rewards", "my_rewards:", ":f", "my_rewards:absent", "my_rewards:number",
-                "no_such_module:f", "no_good:f", "no_end:f", "my_rewards:score", "my_rewards:a b"):  # fmt: skip
+    for bad in (
+        "my_rewards",
+        "my_rewards:",
+        ":f",
+        "my_rewards:absent",
+        "my_rewards:number",
+        "no_such_module:f",
+        "no_good:f",
+        "no_end:f",
+        "my_rewards:score",
+        "my_rewards:a b",
+    ):
         with pytest.raises(InputError) as error:
             load_plugins([bad])
         assert f"reward.plugins: {bad!r}" in str(error.value)

@@ -62,9 +62,13 @@ def test_a_clip_without_a_true_score_is_never_hard():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"threshold": "high"}, "hint.threshold"), ({"threshold": float("nan")}, "hint.threshold"),
-     ({"metric": "score"}, "hint.threshold"), ({"trigger_fraction": 0}, "hint.trigger_fraction")],
-)  # fmt: skip
+    [
+        ({"threshold": "high"}, "hint.threshold"),
+        ({"threshold": float("nan")}, "hint.threshold"),
+        ({"metric": "score"}, "hint.threshold"),
+        ({"trigger_fraction": 0}, "hint.trigger_fraction"),
+    ],
+)
 def test_bad_trigger_options_are_named(change, message):
     with pytest.raises(InputError, match=message):
         HintOptions(**change)
