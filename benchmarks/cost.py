@@ -51,7 +51,7 @@ from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
 from emsa_jax.rollout.hints import bucket_sizes, compact
-from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import MeasuredSampling
 
 GIVEN = 8  # tokens of a hint
 USUAL_SHARE = 0.25  # of hinted groups, where another axis grows
@@ -95,7 +95,7 @@ class Programs:
         self.reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
 
     def _draw(self, base, adapter, cache, rows, given, lengths, *, slots, group):
-        options = SamplingOptions(max_completion_length=slots, min_new_tokens=slots)
+        options = MeasuredSampling(max_completion_length=slots, min_new_tokens=slots)
         noise = np.array([0, 0, sampler.ROLLOUT], np.int32)
         return sampler.sample(
             base,
@@ -228,7 +228,7 @@ class Finished:
 
 def compiled_size(groups: int, prompts: int) -> int:
     """What so many hinted groups are filled up to."""
-    return compact(np.arange(groups), prompts, 1, bucket_sizes(HintOptions(), prompts)).size if groups else 0
+    return compact(np.arange(groups), prompts, 1, bucket_sizes(prompts)).size if groups else 0
 
 
 def measure(

@@ -76,7 +76,7 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
 
     changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
     slots = config.sampling.max_completion_length
-    hints = abstract_hints(config.hint, max_completion_length=slots, prompts=8, shards=1)
+    hints = abstract_hints(max_completion_length=slots, prompts=8, shards=1)
     work = grpo_work(
         config.grpo,
         dtype=config.dtype,

@@ -121,7 +121,7 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     from emsa_jax.policy.parameter_table import init_params
     from emsa_jax.policy.policy_options import LoraOptions
     from emsa_jax.policy.thinker import encode_prompts
-    from emsa_jax.rollout.rollout_options import SamplingOptions
+    from emsa_jax.rollout.rollout_options import MeasuredSampling
     from emsa_jax.rollout.sampler import prefill, sample
 
     config, rng = policy_config(args.policy), np.random.default_rng(0)
@@ -129,7 +129,7 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     optimizer = build_optimizer(OptimizerOptions(1e-4, schedule="constant"), args.steps + 1)
     state = create_state(init_adapter(config, LoraOptions(rank=16, alpha=32.0), jax.random.key(1)), optimizer)
     n, g, c = args.prompts, args.group, args.new
-    sampling = SamplingOptions(max_completion_length=c, min_new_tokens=c, suppress_tokens=tuple(range(10, 17)))
+    sampling = MeasuredSampling(max_completion_length=c, min_new_tokens=c, suppress_tokens=tuple(range(10, 17)))
 
     @jax.jit
     def begin(base, adapter, inputs):

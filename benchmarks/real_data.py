@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emsa_jax.answers.labels import polarity_of
-from emsa_jax.data.data_options import Dataset, PrepareOptions
+from emsa_jax.data.data_options import CrossDataset, PrepareOptions
 from emsa_jax.jobs.stages import run_stages
 from emsa_jax.learning.learning_options import OptimizerOptions
 from emsa_jax.rollout.rollout_options import PromptOptions
@@ -103,7 +103,7 @@ def sims(data: Path, out: Path) -> Path:
 
 def settings(name: str, source: Path, trained: Path) -> Config:
     """What each experiment changes of the embedded default."""
-    config = replace(embedded(), data=str(source), cross=Dataset(), score_range=(-1.0, 1.0), language="en")
+    config = replace(embedded(), data=str(source), cross=CrossDataset(), score_range=(-1.0, 1.0), language="en")
     config = replace(
         config,
         sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),
@@ -124,7 +124,7 @@ def settings(name: str, source: Path, trained: Path) -> Config:
         # real sentences differ in length: two compiled prompt lengths
         return replace(config, language="zh", prompt=PromptOptions(buckets=(112, 256)))
     # two thirds of the clips are negative, and UAR counts classes alike: polarities are balanced
-    optimizer = OptimizerOptions(5e-4, warmup_steps=40, schedule="constant", b2=0.98, weight_decay=0.2)
+    optimizer = OptimizerOptions(5e-4, warmup=40, schedule="constant", b2=0.98, weight_decay=0.2)
     return replace(
         config, sft=replace(config.sft, optimizer=optimizer, balance=True), grpo=replace(config.grpo, balance=True)
     )

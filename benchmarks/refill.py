@@ -48,7 +48,7 @@ from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.rollout_options import MeasuredSampling
 
 PROMPT, GROUP, DRAWS = 64, 8, 20
 SCHEDULES = ("batches", "smaller batches", "sorted", "refill groups", "refill rows")
@@ -60,7 +60,7 @@ def measure(slots: int, numbers: list[int], repeats: int) -> Costs:
     config = policy_config()
     base = init_params(config, jax.random.key(0))
     adapter = init_adapter(config, LoraOptions(rank=16, alpha=32.0), jax.random.key(1))
-    options = SamplingOptions(max_completion_length=slots, min_new_tokens=slots)
+    options = MeasuredSampling(max_completion_length=slots, min_new_tokens=slots)
     sizes = sampler.cache_sizes(slots)
     tokens = {size: [] for size in sizes}
 

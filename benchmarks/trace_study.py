@@ -28,9 +28,9 @@ from emsa_jax.answers.dc import DC
 from emsa_jax.answers.recorded_traces import RECORD, RECORD_FORMAT
 from emsa_jax.answers.traces import Trace
 from emsa_jax.append_log import AppendLog
-from emsa_jax.data.data_options import Dataset
+from emsa_jax.data.data_options import CrossDataset
 from emsa_jax.data.puppets.teacher import write_traces
-from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
+from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world
 from emsa_jax.data.sample import Sample as Clip
 from emsa_jax.distill.checks import CHECKS, Truth
 from emsa_jax.distill.distill_plan import DistillPlan, parsed_row
@@ -57,7 +57,7 @@ COLUMNS = {"reward, sampled": lambda r: r["mean_sampled_reward"], "reward, greed
 
 def planted(seed: int, share: float, clips: float = 1.0, num_train: int = 1024) -> list[tuple[Clip, Written]]:
     """(clip, the teacher's answer) of train clips; `share` of the answers have a fault, each kind as often."""
-    options = PuppetOptions(seed=seed, num_train=num_train, noise=0.0, fooled=0.0, teacher_error=0.0, trace_share=clips)
+    options = PuppetWorld(seed=seed, num_train=num_train, noise=0.0, fooled=0.0, teacher_error=0.0, trace_share=clips)
     puppets = {p.id: p for p in draw_world(options)}
     traces = write_traces(list(puppets.values()), options)
     rng = np.random.default_rng((seed, 17))
@@ -153,8 +153,8 @@ def as_written(made: list[tuple[Clip, Written]]):
 def study(seed: int, root: Path, arms: list[str], updates: int) -> dict[str, dict]:
     """What each arm came to on one seed's test split."""
     base = root / f"seed{seed}"
-    config = replace(embedded(), seed=seed, cross=Dataset())
-    sft = replace(config.sft, max_steps=updates, eval_every=updates // 2, patience=99, eval_clips=64)
+    config = replace(embedded(), seed=seed, cross=CrossDataset())
+    sft = replace(config.sft, max_steps=updates, eval_every=updates // 2, patience=99)
     config = replace(
         config,
         sampling=replace(config.sampling, max_completion_length=LONGEST),

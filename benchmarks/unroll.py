@@ -25,7 +25,7 @@ from emsa_jax.policy.lora import init_adapter
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.rollout_options import MeasuredSampling
 from emsa_jax.rollout.sampler import prefill, sample
 
 PROMPTS, GROUP, NEW = 8, 4, 64
@@ -36,7 +36,7 @@ PLACES = {"loop": "tpu", "apart": "cpu"}  # where which form is taken
 
 def compiled(form: str, config, *arguments):
     """(the program that decodes, seconds it took to compile)."""
-    sampling = SamplingOptions(max_completion_length=NEW, min_new_tokens=NEW)
+    sampling = MeasuredSampling(max_completion_length=NEW, min_new_tokens=NEW)
 
     def decode(base, adapter, cache, noise):
         ids = jnp.arange(PROMPTS, dtype=jnp.int32)

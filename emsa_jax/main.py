@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
         return score_predictions(config, workdir)
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
-    join(config, config.mesh.timeout)
+    join(config)
     processes.broadcast(lambda: check_inputs(config), "inputs")
     with open_run(workdir, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
         keep_compiled(run.path("compilation_cache"))

@@ -1,25 +1,27 @@
 """What can be said of the answers: their classes, their concepts, and what counts as neutral. Imports no jax."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from emsa_jax.errors import InputError
-
-
-@dataclass(frozen=True)
-class ConceptOptions:
-    """classes: of sentiment. table: a JSON file of concepts in place of CH-CEMS' (see answers/concept_table.py)."""
-
-    classes: Literal[3, 5] = 3
-    table: str = ""
+from emsa_jax.config.fields import Options, option
 
 
 @dataclass(frozen=True)
-class LabelOptions:
-    """neutral_eps: scores within it of 0 are Neutral."""
+class ConceptOptions(Options):
+    """The classes and concepts of answers that name a class."""
 
-    neutral_eps: float = 0.0
+    group: ClassVar[str] = "concepts"
+    classes: Literal[3, 5] = option(3, "classes of sentiment", source="CH-CEMS, section 3.2")
+    table: str = option(
+        "",
+        "a JSON file of concepts in place of those of CH-CEMS; docs/concepts.md has its form",
+        source="docs/concepts.md",
+    )
 
-    def __post_init__(self) -> None:
-        if self.neutral_eps < 0:
-            raise InputError(f"neutral_eps must be at least 0, not {self.neutral_eps}")
+
+@dataclass(frozen=True)
+class LabelOptions(Options):
+    """How scores become labels."""
+
+    group: ClassVar[str] = "labels"
+    neutral_eps: float = option(0.0, "scores within this of 0 are Neutral", low=0, source="C2F-Thinker: only 0 itself")

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from emsa_jax.data.data_options import PrepareOptions
+from emsa_jax.data.data_options import FPS_FRAMES, MIN_PIXELS, PrepareOptions
 from emsa_jax.data.media import Broken, Frames, per_second, read_frames, read_sound, uniform
 from emsa_jax.data.mel import log_mel
 from emsa_jax.data.records import pack
@@ -18,7 +18,7 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     clip = {"max_seconds": options.max_seconds, "start": sample.start, "end": sample.end}
     frames, sound = NO_FRAMES, np.zeros(0, np.float32)
     if sample.video:
-        frames = read_frames(sample.video, _sampling(options), options.min_pixels, options.max_pixels, **clip)
+        frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
     if path := sample.audio or sample.video:
         sound = read_sound(path, **clip)
     if sample.audio and not len(sound):
@@ -28,6 +28,6 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
 
 
 def _sampling(options: PrepareOptions):
-    if options.frames == "uniform":
+    if not options.fps:
         return partial(uniform, num_frames=options.num_frames)
-    return partial(per_second, fps=options.fps, min_frames=options.min_frames, max_frames=options.max_frames)
+    return partial(per_second, fps=options.fps, min_frames=FPS_FRAMES[0], max_frames=FPS_FRAMES[1])

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emsa_jax.data.building import building, tidy
-from emsa_jax.data.data_options import PrepareOptions
+from emsa_jax.data.data_options import (
+    FPS_FRAMES,
+    JPEG_QUALITY,
+    LABELLED_ALONE,
+    MIN_PIXELS,
+    PrepareOptions,
+    ReadingOptions,
+)
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.media import Broken
 from emsa_jax.data.media_hashes import hash_inputs, hash_media
@@ -19,10 +25,10 @@ from emsa_jax.data.records.outcomes import Outcomes
 from emsa_jax.data.records.records_manifest import add_token_lengths, write_records_manifest
 from emsa_jax.data.records.shards import sound_records
 from emsa_jax.data.sample import SPLITS, Sample
-from emsa_jax.data.workers import encode_all
+from emsa_jax.data.workers import TIMEOUT_SECONDS, encode_all
 from emsa_jax.errors import InputError
 
-_NOT_CONTENT = ("workers", "shard_bytes", "timeout_seconds", "max_bad_share")  # do not change what a record holds
+SHARD_BYTES = 256 * 2**20  # a shard is closed when it has grown beyond this
 
 
 def progress_bar(items: Iterable, total: int) -> Iterator:
@@ -42,13 +48,16 @@ def prepare(
     *,
     dataset: str = "",
     token_length: Callable[[Entry], int] | None = None,
-    **reading: Any,
+    reading: ReadingOptions = LABELLED_ALONE,
+    shard_bytes: int = SHARD_BYTES,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Manifest:
     """Decodes the clips of `source` into records in `out_dir`, and returns the manifest.
 
-    dataset, score_range, language, **reading: as `read_samples` takes them. progress: wraps an iterable of known
+    dataset, score_range, language, reading: as `read_samples` takes them. progress: wraps an iterable of known
     length; shown while media are hashed, and again while they are decoded. token_length: tokens of a clip's prompt,
-    of which the manifest then gives quantiles and bucket boundaries.
+    of which the manifest then gives quantiles and bucket boundaries. shard_bytes: a shard is closed when it has grown
+    beyond this. timeout_seconds: a clip whose decoding takes longer is quarantined.
 
     The records are built in `<out_dir>.partial`, which a run that is killed or stopped leaves for the next to go on
     with: that one does what is missing, and ends with the same bytes. Records of the same inputs that verify are
@@ -57,21 +66,22 @@ def prepare(
     full disk, and an `out_dir` that holds anything else.
     """
     out_dir = Path(out_dir).absolute()
-    samples = read_samples(source, score_range, language, dataset, **reading)
+    samples = read_samples(source, score_range, language, dataset, reading)
     score_range = score_range or FACTS[dataset or "plain"].score_range
     hashes = hash_media(samples, progress)
-    content = {k: v for k, v in asdict(options).items() if k not in _NOT_CONTENT}
-    inputs = hash_inputs(samples, hashes, [SCHEMA, dataset, list(map(float, score_range)), content])
+    inputs = hash_inputs(samples, hashes, [SCHEMA, dataset, list(map(float, score_range)), _content(options)])
     if (made := _reusable(out_dir, inputs)) is not None:
         return made if token_length is None else add_token_lengths(out_dir, made, token_length)
 
     num_clips = sum(bool(s.video or s.audio) for s in samples)
     missing = {id: str(reason) for id, reason in hashes.items() if isinstance(reason, Broken)}
     _check_share(missing, num_clips, options)
-    with building(out_dir, f"{inputs} {options.shard_bytes}") as place:
-        outcomes = {split: Outcomes(place.records, place.work, split, options.shard_bytes) for split in SPLITS}
+    with building(out_dir, f"{inputs} {shard_bytes}") as place:
+        outcomes = {split: Outcomes(place.records, place.work, split, shard_bytes) for split in SPLITS}
         reusable = sound_records(out_dir, inputs)
-        reasons = _encode_missing(samples, hashes, missing, options, outcomes, reusable, progress)
+        reasons = _encode_missing(
+            samples, hashes, missing, options, outcomes, reusable, progress, timeout=timeout_seconds
+        )
         entries = [e for split in SPLITS for e in outcomes[split].entries]
         if not entries:
             raise InputError(f"none of the {len(samples)} samples of {source} could be prepared; {_first(reasons)}")
@@ -99,6 +109,8 @@ def _encode_missing(
     outcomes: dict[str, Outcomes],
     reusable: dict[str, Callable[[], bytes]],
     progress: Callable[[Iterable, int], Iterator],
+    *,
+    timeout: float,
 ) -> dict[str, str]:
     """Gives every sample that has no outcome yet a record or a reason why not. Returns sample id -> reason, of all."""
 
@@ -109,7 +121,7 @@ def _encode_missing(
     done = missing.keys() | {id for split in SPLITS for id in outcomes[split].done}
     todo = [s for s in samples if s.id not in done]
     _check_share(reasons(), num_clips, options)
-    with closing(_records(todo, hashes, options, reusable)) as records:
+    with closing(_records(todo, hashes, options, timeout, reusable)) as records:
         for sample, record in progress(records, len(todo)):
             if isinstance(record, Broken):
                 outcomes[sample.split].add(sample.id, None, str(record))
@@ -122,13 +134,33 @@ def _encode_missing(
 
 
 def _records(
-    samples: list[Sample], hashes: dict[str, str], options: PrepareOptions, made: dict[str, Callable[[], bytes]]
+    samples: list[Sample],
+    hashes: dict[str, str],
+    options: PrepareOptions,
+    timeout: float,
+    made: dict[str, Callable[[], bytes]],
 ) -> Iterator[tuple[Sample, bytes | Broken]]:
     """The samples with their records, in order: those that are made already, and the others from the workers."""
     missing = [(s, hashes[s.id]) for s in samples if s.id not in made]
-    with closing(encode_all(missing, options)) as encoded:
+    with closing(encode_all(missing, options, timeout)) as encoded:
         for sample in samples:
             yield (sample, made[sample.id]()) if sample.id in made else next(encoded)
+
+
+def _content(options: PrepareOptions) -> dict[str, Any]:
+    """What decides the content of a record, in the form by which records on disk are known."""
+    return {
+        "frames": "fps" if options.fps else "uniform",
+        "num_frames": options.num_frames,
+        "fps": options.fps or 2.0,
+        "min_frames": FPS_FRAMES[0],
+        "max_frames": FPS_FRAMES[1],
+        "min_pixels": MIN_PIXELS,
+        "max_pixels": options.max_pixels,
+        "frame_format": options.frame_format,
+        "jpeg_quality": JPEG_QUALITY,
+        "max_seconds": options.max_seconds,
+    }
 
 
 def _reusable(out_dir: Path, inputs: str) -> Manifest | None:

@@ -3,19 +3,19 @@
 A view is a pure function of (clip, step, row) for `pipeline.batches`, with `row` counted in the global batch, so that
 any number of processes sees the same:
 
-    batches(source, plan, view=functools.partial(view, options=ViewOptions(drop_text=0.3), seed=0))
+    batches(source, plan, view=functools.partial(view, rates={"text": 0.3}, seed=0))
 
 Only scores, labels and media are handled here. A written explanation that came with a clip may still speak of what
 is no longer shown.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from emsa_jax.data.data_options import MODALITIES, ViewOptions
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 
@@ -48,19 +48,17 @@ def only(item: _Item, kept: Collection[str]) -> _Item:
     return replace(item, **changes)
 
 
-def view(clip: Clip, step: int, row: int, *, options: ViewOptions, seed: int) -> Clip:
+def view(clip: Clip, step: int, row: int, *, rates: Mapping[str, float], seed: int) -> Clip:
     """The clip as it is shown in this row of this step.
 
-    Of the modalities kept, each is dropped with its own rate, drawn by (seed, step, row). A clip never loses its
+    rates: modality -> how often it is dropped, drawn by (seed, step, row). A clip never loses its
     last one: where all would go, one of them, each as likely, stays. Prompts only get shorter, so lengths measured
     without dropping stay upper bounds for the plan's buckets.
     """
-    clip = only(clip, options.keep)
     present = modalities(clip)
     # One draw for each modality, there or not: what happens to one does not hang on which others a clip has.
     draws = dict(zip(MODALITIES, np.random.default_rng((seed, step, row, _USE)).random(len(MODALITIES)), strict=True))
-    rates = {name: getattr(options, f"drop_{name}") for name in MODALITIES}
-    kept = [name for name in present if draws[name] >= rates[name]]
+    kept = [name for name in present if draws[name] >= rates.get(name, 0.0)]
     if present and not kept:  # each draw is uniform below its rate, so their ratios are alike
         kept = [max(present, key=lambda name: draws[name] / rates[name])]
     return clip if len(kept) == len(present) else only(clip, kept)

@@ -28,13 +28,18 @@ from emsa_jax.data.sample import Sample
 _HEADER = struct.Struct("<Q")
 _MEMORY_BYTES = 4 * 2**30  # of address space a worker; a forged frame size then fails in its own process
 _ATTEMPTS = 2
+TIMEOUT_SECONDS = 600.0  # of the decoding of one clip
 
 
-def encode_all(tasks: Iterable[tuple[Sample, str]], options: PrepareOptions) -> Iterator[tuple[Sample, bytes | Broken]]:
-    """(sample, record or why there is none) for each (sample, source sha256), in order, few held at once."""
+def encode_all(
+    tasks: Iterable[tuple[Sample, str]], options: PrepareOptions, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Iterator[tuple[Sample, bytes | Broken]]:
+    """(sample, record or why there is none) for each (sample, source sha256), in order, few held at once.
+
+    timeout_seconds: a clip whose decoding takes longer is given up."""
     count = options.workers or len(os.sched_getaffinity(0))
     team: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    workers = [_Worker(options) for _ in range(count)]
+    workers = [_Worker(options, timeout_seconds) for _ in range(count)]
     for worker in workers:
         team.put(worker)
 
@@ -65,8 +70,8 @@ def encode_all(tasks: Iterable[tuple[Sample, str]], options: PrepareOptions) -> 
 class _Worker:
     """A decoding process, started when first needed and again after each death."""
 
-    def __init__(self, options: PrepareOptions):
-        self._options = options
+    def __init__(self, options: PrepareOptions, timeout_seconds: float):
+        self._options, self._timeout = options, timeout_seconds
         self._process: subprocess.Popen | None = None
 
     def encode(self, sample: Sample, source: str) -> bytes | Broken:
@@ -82,7 +87,7 @@ class _Worker:
                 return answer["record"] if "record" in answer else Broken(answer["broken"])
             code = self._bury()
         if code == -signal.SIGALRM:
-            return Broken(f"decoding took longer than {self._options.timeout_seconds:g} s")
+            return Broken(f"decoding took longer than {self._timeout:g} s")
         return Broken(f"the decoder crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
     def close(self) -> None:
@@ -98,7 +103,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
-        _write(self._process.stdin, asdict(self._options))
+        _write(self._process.stdin, {"options": asdict(self._options), "timeout": self._timeout})
         if _read(self._process.stdout) is None:
             raise RuntimeError(f"a decoding process does not start (exit code {self._bury()})")
         return self._process
@@ -140,10 +145,10 @@ def _serve() -> None:
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     if (first := _read(tasks)) is None:
         return  # the parent has been killed already
-    options = PrepareOptions(**first)
+    options, timeout = PrepareOptions(**first["options"]), first["timeout"]
     _write(answers, {})
     while (task := _read(tasks)) is not None:
-        signal.setitimer(signal.ITIMER_REAL, options.timeout_seconds)  # unhandled: it ends this process
+        signal.setitimer(signal.ITIMER_REAL, timeout)  # unhandled: it ends this process
         try:
             answer = {"record": encode(Sample(**task["sample"]), task["source"], options)}
         except Broken as reason:

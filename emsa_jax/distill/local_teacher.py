@@ -15,6 +15,7 @@ from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.messages import messages
 from emsa_jax.append_log import Row
 from emsa_jax.config.edge import digest
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.distill.client import Reply
 from emsa_jax.distill.distill_options import DistillOptions, LocalOptions
 from emsa_jax.distill.distill_plan import DistillPlan, LabelledSample
@@ -100,9 +101,9 @@ class LocalTeacher:
         self.plan, self.options = plan, local
         self.checkpoint = open_checkpoint(local.policy, local.dtype)
         self.adapter = peft.load_adapter(local.adapter, self.checkpoint.config) if local.adapter else None
-        prompt = PromptOptions(
-            video=plan.teacher.video != "none", audio=plan.teacher.audio != "none", audio_in_video=local.audio_in_video
-        )
+        asked = {"text": True, "audio": plan.teacher.audio != "none", "video": plan.teacher.video != "none"}
+        modalities = tuple(name for name in MODALITIES if asked[name])
+        prompt = PromptOptions(modalities=modalities, audio_in_video=local.audio_in_video)
         settings = _PromptSettings(format=plan.format.name, concepts=options.concepts, prompt=prompt)
         self.clips = open_split(settings, Path(options.data), self.checkpoint, options.split)
         self.shapes = self.clips.input_shapes(local.batch_size)

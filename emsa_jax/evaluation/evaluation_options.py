@@ -1,30 +1,33 @@
 """What can be said of an evaluation. Imports no jax."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    """split: which clips. batch_size: clips at a time. max_clips: at most so many (0: all). samples: sampled answers
-    a clip for the mean reward, beside the greedy one (0: none). decode: what the metrics use: the greedy answer, the
-    majority of the sampled ones, or their mean. resamples: of the bootstrap (0: no intervals).
-    answers: a directory to keep answers in, which runs may share (default: the run's own)."""
+class EvaluateOptions(Options):
+    """Which clips a policy is asked about, and what is made of its answers."""
 
-    split: Literal["train", "valid", "test"] = "test"
-    batch_size: int = 64
-    max_clips: int = 0
-    samples: int = 4
-    decode: Literal["greedy", "majority", "mean"] = "greedy"
-    fallback: Literal["neutral", "drop", "worst"] = "neutral"
-    resamples: int = 500
-    answers: str = ""
+    group: ClassVar[str] = "evaluate"
+    split: Literal["train", "valid", "test"] = option("test", "the split that is asked about")
+    batch_size: int = option(64, "clips at a time", low=1)
+    max_clips: int = option(0, "at most so many clips; 0: all", low=0)
+    samples: int = option(4, "sampled answers to a clip for the mean reward, beside the greedy one; 0: none", low=0)
+    decode: Literal["greedy", "majority", "mean"] = option(
+        "greedy", "what metrics use: the greedy answer, the majority of the sampled ones, or their mean"
+    )
+    fallback: Literal["neutral", "drop", "worst"] = option(
+        "neutral", "what an answer that cannot be read counts as: neutral, nothing, or the label furthest off"
+    )
+    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
+    answers: str = option(
+        "", "a directory to keep answers in, which runs may share; empty: the run's own", affects_results=True
+    )
 
     def __post_init__(self) -> None:
-        for name, lowest in (("batch_size", 1), ("max_clips", 0), ("samples", 0), ("resamples", 0)):
-            if getattr(self, name) < lowest:
-                raise InputError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
+        super().__post_init__()
         if self.decode != "greedy" and not self.samples:
             raise InputError(f"decode={self.decode} needs samples; set how many")

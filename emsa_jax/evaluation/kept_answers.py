@@ -74,7 +74,7 @@ def answers_of(
 def kinds(config: Config) -> dict[str, tuple[SamplingOptions, int]]:
     """What is drawn for each clip: kind -> (sampling, answers)."""
     options = config.evaluate
-    greedy = SamplingOptions(greedy=True, max_completion_length=config.sampling.max_completion_length)
+    greedy = SamplingOptions(temperature=0.0, max_completion_length=config.sampling.max_completion_length)
     return {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
 
 

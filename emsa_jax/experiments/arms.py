@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from emsa_jax.data.data_options import Dataset
+from emsa_jax.data.data_options import MODALITIES, CrossDataset
 from emsa_jax.errors import InputError
 from emsa_jax.settings.config import Config
 from emsa_jax.training.training_options import GrpoOptions
@@ -80,18 +80,18 @@ SUPERVISED = Arm(
 MANY = {arm.name for arm in (ZERO, COLD, PAPER, OFF, DROP, TWO, NLL)}  # with the many, paired seeds
 
 
-def _without(*hidden: str) -> dict[str, bool]:
-    return {f"prompt.{m}": m not in hidden for m in ("text", "audio", "video")}
+def _without(*hidden: str) -> dict[str, Any]:
+    return {"prompt.modalities": tuple(m for m in MODALITIES if m not in hidden)}
 
 
 # a cold start that saw each subset of the modalities: to one that always saw all, a prompt without some means nothing
-DROPPED = {f"view.drop_{name}": 0.3 for name in ("text", "audio", "video")}
-KEPT = dict.fromkeys(DROPPED, 0.0)
+DROPPED = {"modality_dropout": dict.fromkeys(MODALITIES, 0.3)}
+KEPT = {"modality_dropout": dict.fromkeys(MODALITIES, 0.0)}
 SHOWN_ALL = Arm("shown_all", "RL with text, audio and video", changes={"hint.mode": "hint"} | KEPT, start=DROPPED)
 
 
 def _kept(*kept: str) -> Arm:
-    hidden = [m for m in ("text", "audio", "video") if m not in kept]
+    hidden = [m for m in MODALITIES if m not in kept]
     return Arm(
         "only_" + "_".join(kept),
         f"RL with {' and '.join(kept)} alone",
@@ -168,7 +168,7 @@ def lengthened(options: GrpoOptions, factor: float) -> GrpoOptions:
 
 def swapped(config: Config, traces: str) -> Config:
     """Trained on the other domain, and judged on the first as that."""
-    first = Dataset(config.data, config.score_range, config.language, "train", config.dataset)
+    first = CrossDataset(**asdict(config.train_set), asked_as="train")
     other = config.cross
     if not other.data:
         raise InputError("base.cross.data: this table needs a second domain")
@@ -177,7 +177,7 @@ def swapped(config: Config, traces: str) -> Config:
         data=other.data,
         score_range=other.score_range,
         language=other.language,
-        dataset=other.reader,
+        dataset=other.dataset,
         cross=first,
         traces=traces,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.config.edge import digest, to_dict
-from emsa_jax.data.data_options import Dataset
+from emsa_jax.data.data_options import CrossDataset
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.prefix_logp import prefix_logps
 from emsa_jax.experiments.arms import Arm, changed, lengthened, swapped
@@ -186,7 +186,12 @@ class Cells:
         judged = replace(config.evaluate, samples=samples, resamples=0, answers=str(start / "evaluate" / "answers"))
         other = config.cross
         if other.data:
-            other = Dataset(_records(start, "cross", other.data), cross.score_range, cross.language, other.asked_as)
+            other = CrossDataset(
+                _records(start, "cross", other.data),
+                score_range=cross.score_range,
+                language=cross.language,
+                asked_as=other.asked_as,
+            )
         return replace(
             config,
             policy=str(policy) if policy.is_dir() else config.policy,

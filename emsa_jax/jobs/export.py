@@ -29,11 +29,11 @@ def export(run: Run, config: Config) -> None:
         for part in ("merged", "base", "adapter"):  # what a killed export left
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": processes.broadcast(lambda: weights_fingerprint(directory), "hashes of the base")}
-    save = {"source": directory, "shard_bytes": config.export.shard_bytes}
-    if config.export.merged or adapter is None:
+    save = {"source": directory}
+    if "merged" in config.export or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)
-    if config.export.adapter and adapter is not None:
+    if "adapter" in config.export and adapter is not None:
         hf.save(run.path("export", "base"), checkpoint.config, checkpoint.params, extra=origin, **save)
         base = {
             "base": processes.broadcast(lambda: weights_fingerprint(run.path("export", "base")), "hashes of the export")

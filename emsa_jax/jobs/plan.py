@@ -52,7 +52,6 @@ def plan(options: PlanOptions) -> dict:
         f"mesh {' x '.join(f'{name} {size}' for name, size in mesh.items())} ({reason})"
     )
     hints = abstract_hints(
-        config.hint,
         max_completion_length=config.sampling.max_completion_length,
         prompts=config.grpo.prompts_per_step,
         shards=shards,

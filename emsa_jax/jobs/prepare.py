@@ -11,11 +11,10 @@ from pathlib import Path
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.messages import messages
 from emsa_jax.answers.traces import read_traces
-from emsa_jax.config.edge import to_dict
 from emsa_jax.data.data_options import Dataset, ReadingOptions
 from emsa_jax.data.facts import describe
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.puppets import ConceptOptions, PuppetOptions, make_concept_puppets, make_puppets
+from emsa_jax.data.puppets import ConceptWorld, PuppetWorld, make_concept_puppets, make_puppets
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import SPLITS, Sample
@@ -42,7 +41,7 @@ def prepare_all(run: Run, config: Config) -> None:
                 *labels_of(dataset),
                 _progress,
                 dataset=reader_of(dataset),
-                **to_dict(config.read),
+                reading=config.read,
             )
             _tell(name, manifest)
     if config.policy == "tiny" and not run.path("policy").exists():
@@ -50,7 +49,7 @@ def prepare_all(run: Run, config: Config) -> None:
 
 
 def prepare_records(config: Config) -> None:
-    """Makes `config.out` of `config.source`. With a policy's directory as config.policy, the manifest also tells
+    """Makes `config.out` of `config.data`. With a policy's directory as config.policy, the manifest also tells
     how long its prompts are, and which buckets they would go into."""
     for line in describe(config.dataset) if config.dataset not in ("", "plain") else ():
         say(line)
@@ -62,7 +61,7 @@ def prepare_records(config: Config) -> None:
             checkpoint, make_format(config.format, score_range, concepts=config.concepts), config.prompt
         ).length
     manifest = prepare(
-        config.source,
+        config.data,
         config.out,
         config.prepare,
         score_range,
@@ -70,7 +69,7 @@ def prepare_records(config: Config) -> None:
         _progress,
         dataset=config.dataset,
         token_length=token_length,
-        **to_dict(config.read),
+        reading=config.read,
     )
     _tell(config.out, manifest)
 
@@ -87,7 +86,7 @@ def clips_of(dataset: Dataset, read: ReadingOptions) -> tuple[Sequence[Sample | 
     if is_prepared(Path(dataset.data)):
         clips = [entry for split in SPLITS for entry in read_index(dataset.data, split)]
         return clips, read_manifest(dataset.data).score_range
-    return read_samples(dataset.data, score_range, language, dataset.reader, **to_dict(read)), score_range
+    return read_samples(dataset.data, score_range, language, dataset.dataset, read), score_range
 
 
 def labelled_splits(clips: Sequence[Sample | Entry] | None) -> dict[str, bool]:
@@ -106,7 +105,7 @@ def _source(run: Run, config: Config, dataset: Dataset) -> Path:
     out, sizes = puppet_dir(run, dataset.data), config.puppets
     if not out.exists():
         annotated = "concepts" in dataset.data
-        kind, make = (ConceptOptions, make_concept_puppets) if annotated else (PuppetOptions, make_puppets)
+        kind, make = (ConceptWorld, make_concept_puppets) if annotated else (PuppetWorld, make_puppets)
         options = kind(
             domain=PUPPETS[dataset.data].language,
             seed=config.seed,
@@ -143,13 +142,14 @@ def _tell(name: str, manifest) -> None:
 def _tiny_texts(run: Run, config: Config) -> list[str]:
     """What tiny's tokenizer is learned from: prompts and traces, those of the other domain without its labels."""
     texts: list[str] = []
-    for dataset in datasets(config).values():
+    for name, dataset in datasets(config).items():
         score_range, language = labels_of(dataset)
-        asked = labels_of(config.train_set) if dataset.asked_as == "train" else (score_range, language)
+        as_train = name == "cross" and config.cross.asked_as == "train"
+        asked = labels_of(config.train_set) if as_train else (score_range, language)
         format = make_format(config.format, asked[0], concepts=config.concepts)
         source = _source(run, config, dataset)
         for sample in _clips(source, dataset, config):
-            language = asked[1] if dataset.asked_as == "train" else sample.language
+            language = asked[1] if as_train else sample.language
             chat = messages(format, sample.text, language, *_media(sample))
             texts += [part["text"] for message in chat for part in message["content"] if part["type"] == "text"]
         traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
@@ -163,7 +163,7 @@ def _tiny_texts(run: Run, config: Config) -> list[str]:
 def _clips(source: Path, dataset: Dataset, config: Config) -> list[Sample | Entry]:
     if is_prepared(source):
         return [entry for split in SPLITS for entry in read_index(source, split)]
-    return read_samples(source, *labels_of(dataset), reader_of(dataset), **to_dict(config.read))
+    return read_samples(source, *labels_of(dataset), reader_of(dataset), config.read)
 
 
 def _media(clip: Sample | Entry) -> tuple[bool, bool]:

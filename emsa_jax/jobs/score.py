@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from emsa_jax.config.edge import from_config_dict, to_dict
+from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
@@ -106,7 +106,7 @@ def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:
     if is_prepared(data):
         return [entry for split in SPLITS for entry in read_index(data, split)], read_manifest(data).score_range
     score_range, language = labels_of(config.train_set)
-    samples = read_samples(data, score_range, language, config.dataset, **to_dict(config.read))
+    samples = read_samples(data, score_range, language, config.dataset, config.read)
     return [
         Entry(s.id, s.text, s.score, s.split, s.language, 0, 0, 0, 0.0, 0, s.label, s.concepts, s.speaker, s.reasoning)
         for s in samples

@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 from emsa_jax.learning.learning_options import AdvOptions
 
+DDOF = 1  # degrees of freedom removed from the variance, as TRL, ms-swift and Hint-GRPO do
+EPS = 1e-4  # added to the standard deviation, as they do
+
 Array = Any  # numpy.ndarray or jax.Array: the functions below are pure and take either
 
 
@@ -16,18 +19,17 @@ class Advantages(NamedTuple):
     std: Array
 
 
-def advantages(rewards: Array, options: AdvOptions, unscaled: Array | None = None) -> Advantages:
+def advantages(rewards: Array, options: AdvOptions) -> Advantages:
     """(r - mean of the group) / (std + eps), as in GRPO (DeepSeekMath, section 4.1.2).
 
     rewards: float [N, G], NaN where no reward applies; such an answer gets advantage 0 and is left out of
-    all statistics. unscaled: bool [N] or None; these groups are not divided by the standard deviation
-    (`hint.adv_scale: none`). NumPy in, NumPy out; JAX in, JAX out (jit-able).
+    all statistics. NumPy in, NumPy out; JAX in, JAX out (jit-able).
     """
     xp = rewards.__array_namespace__()
     valid = ~xp.isnan(rewards)
     known = xp.where(valid, rewards, 0.0)
     centred = xp.where(valid, known - _mean(xp, known, valid, axis=1), 0.0)
-    std = _std(xp, known, valid, 1, options.ddof)[:, 0]
+    std = _std(xp, known, valid, 1, DDOF)[:, 0]
     # Equal rewards are compared as such: their mean may be off by a rounding, and that must not become an
     # advantage.
     spread = xp.where(valid, rewards, -xp.inf).max(1) > xp.where(valid, rewards, xp.inf).min(1)
@@ -35,11 +37,9 @@ def advantages(rewards: Array, options: AdvOptions, unscaled: Array | None = Non
     if options.scale == "none":
         scale = xp.ones_like(std)
     elif options.scale == "batch":
-        scale = xp.ones_like(std) * (_std(xp, known, valid, None, options.ddof) + options.eps)
+        scale = xp.ones_like(std) * (_std(xp, known, valid, None, DDOF) + EPS)
     else:
-        scale = std + options.eps
-    if unscaled is not None:
-        scale = xp.where(unscaled, 1.0, scale)
+        scale = std + EPS
     scale = xp.where(scale > 0, scale, 1.0)
     return Advantages(xp.where(zero_std[:, None], 0.0, centred / scale[:, None]), zero_std, std)
 

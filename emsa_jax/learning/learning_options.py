@@ -1,86 +1,92 @@
 """What can be said of learning: advantages, loss and optimizer. Imports no jax."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from emsa_jax.errors import InputError
-
-
-@dataclass(frozen=True)
-class AdvOptions:
-    """scale: divide by the standard deviation of the group, of the whole batch, or of nothing (Dr. GRPO).
-    ddof: degrees of freedom removed from the variance. eps: added to the standard deviation. min_std: a
-    group whose rewards spread less than this teaches nothing (advantage 0): it would be amplified noise."""
-
-    scale: Literal["group", "batch", "none"] = "group"
-    ddof: int = 1
-    eps: float = 1e-4
-    min_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.ddof not in (0, 1):
-            raise InputError(f"ddof must be 0 or 1, not {self.ddof}")
-        if self.eps < 0 or self.min_std < 0:
-            raise InputError("eps and min_std must not be negative")
+from emsa_jax.config.fields import Options, option
 
 
 @dataclass(frozen=True)
-class LossOptions:
-    """How the loss is made.
+class AdvOptions(Options):
+    """Advantages: how much better an answer is than the others to the same prompt."""
 
-    kind: how the tokens are summed up, see learning/losses.py.
-    beta: weight of the KL to the reference; 0 needs no reference.
-    epsilon, epsilon_high: clip range below and above 1 (epsilon_high None: the same).
-    delta: upper bound of the ratio, also where A < 0.
-    importance: ratio of each token, or of the whole answer (geometric mean, GSPO).
-    kl_clamp: upper bound of k3 at each token (verl: 10).
-    use_bias_correction_kl: k3 times the ratio.
-    top_entropy_quantile: only this share of the tokens, those of highest entropy, feels the policy gradient.
-    kl_on_zero_std_groups: whether answers of groups without spread feel the KL.
-    mask_truncated_completions: leave answers out that were cut off at the length limit.
-    """
-
-    kind: Literal["grpo", "dapo", "bnpo", "dr_grpo", "seq_sum"] = "grpo"
-    beta: float = 0.04
-    epsilon: float = 0.2
-    epsilon_high: float | None = None
-    delta: float | None = None
-    importance: Literal["token", "sequence"] = "token"
-    kl_clamp: float | None = None
-    use_bias_correction_kl: bool = False
-    top_entropy_quantile: float = 1.0
-    kl_on_zero_std_groups: bool = True
-    mask_truncated_completions: bool = False
-
-    def __post_init__(self) -> None:
-        if self.beta < 0:
-            raise InputError(f"beta must not be negative, not {self.beta}")
-        if not 0 < self.top_entropy_quantile <= 1:
-            raise InputError(f"top_entropy_quantile must be in (0, 1], not {self.top_entropy_quantile}")
-        if self.epsilon < 0 or (self.epsilon_high is not None and self.epsilon_high < 0):
-            raise InputError("epsilon and epsilon_high must not be negative")
+    group: ClassVar[str] = "adv"
+    scale: Literal["group", "batch", "none"] = option(
+        "group",
+        "divide by the standard deviation of the group, of the whole batch, or by nothing",
+        source="MSA-Thinker, equation 7: group; Dr. GRPO: none",
+    )
+    min_std: float = option(
+        0.0,
+        "a group whose rewards spread less than this teaches nothing: its advantages would be amplified noise",
+        low=0,
+        experimental=True,
+    )
 
 
 @dataclass(frozen=True)
-class OptimizerOptions:
-    """learning_rate: the peak. warmup_steps, or if None warmup_fraction of all steps: linear rise from 0.
-    schedule: cosine decay to 0, or constant. clip_norm: bound of the global gradient norm (None:
-    unbounded)."""
+class LossOptions(Options):
+    """The policy loss."""
 
-    learning_rate: float = 1e-5
-    warmup_fraction: float = 0.0
-    warmup_steps: int | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = 0.0
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    clip_norm: float | None = 1.0
+    group: ClassVar[str] = "loss"
+    kind: Literal["grpo", "dapo", "bnpo", "dr_grpo", "seq_sum"] = option(
+        "grpo",
+        "how the tokens are summed up: seq_sum as the papers print it, grpo averages over each answer, dapo and bnpo "
+        "over all tokens, dr_grpo over the longest length",
+        source="MSA-Thinker, equation 6: seq_sum; CH-CEMS: grpo",
+    )
+    beta: float = option(
+        0.04,
+        "weight of the KL to the reference, the cold start; 0 needs no reference",
+        low=0,
+        source="CH-CEMS, section 5.1: 0.04; MSA-Thinker: 0.1",
+    )
+    epsilon: float = option(0.2, "clip range of the ratio below 1", low=0, source="PPO; TRL")
+    epsilon_high: float | None = option(
+        None, "clip range of the ratio above 1; none: as epsilon", low=0, source="DAPO", experimental=True
+    )
+    delta: float | None = option(
+        None, "upper bound of the ratio, also where the advantage is negative", above=0, source="TRL", experimental=True
+    )
+    importance: Literal["token", "sequence"] = option(
+        "token",
+        "ratio of each token, or of the whole answer as a geometric mean",
+        source="GRPO: token; GSPO: sequence",
+        experimental=True,
+    )
+    use_bias_correction_kl: bool = option(False, "the KL is multiplied by the ratio", source="TRL", experimental=True)
+    top_entropy_quantile: float = option(
+        1.0,
+        "only this share of the tokens, those of highest entropy, feels the policy gradient",
+        above=0,
+        high=1,
+        source="TRL",
+        experimental=True,
+    )
+    kl_on_zero_std_groups: bool = option(
+        True, "whether answers of groups without spread feel the KL", source="TRL", experimental=True
+    )
+    mask_truncated_completions: bool = option(
+        False, "leave answers out that were cut off at the length limit", source="DAPO; TRL", experimental=True
+    )
 
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be positive, not {self.learning_rate}")
-        if not 0 <= self.warmup_fraction < 1:
-            raise InputError(f"warmup_fraction must be at least 0 and below 1, not {self.warmup_fraction}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise InputError(f"clip_norm must be positive or none, not {self.clip_norm}")
+
+@dataclass(frozen=True)
+class OptimizerOptions(Options):
+    """AdamW with beta1 0.9 and epsilon 1e-8."""
+
+    group: ClassVar[str] = "optimizer"
+    learning_rate: float = option(
+        1e-5, "the peak of the learning rate", above=0, source="MSA-Thinker: 1e-5; CH-CEMS, section 5.1: 1e-6"
+    )
+    warmup: float = option(
+        0.0, "linear rise from 0 at the start: below 1 a share of all steps, from 1 on so many steps", low=0
+    )
+    schedule: Literal["cosine", "constant"] = option(
+        "cosine", "after the rise: cosine decay to 0, or constant", source="MSA-Thinker: cosine"
+    )
+    weight_decay: float = option(0.0, "decoupled weight decay of matrices; vectors, norms and biases have none", low=0)
+    b2: float = option(0.999, "decay of the mean of squared gradients", low=0, below=1)
+    clip_norm: float | None = option(
+        1.0, "largest global norm of a gradient; none: any", above=0, source="CH-CEMS, section 5.1: 0.1"
+    )

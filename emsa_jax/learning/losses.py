@@ -50,14 +50,11 @@ def entropy_threshold(entropies: jax.Array, mask: jax.Array, options: LossOption
     return jnp.nanquantile(valid, 1 - options.top_entropy_quantile)
 
 
-def kl_k3(logps: jax.Array, ref_logps: jax.Array, clamp: float | None = None) -> jax.Array:
+def kl_k3(logps: jax.Array, ref_logps: jax.Array) -> jax.Array:
     """Schulman's k3 estimate of KL(policy || reference) per token, >= 0; the gradient flows through
     `logps`."""
     difference = ref_logps - logps
-    if clamp is not None:
-        difference = jnp.clip(difference, -20, 20)
-    k3 = jnp.expm1(difference) - difference
-    return k3 if clamp is None else jnp.minimum(k3, clamp)
+    return jnp.expm1(difference) - difference
 
 
 def loss_sums(
@@ -135,7 +132,7 @@ def _kl_term(logps, ref_logps, ratio, valid, zero_std, options: LossOptions) -> 
     """(KL per token as the loss has it [B, T], the logged sum over all valid tokens)."""
     if ref_logps is None:
         raise ValueError("beta > 0 needs the reference's log-probabilities")
-    kl = kl_k3(logps, jnp.where(valid, ref_logps, 0), options.kl_clamp)
+    kl = kl_k3(logps, jnp.where(valid, ref_logps, 0))
     kl = kl * ratio if options.use_bias_correction_kl else kl
     total = masked_sum(kl, valid)
     if not options.kl_on_zero_std_groups:

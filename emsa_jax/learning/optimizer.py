@@ -8,12 +8,12 @@ import optax
 
 from emsa_jax.learning.learning_options import OptimizerOptions
 
+B1, EPS = 0.9, 1e-8  # of Adam
+
 
 def learning_rate_schedule(options: OptimizerOptions, total_steps: int) -> optax.Schedule:
     """Learning rate as a function of the step (0-based)."""
-    warmup = options.warmup_steps
-    if warmup is None:
-        warmup = int(options.warmup_fraction * total_steps)
+    warmup = int(options.warmup if options.warmup >= 1 else options.warmup * total_steps)
     peak = options.learning_rate
     rest = {
         "cosine": optax.cosine_decay_schedule(peak, max(total_steps - warmup, 1)),
@@ -41,9 +41,7 @@ def build_optimizer(
         )
 
     schedule = learning_rate_schedule(options, total_steps)
-    adam = optax.adamw(
-        schedule, b1=options.b1, b2=options.b2, eps=options.eps, weight_decay=options.weight_decay, mask=mask
-    )
+    adam = optax.adamw(schedule, b1=B1, b2=options.b2, eps=EPS, weight_decay=options.weight_decay, mask=mask)
     if options.clip_norm is None:
         return adam
     return optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)

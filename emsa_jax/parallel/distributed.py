@@ -23,10 +23,11 @@ from emsa_jax.parallel import preemption, processes
 
 log = logging.getLogger(__name__)
 
+TIMEOUT = 300  # seconds that processes wait for each other at the start
 _FOREVER = 10**8  # seconds; a laptop that has slept would otherwise have missed the heartbeats of its only process
 
 
-def start(timeout: int = 300) -> None:
+def start(timeout: int = TIMEOUT) -> None:
     """Joins all processes. It has to be called before any computation.
 
     Args:

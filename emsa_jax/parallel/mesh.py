@@ -133,10 +133,7 @@ def make_mesh(
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes, reason = choose(options, len(devices), devices[0].device_kind, memory, need)
-    found = len({getattr(d, "slice_index", None) or 0 for d in devices})
-    slices = options.slices or found
-    if slices != found and devices[0].platform != "cpu":
-        raise InputError(f"mesh.slices is {slices}, but the devices are of {found}; leave it 0")
+    slices = len({getattr(d, "slice_index", None) or 0 for d in devices})
     if sizes[0] % slices:
         raise InputError(f"mesh.data {sizes[0]} must be a multiple of the {slices} slices")
     if devices[0].platform == "cpu" or len(devices) == 1 or isinstance(devices[0], StandIn):

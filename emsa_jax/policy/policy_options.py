@@ -1,38 +1,27 @@
-"""What can be said of the policy: its adapter, its attention kernel, its export. Imports no jax."""
+"""What can be said of the policy: its adapter and its attention kernel. Imports no jax."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
-
 TEXT_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
-class LoraOptions:
-    """Which linears get an adapter. A target is a text linear, or "audio.NAME" / "vision.NAME" for the towers'."""
+class LoraOptions(Options):
+    """The adapter: h = W x + (alpha / rank) B A x."""
 
-    rank: int = 64
-    alpha: float = 128.0
-    targets: tuple[str, ...] = TEXT_LINEARS
+    group: ClassVar[str] = "lora"
+    rank: int = option(64, "rank of the update of each linear", low=1)
+    alpha: float = option(128.0, "the update is multiplied by alpha / rank", above=0)
+    targets: tuple[str, ...] = option(
+        TEXT_LINEARS, "linears with an adapter: one of the text layers, or audio.NAME or vision.NAME of the towers"
+    )
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0:
-            raise InputError(f"lora.rank and lora.alpha must be positive, not {self.rank} and {self.alpha}")
+        super().__post_init__()
         if not self.targets:
             raise InputError("lora.targets: name at least one linear")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """merged: one Hugging Face directory with the adapter added in. adapter: the base and a PEFT adapter beside it."""
-
-    merged: bool = True
-    adapter: bool = True
-    shard_bytes: int = 5 * 10**9
-
-    def __post_init__(self) -> None:
-        if self.shard_bytes < 1:
-            raise InputError(f"shard_bytes must be at least 1, not {self.shard_bytes}")

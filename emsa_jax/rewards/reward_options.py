@@ -1,8 +1,9 @@
-"""What is rewarded and how much."""
+"""What is rewarded and how much. Imports no jax."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args, get_type_hints
 
+from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 
@@ -10,41 +11,57 @@ LARGEST = 1e6  # of a weight, and of what a plug-in pays: their products and sum
 
 
 @dataclass(frozen=True)
-class RewardOptions:
-    """Weights and switches. Raises InputError naming the field for a bad value.
+class RewardOptions(Options):
+    """What is rewarded and how much."""
 
-    weights: part name -> weight >= 0; a part that is not named weighs 1.
-    score_gate: "none" pays for the score as it is (equation 5); "polarity" only beside the true polarity.
-    consistency: "penalty" adds a part "consistency", -1 where the answer contradicts itself and 0 elsewhere.
-    truncated: what an answer that was cut off at the length limit earns: "keep" pays for what it says, as TRL
-      does; with "zero" no part is above 0, so that nothing is gained by not coming to an end.
-    plugins: parts of your own, each as "module:function" (`plugins.load_plugins`).
+    group: ClassVar[str] = "reward"
+    weights: dict[str, float] = option(
+        dict.fromkeys(PARTS, 1.0),
+        "weight of each part, as --config.reward.weights.format=2; one that is not named weighs 1",
+        low=0,
+        high=LARGEST,
+        source="MSA-Thinker, equation 2, and CH-CEMS, section 4.3: 1 each",
+    )
+    score_gate: Literal["none", "polarity"] = option(
+        "none",
+        "none pays for the score as it is, polarity only beside the true polarity",
+        source="MSA-Thinker, equation 5: none",
+    )
+    consistency: Literal["off", "penalty"] = option(
+        "off",
+        "penalty adds a part consistency, -1 where an answer contradicts itself and 0 elsewhere",
+        experimental=True,
+    )
+    truncated: Literal["keep", "zero"] = option(
+        "keep",
+        "what an answer cut off at the length limit earns: what it says, or nothing above 0",
+        source="TRL: keep",
+        experimental=True,
+    )
+    plugins: tuple[str, ...] = option((), "parts of your own, each as module:function", source="docs/your_data.md")
+    partial_credit: float = option(
+        0.0, "what accuracy pays for a class next to the true one", low=0, below=1, experimental=True
+    )
+    class_balance: Literal["off", "inverse"] = option(
+        "off",
+        "inverse: accuracy is weighted by clips / (classes x clips of the true class) of the training set, so that "
+        "every class counts as much as any other",
+        experimental=True,
+    )
+    concept_weights: dict[str, float] = option(
+        {},
+        "weight of each concept in their mean, as --config.reward.concept_weights.tone=2; one that is not named "
+        "weighs 1",
+        low=0,
+        high=LARGEST,
+        experimental=True,
+    )
 
-    Of answers that name a class, beyond the paper:
-    partial_credit: what `accuracy` pays for a class next to the true one (0 with the paper, below 1).
-    class_balance: "inverse" multiplies the weight of `accuracy` by clips / (classes * clips of the true class) of the
-      training set, so that every class counts as much as any other.
-    concept_weights: concept -> weight >= 0 in the mean over concepts; one that is not named weighs 1.
-    """
-
-    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 1.0))
-    score_gate: Literal["none", "polarity"] = "none"
-    consistency: Literal["off", "penalty"] = "off"
-    truncated: Literal["keep", "zero"] = "keep"
-    plugins: tuple[str, ...] = ()
-    partial_credit: float = 0.0
-    class_balance: Literal["off", "inverse"] = "off"
-    concept_weights: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self):
-        for name, allowed in (
-            ("score_gate", ("none", "polarity")),
-            ("consistency", ("off", "penalty")),
-            ("truncated", ("keep", "zero")),
-            ("class_balance", ("off", "inverse")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"reward.{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+    def __post_init__(self) -> None:
+        for name, annotation in get_type_hints(type(self)).items():
+            choices, value = get_args(annotation), getattr(self, name)
+            if name in ("score_gate", "consistency", "truncated", "class_balance") and value not in choices:
+                raise InputError(f"reward.{name}: {value!r} is none of {', '.join(choices)}")
         known = (*PARTS, CONSISTENCY, *(spec.rpartition(":")[2] for spec in self.plugins))
         for name, weight in self.weights.items():
             if name not in known:
@@ -52,8 +69,7 @@ class RewardOptions:
             _check_weight(f"reward.weights.{name}", weight)
         for name, weight in self.concept_weights.items():
             _check_weight(f"reward.concept_weights.{name}", weight)
-        if not 0 <= self.partial_credit < 1:
-            raise InputError(f"reward.partial_credit: must be in [0, 1), not {self.partial_credit!r}")
+        super().__post_init__()
 
     def weight(self, name: str) -> float:
         """The weight of a part."""

@@ -12,7 +12,7 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rewards.trigger import Trigger
 from emsa_jax.rollout.hints import bucket_sizes
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.prompts import hint_ids, hint_text, label_tokens
+from emsa_jax.rollout.prompts import hint_ids, label_tokens
 from emsa_jax.settings.config import Config
 
 
@@ -20,7 +20,7 @@ from emsa_jax.settings.config import Config
 class Hints:
     """What is forced and when. ids [T, K] and lengths [T] int32, a row for each hint that can be given and a last one
     for none; labels [T, K] bool: the tokens of a polarity's name, tags left out (none of answers that do not begin with
-    one); rows: text of a hint -> row; format, level, template: what the hint of a clip is; slots: C, answer slots;
+    one); rows: text of a hint -> row; format, level: what the hint of a clip is; slots: C, answer slots;
     plain_limit: tokens after which a plain answer is cut off; buckets: sizes of each part of a batch; trigger: which
     groups are hard."""
 
@@ -30,7 +30,6 @@ class Hints:
     rows: dict[str, int]
     format: AnswerFormat
     level: str
-    template: str | None
     slots: int
     plain_limit: int
     buckets: tuple[int, ...]
@@ -41,10 +40,10 @@ class Hints:
         options, budget = config.hint, config.sampling.max_completion_length
         used = options.mode == "hint" or options.polarity_nll > 0
         format = train.prompter.format
-        level = options.levels[0] if options.mode == "hint" else next(iter(format.levels), "")
+        level = options.levels if options.mode == "hint" else next(iter(format.levels), "")
         # where answers begin with their label, its log-probability is measured without hints too
         truths = format.hinted_truths(train.entries) if used or format.label_first else []
-        known = hint_ids(checkpoint, format, truths, level, options.template)
+        known = hint_ids(checkpoint, format, truths, level)
         width = max(map(len, known.values()), default=1)
         if known and width >= budget:
             raise InputError(f"sampling.max_completion_length is {budget}, but a hint alone has {width} tokens")
@@ -54,7 +53,7 @@ class Hints:
         lengths = np.array([*map(len, known.values()), 0], np.int32)
         labels, rows = np.zeros(ids.shape, bool), {hint: i for i, hint in enumerate(known)}
         for truth in truths if format.label_first else ():
-            hint = hint_text(format, truth, level, options.template)
+            hint = format.hint(truth, level)
             marked = label_tokens(checkpoint, hint, truth.polarity)
             labels[rows[hint], : len(marked)] = marked
         return cls(
@@ -64,10 +63,9 @@ class Hints:
             rows,
             format,
             level,
-            options.template,
-            budget + (0 if options.count_in_budget else width),
             budget,
-            bucket_sizes(options, config.grpo.prompts_per_step, shards),
+            budget,
+            bucket_sizes(config.grpo.prompts_per_step, shards),
             Trigger.of(options, config.reward, format),
         )
 
@@ -89,6 +87,4 @@ class Hints:
 
     def _rows(self, clips) -> list[int]:
         truths = [self.format.truth(clip) if self.rows else None for clip in clips]
-        return [
-            self.rows[hint_text(self.format, truth, self.level, self.template)] if truth else -1 for truth in truths
-        ]
+        return [self.rows[self.format.hint(truth, self.level)] if truth else -1 for truth in truths]

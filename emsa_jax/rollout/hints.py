@@ -15,21 +15,15 @@ from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import Completions
 
 
-def bucket_sizes(options: HintOptions, prompts: int, shards: int = 1) -> tuple[int, ...]:
-    """The compiled sizes, rising, of each of the equal shards of a step's prompts; the last holds them all."""
+def bucket_sizes(prompts: int, shards: int = 1) -> tuple[int, ...]:
+    """The compiled sizes, rising, of each of the equal shards of a step's prompts: a quarter of them, and all."""
     each = prompts // shards
-    sizes = [-(-size // shards) for size in options.buckets] or (max(each // 4, 1), each)
-    return tuple(sorted({min(size, each) for size in sizes} | {each}))
+    return tuple(sorted({max(each // 4, 1), each}))
 
 
-def choose_hinted(hard: np.ndarray, options: HintOptions, seed: int, step: int) -> np.ndarray:
-    """Rows [H] of the hard groups that are hinted at this step: a function of (hard, seed, step)."""
-    if options.mode != "hint" or step < options.start_step:
-        return np.zeros(0, np.int64)
-    rows = np.flatnonzero(hard)
-    if options.prob < 1:
-        rows = rows[np.random.default_rng((seed, step, 7)).random(len(rows)) < options.prob]
-    return rows[: int(options.max_fraction * len(hard) + 1e-9)]
+def choose_hinted(hard: np.ndarray, options: HintOptions) -> np.ndarray:
+    """Rows [H] of the hard groups that are hinted. hard: bool [N]."""
+    return np.flatnonzero(hard) if options.mode == "hint" else np.zeros(0, np.int64)
 
 
 def compact(rows: np.ndarray, prompts: int, shards: int, sizes: tuple[int, ...]) -> np.ndarray:

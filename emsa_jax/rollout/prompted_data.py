@@ -12,7 +12,6 @@ import numpy as np
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.batch_order import Plan
-from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.mixture import Part
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
@@ -105,7 +104,6 @@ def open_split(
 
 def shown(config: Config):
     """What of a clip is shown while learning, as `pipeline.batches` wants it; None for all of it."""
-    drops = (config.view.drop_text, config.view.drop_audio, config.view.drop_video)
-    if not any(drops) and len(config.view.keep) == len(MODALITIES):
+    if not any(config.modality_dropout.values()):
         return None
-    return functools.partial(view, options=config.view, seed=config.seed)
+    return functools.partial(view, rates=config.modality_dropout, seed=config.seed)

@@ -85,7 +85,8 @@ class Prompter:
 
     def _modalities(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
         """Whether the prompt has the clip's video, and its audio."""
-        return (self.options.video and frames > 0), (self.options.audio and num_audio_tokens(mel_frames) > 0)
+        used = self.options.modalities
+        return ("video" in used and frames > 0), ("audio" in used and num_audio_tokens(mel_frames) > 0)
 
     def _grid(self, entry: Entry) -> Grid:
         vision = self.checkpoint.config.vision
@@ -96,7 +97,7 @@ class Prompter:
         )
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
-        spoken = text if self.options.text else ""
+        spoken = text if "text" in self.options.modalities else ""
         chat = messages(self.format, spoken, self.language or language, video, audio)
         if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
@@ -136,14 +137,7 @@ def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
     return text if known.all() else text + "\x00"
 
 
-def hint_text(format: AnswerFormat, truth: Truth, level: str, template: str | None) -> str:
-    """The forced beginning of an answer. template: a text with {polarity} in it, in place of the format's beginning."""
-    return template.replace("{polarity}", truth.polarity) if template else format.hint(truth, level)
-
-
-def hint_ids(
-    checkpoint: Checkpoint, format: AnswerFormat, truths: Iterable[Truth], level: str, template: str | None = None
-) -> dict[str, list[int]]:
+def hint_ids(checkpoint: Checkpoint, format: AnswerFormat, truths: Iterable[Truth], level: str) -> dict[str, list[int]]:
     """Text of a hint -> its ids, for the truths that can be given.
 
     Raises: InputError where they are not the first ids of an answer that begins so: then training on whole answers and
@@ -151,13 +145,13 @@ def hint_ids(
     """
     found = {}
     for truth in truths:
-        hint = hint_text(format, truth, level, template)
+        hint = format.hint(truth, level)
         if hint in found:
             continue
         ids = answer_ids(checkpoint, hint, end=False)
         if answer_ids(checkpoint, format.example(truth, level), end=False)[: len(ids)] != ids:
             raise InputError(
-                f"hint.{'template' if template else 'levels'}: {hint!r} is not how the tokenizer lets an answer begin; "
+                f"hint.levels: {hint!r} is not how the tokenizer lets an answer begin; "
                 "a hint has to end where a token ends (for DC answers: with the line break)"
             )
         found[hint] = ids

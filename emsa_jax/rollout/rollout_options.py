@@ -2,127 +2,156 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from emsa_jax.answers.formats import label_parts
+from emsa_jax.config.fields import Options, option
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class SamplingOptions:
-    """How tokens are drawn. top_k 0, top_p 1 and min_p 0 leave the distribution whole; greedy takes the likeliest.
+class SamplingOptions(Options):
+    """How answers are drawn."""
 
-    min_new_tokens: before so many, the end token is not drawn. suppress_tokens: ids that are never drawn. Neither
-    changes the log-probabilities that are reported."""
+    group: ClassVar[str] = "sampling"
+    top_k: ClassVar[int] = 0
+    min_p: ClassVar[float] = 0.0
+    min_new_tokens: ClassVar[int] = 0
+    suppress_tokens: ClassVar[tuple[int, ...]] = ()
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    greedy: bool = False
-    max_completion_length: int = 512
-    min_new_tokens: int = 0
-    suppress_tokens: tuple[int, ...] = ()
+    temperature: float = option(
+        1.0, "logits are divided by this; 0 takes the likeliest token", low=0, source="CH-CEMS, section 5.1: 1.1"
+    )
+    top_p: float = option(
+        1.0,
+        "only the likeliest tokens that make up this probability",
+        above=0,
+        high=1,
+        source="CH-CEMS, section 5.1: 0.93",
+    )
+    max_completion_length: int = option(512, "most tokens of an answer, forced ones included", unit="tokens", low=1)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature == 0
+
+    @property
+    def divisor(self) -> float:
+        """What logits are divided by wherever a log-probability is reported."""
+        return self.temperature or 1.0
+
+
+@dataclass(frozen=True)
+class MeasuredSampling(SamplingOptions):
+    """Sampling for measurements beside other libraries, which no run needs. Neither min_new_tokens nor
+    suppress_tokens changes the log-probabilities that are reported."""
+
+    top_k: int = option(0, "only so many of the likeliest tokens; 0: all", low=0)
+    min_p: float = option(0.0, "only tokens of at least this share of the largest probability", low=0, below=1)
+    min_new_tokens: int = option(0, "before so many tokens, the end token is not drawn", unit="tokens", low=0)
+    suppress_tokens: tuple[int, ...] = option((), "token ids that are never drawn", low=0)
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise InputError(f"sampling.temperature must be positive, not {self.temperature}; use greedy for 0")
-        if not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1 or self.top_k < 0:
-            raise InputError("sampling: top_p must be in (0, 1], min_p in [0, 1), top_k at least 0")
-        if self.max_completion_length < 1:
-            raise InputError("sampling.max_completion_length must be at least 1")
-        if not 0 <= self.min_new_tokens <= self.max_completion_length:
+        super().__post_init__()
+        if self.min_new_tokens > self.max_completion_length:
             raise InputError(
                 f"sampling.min_new_tokens must be between 0 and max_completion_length, not {self.min_new_tokens}"
             )
-        if any(token < 0 for token in self.suppress_tokens):
-            raise InputError("sampling.suppress_tokens must be token ids, none below 0")
 
 
 @dataclass(frozen=True)
-class PromptOptions:
-    """video, audio, text: modalities that are shown where a clip has them. audio_in_video: sound and frames
-    interleaved in time, as Qwen2.5-Omni does it for a video with its own sound. buckets: prompt lengths that are
-    compiled, rising; () means one, the longest of the data."""
+class PromptOptions(Options):
+    """What is put before the policy."""
 
-    video: bool = True
-    audio: bool = True
-    text: bool = True
-    audio_in_video: bool = False
-    buckets: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class HintOptions:
-    """What to do with hard groups.
-
-    mode: "hint" samples them again after the true polarity; "off" leaves them; "drop_hard" leaves them out.
-    metric: what tells hard groups: "total" (the weighted sum), "polarity" or "accuracy" (the class), or the name of
-      another part.
-    threshold: "auto" or a number; an answer fails strictly below it.
-    trigger_fraction: the share of a group that must fail.
-    truncated_as_fail: an answer cut off at the length limit counts as 0 here, whatever it earned.
-    replace: "all" answers of a hard group are replaced, or as many as the number says (its last ones).
-    loss_on_hint: the forced tokens count as sampled ones. Refused with replace "all" and beta > 0.
-    count_polarity_reward: hinted answers earn the polarity reward for the polarity they were given.
-    template: the forced text with {polarity} in it; none: how the answer format begins.
-    on_fail: a hinted group that is still hard is kept, gets its original answers back, or is dropped.
-    adv_scale: "inherit", or "none": hinted groups are not divided by their standard deviation.
-    loss_weight: factor of hinted answers in the loss.
-    temperature: of the re-rollout; none: as sampling.temperature.
-    levels: what is told, as the answer format knows it: "polarity" of DC answers; "sentiment" or
-      "sentiment+concepts" of those with concepts.
-    start_step, prob, max_fraction: from which step on, with which chance, for which share of a step's prompts.
-    count_in_budget: forced tokens count toward max_completion_length.
-    buckets: sizes in which hard groups are sampled again; () means a quarter of the prompts, and all.
-    polarity_nll: weight of -log p(true polarity), added to the loss; polarity_nll_scope: on "hard" groups or "all".
-    """
-
-    mode: Literal["hint", "off", "drop_hard"] = "hint"
-    metric: str = "total"
-    threshold: Literal["auto"] | float = "auto"
-    trigger_fraction: float = 1.0
-    truncated_as_fail: bool = True
-    replace: Literal["all"] | int = "all"
-    loss_on_hint: bool = False
-    count_polarity_reward: bool = True
-    template: str | None = None
-    on_fail: Literal["keep", "original", "drop"] = "keep"
-    adv_scale: Literal["inherit", "none"] = "inherit"
-    loss_weight: float = 1.0
-    temperature: float | None = None
-    levels: tuple[str, ...] = ("polarity",)
-    start_step: int = 0
-    prob: float = 1.0
-    max_fraction: float = 1.0
-    count_in_budget: bool = True
-    buckets: tuple[int, ...] = ()
-    polarity_nll: float = 0.0
-    polarity_nll_scope: Literal["hard", "all"] = "hard"
+    group: ClassVar[str] = "prompt"
+    modalities: tuple[str, ...] = option(MODALITIES, "what is put into the prompt where a clip has it")
+    audio_in_video: bool = option(
+        False,
+        "sound and frames interleaved in time, as Qwen2.5-Omni does it for a video with its own sound",
+        source="Qwen2.5-Omni, section 2.2",
+    )
+    buckets: tuple[int, ...] = option(
+        (), "prompt lengths that are compiled, rising; (): one, the longest of the data", unit="tokens", low=1
+    )
 
     def __post_init__(self) -> None:
-        self._check_trigger()
-        if len(self.levels) != 1:
-            raise InputError(f"hint.levels must be one level, as ('polarity',), not {self.levels}")
-        if self.template is not None and "{polarity}" not in self.template:
-            raise InputError("hint.template must hold {polarity}")
-        if not (0 <= self.prob <= 1 and 0 <= self.max_fraction <= 1):
-            raise InputError("hint.prob and hint.max_fraction must be in [0, 1]")
-        if min(self.loss_weight, self.polarity_nll, self.start_step) < 0:
-            raise InputError("hint.loss_weight, hint.polarity_nll and hint.start_step must not be negative")
-        if any(size < 1 for size in self.buckets):
-            raise InputError(f"hint.buckets must be positive, not {self.buckets}")
-        if self.temperature is not None and self.temperature <= 0:
-            raise InputError("hint.temperature must be positive, or none")
+        super().__post_init__()
+        if not self.modalities or not set(self.modalities) <= set(MODALITIES):
+            raise InputError(
+                f"prompt.modalities is {list(self.modalities)}; it must name some of {', '.join(MODALITIES)}"
+            )
 
-    def _check_trigger(self) -> None:
+
+@dataclass(frozen=True)
+class HintOptions(Options):
+    """What is done with hard groups: those in which every answer fails."""
+
+    group: ClassVar[str] = "hint"
+    mode: Literal["hint", "off", "drop_hard"] = option(
+        "hint",
+        "hint: hard groups are sampled again after the truth; off: they are left alone; drop_hard: they are left out",
+        source="MSA-Thinker and C2F-Thinker, section III.B.3 and table V",
+    )
+    metric: str = option(
+        "total",
+        "what tells hard groups: total, the weighted sum of rewards, polarity or accuracy, the class, or another part",
+        source="MSA-Thinker, section III.B.3",
+    )
+    threshold: Literal["auto"] | float = option(
+        "auto",
+        "an answer fails strictly below it; auto: what a right class in good form earns at least",
+        source="ours: the papers name none",
+    )
+    trigger_fraction: float = option(
+        1.0,
+        "share of a group that must fail to make it hard",
+        above=0,
+        high=1,
+        source="MSA-Thinker, section III.B.3: all",
+        experimental=True,
+    )
+    truncated_as_fail: bool = option(
+        True, "an answer cut off at the length limit counts as 0 here, whatever it earned", experimental=True
+    )
+    replace: Literal["all"] | int = option(
+        "all",
+        "answers of a hard group that are replaced: all, or so many, its last ones",
+        low=1,
+        source="MSA-Thinker, section III.B.3: all",
+    )
+    loss_on_hint: bool = option(
+        False,
+        "forced tokens count in the loss as sampled ones do; refused with replace=all and loss.beta above 0",
+        experimental=True,
+    )
+    count_polarity_reward: bool = option(
+        True, "hinted answers earn the reward for what they were given", experimental=True
+    )
+    temperature: float | None = option(
+        None, "of the second rollout; none: as sampling.temperature", above=0, experimental=True
+    )
+    levels: str = option(
+        "polarity",
+        "what is given away, as the answer format names it: polarity of DC answers, sentiment or sentiment+concepts of "
+        "those with concepts",
+        source="MSA-Thinker, section III.B.3: polarity",
+    )
+    polarity_nll: float = option(
+        0.0, "weight of -log p(true polarity), added to the loss", unit="1/nat", low=0, experimental=True
+    )
+    polarity_nll_scope: Literal["hard", "all"] = option(
+        "hard", "groups in which polarity_nll counts", experimental=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
             raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")
         if self.threshold == "auto" and self.metric not in ("total", *label_parts()):
             raise InputError(f"hint.threshold: for {self.metric!r} give a number, 'auto' cannot tell")
-        if not 0 < self.trigger_fraction <= 1:
-            raise InputError(f"hint.trigger_fraction: must be in (0, 1], not {self.trigger_fraction!r}")
 
     def check(self, group_size: int, beta: float) -> None:
         """Raises InputError for a combination that cannot work, with the reason."""

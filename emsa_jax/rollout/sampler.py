@@ -161,7 +161,7 @@ def sample(
         token = draw(options, logits, uniform, t, config.eos_token_id)
         is_forced = t < forced_length
         token = jnp.where(is_forced[:, None], forced[:, t][:, None], token)
-        logp = jax.nn.log_softmax(logits / (logp_temperature or options.temperature))
+        logp = jax.nn.log_softmax(logits / (logp_temperature or options.divisor))
         logp = jnp.take_along_axis(logp, token[..., None], axis=-1)[..., 0]
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))

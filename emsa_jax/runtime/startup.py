@@ -14,18 +14,17 @@ from emsa_jax.runtime import console
 from emsa_jax.runtime.versions import LIBRARIES
 
 
-def join(config: Any, timeout: int) -> None:
+def join(config: Any) -> None:
     """Joins the processes of the run and listens for SIGTERM.
 
     Args:
       config: the options of the run, a dataclass.
-      timeout: seconds that processes wait for each other.
 
     Raises:
       InputError: processes differ in software, config or number of devices. Their programs would wait for each other
         for ever.
     """
-    distributed.start(timeout)
+    distributed.start()
     preemption.listen(_stop)
     if processes.process_count() == 1:
         return
@@ -38,14 +37,14 @@ def join(config: Any, timeout: int) -> None:
         {"python": sys.version.split()[0]} | software,
         "software",
         "install the same versions on all hosts",
-        timeout,
+        distributed.TIMEOUT,
     )
-    processes.check_equal(config_of, "config", "give the same command on all hosts", timeout)
+    processes.check_equal(config_of, "config", "give the same command on all hosts", distributed.TIMEOUT)
     processes.check_equal(
         {"local devices": jax.local_device_count(), "kind of device": jax.devices()[0].device_kind},
         "devices",
         "all hosts must have the same devices",
-        timeout,
+        distributed.TIMEOUT,
     )
 
 

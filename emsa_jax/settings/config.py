@@ -1,4 +1,4 @@
-"""Everything that can be set, as frozen dataclasses with their defaults; `configs/*.py` choose among them."""
+"""A run's Config: the options of the rooms put together; `configs/*.py` choose among them. Imports no jax."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.formats import FORMATS, format_class
-from emsa_jax.data.data_options import Dataset, MixOptions, PrepareOptions, Puppets, ReadingOptions, ViewOptions
+from emsa_jax.config.edge import pick
+from emsa_jax.config.fields import option
+from emsa_jax.data.data_options import (
+    MODALITIES,
+    CrossDataset,
+    Dataset,
+    MixOptions,
+    PrepareOptions,
+    PuppetOptions,
+    ReadingOptions,
+)
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.learning.learning_options import AdvOptions, LossOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
-from emsa_jax.policy.policy_options import ExportOptions, Kernel, LoraOptions
+from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
@@ -22,42 +32,62 @@ STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
 
 
 @dataclass(frozen=True)
-class Config:
-    """A run. policy: a checkpoint directory or "tiny". adapter: a PEFT directory to start from. traces: a teacher's
-    traces, a jsonl or what `distill` recorded (default: traces.jsonl beside the data). cross: a second domain, for
-    evaluation alone.
+class Config(Dataset):
+    """A run. Its own `data`, `dataset`, `score_range` and `language` are those of the training set."""
 
-    format: of the answers, a name of answers.formats; concepts: the classes and concepts of formats that name a class.
-
-    dataset: how the data are read, as Dataset.reader. source, out: raw data and the directory of records to make of
-    them, for configs/prepare.py outside a run. view: modalities that are left out at random while learning; what is
-    never to be shown is switched off in `prompt`. attention: the decoder's kernel. predictions: a csv of id and pred
-    to score in place of a policy, for configs/evaluate.py.
-    profile: GRPO steps to trace for xprof. mesh: how devices share the work."""
-
-    stages: tuple[str, ...] = STAGES
-    policy: str = "tiny"
-    adapter: str = ""
-    data: str = "puppets:en"
-    dataset: str = ""
-    source: str = ""
-    out: str = ""
+    data: str = option(
+        "puppets:en",
+        "the training set: an MMSA directory, a csv or jsonl of paths and labels, a directory of records, or an "
+        "embedded domain, puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh",
+    )
+    stages: tuple[str, ...] = option(
+        STAGES, f"what is done, in this order, of {', '.join(STAGES)}", affects_results=False
+    )
+    policy: str = option("tiny", "a checkpoint directory in the form of Hugging Face, or tiny, the embedded policy")
+    adapter: str = option("", "a PEFT directory to start from; empty: none")
+    traces: str = option(
+        "", "a teacher's traces: a jsonl, or what distill recorded; empty: traces.jsonl beside the data"
+    )
+    out: str = option("", "a directory of records to make of config.data outside of a run, for configs/prepare.py")
+    predictions: str = option("", "a csv of id and pred to score in place of a policy, for configs/evaluate.py")
+    format: str = option(
+        "dc",
+        "the form of the answers: dc, polarity, reasoning and score; think_first, reasoning before the polarity; "
+        "label_only, the score alone; concepts, reasoning with concept tags and a class; class_only, the class alone",
+        source="MSA-Thinker, section III.A: dc; CH-CEMS, section 4.2: concepts",
+    )
+    dtype: Literal["float32", "bfloat16"] = option("float32", "of the frozen weights and of activations")
+    attention: Kernel = option(
+        "auto",
+        "the decoder's attention kernel; auto: what suits the device",
+        affects_results=False,
+    )
+    seed: int = option(0, "every random number of the run follows from it", low=0, high=2**31 - 1)
+    profile: int = option(0, "GRPO steps to trace for xprof", low=0, affects_results=False)
+    modality_dropout: dict[str, float] = option(
+        dict.fromkeys(MODALITIES, 0.0),
+        "how often each modality of a clip is left out at random while learning, as "
+        "--config.modality_dropout.text=0.3; a clip never loses its last one",
+        low=0,
+        high=1,
+        experimental=True,
+    )
+    balance: bool = option(
+        False,
+        "repeat the clips of rarer polarities in each pass of the cold start and of GRPO until all are equally "
+        "frequent",
+    )
+    export: tuple[Literal["merged", "adapter"], ...] = option(
+        ("merged", "adapter"),
+        "what is exported: merged, one directory with the adapter added in; adapter, the base and a PEFT adapter "
+        "beside it",
+    )
     read: ReadingOptions = ReadingOptions()
     mix: MixOptions = MixOptions()
-    view: ViewOptions = ViewOptions()
-    score_range: tuple[float, ...] = ()
-    language: str = ""
-    traces: str = ""
-    predictions: str = ""
-    cross: Dataset = Dataset()
-    format: str = "dc"
+    cross: CrossDataset = CrossDataset()
     concepts: ConceptOptions = ConceptOptions()
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    attention: Kernel = "auto"
-    seed: int = 0
-    profile: int = 0
     mesh: MeshOptions = MeshOptions()
-    puppets: Puppets = Puppets()
+    puppets: PuppetOptions = PuppetOptions()
     prepare: PrepareOptions = PrepareOptions()
     prompt: PromptOptions = PromptOptions()
     labels: LabelOptions = LabelOptions()
@@ -70,9 +100,9 @@ class Config:
     sft: SftOptions = SftOptions()
     grpo: GrpoOptions = GrpoOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
-    export: ExportOptions = ExportOptions()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
@@ -81,9 +111,9 @@ class Config:
             self.hint.check(self.grpo.group_size, self.loss.beta)
             self._check_hints()
             if self.sampling.greedy:
-                raise InputError("sampling.greedy: all answers of a group would be the same; grpo needs them to differ")
-        if self.profile < 0:
-            raise InputError(f"profile must be at least 0, not {self.profile}")
+                raise InputError(
+                    "sampling.temperature=0: all answers of a group would be the same; grpo needs them to differ"
+                )
         if self.sft.targets == "labels" and format.has_reasoning:
             bare = [name for name, other in FORMATS.items() if not other.has_reasoning]
             raise InputError(
@@ -92,15 +122,14 @@ class Config:
             )
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
-        if bool(self.source) != bool(self.out):
-            raise InputError("source and out go together: raw data, and the directory of records to make of them")
+        if self.out and (not self.data or self.data.startswith("puppets:")):
+            raise InputError("out: name raw data of your own as config.data; the embedded world is made within a run")
         if self.out and self.stages != ("prepare",):
             raise InputError("out: only configs/prepare.py makes a directory of records; name one as data")
-        if self.mix.data and (self.sft.balance or self.grpo.balance):
+        if self.mix.data and self.balance:
             raise InputError("mix.data: a mixture cannot be balanced too; choose mix.weights instead")
-        self.train_set  # noqa: B018 (looks at its fields)
+        if unknown := self.modality_dropout.keys() - set(MODALITIES):
+            raise InputError(f"modality_dropout.{min(unknown)}: there are {', '.join(MODALITIES)}")
 
     def _check_hints(self) -> None:
         """What would else be noticed only after the cold start."""
@@ -119,14 +148,13 @@ class Config:
             raise InputError(
                 f"format: {self.format} answers have nothing to hint at; use hint.mode=off and no hint.polarity_nll"
             )
-        if hint.mode == "hint" and hint.levels[0] not in levels:
+        if hint.mode == "hint" and hint.levels not in levels:
             raise InputError(
-                f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not {hint.levels[0]!r}"
+                f"hint.levels: answers of format={self.format} know {', '.join(levels)}, not {hint.levels!r}"
             )
-        if levels and not format.label_first and (hint.template is not None or hint.polarity_nll):
+        if levels and not format.label_first and hint.polarity_nll:
             raise InputError(
-                "hint.template and hint.polarity_nll are for answers that begin with their polarity; "
-                f"format={self.format} does not"
+                f"hint.polarity_nll is for answers that begin with their polarity; format={self.format} does not"
             )
         balanced = "accuracy" in format.parts and self.reward.class_balance != "off"
         if balanced and (hint.metric, hint.threshold) == ("total", "auto"):
@@ -135,4 +163,4 @@ class Config:
     @property
     def train_set(self) -> Dataset:
         """The data set that is trained on, or prepared."""
-        return Dataset(self.source or self.data, self.score_range, self.language, reader=self.dataset)
+        return pick(Dataset, self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.data.data_options import Dataset, PrepareOptions, Puppets
+from emsa_jax.data.data_options import CrossDataset, PrepareOptions, PuppetOptions
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.experiments.arms import TABLES
@@ -20,7 +20,7 @@ from emsa_jax.training.training_options import GrpoOptions, SftOptions
 def embedded() -> Config:
     """Puppets and tiny: learning rates that suit a small policy without a pretrained base."""
     return Config(
-        cross=Dataset("puppets:zh", asked_as="train"),
+        cross=CrossDataset("puppets:zh", asked_as="train"),
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
         sampling=SamplingOptions(max_completion_length=56),
@@ -34,7 +34,7 @@ def embedded() -> Config:
             patience=3,
             save_every=16,
             remat="none",
-            optimizer=OptimizerOptions(2e-3, warmup_steps=20, schedule="constant", b2=0.98, weight_decay=0.05),
+            optimizer=OptimizerOptions(2e-3, warmup=20, schedule="constant", b2=0.98, weight_decay=0.05),
         ),
         grpo=GrpoOptions(
             group_size=8,
@@ -44,7 +44,7 @@ def embedded() -> Config:
             micro_batches=2,
             save_every=20,
             remat="none",
-            optimizer=OptimizerOptions(4e-3, warmup_steps=10, schedule="cosine", b2=0.95),
+            optimizer=OptimizerOptions(4e-3, warmup=10, schedule="cosine", b2=0.95),
         ),
     )
 
@@ -66,7 +66,7 @@ def cd_grpo() -> Config:
     """CD-GRPO on CH-CEMS (its section 5.1): G 4, temperature 1.1, top-p 0.93, beta 0.04, learning rate 1e-6, gradients
     clipped at norm 0.1, AdamW, bfloat16, 3 epochs; 3 classes. Its steps hold 8 devices x 8 answers x 4 accumulation
     steps, which is 64 prompts. The paper gives no weight decay: 0.1 is our choice."""
-    optimizer = OptimizerOptions(1e-6, warmup_fraction=0.03, weight_decay=0.1, b2=0.95, clip_norm=0.1)
+    optimizer = OptimizerOptions(1e-6, warmup=0.03, weight_decay=0.1, b2=0.95, clip_norm=0.1)
     return Config(
         policy="",
         data="",
@@ -75,7 +75,7 @@ def cd_grpo() -> Config:
         dtype="bfloat16",
         sampling=SamplingOptions(temperature=1.1, top_p=0.93),
         loss=LossOptions(kind="grpo", beta=0.04),
-        hint=HintOptions(mode="off", metric="accuracy", levels=("sentiment+concepts",)),
+        hint=HintOptions(mode="off", metric="accuracy", levels="sentiment+concepts"),
         sft=SftOptions(micro_batches=0),
         grpo=GrpoOptions(group_size=4, prompts_per_step=64, epochs=3.0, micro_batches=0, optimizer=optimizer),
     )
@@ -93,11 +93,11 @@ def embedded_concepts() -> Config:
     return replace(
         small,
         data="puppets:concepts_en",
-        cross=Dataset(),
+        cross=CrossDataset(),
         format="concepts",
         hint=cd_grpo_hint().hint,
         sampling=replace(small.sampling, max_completion_length=80),
-        puppets=Puppets(trace_share=0.2),
+        puppets=PuppetOptions(trace_share=0.2),
     )  # the filter drops more of them here
 
 
@@ -143,11 +143,11 @@ def bench() -> Config:
     """Puppets and steps as few as still let a policy learn."""
     config = embedded()
     return replace(
-        config, puppets=Puppets(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
+        config, puppets=PuppetOptions(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
         evaluate=replace(config.evaluate, samples=0),
-        sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, eval_clips=64, save_every=96),
-        grpo=replace(config.grpo, group_size=4, prompts_per_step=16, max_steps=40, save_every=40, samples=1,
-                     optimizer=OptimizerOptions(2e-3, warmup_steps=5, schedule="constant", b2=0.95)))  # fmt: skip
+        sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, save_every=96),
+        grpo=replace(config.grpo, group_size=4, prompts_per_step=16, max_steps=40, save_every=40,
+                     optimizer=OptimizerOptions(2e-3, warmup=5, schedule="constant", b2=0.95)))  # fmt: skip
 
 
 def ablation_options(preset: str) -> AblationOptions:

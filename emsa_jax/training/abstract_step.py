@@ -33,22 +33,21 @@ def abstract_step(policy: ThinkerConfig, placement: Placement, work: GrpoWork) -
     return base, state.params if work.reference else None, state, optimizer
 
 
-def abstract_hints(options: HintOptions, *, max_completion_length: int, prompts: int, shards: int) -> Hints:
+def abstract_hints(*, max_completion_length: int, prompts: int, shards: int) -> Hints:
     """Hints of the usual length, for which no tokenizer is needed.
 
     Args:
       prompts: of a step. shards: equal parts that the mesh cuts them into.
     """
-    slots = max_completion_length + (0 if options.count_in_budget else HINT_TOKENS)
     return Hints(
         ids=np.zeros((1, HINT_TOKENS), np.int32),
         lengths=np.full(1, HINT_TOKENS, np.int32),
         labels=np.zeros((1, HINT_TOKENS), bool),
         truth=lambda clip: None,
         rows={},
-        slots=slots,
+        slots=max_completion_length,
         plain_limit=max_completion_length,
-        buckets=bucket_sizes(options, prompts, shards),
+        buckets=bucket_sizes(prompts, shards),
         trigger=HintOptions(),
         threshold=0.0,
     )

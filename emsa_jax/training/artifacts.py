@@ -16,10 +16,10 @@ from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 
 PUPPETS = {
-    "puppets:en": Dataset("puppets:en", (-3.0, 3.0), "en"),
-    "puppets:zh": Dataset("puppets:zh", (-1.0, 1.0), "zh"),
-    "puppets:concepts_en": Dataset("puppets:concepts_en", (-1.0, 1.0), "en", reader="ch_cems"),
-    "puppets:concepts_zh": Dataset("puppets:concepts_zh", (-1.0, 1.0), "zh", reader="ch_cems"),
+    "puppets:en": Dataset("puppets:en", score_range=(-3.0, 3.0), language="en"),
+    "puppets:zh": Dataset("puppets:zh", score_range=(-1.0, 1.0), language="zh"),
+    "puppets:concepts_en": Dataset("puppets:concepts_en", dataset="ch_cems", score_range=(-1.0, 1.0), language="en"),
+    "puppets:concepts_zh": Dataset("puppets:concepts_zh", dataset="ch_cems", score_range=(-1.0, 1.0), language="zh"),
 }
 
 
@@ -41,8 +41,8 @@ def records_dir(run: Run, config: Config, name: str) -> Path:
 
 def taught_by(run: Run, config: Config, name: str) -> Manifest | None:
     """The training set's manifest, where a data set is to be asked about as that was; else None."""
-    asked_as = datasets(config)[name].asked_as
-    return read_manifest(records_dir(run, config, "train")) if asked_as == "train" else None
+    as_train = name == "cross" and config.cross.asked_as == "train"
+    return read_manifest(records_dir(run, config, "train")) if as_train else None
 
 
 def traces_file(run: Run, config: Config) -> Path:
@@ -76,13 +76,13 @@ def is_prepared(path: Path) -> bool:
 def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
     """(score_range, language) of a data set, as given or its own."""
     known = PUPPETS.get(dataset.data, dataset)
-    facts = FACTS[dataset.reader or "plain"]
+    facts = FACTS[dataset.dataset or "plain"]
     return tuple(known.score_range or facts.score_range), known.language or facts.language
 
 
 def reader_of(dataset: Dataset) -> str:
     """How a data set is read: as named, or as its puppets want it."""
-    return PUPPETS.get(dataset.data, dataset).reader
+    return PUPPETS.get(dataset.data, dataset).dataset
 
 
 def puppet_dir(run: Run, name: str) -> Path:

@@ -53,6 +53,8 @@ from emsa_jax.training.speed import speed
 from emsa_jax.training.step import Base, GrpoStep, StepOptions, compile_grpo
 from emsa_jax.training.step_metrics import Rollout, sample_lines, step_metrics
 
+WRITTEN_PROMPTS = 2  # of each step: their answers are written out
+
 
 def grpo(run: Run, config: Config) -> None:
     """Trains an adapter over the frozen base, with the cold start as the reference; writes grpo/adapter."""
@@ -63,7 +65,7 @@ def grpo(run: Run, config: Config) -> None:
     sharding.check(config.grpo.prompts_per_step, "grpo.prompts_per_step", config.grpo.micro_batches)
     each = config.grpo.prompts_per_step // sharding.num_shards
     train = open_train(config, records_dir(run, config, "train"), checkpoint)
-    train = train.balanced(config.labels.neutral_eps) if config.grpo.balance else train
+    train = train.balanced(config.labels.neutral_eps) if config.balance else train
     hints = Hints.of(config, checkpoint, train, sharding.num_shards)
     budgets = train.input_shapes(each)
 
@@ -120,7 +122,7 @@ def grpo(run: Run, config: Config) -> None:
     log.truncate_after(first)
     updates = total * options.num_iterations
     rates = tabulate(learning_rate_schedule(options.optimizer, updates), updates)
-    score_answers = AnswerScorer.of(train.prompter.format, config.reward, train.entries, config.hint.levels[0])
+    score_answers = AnswerScorer.of(train.prompter.format, config.reward, train.entries, config.hint.levels)
     peak, clock, page = peak_flops(), Clock(), LivePage(run, config)
 
     def prepared(item):
@@ -178,7 +180,7 @@ def grpo(run: Run, config: Config) -> None:
             now = step + 1
             flops = group_flops(checkpoint.config, state.params, inputs, rollout.first.length)
             counted = rollout.counted(
-                batch, inputs, flops, sample_lines(now, rollout, clips, options.samples, sharding), sharding
+                batch, inputs, flops, sample_lines(now, rollout, clips, WRITTEN_PROMPTS, sharding), sharding
             )
             values = step_metrics(counted, jax.device_get(logged | on_policy), config)
             values |= speed(config, counted, packed_in(batch), clock, peak)
@@ -241,7 +243,7 @@ def sample_groups(
         table = score_answers(clips, texts, first.ended)
     prefix = sharding.fetch(clock.run("hint", jax.block_until_ready, prefix))
     hard = hints.trigger.hard(table, first.ended)
-    chosen = choose_hinted(sharding.all_gather(hard & (lengths > 0), "hard groups"), options, config.seed, step)
+    chosen = choose_hinted(sharding.all_gather(hard & (lengths > 0), "hard groups"), options)
     rollout = Rollout(
         first,
         texts,
@@ -261,7 +263,7 @@ def sample_groups(
     packed = compact(chosen, config.grpo.prompts_per_step, sharding.num_shards, hints.buckets)
     size, first_of = packed.shape[1], np.arange(sharding.local_shards)[:, None] * (n // sharding.local_shards)
     padded = (packed[mine] + first_of).reshape(-1)
-    limits = lengths[padded] * (not options.count_in_budget) + hints.plain_limit
+    limits = np.full(len(padded), hints.plain_limit)
     again = clock.run(
         "hint",
         programs.hint[size],
@@ -307,7 +309,7 @@ def hinted(
     asked_again[rows] = True
     return dataclasses.replace(
         rollout, final=final, final_texts=final_texts, final_table=final_table, hinted=asked_again, failed=failed
-    ).restored(options.on_fail)
+    )
 
 
 def learn_from(
@@ -316,10 +318,7 @@ def learn_from(
     """Advantages, masks and weights of a rollout; log-probabilities are filled in later."""
     options, final = config.hint, rollout.final
     n, g, _ = final.tokens.shape
-    hinted = final.forced > 0
     judged = {"rewards": rollout.final_table.total}
-    if options.adv_scale == "none":
-        judged["unscaled"] = rollout.replaced
     if config.adv.scale == "batch":  # which is that of all processes
         own = sharding.local_rows(n * sharding.groups)
         whole = advantages(**sharding.all_gather(judged, "rewards"), options=config.adv)
@@ -329,8 +328,6 @@ def learn_from(
     dropped = np.zeros(n, bool)
     if options.mode == "drop_hard":
         dropped |= rollout.hard
-    if options.on_fail == "drop":
-        dropped |= rollout.failed
     counted = ~dropped[:, None] & (final.ended | (not config.loss.mask_truncated_completions))
     nll_tokens = nll_mask = None
     if options.polarity_nll:
@@ -348,7 +345,7 @@ def learn_from(
         mask=loss_mask(final, options),
         sampler_logps=final.logps,
         advantages=adv.values.astype(np.float32),
-        weights=np.where(hinted, options.loss_weight, 1.0).astype(np.float32),
+        weights=np.ones((n, g), np.float32),
         counted=counted,
         zero_std=np.array(per_answer(adv.zero_std[:, None])),
         nll_tokens=nll_tokens,

@@ -50,6 +50,8 @@ from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file, we
 from emsa_jax.training.memory_work import sft_work
 from emsa_jax.training.sft_step import compile_sft
 
+EVAL_CLIPS = 128  # of the validation split, at most
+
 
 def sft(run: Run, config: Config) -> None:
     """Trains until the validation reward has not risen for `patience` evaluations; writes sft/policy or sft/adapter."""
@@ -66,8 +68,8 @@ def sft(run: Run, config: Config) -> None:
     else:
         traces = kept_traces(config, records, traces_file(run, config), checkpoint)
     train = open_train(config, records, checkpoint, set(traces))
-    train = train.balanced(config.labels.neutral_eps) if config.sft.balance else train
-    valid = open_split(config, records, checkpoint, "valid", config.sft.eval_clips)
+    train = train.balanced(config.labels.neutral_eps) if config.balance else train
+    valid = open_split(config, records, checkpoint, "valid", EVAL_CLIPS)
     answers = answer_table(checkpoint, train, traces, config.sampling.max_completion_length)
     each, asking = config.sft.batch_size // sharding.num_shards, config.evaluate.batch_size
     asked, budgets_of = valid.input_shapes(asking // sharding.num_shards), functools.cache(train.input_shapes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -39,30 +39,6 @@ class Rollout:
     def replaced(self) -> np.ndarray:
         """bool [N]: groups with hinted answers among those that are learned from."""
         return (np.asarray(self.final.forced) > 0).any(axis=1)
-
-    def restored(self, on_fail: str) -> Rollout:
-        """With the original answers of failed groups back, if that is what `hint.on_fail` says."""
-        if on_fail != "original" or not self.failed.any():
-            return self
-        rows = np.flatnonzero(self.failed)
-
-        def back(final, first):
-            final = np.array(final)
-            final[rows] = first[rows]
-            return final
-
-        names = ("tokens", "logps", "length", "ended", "forced")
-        final = Completions(**{n: back(getattr(self.final, n), getattr(self.first, n)) for n in names})
-        old, new = self.first_table, self.final_table
-        table = RewardTable(
-            {n: back(new.parts[n], old.parts[n]) for n in new.parts},
-            back(new.total, old.total),
-            back(new.well_formed, old.well_formed),
-            back(new.contradict, old.contradict),
-            [old.parsed[i] if self.failed[i] else new.parsed[i] for i in range(len(self.failed))],
-        )
-        texts = [self.first_texts[i] if self.failed[i] else self.final_texts[i] for i in range(len(self.failed))]
-        return replace(self, final=final, final_table=table, final_texts=texts)
 
     def counted(
         self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, sharding: BatchSharding

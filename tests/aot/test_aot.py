@@ -138,7 +138,7 @@ LEARNING = """
         jax.ShapeDtypeStruct((4, rows, slots), dtype, sharding=of_batch) for dtype in (np.int32, bool)))
     programs.add("update", functools.partial(sft_update, config=policy, optimizer=optimizer, remat="full"), state,
                  base.update, batch, donate=(0,), out=(placement.update.state(state), whole))
-    greedy = functools.partial(answer, config=policy, sampling=SamplingOptions(greedy=True), group_size=1)
+    greedy = functools.partial(answer, config=policy, sampling=SamplingOptions(temperature=0.0), group_size=1)
     ids = jax.ShapeDtypeStruct((asking,), np.int32, sharding=placement.decode.batch())
     programs.add("answer", greedy, base.decode, state.params, placement.inputs(asked, asking), np.zeros(3, np.int32),
                  ids, out=placement.decode.batch(), layout=placement.decode)

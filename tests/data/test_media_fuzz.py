@@ -82,10 +82,16 @@ def test_mutated_media(tmp_path, clip):
             video = name.endswith("mp4")
             rows.writerow([name, "", 0, "train", name if video else "", "" if video else name])
 
-    options = PrepareOptions(num_frames=4, workers=2, timeout_seconds=10.0, max_bad_share=1.0)
+    options = PrepareOptions(num_frames=4, workers=2, max_bad_share=1.0)
     began = time.monotonic()
     manifest = prepare(
-        tmp_path / "clips.csv", tmp_path / "out", options, (-1.0, 1.0), "en", lambda items, total: iter(items)
+        tmp_path / "clips.csv",
+        tmp_path / "out",
+        options,
+        (-1.0, 1.0),
+        "en",
+        lambda items, total: iter(items),
+        timeout_seconds=10.0,
     )
     seconds = time.monotonic() - began
 

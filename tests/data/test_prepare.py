@@ -17,7 +17,7 @@ from emsa_jax.data.records import MANIFEST, read_index, read_manifest
 from emsa_jax.data.workers import encode_all
 from emsa_jax.errors import InputError
 
-OPTIONS = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)
+OPTIONS = PrepareOptions(num_frames=4, workers=1)
 
 
 def quietly(items, total):
@@ -25,7 +25,7 @@ def quietly(items, total):
 
 
 def run(source, out, options=OPTIONS):
-    return prepare(source, out, options, (-1.0, 1.0), "en", progress=quietly)
+    return prepare(source, out, options, (-1.0, 1.0), "en", progress=quietly, shard_bytes=50_000)
 
 
 def write_table(root, rows):
@@ -83,17 +83,17 @@ def test_all_kinds_of_clips(data, tmp_path):
 
 def test_same_inputs_same_bytes_whatever_the_workers(data, tmp_path):
     run(data, tmp_path / "a")
-    run(data, tmp_path / "b", PrepareOptions(num_frames=4, workers=3, shard_bytes=50_000))
+    run(data, tmp_path / "b", PrepareOptions(num_frames=4, workers=3))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_finished_records_are_reused_or_repaired(data, tmp_path, monkeypatch):
     out, encoded = tmp_path / "out", []
 
-    def counting(tasks, options):
+    def counting(tasks, options, timeout_seconds):
         tasks = list(tasks)
         encoded.append([sample.id for sample, _ in tasks])
-        return encode_all(tasks, options)
+        return encode_all(tasks, options, timeout_seconds)
 
     monkeypatch.setattr("emsa_jax.data.prepare.encode_all", counting)
     run(data, out)
@@ -150,7 +150,7 @@ def test_what_was_begun_with_other_options_is_begun_anew(data, tmp_path):
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(data, tmp_path / "out", OPTIONS, (-1.0, 1.0), "en", stopping)
+        prepare(data, tmp_path / "out", OPTIONS, (-1.0, 1.0), "en", stopping, shard_bytes=50_000)
     assert (tmp_path / "out.partial").exists() and not (tmp_path / "out").exists()
     other = dataclasses.replace(OPTIONS, num_frames=3)
     run(data, tmp_path / "out", other)
@@ -191,7 +191,7 @@ def test_clips_of_one_long_file(tmp_path):
 
 
 def test_frames_a_second_and_lengths(data, tmp_path):
-    options = dataclasses.replace(OPTIONS, frames="fps", fps=5.0, max_frames=6)
+    options = dataclasses.replace(OPTIONS, fps=5.0)
     manifest = prepare(
         data, tmp_path / "out", options, (-1.0, 1.0), "en", quietly, token_length=lambda e: 100 * (1 + len(e.text))
     )
@@ -225,9 +225,10 @@ from emsa_jax.data.prepare import prepare
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.errors import InputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
-options = PrepareOptions(num_frames=4, workers=1, shard_bytes=50_000)
+options = PrepareOptions(num_frames=4, workers=1)
 try:
-    prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", progress=lambda items, total: iter(items))
+    prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", progress=lambda items, total: iter(items),
+            shard_bytes=50_000)
 except InputError as error:
     print(error)
 """

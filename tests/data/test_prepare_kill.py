@@ -21,7 +21,7 @@ from emsa_jax.data.prepare import prepare
 from emsa_jax.data.records import MANIFEST, verify
 
 KILLS = int(os.environ.get("PREPARE_KILLS", 3))
-OPTIONS = PrepareOptions(num_frames=4, workers=1, shard_bytes=150_000)
+OPTIONS = PrepareOptions(num_frames=4, workers=1)
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -30,7 +30,7 @@ def quietly(items, total):
 
 
 def run(source, out):
-    return prepare(source, out, OPTIONS, (-1.0, 1.0), "en", quietly)
+    return prepare(source, out, OPTIONS, (-1.0, 1.0), "en", quietly, shard_bytes=150_000)
 
 
 def contents(directory):
@@ -65,8 +65,8 @@ from emsa_jax.data.data_options import PrepareOptions
 def telling(items, total):
     print("begun", flush=True)
     yield from items
-options = PrepareOptions(num_frames=4, workers=1, shard_bytes=150_000)
-prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", telling)
+options = PrepareOptions(num_frames=4, workers=1)
+prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", telling, shard_bytes=150_000)
 """
 
 
@@ -144,7 +144,7 @@ def inside(monkeypatch):
     """Decodes in this process; the ids that were."""
     ids = []
 
-    def encode_all(tasks, options):
+    def encode_all(tasks, options, timeout_seconds):
         for sample, source in tasks:
             ids.append(sample.id)
             try:

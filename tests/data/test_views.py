@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from emsa_jax.data.data_options import MODALITIES, ViewOptions
+from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.data.views import modalities, only, view
 from emsa_jax.errors import InputError
@@ -46,7 +46,7 @@ def test_nothing_to_show_is_said():
 
 
 def test_a_draw_is_a_function_of_seed_step_and_row():
-    show = partial(view, options=ViewOptions(drop_text=0.5, drop_audio=0.5, drop_video=0.5))
+    show = partial(view, rates=dict.fromkeys(MODALITIES, 0.5))
     shown = {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
     assert shown == {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
     for axis in range(3):  # each of them matters
@@ -56,38 +56,26 @@ def test_a_draw_is_a_function_of_seed_step_and_row():
 
 
 def test_rates_and_the_last_modality():
-    options = ViewOptions(drop_text=0.2, drop_audio=0.5, drop_video=0.0)
-    shown = [modalities(view(WHOLE, step, row, options=options, seed=1)) for step in range(250) for row in range(8)]
+    rates = {"text": 0.2, "audio": 0.5, "video": 0.0}
+    shown = [modalities(view(WHOLE, step, row, rates=rates, seed=1)) for step in range(250) for row in range(8)]
     share = {name: sum(name in s for s in shown) / len(shown) for name in MODALITIES}
     assert share == {"text": pytest.approx(0.8, abs=0.03), "audio": pytest.approx(0.5, abs=0.04), "video": 1.0}
-    alone = [modalities(view(SILENT, step, 0, options=ViewOptions(drop_text=1.0, drop_video=1.0), seed=1))
+    alone = [modalities(view(SILENT, step, 0, rates={"text": 1.0, "video": 1.0}, seed=1))
              for step in range(600)]  # fmt: skip
     assert {len(s) for s in alone} == {1}
     assert sum(s == ("text",) for s in alone) / 600 == pytest.approx(0.5, abs=0.07)
-    always = ViewOptions(drop_text=1.0, drop_audio=1.0, drop_video=1.0)
+    always = dict.fromkeys(MODALITIES, 1.0)
     for step in range(50):
-        assert modalities(view(MUTE, step, 0, options=always, seed=1)) == ("audio",)
-        assert modalities(view(NOTHING, step, 0, options=always, seed=1)) == ()
+        assert modalities(view(MUTE, step, 0, rates=always, seed=1)) == ("audio",)
+        assert modalities(view(NOTHING, step, 0, rates=always, seed=1)) == ()
 
 
 def test_dropping_one_does_not_hang_on_the_others():
-    options = ViewOptions(drop_text=0.5, drop_audio=0.9)
+    rates = {"text": 0.5, "audio": 0.9}
     for step in range(100):
-        whole, silent = (modalities(view(c, step, 3, options=options, seed=0)) for c in (WHOLE, SILENT))
+        whole, silent = (modalities(view(c, step, 3, rates=rates, seed=0)) for c in (WHOLE, SILENT))
         assert ("text" in whole) == ("text" in silent)
 
 
-def test_kept_modalities_are_dropped_among_themselves():
-    options = ViewOptions(keep=("text", "audio"), drop_text=0.5, drop_audio=0.5)
-    shown = {modalities(view(WHOLE, step, 0, options=options, seed=0)) for step in range(60)}
-    assert shown == {("text",), ("audio",), ("text", "audio")}
-    assert view(WHOLE, 0, 0, options=ViewOptions(), seed=0).frames is WHOLE.frames
-
-
-def test_complaints():
-    for keep in ((), ("text", "smell")):
-        with pytest.raises(InputError, match="keep is .* it must name some of text, audio, video"):
-            ViewOptions(keep=keep)
-    for rate in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="drop_audio is .* it must lie in 0..1"):
-            ViewOptions(drop_audio=rate)
+def test_nothing_is_copied_where_nothing_is_dropped():
+    assert view(WHOLE, 0, 0, rates={}, seed=0).frames is WHOLE.frames

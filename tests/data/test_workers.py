@@ -40,8 +40,8 @@ def sabotage(tmp_path, monkeypatch):
 def test_a_death_costs_one_clip(tmp_path, sabotage):
     texts = ["a", "crash", "b", "once", "c", "hang", "print", "d"]
     samples = [Sample(str(tmp_path / f"id{i}"), text, 0.0, "train") for i, text in enumerate(texts)]
-    options = PrepareOptions(workers=2, timeout_seconds=1.5)
-    results = list(encode_all([(s, "") for s in samples], options))
+    options = PrepareOptions(workers=2)
+    results = list(encode_all([(s, "") for s in samples], options, 1.5))
     assert [s for s, _ in results] == samples
     broken = {s.text: str(r) for s, r in results if isinstance(r, Broken)}
     assert broken == {"crash": "the decoder crashed (SIGSEGV)", "hang": "decoding took longer than 1.5 s"}

@@ -14,7 +14,7 @@ from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.recorded_traces import read_record
 from emsa_jax.data import records as R
 from emsa_jax.data.data_options import PrepareOptions
-from emsa_jax.data.puppets.world import PuppetOptions, draw_world
+from emsa_jax.data.puppets.world import PuppetWorld, draw_world
 from emsa_jax.data.records.records_manifest import write_records_manifest
 from emsa_jax.data.records.shards import ShardWriter
 from emsa_jax.data.sample import Sample
@@ -26,7 +26,7 @@ KEY = "sk-test-0123456789abcdef"
 
 def write_records(directory, number, frames=2, seconds=0.05, frame_format="jpeg", concepts=False):
     """The train clips of a puppet world, "#0" first, with small media; returns their true polarities."""
-    puppets = [p for p in draw_world(PuppetOptions(num_train=number, num_valid=1, num_test=1)) if p.split == "train"]
+    puppets = [p for p in draw_world(PuppetWorld(num_train=number, num_valid=1, num_test=1)) if p.split == "train"]
     options = PrepareOptions(frame_format=frame_format)
     os.makedirs(directory)
     writer, made, rng = ShardWriter(directory, "train", 2**24), [], np.random.default_rng(0)

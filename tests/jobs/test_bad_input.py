@@ -94,7 +94,7 @@ LINES = {
     "stray argument": (["now"], "'now'"),
     "a word for a number": (["--config.seed=many"], r"config\.seed=many"),
     "a fraction for a number": (["--config.sft.batch_size=1.5"], r"config\.sft\.batch_size=1\.5"),
-    "a word for a switch": (["--config.prompt.video=perhaps"], r"config\.prompt\.video=perhaps"),
+    "a word for a switch": (["--config.prompt.audio_in_video=perhaps"], r"config\.prompt\.audio_in_video=perhaps"),
     "not a choice": (["--config.loss.kind=ppo"], r"config\.loss\.kind must be 'grpo', .*'ppo'"),
     "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),
     "one value for two": (["--config.score_range=3"], r"score_range must be two numbers that rise"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emsa_jax.data.puppets import ConceptOptions, make_concept_puppets
+from emsa_jax.data.puppets import ConceptWorld, make_concept_puppets
 from emsa_jax.jobs.benchmark import benchmark
 from emsa_jax.settings.job_options import BenchmarkOptions
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SIZES = {
     "prepare.workers": 1, "sampling.max_completion_length": 80, "sft.max_steps": 2, "sft.batch_size": 4,
     "sft.eval_every": 2, "grpo.max_steps": 2, "grpo.prompts_per_step": 4, "grpo.group_size": 2,
-    "grpo.micro_batches": 1, "hint.buckets": "(4,)", "evaluate.batch_size": 8, "evaluate.samples": 0,
+    "grpo.micro_batches": 1, "evaluate.batch_size": 8, "evaluate.samples": 0,
     "stages": "('prepare','sft','grpo','evaluate','report')", "concepts.classes": 5,
     "reward.class_balance": "inverse", "reward.partial_credit": 0.5,
 }  # fmt: skip
@@ -44,7 +44,7 @@ def world(tmp_path_factory):
     """(data, workdir, what the two jobs printed)."""
     root = tmp_path_factory.mktemp("chain")
     data = root / "puppets"
-    make_concept_puppets(data, ConceptOptions(num_train=24, num_valid=8, num_test=8, trace_share=1.0, workers=1))
+    make_concept_puppets(data, ConceptWorld(num_train=24, num_valid=8, num_test=8, trace_share=1.0, workers=1))
     told = start(
         "--config=configs/annotate.py",
         f"--config.votes={data / 'votes.csv'}",

@@ -13,7 +13,7 @@ import soundfile
 
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.prepare import prepare
-from emsa_jax.data.puppets import PuppetOptions, make_puppets
+from emsa_jax.data.puppets import PuppetWorld, make_puppets
 from emsa_jax.data.records import Entry, RecordSource, unpack, unpack_pcm
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.jobs.inspect import choose
@@ -25,7 +25,7 @@ SCRIPT = "<script>alert(1)</script>"
 def prepared(tmp_path_factory):
     """(records of twelve puppets, one of them cut short and one with a script for words; the rows of their labels)."""
     root = tmp_path_factory.mktemp("inspect")
-    make_puppets(root / "raw", PuppetOptions(num_train=6, num_valid=3, num_test=3, workers=1))
+    make_puppets(root / "raw", PuppetWorld(num_train=6, num_valid=3, num_test=3, workers=1))
     with open(root / "raw" / "label.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     rows[0]["text"] = SCRIPT

@@ -41,9 +41,8 @@ def test_all_answers_count_unless_told_otherwise(rollout):
     assert counted(rollout) == [[True, True]] * 3
 
 
-def test_hard_and_failed_groups_are_left_out(rollout):
+def test_hard_groups_are_left_out(rollout):
     assert counted(rollout, {"mode": "drop_hard"}) == [[True, True], [False, False], [False, False]]
-    assert counted(rollout, {"on_fail": "drop"}) == [[True, True], [True, True], [False, False]]
 
 
 def test_answers_that_were_cut_off_are_left_out(rollout):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emsa_jax.data.data_options import Dataset, ReadingOptions
+from emsa_jax.data.data_options import CrossDataset, ReadingOptions
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.prepare import prepare_records
@@ -20,7 +20,7 @@ def source(tmp_path):
 
 
 def config(source, **changes):
-    return Config(**{"stages": ("prepare",), "source": str(source), "out": str(source.parent / "records")} | changes)
+    return Config(**{"stages": ("prepare",), "data": str(source), "out": str(source.parent / "records")} | changes)
 
 
 def test_a_named_set_brings_its_own_range(source, capsys):
@@ -47,7 +47,7 @@ def test_with_a_policy_the_manifest_knows_prompt_lengths(source):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"out": ""}, "source and out go together"),
+        ({"data": "puppets:en"}, "out: name raw data"),
         ({"stages": ("prepare", "sft")}, "out: only configs/prepare.py"),
         ({"dataset": "mosi"}, "dataset 'mosi' is none of cmu_mosi"),
         ({"score_range": (1.0,)}, "two numbers that rise"),
@@ -59,4 +59,4 @@ def test_what_cannot_be(source, changes, message):
 
 
 def test_a_second_domain_may_be_of_another_set():
-    Config(policy="p", data="d", dataset="ch_sims", cross=Dataset("m", reader="cmu_mosi"))
+    Config(policy="p", data="d", dataset="ch_sims", cross=CrossDataset("m", dataset="cmu_mosi"))

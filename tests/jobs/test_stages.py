@@ -269,7 +269,7 @@ def test_transformers_and_peft_give_the_same(mini, question, load):
     np.testing.assert_allclose(ours, reference, atol=2e-4)
     assert np.abs(reference).max() > 1
 
-    sampling = SamplingOptions(greedy=True, max_completion_length=32)
+    sampling = SamplingOptions(temperature=0.0, max_completion_length=32)
     done = jax.jit(
         lambda p, a, i: answer(
             p,

@@ -32,21 +32,22 @@ def test_answers_without_a_reward_are_left_out():
     assert ours.zero_std.tolist() == [False, True, True]
 
 
-def test_equal_rewards_give_exactly_nothing():
+def test_equal_rewards_give_exactly_nothing(monkeypatch):
+    monkeypatch.setattr("emsa_jax.learning.advantages.EPS", 0.0)
     rewards = np.full((1, 7), 0.1) * 3  # their mean is not exactly any of them
-    ours = advantages(rewards, AdvOptions(eps=0.0))
+    ours = advantages(rewards, AdvOptions())
     assert np.all(ours.values == 0) and ours.zero_std.all()
 
 
-def test_min_std_and_unscaled_groups():
+def test_min_std():
     rewards = np.asarray([[1.0, 1.01], [1.0, 2.0]])
     assert advantages(rewards, AdvOptions(min_std=0.1)).values[0].tolist() == [0, 0]
     assert advantages(rewards, AdvOptions()).values[0, 1] > 0.5
-    ours = advantages(rewards, AdvOptions(), unscaled=np.asarray([True, False])).values
-    np.testing.assert_allclose(ours[0], [-0.005, 0.005])
-    np.testing.assert_allclose(ours[1], [-0.7070068, 0.7070068], rtol=1e-6)
+    np.testing.assert_allclose(advantages(rewards, AdvOptions()).values[1], [-0.7070068, 0.7070068], rtol=1e-6)
+    unscaled = advantages(rewards, AdvOptions(scale="none")).values
+    np.testing.assert_allclose(unscaled, [[-0.005, 0.005], [-0.5, 0.5]])
 
 
 def test_bad_options():
-    with pytest.raises(InputError, match="ddof"):
-        AdvOptions(ddof=2)
+    with pytest.raises(InputError, match="adv.min_std must be at least 0, not -1"):
+        AdvOptions(min_std=-1.0)

@@ -137,7 +137,6 @@ def test_groups_without_spread_can_be_freed_of_the_kl():
 def test_kl_is_precise_near_zero_and_bounded_far_away():
     near = kl_k3(jnp.float32(-1.0), jnp.float32(-1.0 + 1e-3))
     np.testing.assert_allclose(near, 0.5e-6, rtol=2e-3)
-    assert kl_k3(jnp.float32(-400.0), jnp.float32(0.0), clamp=10.0) == 10.0
 
 
 def test_what_is_missing_is_said():

@@ -10,10 +10,10 @@ from emsa_jax.learning.state import apply_gradients, create_state
 
 
 def test_schedules():
-    cosine = learning_rate_schedule(OptimizerOptions(learning_rate=1.0, warmup_fraction=0.1), 100)
+    cosine = learning_rate_schedule(OptimizerOptions(learning_rate=1.0, warmup=0.1), 100)
     rates = [cosine(step) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0], atol=1e-6)
-    options = OptimizerOptions(learning_rate=2.0, warmup_steps=4, schedule="constant")
+    options = OptimizerOptions(learning_rate=2.0, warmup=4, schedule="constant")
     constant = learning_rate_schedule(options, 100)
     np.testing.assert_allclose([constant(1), constant(4), constant(99)], [0.5, 2, 2])
 
@@ -43,6 +43,6 @@ def test_clipping_bounds_the_gradient():
 
 
 def test_bad_options():
-    for bad in ({"learning_rate": 0.0}, {"warmup_fraction": 1.0}, {"clip_norm": 0.0}):
+    for bad in ({"learning_rate": 0.0}, {"warmup": -1.0}, {"clip_norm": 0.0}):
         with pytest.raises(InputError, match=next(iter(bad))):
             OptimizerOptions(**bad)

@@ -8,7 +8,6 @@ import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import distributed, preemption
-from emsa_jax.parallel.parallel_options import MeshOptions
 
 HERE = {"NNODES": "2", "NODE_RANK": "0", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1234"}
 
@@ -69,12 +68,6 @@ def test_who_did_not_come_is_looked_for(monkeypatch):
         "can be reached"
     )
     assert distributed._unknown_host(("[::1]:1234", 2, 1)) == distributed._unknown_host(None) == ""
-
-
-@pytest.mark.parametrize("timeout", [0, -5, 10**14])
-def test_the_wait_is_a_time(timeout):
-    with pytest.raises(InputError, match="mesh.timeout must be"):
-        MeshOptions(timeout=timeout)
 
 
 def test_a_stop_that_comes_after_the_last_look_is_not_forgotten(monkeypatch):

@@ -80,9 +80,8 @@ def test_slices_are_those_of_the_devices():
         SimpleNamespace(platform="tpu", device_kind="TPU v5 lite", process_index=0, id=i, slice_index=i // 4)
         for i in range(8)
     ]
-    for slices, there in ((1, devices), (2, devices[:4])):
-        with pytest.raises(InputError, match=f"mesh.slices is {slices}, but the devices are of {3 - slices}"):
-            make_mesh(MeshOptions(slices=slices), there)
+    with pytest.raises(InputError, match="mesh.data 1 must be a multiple of the 2 slices"):
+        make_mesh(MeshOptions(tensor=8), devices)
 
 
 def mesh_of(processes: list[int], sizes: tuple[int, int, int]) -> Mesh:

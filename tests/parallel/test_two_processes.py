@@ -116,7 +116,7 @@ def test_told_to_stop_all_save_and_go_on_elsewhere(world, alone, order, hard):
 
 def test_processes_that_differ_are_told(world):
     """Where a pod would hang."""
-    fields = world.fields | {"mesh.timeout": 60}
+    fields = world.fields
     codes, output = world.run({"unlike": fields}, 2, 2, each={1: {"seed": 1}})
     assert codes == [2, 2] and "process 1 has config.seed 1, but process 0 0; give the same command" in output, output
     codes, output = world.run({"apart": fields}, 2, 2, workdirs={1: "elsewhere"})

@@ -11,6 +11,7 @@ from emsa_jax import main
 from emsa_jax.config.edge import from_config_dict, to_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.stages import check_inputs, run_stages
+from emsa_jax.learning import optimizer
 from emsa_jax.parallel import processes
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
@@ -35,11 +36,14 @@ def work(jobs: list[dict]) -> None:
     for i, job in enumerate(jobs):
         config = config_of(job["fields"])
         if i == 0:
-            join(config, config.mesh.timeout)
+            join(config)
             keep_compiled(Path(job["cache"]))
         processes.broadcast(lambda config=config: check_inputs(config), "inputs")
         with open_run(job["workdir"], config, ignore=("stages", "mesh")) as run:
             run_stages(run, config)
+
+
+optimizer.EPS = 1e-3  # or a rounding of a gradient near zero would be a whole step
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def by_index(batches):
     }
 
 
-GREEDY = SamplingOptions(greedy=True, max_completion_length=6)
+GREEDY = SamplingOptions(temperature=0.0, max_completion_length=6)
 
 
 def test_lengths_are_known_before_anything_is_decoded(split):

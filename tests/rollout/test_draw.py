@@ -5,7 +5,7 @@ import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.rollout.draw import draw, truncate
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.rollout_options import MeasuredSampling, SamplingOptions
 
 LAST = np.nextafter(np.float32(1), np.float32(0))  # the largest that a uniform number can be
 
@@ -41,14 +41,14 @@ def test_rows_are_drawn_each_by_its_own_number():
     together = draw(SamplingOptions(), logits, uniform, 0, 1)
     for i, j in np.ndindex(3, 4):
         assert draw(SamplingOptions(), logits[i, j], uniform[i, j], 0, 1) == together[i, j]
-    assert draw(SamplingOptions(greedy=True), logits, uniform, 0, 1).tolist() == logits.argmax(-1).tolist()
+    assert draw(SamplingOptions(temperature=0.0), logits, uniform, 0, 1).tolist() == logits.argmax(-1).tolist()
 
 
 def test_truncation():
     logits = jnp.log(jnp.array([0.1, 0.4, 0.05, 0.3, 0.15]))
 
     def kept(**options):
-        return np.flatnonzero(np.isfinite(truncate(logits, SamplingOptions(**options)))).tolist()
+        return np.flatnonzero(np.isfinite(truncate(logits, MeasuredSampling(**options)))).tolist()
 
     assert kept() == [0, 1, 2, 3, 4]
     assert kept(top_k=1) == [1] and kept(top_k=3) == [1, 3, 4] and kept(top_k=99) == [0, 1, 2, 3, 4]
@@ -61,7 +61,6 @@ def test_truncation():
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"temperature": 0.0}, "temperature"),
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.1}, "top_p"),
@@ -72,4 +71,4 @@ def test_truncation():
 )
 def test_options_that_cannot_be(options, text):
     with pytest.raises(InputError, match=text):
-        SamplingOptions(**options)
+        MeasuredSampling(**options)

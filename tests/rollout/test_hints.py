@@ -25,61 +25,23 @@ def completions(rows, group, slots=6, first=0, forced=0):
 
 
 def test_all_hard_groups_are_hinted_and_no_other():
-    assert choose_hinted(HARD, HintOptions(), 0, 0).tolist() == [0, 2, 3, 6, 7]
-    assert choose_hinted(~HARD & HARD, HintOptions(), 0, 0).shape == (0,)
+    assert choose_hinted(HARD, HintOptions()).tolist() == [0, 2, 3, 6, 7]
+    assert choose_hinted(~HARD & HARD, HintOptions()).shape == (0,)
     for mode in ("off", "drop_hard"):
-        assert choose_hinted(HARD, HintOptions(mode=mode), 0, 0).shape == (0,)
-
-
-def test_hints_begin_at_their_step():
-    options = HintOptions(start_step=3)
-    assert [len(choose_hinted(HARD, options, 0, step)) for step in range(5)] == [0, 0, 0, 5, 5]
-
-
-@pytest.mark.parametrize("fraction, rows", [(1.0, [0, 2, 3, 6, 7]), (0.5, [0, 2, 3, 6]), (0.3, [0, 2]), (0.0, [])])
-def test_no_more_than_a_share_of_the_prompts(fraction, rows):
-    assert choose_hinted(HARD, HintOptions(max_fraction=fraction), 0, 0).tolist() == rows
-
-
-def test_a_share_is_not_lost_to_rounding():
-    for share in range(101):  # 0.29 * 100 is less than 29
-        rows = choose_hinted(np.ones(100, bool), HintOptions(max_fraction=share / 100), 0, 0)
-        assert len(rows) == share
-
-
-def test_chance_is_a_function_of_seed_and_step():
-    hard, options = np.ones(50, bool), HintOptions(prob=0.4)
-    chosen = {(seed, step): tuple(choose_hinted(hard, options, seed, step)) for seed in range(5) for step in range(20)}
-    assert all(tuple(choose_hinted(hard, options, *key)) == rows for key, rows in chosen.items())
-    assert len(set(chosen.values())) == 100
-    share = np.mean([len(rows) / 50 for rows in chosen.values()])
-    assert abs(share - 0.4) < 4 * np.sqrt(0.24 / 5000)
-    assert choose_hinted(hard, HintOptions(prob=0.0), 0, 0).shape == (0,)
+        assert choose_hinted(HARD, HintOptions(mode=mode)).shape == (0,)
 
 
 # ---- compiled sizes ----
 
 
-@pytest.mark.parametrize(
-    "buckets, prompts, sizes",
-    [
-        ((), 64, (16, 64)),
-        ((), 3, (1, 3)),
-        ((), 1, (1,)),
-        ((8,), 64, (8, 64)),
-        ((32, 4, 32), 64, (4, 32, 64)),
-        ((4, 100), 64, (4, 64)),
-        ((64,), 64, (64,)),
-    ],
-)
-def test_buckets_rise_and_hold_every_prompt(buckets, prompts, sizes):
-    assert bucket_sizes(HintOptions(buckets=buckets), prompts) == sizes
+@pytest.mark.parametrize("prompts, sizes", [(64, (16, 64)), (3, (1, 3)), (1, (1,))])
+def test_buckets_rise_and_hold_every_prompt(prompts, sizes):
+    assert bucket_sizes(prompts) == sizes
 
 
 def test_buckets_are_those_of_one_shard():
-    assert bucket_sizes(HintOptions(), 64, 4) == (4, 16)
-    assert bucket_sizes(HintOptions(buckets=(6, 32)), 64, 4) == (2, 8, 16)
-    assert bucket_sizes(HintOptions(), 4, 4) == (1,)
+    assert bucket_sizes(64, 4) == (4, 16)
+    assert bucket_sizes(4, 4) == (1,)
 
 
 def test_rows_fill_the_smallest_bucket_that_holds_them():
@@ -141,19 +103,11 @@ def test_loss_mask(on_hint):
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"levels": ("polarity", "concepts")}, "levels"),
-        ({"levels": ()}, "levels"),
-        ({"template": "no place for it"}, "template"),
-        ({"prob": 1.1}, "prob"),
-        ({"prob": -0.1}, "prob"),
-        ({"max_fraction": 2.0}, "max_fraction"),
-        ({"loss_weight": -1.0}, "loss_weight"),
         ({"polarity_nll": -0.1}, "polarity_nll"),
-        ({"start_step": -1}, "start_step"),
+        ({"polarity_nll": float("nan")}, "polarity_nll"),
         ({"temperature": 0.0}, "temperature"),
-        ({"buckets": (4, 0)}, "buckets"),
-        ({"buckets": (-8,)}, "buckets"),
-        ({"prob": float("nan")}, "prob"),
+        ({"trigger_fraction": 1.5}, "trigger_fraction"),
+        ({"replace": -1}, "replace"),
     ],
 )
 def test_options_that_cannot_be(options, text):
@@ -164,9 +118,10 @@ def test_options_that_cannot_be(options, text):
 def test_how_many_are_replaced():
     for replace in ("all", 1, 3):
         HintOptions(replace=replace).check(4, 0.04)
-    for replace in (0, 4, -1):
-        with pytest.raises(InputError, match=r"hint\.replace must be 'all' or between 1 and 3"):
-            HintOptions(replace=replace).check(4, 0.04)
+    with pytest.raises(InputError, match=r"hint\.replace must be 'all' or between 1 and 3"):
+        HintOptions(replace=4).check(4, 0.04)
+    with pytest.raises(InputError, match=r"hint\.replace must be at least 1, not 0"):
+        HintOptions(replace=0)
 
 
 def test_forced_tokens_in_the_loss_need_others_beside_them_or_no_kl():

@@ -60,9 +60,12 @@ def test_the_label_is_told_from_its_tags(checkpoint):
 
 
 def test_a_hint_that_ends_inside_a_token_is_refused(checkpoint):
-    with pytest.raises(InputError, match="hint.template"):
-        template = "<polarity>{polarity}</polarity>"  # without the line break
-        hint_ids(checkpoint, FORMAT, FORMAT.hinted_truths([]), "polarity", template)
+    class Short(DC):
+        def hint(self, truth, level=""):
+            return f"<polarity>{truth.polarity}</polarity>"  # without the line break
+
+    with pytest.raises(InputError, match="hint.levels: .* is not how the tokenizer lets an answer begin"):
+        hint_ids(checkpoint, Short((-1.0, 1.0)), FORMAT.hinted_truths([]), "polarity")
     format = LabelOnly((-1.0, 1.0))
     with pytest.raises(InputError, match="nothing to hint at"):
         hint_ids(checkpoint, format, format.hinted_truths([]), "polarity")

@@ -9,7 +9,7 @@ from scipy import special, stats
 from emsa_jax.policy import decoder
 from emsa_jax.rollout import sampler
 from emsa_jax.rollout.hints import loss_mask
-from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import HintOptions, MeasuredSampling, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, HINT, PREFIX, ROLLOUT
 
 FORCED = np.array([[5, 6, 7], [8, 9, 10], [11, 1, 12], [5, 6, 7]])  # the third row's hint holds the end token
@@ -34,10 +34,10 @@ def warm(world):
     "options, reported",
     [
         (WARM, None),
-        (SamplingOptions(temperature=0.7, top_k=9, top_p=0.9, min_p=0.02), None),
+        (MeasuredSampling(temperature=0.7, top_k=9, top_p=0.9, min_p=0.02), None),
         (SamplingOptions(temperature=1.6), 0.9),
-        (SamplingOptions(greedy=True), None),
-        (SamplingOptions(min_new_tokens=5, suppress_tokens=(4, 9)), None),
+        (SamplingOptions(temperature=0.0), None),
+        (MeasuredSampling(min_new_tokens=5, suppress_tokens=(4, 9)), None),
     ],
     ids=lambda v: str(v)[:60],
 )
@@ -79,10 +79,10 @@ def fits(counts, probabilities):
     "options",
     [
         SamplingOptions(temperature=1.3),
-        SamplingOptions(top_k=5),
+        MeasuredSampling(top_k=5),
         SamplingOptions(top_p=0.8),
-        SamplingOptions(min_p=0.2),
-        SamplingOptions(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15),
+        MeasuredSampling(min_p=0.2),
+        MeasuredSampling(temperature=0.8, top_k=14, top_p=0.93, min_p=0.15),
     ],
     ids=str,
 )
@@ -117,7 +117,7 @@ def expected_probabilities(logits, options):
 
 @pytest.mark.parametrize("greedy", [False, True])
 def test_what_may_not_be_drawn_is_not_drawn(world, greedy):
-    options = SamplingOptions(temperature=1.6, greedy=greedy, min_new_tokens=7, suppress_tokens=(4, 11, 23))
+    options = MeasuredSampling(temperature=0.0 if greedy else 1.6, min_new_tokens=7, suppress_tokens=(4, 11, 23))
     done = world.sample(options, group_size=8)
     free = world.sample(dataclasses.replace(options, min_new_tokens=0, suppress_tokens=()), group_size=8)
     assert not np.isin(done.tokens, (4, 11, 23)).any() and np.isin(free.tokens, (4, 11, 23)).any()
@@ -126,7 +126,7 @@ def test_what_may_not_be_drawn_is_not_drawn(world, greedy):
 
 
 def test_greedy_is_argmax_of_the_whole_forward(world):
-    done = world.sample(SamplingOptions(greedy=True), noise=(0, 1, EVALUATION))
+    done = world.sample(SamplingOptions(temperature=0.0), noise=(0, 1, EVALUATION))
     within = slots_of(world, done.length)
     best = world.logits(done.tokens).argmax(-1)
     assert (done.tokens[within] == best[within]).all()
@@ -188,7 +188,7 @@ def test_the_loop_stops_when_all_have_ended(even, monkeypatch, end, cases):
     for forced, limit, steps in cases:
         taken.clear()
         done = ending.sample(
-            SamplingOptions(greedy=True),
+            SamplingOptions(temperature=0.0),
             2,
             forced=np.full((4, 3), 9),
             forced_length=[forced] * 4,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.batch_order import parts_at
-from emsa_jax.data.data_options import MixOptions, PrepareOptions, ViewOptions
+from emsa_jax.data.data_options import MixOptions, PrepareOptions
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.prepare import prepare
 from emsa_jax.errors import InputError
@@ -15,7 +15,6 @@ from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rollout.prompted_data import shown
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.settings.config import Config
-from emsa_jax.training.training_options import SftOptions
 
 
 def records(folder, name, size, score_range, language):
@@ -79,11 +78,11 @@ def test_options_that_cannot_be(world):
     with pytest.raises(InputError, match="1 weights for 2 sets"):
         config(world, weights=(1.0,))
     with pytest.raises(InputError, match="cannot be balanced too"):
-        replace(config(world), sft=SftOptions(balance=True))
+        replace(config(world), balance=True)
 
 
 def test_modalities_are_left_out_at_random_while_learning(world):
-    both = replace(config(world), view=ViewOptions(drop_text=1.0))
+    both = replace(config(world), modality_dropout={"text": 1.0})
     assert shown(config(world)) is None
     train = open_train(both, world[1], world[0])
     _, clips = next(iter(batches(train, train.plan(4, 0, True), 0, 1, view=shown(both))))

@@ -123,7 +123,7 @@ def test_the_first_form_that_fits_is_taken(monkeypatch):
 def test_another_schedule_compiles_nothing():
     compiled = []
     for peak, steps in ((1e-3, 17), (2e-3, 17), (2e-3, 400)):
-        tabulate(learning_rate_schedule(OptimizerOptions(peak, warmup_steps=3, schedule="cosine"), steps), steps)
+        tabulate(learning_rate_schedule(OptimizerOptions(peak, warmup=3, schedule="cosine"), steps), steps)
         if not compiled:
             jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: compiled.append(event))
             compiled.append("begun")

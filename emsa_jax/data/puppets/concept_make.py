@@ -8,7 +8,7 @@ from dataclasses import asdict
 from emsa_jax.data.annotation.votes import COLUMNS
 from emsa_jax.data.puppets.concept_teacher import write_concept_traces
 from emsa_jax.data.puppets.concept_votes import FIELDS, labels_of, votes_of
-from emsa_jax.data.puppets.concept_world import ConceptOptions, ConceptPuppet, draw_concept_world
+from emsa_jax.data.puppets.concept_world import ConceptPuppet, ConceptWorld, draw_concept_world
 from emsa_jax.data.puppets.make import latent_row, staged, write_clips, write_csv, write_lines, write_text
 from emsa_jax.data.puppets.world import DOMAINS
 
@@ -16,7 +16,7 @@ SCORE_RANGE = (-1.0, 1.0)  # of means of votes, in both domains
 
 
 def make_concept_puppets(
-    out_dir: str | os.PathLike, options: ConceptOptions, progress: Callable[[int, int], None] | None = None
+    out_dir: str | os.PathLike, options: ConceptWorld, progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Writes a data set to `out_dir`, which must not exist or be empty; all of it appears at once or nothing.
 

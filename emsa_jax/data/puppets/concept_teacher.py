@@ -6,7 +6,7 @@ It knows what is shown, not what the annotators made of it: where they disagree 
 import numpy as np
 
 from emsa_jax.data.facts import FACTS
-from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONES, ConceptOptions, ConceptPuppet, pick
+from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONES, ConceptPuppet, ConceptWorld, pick
 from emsa_jax.data.puppets.teacher import POLARITIES, asked_about, judged
 from emsa_jax.data.puppets.world import DOMAINS
 
@@ -21,14 +21,14 @@ _LINKS = {
 }
 
 
-def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptOptions) -> list[dict]:
+def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptWorld) -> list[dict]:
     """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about.
 
     It errs about each concept with probability `teacher_error`, about sentiment as the plain world's teacher."""
     return [_trace(puppet, options) for puppet in asked_about(puppets, options, 14)]
 
 
-def _trace(puppet: ConceptPuppet, options: ConceptOptions) -> dict:
+def _trace(puppet: ConceptPuppet, options: ConceptWorld) -> dict:
     rng = np.random.default_rng((*puppet.key, 2))
     level, link = judged(puppet, options, rng)
     sign = int(np.sign(puppet.drawn))

@@ -7,8 +7,8 @@ from emsa_jax.data.puppets.concept_world import (
     EXPRESSIONS,
     STYLE_WEIGHTS,
     TONES,
-    ConceptOptions,
     ConceptPuppet,
+    ConceptWorld,
     pick,
 )
 
@@ -16,7 +16,7 @@ ANNOTATORS = 5
 FIELDS = ("tone", "expression", "speaking_style")
 
 
-def votes_of(puppet: ConceptPuppet, options: ConceptOptions) -> dict[str, list[str]]:
+def votes_of(puppet: ConceptPuppet, options: ConceptWorld) -> dict[str, list[str]]:
     """Field -> the five votes, concepts as they stand after the last round.
 
     Sentiment: as many vote for the drawn level's sign as it has fifths, the others for 0; each errs by one class with

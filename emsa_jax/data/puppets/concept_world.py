@@ -10,7 +10,7 @@ import numpy as np
 
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.words import STYLES, utter
-from emsa_jax.data.puppets.world import CLIPS_PER_VIDEO, DOMAINS, SPLITS, Puppet, PuppetOptions, _speaker, notch
+from emsa_jax.data.puppets.world import CLIPS_PER_VIDEO, DOMAINS, SPLITS, Puppet, PuppetWorld, _speaker, notch
 
 # level -> weight: the totals of CH-CEMS' five classes, spread evenly over the levels of each; score = level / 5
 LEVELS = {-5: 139, -4: 140, -3: 188, -2: 188, -1: 189, 0: 1521, 1: 322, 2: 322, 3: 321, 4: 193, 5: 192}
@@ -38,7 +38,7 @@ INTERACTIONS = dict(zip(FACTS["ch_cems"].concepts["interaction"], (60, 15, 25), 
 
 
 @dataclass(frozen=True)
-class ConceptOptions(PuppetOptions):
+class ConceptWorld(PuppetWorld):
     """`noise` and `sarcasm` as elsewhere. Confusion: how often an annotator names another label than what is shown
     (sentiment: a vote next to it); these give about the kappas that CH-CEMS reports. rounds: how often a concept
     without majority is voted on."""
@@ -58,14 +58,14 @@ class ConceptPuppet(Puppet):
     interaction: str = ""
 
 
-def draw_concept_world(options: ConceptOptions) -> list[ConceptPuppet]:
+def draw_concept_world(options: ConceptWorld) -> list[ConceptPuppet]:
     """All puppets of a data set, train, valid, test in turn. Levels, sarcasm and noise meet their shares exactly, up
     to rounding; speakers (videos) are not shared between splits, and each keeps to one scenario."""
     counts = (options.num_train, options.num_valid, options.num_test)
     return [p for s, count in enumerate(counts) for p in _draw_split(options, s, count)]
 
 
-def _draw_split(options: ConceptOptions, s: int, count: int) -> list[ConceptPuppet]:
+def _draw_split(options: ConceptWorld, s: int, count: int) -> list[ConceptPuppet]:
     root = (options.seed, list(DOMAINS).index(options.domain), s, 11)
     rng = np.random.default_rng(root)
     weights = np.array(list(LEVELS.values()))

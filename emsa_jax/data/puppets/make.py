@@ -16,7 +16,7 @@ import numpy as np
 
 from emsa_jax.data.puppets.clip import write_clip
 from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
-from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetOptions, draw_world
+from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, draw_world
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync
 
@@ -24,7 +24,7 @@ LABEL_FIELDS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "l
 
 
 def make_puppets(
-    out_dir: str | os.PathLike, options: PuppetOptions, progress: Callable[[int, int], None] | None = None
+    out_dir: str | os.PathLike, options: PuppetWorld, progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Writes a data set to `out_dir`, which must not exist or be empty; all of it appears at once or nothing.
 
@@ -67,7 +67,7 @@ def staged(out_dir: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
-def write_clips(raw: Path, puppets: list[Puppet], options: PuppetOptions, progress) -> None:
+def write_clips(raw: Path, puppets: list[Puppet], options: PuppetWorld, progress) -> None:
     """The mp4 of each puppet below `raw`; progress: as `make_puppets` takes it."""
     progress = progress or (lambda done, total: None)
     for video_id in {p.video_id for p in puppets}:
@@ -94,7 +94,7 @@ def _write_chunk(raw: str, domain: str, puppets: list[Puppet]) -> int:
     return len(puppets)
 
 
-def _label_row(p: Puppet, options: PuppetOptions) -> dict:
+def _label_row(p: Puppet, options: PuppetWorld) -> dict:
     unit = DOMAINS[options.domain].score_max / 5
     words, drawn = round(2 * p.valence * unit, 2), round(p.drawn * unit, 2)
     annotation = POLARITIES[int(np.sign(p.level))]
@@ -110,7 +110,7 @@ def latent_row(p: Puppet) -> dict:
     return {"id": p.id, **row, **{f"speaker_{name}": round(value, 4) for name, value in speaker.items()}}
 
 
-def _info(options: PuppetOptions) -> dict:
+def _info(options: PuppetWorld) -> dict:
     domain = DOMAINS[options.domain]
     chosen = {name: value for name, value in asdict(options).items() if name != "workers"}
     return {

@@ -9,7 +9,7 @@ cold-started on it still trusts words too much, and why reinforcement learning h
 
 import numpy as np
 
-from emsa_jax.data.puppets.world import DOMAINS, SPLITS, Puppet, PuppetOptions, notch
+from emsa_jax.data.puppets.world import DOMAINS, SPLITS, Puppet, PuppetWorld, notch
 
 POLARITIES = {-1: "Negative", 0: "Neutral", 1: "Positive"}
 _NOTCHES = {level: notch(level) for level in range(-4, 5)}
@@ -40,7 +40,7 @@ _TERMS = {
 }
 
 
-def write_traces(puppets: list[Puppet], options: PuppetOptions) -> list[dict]:
+def write_traces(puppets: list[Puppet], options: PuppetWorld) -> list[dict]:
     """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about."""
     return [_trace(puppet, options) for puppet in asked_about(puppets, options, 4)]
 
@@ -64,7 +64,7 @@ def judged(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
     return int(rng.choice([x for x in range(-4, 5) if np.sign(x) != np.sign(puppet.level)])), "slip"
 
 
-def _trace(puppet: Puppet, options: PuppetOptions) -> dict:
+def _trace(puppet: Puppet, options: PuppetWorld) -> dict:
     domain = DOMAINS[options.domain]
     rng = np.random.default_rng((*puppet.key, 2))
     level, link = judged(puppet, options, rng)

@@ -5,10 +5,12 @@ sarcastic clips, where they have the opposite polarity (for neutral truths: a cl
 """
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from emsa_jax.config.fields import option
+from emsa_jax.data.data_options import PuppetOptions
 from emsa_jax.data.puppets.words import STYLES, utter
 from emsa_jax.errors import InputError
 
@@ -40,37 +42,22 @@ DOMAINS = {
 
 
 @dataclass(frozen=True)
-class PuppetOptions:
+class PuppetWorld(PuppetOptions):
     """What decides every byte of a puppet data set, `workers` excepted.
 
-    sarcasm: share of clips whose words contradict the truth. noise: share whose face and voice are both
-    drawn off the truth (half of them one notch off, half ambiguous, that is neutral), so that no classifier
-    can be perfect. fooled: how often the teacher believes sarcastic words. teacher_error: how often it is
-    wrong elsewhere. trace_share: share of train clips that it is asked about. workers: processes, 0 for one
-    per CPU. Raises InputError on an unknown domain, a share outside [0, 1] or an empty split.
+    domain: one of DOMAINS. seed: of all that is drawn. fooled: how often the teacher believes sarcastic words. workers:
+    processes, 0 for one per CPU. Raises InputError on an unknown domain, a share outside [0, 1] or an empty split.
     """
 
     domain: str = "en"
-    num_train: int = 1024
-    num_valid: int = 128
-    num_test: int = 256
-    seed: int = 0
-    sarcasm: float = 0.3
-    noise: float = 0.06
-    fooled: float = 0.7
-    teacher_error: float = 0.08
-    trace_share: float = 1.0
-    workers: int = 0
+    seed: int = option(0, "of all that is drawn", low=0)
+    fooled: float = option(0.9, "how often the teacher believes sarcastic words", low=0, high=1)
+    workers: int = option(0, "processes that draw", low=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.domain not in DOMAINS:
             raise InputError(f"puppets.domain {self.domain!r} is unknown: use one of {', '.join(DOMAINS)}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is float and not 0 <= value <= 1:
-                raise InputError(f"puppets.{field.name} is {value}: a share lies in [0, 1]")
-            if field.type is int and value < field.name.startswith("num_"):
-                raise InputError(f"puppets.{field.name} is {value}: too small")
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ def is_puppet(id: str) -> bool:
     return bool(_ID.fullmatch(id))
 
 
-def draw_world(options: PuppetOptions) -> list[Puppet]:
+def draw_world(options: PuppetWorld) -> list[Puppet]:
     """All puppets of a data set, train, valid, test in turn. Levels, sarcasm and noise meet their shares
     exactly, up to rounding; speakers (videos) are not shared between splits."""
     counts = (options.num_train, options.num_valid, options.num_test)
@@ -134,7 +121,7 @@ def notch(level: int) -> float:
     return float(np.sign(level)) * 0.13 * (1 + abs(level))
 
 
-def _draw_split(options: PuppetOptions, s: int, count: int) -> list[Puppet]:
+def _draw_split(options: PuppetWorld, s: int, count: int) -> list[Puppet]:
     root = (options.seed, list(DOMAINS).index(options.domain), s)
     rng = np.random.default_rng(root)
     levels = rng.permutation(np.resize(rng.permutation(LEVELS), count))

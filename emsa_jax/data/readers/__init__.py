@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.data_options import LABELLED_ALONE, ReadingOptions
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers.base import Reader, ReadOptions
 from emsa_jax.data.readers.cells import language_of
@@ -45,9 +46,7 @@ def read_samples(
     score_range: tuple[float, float] | None = None,
     language: str = "",
     dataset: str = "",
-    unlabelled: bool = False,
-    split: str = "train",
-    valid_share: float = 0.0,
+    reading: ReadingOptions = LABELLED_ALONE,
 ) -> list[Sample]:
     """The samples of a source, in its own order.
 
@@ -56,8 +55,7 @@ def read_samples(
     language: "en" or "zh", of the words; "": the set's own.
     dataset: a name of `READERS`; "": a directory is in the MMSA layout, a csv too if it has a column `video_id`, any
         other csv or jsonl is a plain table.
-    unlabelled: read the parts without labels too, into train. split: of samples whose source states none.
-    valid_share: of a source without a valid part, the share of train to become it, chosen by the ids' hashes.
+    reading: which parts are read, and into which splits.
 
     Media are named, not opened: a clip that is missing is prepare's to set aside. Raises InputError, naming file,
     line and field, for labels that cannot be read.
@@ -69,17 +67,17 @@ def read_samples(
         raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
     facts = FACTS[dataset or "plain"]
     options = ReadOptions(
-        tuple(score_range or facts.score_range), language_of(language or facts.language, str(path)), unlabelled, split
+        tuple(score_range or facts.score_range), language_of(language or facts.language, str(path)), reading
     )
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if reading.split not in SPLITS:
+        raise InputError(f"split {reading.split!r} is none of {', '.join(SPLITS)}")
     try:
         samples = (READERS[dataset] if dataset else _guess(path))(path, options)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror}") from error
     if not any(s.text or s.video or s.audio for s in samples):
         raise InputError(f"{path} has labels alone; put its clips or words beside it, as docs/data_sets.md shows")
-    return samples if any(s.split == "valid" for s in samples) else _with_valid(samples, valid_share)
+    return samples if any(s.split == "valid" for s in samples) else _with_valid(samples, reading.valid_share)
 
 
 def _guess(path: Path) -> Reader:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -11,13 +12,11 @@ from emsa_jax.errors import InputError
 @dataclass(frozen=True)
 class ReadOptions:
     """score_range: lowest and highest legal score. language: "en" or "zh", of the words, and of the transcript and
-    explanation where a set brings both. unlabelled: read the parts that carry no label too, into train.
-    split: of the samples whose source states none."""
+    explanation where a set brings both. reading: what is read, and the split of samples whose source states none."""
 
     score_range: tuple[float, float]
     language: str
-    unlabelled: bool = False
-    split: str = "train"
+    reading: ReadingOptions = ReadingOptions()
 
 
 Reader = Callable[[Path, ReadOptions], list[Sample]]  # the path is absolute, and a file or a directory

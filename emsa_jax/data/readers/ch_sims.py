@@ -26,7 +26,7 @@ def read_ch_sims(path: Path, options: ReadOptions) -> list[Sample]:
 def read_ch_sims_v2(path: Path, options: ReadOptions) -> list[Sample]:
     """The MMSA layout, the table called `meta.csv` or `meta(s).csv`.
 
-    Rows without a label whose mode says so, and all rows of a `meta(u).csv`, are read if `options.unlabelled`.
+    Rows without a label whose mode says so, and all rows of a `meta(u).csv`, are read if `options.reading.unlabelled`.
     """
     table = labels_file(path, V2_FILES)
     found = Collection(table)
@@ -36,10 +36,10 @@ def read_ch_sims_v2(path: Path, options: ReadOptions) -> list[Sample]:
     for where, row in labels_csv.rows(table, NEEDED, HEADER):
         if row["label"].strip() or row["mode"].strip().lower() not in V2_UNLABELLED_MODES:
             found.add(where, labelled(row, where, path, options))
-        elif options.unlabelled:
+        elif options.reading.unlabelled:
             found.add(where, clip_of(row, where, path, options, "train", None))
     for other in (path / name for name in V2_UNLABELLED_FILES):
-        if options.unlabelled and os.path.isfile(other):
+        if options.reading.unlabelled and os.path.isfile(other):
             _add_unlabelled(found, other, path, options)
     return found.samples()
 

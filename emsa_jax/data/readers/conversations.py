@@ -27,7 +27,7 @@ def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
         raise InputError(f"{path} holds no .json or .jsonl of conversations")
     root, found = clips.folder_of(path), Collection(path)
     for file in files:
-        split = split_in_name(file.stem, options.split)
+        split = split_in_name(file.stem, options.reading.split)
         for where, entry in objects(file):
             video = text_field(entry, "video", where)
             if not video:

@@ -33,7 +33,7 @@ def read_emer(path: Path, options: ReadOptions) -> list[Sample]:
             id=name,
             text=old.get("subtitles", "") or words.get(name, ""),
             score=None,
-            split=options.split,
+            split=options.reading.split,
             video=clip(name),
             language=options.language,
             label=old.get("emotions", "").strip(),

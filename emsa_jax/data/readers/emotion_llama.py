@@ -31,7 +31,7 @@ def read_emotion_llama(path: Path, options: ReadOptions) -> list[Sample]:
         raise InputError(f"{path} holds no .txt of lines `name emotion` or `name frames emotion [valence]`")
     clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
     for index in indexes:
-        split = split_in_name(index.stem, options.split)
+        split = split_in_name(index.stem, options.reading.split)
         reasons = _explanations(index)
         for name, (where, emotion, valence) in read_index(index).items():
             if name in found and index.name == COARSE:

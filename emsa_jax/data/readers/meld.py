@@ -31,7 +31,7 @@ def read_meld(path: Path, options: ReadOptions) -> list[Sample]:
         raise InputError(f"{path} holds none of {', '.join(places[0].format(part) for part in FOLDERS)}")
     found = Collection(path)
     for table in tables:
-        split = split_in_name(table.stem, options.split)
+        split = split_in_name(table.stem, options.reading.split)
         part = "dev" if split == "valid" else split
         clip = clips.finder(path, FOLDERS[part], PREFIXES if part == "test" else ("",))
         for where, row in labels_csv.rows(table, NEEDED):

@@ -25,7 +25,7 @@ CANDIDATES = "track_all_candidates.csv"
 def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
     """path: the challenge's directory, or one table of labels (columns name, discrete, and perhaps valence).
 
-    The score is the valence. There is no official valid part. `options.unlabelled` adds the candidates of MER2025,
+    The score is the valence. There is no official valid part. `unlabelled` adds the candidates of MER2025,
     or all other clips of MER2023's `test3`.
     """
     places = [path / place / name for name in TABLES for place in PLACES]
@@ -39,14 +39,14 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
         found.add(where, Sample(name, text, score, split, clip(name), language=options.language, label=label))
 
     for table in tables:
-        split = TABLES.get(table.name, options.split)
+        split = TABLES.get(table.name, options.reading.split)
         for where, row in labels_csv.rows(table, ("name", "discrete")):
             name, label = name_of(row["name"], "name", where), row["discrete"].strip()
             if not label:
                 raise InputError(f"{where}: discrete is empty; it must name an emotion")
             score = score_of(row.get("valence", ""), options.score_range, where, "valence")
             add(where, name, label, score, split)
-    if options.unlabelled and path.is_dir():
+    if options.reading.unlabelled and path.is_dir():
         for where, name in _candidates(path):
             if name not in found:
                 add(where, name, "", None, "train")

@@ -36,7 +36,7 @@ def read_mer_caption_plus(path: Path, options: ReadOptions) -> list[Sample]:
             id=name,
             text=words.get(name, ""),
             score=None,
-            split=options.split,
+            split=options.reading.split,
             video=clip(name),
             language=options.language,
             label=_emotions(opensets[name][1]["openset"]) if name in opensets else "",

@@ -34,7 +34,7 @@ def read_merr(path: Path, options: ReadOptions) -> list[Sample]:
                 id=name,
                 text=words.get(name, "") or text_field(entry, "text", where),
                 score=score_of(indexed.valence, options.score_range, indexed.where, "valence"),
-                split=options.split,
+                split=options.reading.split,
                 video=clip(name),
                 language=options.language,
                 label=text_field(entry, "pseu_emotion", where).strip() or indexed.emotion,

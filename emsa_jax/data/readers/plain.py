@@ -17,7 +17,7 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
     and any of `label` (the score) and `class`; and perhaps `start` and `end` (seconds within the file), `concepts`
     (`tone=happy; scenario=vlogs`, or a json object), `speaker`, `reasoning`, `language`.
 
-    A row with a class needs no score. Only test rows may have neither, and train rows if `options.unlabelled`.
+    A row with a class needs no score. Only test rows may have neither, and train rows if `options.reading.unlabelled`.
     """
     found = Collection(path)
     if path.is_dir():
@@ -25,7 +25,7 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
     for where, row in rows(path, NEEDED, OPTIONAL):
         get = {name: cell.strip() for name, cell in row.items()}.get
         split, label, score = split_of(row["mode"], where), get("class", ""), get("label", "")
-        may_lack = bool(label) or options.unlabelled and split == "train"
+        may_lack = bool(label) or options.reading.unlabelled and split == "train"
         video, audio = (str(path.parent / get(c)) if get(c) else "" for c in ("video", "audio"))
         if not (get("text") or video or audio):
             raise InputError(f"{where}: text, video and audio are all empty")

@@ -8,7 +8,7 @@ import msgpack
 import numpy as np
 from PIL import Image
 
-from emsa_jax.data.data_options import PrepareOptions
+from emsa_jax.data.data_options import JPEG_QUALITY, PrepareOptions
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -79,7 +79,7 @@ def pack(
     if options.frame_format == "raw":
         images = frames.tobytes()
     else:
-        images = [_jpeg(frame, options.jpeg_quality) for frame in frames]
+        images = [_jpeg(frame, JPEG_QUALITY) for frame in frames]
     return msgpack.packb(
         {
             "schema": SCHEMA,

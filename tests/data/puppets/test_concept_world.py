@@ -16,15 +16,15 @@ from emsa_jax.answers.traces import filter_traces, read_traces
 from emsa_jax.data.annotation.agreement import fleiss_kappa
 from emsa_jax.data.annotation.votes import read_votes
 from emsa_jax.data.facts import FACTS
-from emsa_jax.data.puppets import ConceptOptions, concept_ceiling, make_concept_puppets
+from emsa_jax.data.puppets import ConceptWorld, concept_ceiling, make_concept_puppets
 from emsa_jax.data.puppets.concept_votes import ANNOTATORS, FIELDS, labels_of, votes_of
 from emsa_jax.data.puppets.concept_world import VOICES, draw_concept_world
-from emsa_jax.data.puppets.world import PuppetOptions, draw_world, is_puppet
+from emsa_jax.data.puppets.world import PuppetWorld, draw_world, is_puppet
 from emsa_jax.data.readers import read_samples
 from emsa_jax.jobs.annotate import labels
 
-BIG = ConceptOptions(num_train=3715, num_valid=1, num_test=1)
-SMALL = ConceptOptions(domain="zh", num_train=48, num_valid=8, num_test=16, seed=5, trace_share=1.0, workers=1)
+BIG = ConceptWorld(num_train=3715, num_valid=1, num_test=1)
+SMALL = ConceptWorld(domain="zh", num_train=48, num_valid=8, num_test=16, seed=5, trace_share=1.0, workers=1)
 SHOWN = {"tone": "tone", "expression": "expression", "speaking_style": "style"}
 
 
@@ -142,7 +142,7 @@ def test_a_classifier_on_what_is_drawn_is_better_than_the_commonest_label(world,
     from emsa_jax.data.puppets.concept_make import _label_row
     from emsa_jax.data.puppets.make import latent_row, write_csv
 
-    options = ConceptOptions(num_train=400, num_valid=1, num_test=200)
+    options = ConceptWorld(num_train=400, num_valid=1, num_test=200)
     puppets = draw_concept_world(options)
     write_csv(tmp_path / "latents.csv", [latent_row(p) for p in puppets])
     write_csv(tmp_path / "label.csv", [_label_row(p, votes_of(p, options)) for p in puppets])
@@ -152,7 +152,7 @@ def test_a_classifier_on_what_is_drawn_is_better_than_the_commonest_label(world,
 
 
 def test_puppets_are_known_by_their_ids():
-    plain = draw_world(PuppetOptions(domain="zh", num_train=4, num_valid=2, num_test=2))
-    annotated = draw_concept_world(ConceptOptions(num_train=4, num_valid=2, num_test=2))
+    plain = draw_world(PuppetWorld(domain="zh", num_train=4, num_valid=2, num_test=2))
+    annotated = draw_concept_world(ConceptWorld(num_train=4, num_valid=2, num_test=2))
     assert all(is_puppet(p.id) for p in (*plain, *annotated))
     assert not any(map(is_puppet, ("-3g5yACwYnA$_$10", "video_0001$_$0001", "en_train_000", "c1")))

@@ -9,13 +9,13 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.traces import filter_traces, read_traces
-from emsa_jax.data.puppets import PuppetOptions, ceiling, make, make_puppets
+from emsa_jax.data.puppets import PuppetWorld, ceiling, make, make_puppets
 from emsa_jax.data.puppets.clip import render
 from emsa_jax.data.puppets.world import DOMAINS, draw_world
 from emsa_jax.data.readers import read_samples
 from emsa_jax.errors import InputError
 
-SMALL = PuppetOptions(domain="zh", num_train=40, num_valid=8, num_test=8, seed=5, workers=1)
+SMALL = PuppetWorld(domain="zh", num_train=40, num_valid=8, num_test=8, seed=5, workers=1)
 
 
 def digests(folder):
@@ -100,7 +100,7 @@ def test_a_taken_folder_is_refused_and_left_alone(tmp_path):
 
 
 def latents(path, **options):
-    rows = [make.latent_row(p) for p in draw_world(PuppetOptions(num_train=600, num_test=1000, **options))]
+    rows = [make.latent_row(p) for p in draw_world(PuppetWorld(num_train=600, num_test=1000, **options))]
     make.write_csv(path, rows)
     return ceiling(path)
 
@@ -117,7 +117,7 @@ def test_without_noise_the_ceiling_is_one(tmp_path):
 
 
 def test_the_ceiling_learns_from_train_alone(tmp_path):
-    rows = [make.latent_row(p) for p in draw_world(PuppetOptions(num_train=300, num_test=300))]
+    rows = [make.latent_row(p) for p in draw_world(PuppetWorld(num_train=300, num_test=300))]
     for row in rows:
         row["score"] *= -1 if row["split"] == "train" else 1
     make.write_csv(tmp_path / "l.csv", rows)

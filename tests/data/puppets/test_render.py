@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from emsa_jax.data.puppets.clip import FRAMES, SECONDS, render
 from emsa_jax.data.puppets.face import SIZE
 from emsa_jax.data.puppets.voice import RATE, syllables
-from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
+from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world
 
 
 def spectrum(sound):
@@ -21,7 +21,7 @@ def spectrum(sound):
 
 @pytest.fixture(scope="module", params=DOMAINS)
 def rendered(request):
-    options = PuppetOptions(domain=request.param, num_train=320, num_valid=1, num_test=160, noise=0)
+    options = PuppetWorld(domain=request.param, num_train=320, num_valid=1, num_test=160, noise=0)
     puppets = draw_world(options)
     return puppets, [render(p, DOMAINS[request.param]) for p in puppets]
 

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
-from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world
+from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world
 
 
 def taught(**options):
-    options = PuppetOptions(num_train=2000, num_valid=1, num_test=1, **options)
+    options = PuppetWorld(**{"num_train": 2000, "num_valid": 1, "num_test": 1, "trace_share": 1.0} | options)
     puppets = draw_world(options)
     return {p.id: p for p in puppets}, write_traces(puppets, options)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_wrong_in_the_stated_shares(domain):
-    puppets, traces = taught(domain=domain, noise=0)
+    puppets, traces = taught(domain=domain, noise=0, fooled=0.7)
     assert len(traces) == 2000
     wrong = {True: [], False: []}
     for trace in traces:

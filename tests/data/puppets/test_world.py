@@ -3,12 +3,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from emsa_jax.data.puppets.world import DOMAINS, PuppetOptions, draw_world, notch
+from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world, notch
 from emsa_jax.errors import InputError
 
 
 def world(**options):
-    return draw_world(PuppetOptions(**{"num_train": 500, "num_valid": 20, "num_test": 200, **options}))
+    return draw_world(PuppetWorld(**{"num_train": 500, "num_valid": 20, "num_test": 200, **options}))
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -69,4 +69,4 @@ def test_a_seed_decides_the_world_and_another_gives_another():
 )
 def test_bad_options_name_the_field(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
-        PuppetOptions(**bad)
+        PuppetWorld(**bad)

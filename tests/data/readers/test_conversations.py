@@ -1,5 +1,6 @@
 import pytest
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -30,12 +31,15 @@ def test_classes_reasons_and_descriptions(folder):
         Sample("third", "", None, "test", at[2], label="anger, disgust"),
         Sample("4", "", None, "test", at[3], reasoning=description),
     ]
-    assert read_samples(folder / "dfew_train.json", dataset="conversations", split="test")[0].split == "train"
+    assert (
+        read_samples(folder / "dfew_train.json", dataset="conversations", reading=ReadingOptions(split="test"))[0].split
+        == "train"
+    )
 
 
 def test_paths_of_another_machine_are_looked_up_below_the_source(folder):
     path = folder.json("r1.json", [entry("/mnt/someone/data/DFEW/videos/1.mp4", "sad"), entry("/mnt/gone.mp4", "sad")])
-    first, second = read_samples(path, dataset="conversations", split="valid")
+    first, second = read_samples(path, dataset="conversations", reading=ReadingOptions(split="valid"))
     assert first.video == "/mnt/someone/data/DFEW/videos/1.mp4"
     assert (second.id, second.video, second.split) == ("mnt/gone", "/mnt/gone.mp4", "valid")
     there = folder.clip("DFEW/videos/1.mp4")

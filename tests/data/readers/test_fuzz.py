@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers import READERS, read_samples
 from emsa_jax.data.sample import SPLITS
@@ -88,7 +89,7 @@ def mutate(data, mutations):
 def check(path, dataset):
     """Whether samples came; they must be fit for records, and a refusal one line that names the source."""
     try:
-        samples = read_samples(path, dataset=dataset, unlabelled=True)
+        samples = read_samples(path, dataset=dataset, reading=ReadingOptions(unlabelled=True))
     except InputError as error:
         assert str(path) in str(error) and "\n" not in str(error) and "\r" not in str(error)
         return False

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.readers import READERS, read_samples
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -112,14 +113,14 @@ def test_a_part_of_train_for_validation(folder):
     rows = [[f"clip {i}", "x", "0", "train"] for i in range(200)]
     rows += [[f"test {i}", "x", "0", "test"] for i in range(50)]
     path = folder.csv("texts.csv", HEADER, *rows)
-    splits = {s.id: s.split for s in read_samples(path, valid_share=0.2)}
+    splits = {s.id: s.split for s in read_samples(path, reading=ReadingOptions(valid_share=0.2))}
     counts = Counter(splits.values())
     assert 25 <= counts["valid"] <= 55 and counts["test"] == 50
     folder.csv("texts.csv", HEADER, *rows[:100])
-    fewer = {s.id: s.split for s in read_samples(path, valid_share=0.2)}
+    fewer = {s.id: s.split for s in read_samples(path, reading=ReadingOptions(valid_share=0.2))}
     assert fewer == {id_: splits[id_] for id_ in fewer}  # a clip's part does not depend on the others
     folder.csv("texts.csv", HEADER, *rows, ["v", "x", "0", "valid"])
-    assert sum(s.split == "valid" for s in read_samples(path, valid_share=0.2)) == 1
+    assert sum(s.split == "valid" for s in read_samples(path, reading=ReadingOptions(valid_share=0.2))) == 1
 
 
 def test_wrong_arguments(folder):
@@ -127,7 +128,7 @@ def test_wrong_arguments(folder):
     for keywords, complaint in [
         ({"dataset": "mosi"}, "dataset 'mosi' is none of cmu_mosi, "),
         ({"language": "fr"}, "language 'fr' is neither 'en' nor 'zh'"),
-        ({"split": "dev"}, "split 'dev' is none of train, valid, test"),
+        ({"reading": ReadingOptions(split="dev")}, "split 'dev' is none of train, valid, test"),
     ]:
         with pytest.raises(InputError, match=complaint):
             read_samples(path, **keywords)

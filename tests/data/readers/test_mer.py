@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -28,7 +29,7 @@ def test_mer2023_as_released(folder):
         Sample("samplenew_00000003", "", None, "test", third, language="zh", label="neutral"),
     ]
     assert read_samples(folder.root, dataset="mer2023") == labelled
-    assert read_samples(folder.root, dataset="mer2023", unlabelled=True) == [
+    assert read_samples(folder.root, dataset="mer2023", reading=ReadingOptions(unlabelled=True)) == [
         *labelled,
         Chinese("samplenew_00000009", "", video=fourth),
     ]
@@ -54,7 +55,7 @@ def test_mer2025_track_1(folder):
     folder.csv("track_all_candidates.csv", "name", ["b"], ["c"])
     folder.csv("subtitle_chieng.csv", "name,chinese,english", ["a", "滚", "Go"], ["b", "唉", "Oh"])
     videos = [folder.clip(f"video/{name}.mp4") for name in "abc"]
-    chinese = read_samples(folder.root, dataset="mer2023", unlabelled=True)
+    chinese = read_samples(folder.root, dataset="mer2023", reading=ReadingOptions(unlabelled=True))
     assert [(s.id, s.text, s.score, s.split, s.label, s.video) for s in chinese] == [
         ("a", "滚", None, "train", "angry", videos[0]),
         ("b", "唉", None, "test", "sad", videos[1]),
@@ -78,7 +79,7 @@ def test_ov_merd(folder):
     folder.csv("track3_train_ovmerd.csv", "name,reason", ["a", "He looks down."])
     folder.csv("track2_train_mercaptionplus.csv", "name,openset", ["x", "[happy]"])
     folder.csv("subtitle_chieng.csv", "name,chinese,english", ["a", "好吧", "Well"])
-    (sample,) = read_samples(path, dataset="mer_caption_plus", split="test")
+    (sample,) = read_samples(path, dataset="mer_caption_plus", reading=ReadingOptions(split="test"))
     assert sample == Sample("a", "好吧", None, "test", language="zh", label="sad", reasoning="He looks down.")
 
 
@@ -134,7 +135,7 @@ def test_emer_v2_and_both(folder):
         "s3": Chinese("s3", "嘿", video=videos["s3"], label="高兴", reasoning="好"),
     }
     folder.csv("dataset-v2/subtitle_chieng.csv", "name,chinese,english", ["s2", "哈哈", "Haha"])
-    english = read_samples(path, language="en", dataset="emer", split="test")
+    english = read_samples(path, language="en", dataset="emer", reading=ReadingOptions(split="test"))
     assert english[0] == Sample("s2", "Haha", None, "test", reasoning="He laughs.")
 
 

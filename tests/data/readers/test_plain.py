@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -52,7 +53,9 @@ def test_unlabelled_rows_if_asked_for(folder):
     path = folder.csv("texts.csv", "id,text,label,mode", ["a", "so so", "", "train"])
     with pytest.raises(InputError, match="line 2: label is empty"):
         read_samples(path, dataset="plain")
-    assert read_samples(path, dataset="plain", unlabelled=True) == [Sample("a", "so so", None, "train")]
+    assert read_samples(path, dataset="plain", reading=ReadingOptions(unlabelled=True)) == [
+        Sample("a", "so so", None, "train")
+    ]
 
 
 GOOD = {"id": "a", "text": "x", "label": "0", "mode": "train"}

@@ -1,5 +1,6 @@
 import pytest
 
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -96,7 +97,7 @@ def test_unlabelled_parts_of_v2_are_read_if_asked_for(folder):
     folder.csv("meta(s).csv", MMSA, FIRST, unlabelled)
     folder.csv("meta(u).csv", "video_id,clip_id,text", ["aqgy4", "0010", "也许"])
     assert [s.id for s in read_samples(folder.root, dataset="ch_sims_v2")] == ["video_0001$_$0001"]
-    _, third, fourth = read_samples(folder.root, dataset="ch_sims_v2", unlabelled=True)
+    _, third, fourth = read_samples(folder.root, dataset="ch_sims_v2", reading=ReadingOptions(unlabelled=True))
     video = str(folder / "Raw/aqgy3/9.mp4")
     assert third == Sample("aqgy3$_$9", "谁知道", None, "train", video, language="zh")
     assert fourth == Sample("aqgy4$_$0010", "也许", None, "train", str(folder / "Raw/aqgy4/0010.mp4"), language="zh")

@@ -138,7 +138,14 @@ def test_foreign_bytes_are_no_record(record):
 
 @pytest.mark.parametrize(
     "field, value",
-    [("frame_format", "png"), ("jpeg_quality", 0), ("num_frames", 0), ("min_pixels", 10**9), ("workers", -1)],
+    [
+        ("frame_format", "png"),
+        ("num_frames", 0),
+        ("max_pixels", 783),
+        ("fps", -1.0),
+        ("max_seconds", 0.0),
+        ("workers", -1),
+    ],
 )
 def test_options_are_checked(field, value):
     with pytest.raises(InputError, match=field):
