@@ -64,8 +64,8 @@ def _line(rows: list[dict], name: str) -> list[tuple[float, float]]:
 
 
 def _update_row(row: dict) -> list:
-    def both(name, shown):
-        return ", ".join("-" if row[key] is None else shown(row[key]) for key in (name, f"unshared_{name}"))
+    def both(name, text_of):
+        return ", ".join("-" if row[key] is None else text_of(row[key]) for key in (name, f"unshared_{name}"))
 
     return [
         row["value"],

@@ -4,7 +4,7 @@
 
 Needs the compilers (make plan or make test-aot installs them). Qwen2.5-Omni-7B's widths in bfloat16 with LoRA 64, 8
 prompts of 1,536 tokens, 8 answers of 512 tokens to each, on one device. Forms: a loop over the stack, the layers sliced
-from it at every token, and the layers taken apart before the first one.
+from it at every token, and layers that are unrolled before the first one.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def measure(name: str, form: str, layers: int) -> dict[str, float]:
     stack_up = decoder.decode_layers
 
     def sliced(*arguments):
-        with mock.patch.object(decoder, "apart", lambda: False):
+        with mock.patch.object(decoder, "unroll_layers", lambda: False):
             return Sliced(stack_up(*arguments))
 
-    changes = {"apart": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
+    changes = {"unroll_layers": lambda: form != "loop"} | ({"decode_layers": sliced} if form == "sliced" else {})
     slots = config.sampling.max_completion_length
     hints = abstract_hints(max_completion_length=slots, prompts=8, shards=1)
     work = grpo_work(
@@ -122,7 +122,7 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for name in ("v5p:2x2x1", "h100:1"):
-        for form in ("loop", "sliced", "apart"):
+        for form in ("loop", "sliced", "unrolled"):
             found = measure(name, form, args.layers)
             sizes = f"{found['added'] / 1e9:.2f} | {found['copied'] / 1e9:.2f}"
             lines.append(f"| {name.split(':')[0]} | {form} | {sizes} | {found['seconds']:.0f} |")

@@ -31,9 +31,9 @@ def table(runs: Path, seeds: list[int]) -> str:
     base = [read(runs / f"hint{seed}", "sft") for seed in seeds]
     arms = {mode: [read(runs / f"{mode}{seed}", "grpo") for seed in seeds] for mode in ARMS}
     lines = ["| policy | " + " | ".join(COLUMNS) + " |", "|" + "---|" * (len(COLUMNS) + 1)]
-    for told, rows in (("cold start", base), *((ARMS[mode], rows) for mode, rows in arms.items())):
+    for title, rows in (("cold start", base), *((ARMS[mode], rows) for mode, rows in arms.items())):
         cells = [f"{statistics.mean(c):.3f} ({statistics.stdev(c):.3f})" for c in zip(*rows, strict=True)]
-        lines.append(f"| {told} | " + " | ".join(cells) + " |")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines.append("")
     for mode, rows in arms.items():
         reward, accuracy = (

@@ -19,10 +19,10 @@ def row(found: dict) -> str:
     """One topology: bytes of each device, GB, and seconds to compile."""
     mesh = " x ".join(str(size) for size in found["mesh"].values())
     sizes = [sum(found["held"].values()), *(found["phases"][phase] for phase in PHASES), found["bytes_there"]]
-    shown = " | ".join(f"{size / 1e9:.1f}" for size in sizes)
+    columns = " | ".join(f"{size / 1e9:.1f}" for size in sizes)
     seconds = sum(found["compile_seconds"].values())
     return (
-        f"| `{found['topology']}` | {mesh} | {found['prompts_per_step']} | {found['micro_batches']} | {shown} "
+        f"| `{found['topology']}` | {mesh} | {found['prompts_per_step']} | {found['micro_batches']} | {columns} "
         f"| {seconds:.0f} |"
     )
 

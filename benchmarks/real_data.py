@@ -170,8 +170,8 @@ def row_of(name: str, policy: str, result: dict) -> str:
         m.get("Corr"),
         m.get("parse_rate", result["format_rate"]),
     ]
-    shown = ["-" if c is None else str(c) if isinstance(c, int) else f"{c:.3f}" for c in cells]
-    return f"| {name} | {policy} | " + " | ".join(shown) + " |"
+    texts = ["-" if c is None else str(c) if isinstance(c, int) else f"{c:.3f}" for c in cells]
+    return f"| {name} | {policy} | " + " | ".join(texts) + " |"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ CHINESE = ("文字：不错。表情：微笑。声音：上升。三者一致�
 
 @dataclass(frozen=True)
 class Written:
-    """An answer of the teacher, how it ended, what the teacher was shown, and which fault it has ("" for none)."""
+    """An answer of the teacher, how it ended, the modalities it was given, and which fault it has ("" for none)."""
 
     answer: str
     finish: str
@@ -37,11 +37,11 @@ class Written:
 
 
 def write(trace: dict, index: int, fault: str, format: DC, rng: np.random.Generator) -> Written:
-    """The teacher's trace as an answer, with a fault. Every third clip is shown without its sound."""
+    """The teacher's trace as an answer, with a fault. Every third clip has no sound."""
     polarity, score, think, finish = trace["polarity"], trace["score"], trace["think"], "stop"
-    shown = ("text", "video") if index % 3 == 0 or fault == "absent modality" else ("text", "audio", "video")
+    modalities = ("text", "video") if index % 3 == 0 or fault == "absent modality" else ("text", "audio", "video")
     one, two, three, four = _parts(think)
-    if "audio" not in shown:
+    if "audio" not in modalities:
         three, four = "", four.replace("face and voice decide", "the face decides")
     text = " ".join(filter(None, (one, two, three, four)))
     if fault == "wrong polarity":
@@ -74,7 +74,7 @@ def write(trace: dict, index: int, fault: str, format: DC, rng: np.random.Genera
         answer = broken[int(rng.integers(len(broken)))]
     elif fault == "cut off":
         answer, finish = answer[: int(rng.integers(30, len(answer) - 10))], "length"
-    return Written(answer, finish, shown, fault)
+    return Written(answer, finish, modalities, fault)
 
 
 def _parts(think: str) -> list[str]:

@@ -48,7 +48,7 @@ def random_batch(args) -> dict:
 
 
 def waited() -> float:
-    """The time, when the device has done all that it was told."""
+    """The time, when the device has finished all that was sent to it."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -98,13 +98,13 @@ class Learner:
         self.reference = self.logprobs(world.adapter(2, *targets), self.done.tokens)[0][:, :G]
         self.sampled = self.logprobs(self.adapter, self.done.tokens)[0][:, :G]
 
-    def and_told(self, tokens):
+    def with_polarity(self, tokens):
         """[N, G + 1, C]: the true polarity as one more answer."""
         return np.concatenate([tokens, np.pad(self.nll_tokens, ((0, 0), (0, C - K)))[:, None]], axis=1)
 
     def logprobs(self, adapter, tokens):
-        """(log-probabilities, entropies) of `and_told(tokens)`."""
-        return jax.device_get(self.plain(adapter, self.and_told(tokens)))
+        """(log-probabilities, entropies) of `with_polarity(tokens)`."""
+        return jax.device_get(self.plain(adapter, self.with_polarity(tokens)))
 
     def batch(self, case, **changes) -> GrpoBatch:
         """Random advantages (one group without spread), weights and a nearby sampling policy."""
@@ -178,11 +178,11 @@ class Learner:
                 entropies=pick(entropies[:, :G]),
                 zero_std=pick(batch.zero_std),
             )
-            told = logps[:, G, :K]
-            return value - case.nll * jnp.where(self.nll_mask, told, 0).sum() / N, logged
+            nll_logps = logps[:, G, :K]
+            return value - case.nll * jnp.where(self.nll_mask, nll_logps, 0).sum() / N, logged
 
         (value, logged), cotangent = jax.value_and_grad(loss, has_aux=True)(jnp.asarray(logps))
-        return self.pull(self.adapter, self.and_told(batch.tokens), cotangent), value, logged
+        return self.pull(self.adapter, self.with_polarity(batch.tokens), cotangent), value, logged
 
 
 def check_equal(learner, case, same_trees):
@@ -207,11 +207,12 @@ def test_equals_every_pair_on_its_own(learner, same_trees):
 def test_packed_answers_teach_the_same(learner, same_trees, case):
     packing = pack_rows(learner.done.length, C, (2, 3))
     batch = learner.batch(case)
-    (grads, logged), (packed, told) = learner.update(case, batch), learner.update(case, batch.replace(packing=packing))
+    grads, logged = learner.update(case, batch)
+    packed, packed_logged = learner.update(case, batch.replace(packing=packing))
     assert packing.source.shape == (N, 3, C) and (np.asarray(packing.segment[:, 2]) < 0).any()
     same_trees(packed, grads)
     for name, value in logged.items():
-        np.testing.assert_allclose(told[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(packed_logged[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.options.kind}-{c.options.beta}-{c.micro_batches}-{c.old}")
@@ -280,7 +281,7 @@ def test_polarity_nll_adds_its_own_gradient(toy_learner, with_toy, same_trees):
     without, loss, _ = learner.expected(dataclasses.replace(NLL, nll=0.0), batch)
     cotangent = np.zeros((N, G + 1, C), np.float32)
     cotangent[:, G, :K] = -0.3 / N * learner.nll_mask
-    own = learner.pull(learner.adapter, learner.and_told(batch.tokens), cotangent)
+    own = learner.pull(learner.adapter, learner.with_polarity(batch.tokens), cotangent)
     same_trees(jax.tree.map(np.subtract, grads, without), own)
     logps, _ = learner.logprobs(learner.adapter, batch.tokens)
     nll = -0.3 * logps[:, G, :K][learner.nll_mask].sum() / N

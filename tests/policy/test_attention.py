@@ -351,19 +351,19 @@ def test_the_decoder_trains_alike_on_packed_rows(decoding):
     rng = np.random.default_rng(2)
     packed = np.nonzero(SEGMENTS[0] >= 0)  # (rows, slots) of all tokens, and where they are when alone
     alone = tuple(np.array([(row, slot) for row, size in enumerate((3, 2, 4, 5)) for slot in range(size)]).T)
-    apart = np.zeros((2, 4, 5, 32), np.float32)
-    apart[:, *alone] = answer[:, *packed]
+    separate = np.zeros((2, 4, 5, 32), np.float32)
+    separate[:, *alone] = answer[:, *packed]
     slots = np.zeros((2, 9), int)
     slots[packed] = alone[1]
-    pull_prompt, pull_apart = rng.standard_normal(x.shape) * mask[..., None], np.zeros(apart.shape)
-    pull_apart[:, *alone] = rng.standard_normal((2, 14, 32))
+    pull_prompt, pull_separate = rng.standard_normal(x.shape) * mask[..., None], np.zeros(separate.shape)
+    pull_separate[:, *alone] = rng.standard_normal((2, 14, 32))
     pull_packed = np.zeros(answer.shape)
-    pull_packed[:, *packed] = pull_apart[:, *alone]
+    pull_packed[:, *packed] = pull_separate[:, *alone]
     ours = trained(
         decoding,
         (x, positions, mask, answer, after[..., :1, None] + slots),
         (pull_prompt, pull_packed),
         segments=SEGMENTS,
     )
-    theirs = trained(decoding, (x, positions, mask, apart, after[..., :5]), (pull_prompt, pull_apart))
+    theirs = trained(decoding, (x, positions, mask, separate, after[..., :5]), (pull_prompt, pull_separate))
     same((ours[0], ours[1][:, *packed], ours[2]), (theirs[0], theirs[1][:, *alone], theirs[2]))

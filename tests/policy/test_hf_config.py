@@ -50,7 +50,7 @@ def test_transformers_reads_what_is_written(world, tmp_path):
 
 
 def test_the_old_spelling(world):
-    """rope_theta and rope_scaling apart, *_index beside *_id, no vision rope: as released files have it."""
+    """rope_theta beside rope_scaling, *_index beside *_id, no vision rope: as released files have it."""
     new, old = raw(world), raw(world)
     rope = old["text_config"].pop("rope_parameters")
     old["text_config"].update(

@@ -73,7 +73,7 @@ def made(worlds, tmp_path_factory, logits_of):
     return make
 
 
-def apart(world, ours, theirs):
+def largest_difference(world, ours, theirs):
     """The largest difference of logits on valid tokens of the mix."""
     mask = world.inputs("mix").mask
     width = theirs.shape[1]
@@ -89,9 +89,9 @@ def test_what_peft_wrote(world, made, tag):
     assert adapter.scale == pytest.approx(ALPHA / RANK**0.5 if tag == "rslora" else ALPHA / RANK)
     inputs = world.inputs("mix")
     if (world.name, tag) == ("base", "text"):
-        assert apart(world, world.logits(world.params, adapter, inputs), theirs) < 2e-4
-    assert apart(world, world.logits(jax.jit(merge)(world.params, adapter), None, inputs), theirs) < 2e-4
-    assert apart(world, world.logits(world.params, None, inputs), theirs) > 0.1
+        assert largest_difference(world, world.logits(world.params, adapter, inputs), theirs) < 2e-4
+    assert largest_difference(world, world.logits(jax.jit(merge)(world.params, adapter), None, inputs), theirs) < 2e-4
+    assert largest_difference(world, world.logits(world.params, None, inputs), theirs) > 0.1
 
 
 SPELLINGS = {
@@ -152,8 +152,8 @@ def test_peft_loads_what_is_saved(worlds, tmp_path, logits_of, name, targets):
     assert len(theirs) == len(load_file(tmp_path / "new" / "adapter_model.safetensors"))
     assert all(float(p.detach().abs().max()) > 0 for p in theirs.values())
     theirs = logits_of(wrapped, world.torch_inputs(world.rows("mix")))
-    assert apart(world, world.logits(world.params, adapter, world.inputs("mix")), theirs) < 2e-4
-    assert apart(world, world.logits(world.params, None, world.inputs("mix")), theirs) > 0.1
+    assert largest_difference(world, world.logits(world.params, adapter, world.inputs("mix")), theirs) < 2e-4
+    assert largest_difference(world, world.logits(world.params, None, world.inputs("mix")), theirs) > 0.1
 
 
 def change(source, target, tensors=None, config=None):
@@ -245,8 +245,8 @@ def test_an_adapter_for_another_base(worlds, made):
 )
 def test_what_is_not_plain_lora_is_refused(worlds, made, tmp_path, field, value):
     change(made(worlds["base"], "text")[0], tmp_path / "bad", config=lambda c: c.update({field: value}))
-    shown = "r and lora_alpha must" if field in ("r", "lora_alpha") else field
-    with pytest.raises(InputError, match=f"bad.*adapter_config.json: {shown}"):
+    named = "r and lora_alpha must" if field in ("r", "lora_alpha") else field
+    with pytest.raises(InputError, match=f"bad.*adapter_config.json: {named}"):
         load_adapter(tmp_path / "bad", worlds["base"].config)
 
 

@@ -29,7 +29,7 @@ def test_patches_of_a_video_pair_frames_in_time():
     got = patchify(PATCHES_OF_14, frames, seconds=0.5)
     assert (got.grid.t, got.grid.h, got.grid.w, got.grid.seconds) == (2, 2, 4, 0.5)
     both = got.patches.reshape(2, 8, 3, 2, 14, 14)  # time, patch, channel, frame of the pair, row, column
-    for t, pair in enumerate([(0, 1), (2, 2)]):  # the odd last frame is shown twice
+    for t, pair in enumerate([(0, 1), (2, 2)]):  # the odd last frame is repeated
         for f, index in enumerate(pair):
             alone = patchify(PATCHES_OF_14, frames[index : index + 1]).patches.reshape(8, 3, 2, 14, 14)
             np.testing.assert_array_equal(both[t, :, :, f], alone[:, :, 0])
