@@ -1,4 +1,4 @@
-"""Would a GRPO run fit, and how fast might it be: its programs compiled for devices that are not there."""
+"""Whether a GRPO run would fit and how fast it might be, for devices that this machine does not have."""
 
 from __future__ import annotations
 

@@ -42,12 +42,17 @@ class ProcessError(Exception):
 
 def joined() -> bool:
     """Whether this process has joined a coordination service."""
-    return distributed.global_state.client is not None
+    return client() is not None
 
 
 def forget() -> None:
     """Forgets a service that could not be joined."""
     distributed.global_state.client = distributed.global_state.service = None
+
+
+def client() -> Any:
+    """The client of the coordination service, None before this process has joined it."""
+    return distributed.global_state.client
 
 
 def process_count() -> int:
@@ -94,7 +99,7 @@ def exchange(value: bytes, what: str, timeout: float | None = None) -> list[byte
         values.append(b"".join(_wait(number, process, piece, what, timeout) for piece in pieces))
     preemption.set_agreed(stopping)
     if number > 1:  # all processes have begun this exchange, so they have read the one before
-        _client().key_value_delete(f"emsa_jax/{number - 1}/{process_index()}/")
+        client().key_value_delete(f"emsa_jax/{number - 1}/{process_index()}/")
     return values
 
 
@@ -158,7 +163,7 @@ def check_equal(facts: Mapping[str, Any], what: str, advice: str, timeout: float
 def publish(reason: str, code: int) -> None:
     """Writes down why the run ends. Only the first reason is kept."""
     try:
-        _client().key_value_set(_FAILED, json.dumps([reason, code]))
+        client().key_value_set(_FAILED, json.dumps([reason, code]))
     except jax.errors.JaxRuntimeError as error:
         if "ALREADY_EXISTS" not in str(error):
             raise
@@ -167,21 +172,11 @@ def publish(reason: str, code: int) -> None:
 def failed() -> ProcessError | None:
     """Why the run ends; None while it does not."""
     try:
-        return ProcessError(*json.loads(_client().key_value_try_get(_FAILED)))
+        return ProcessError(*json.loads(client().key_value_try_get(_FAILED)))
     except jax.errors.JaxRuntimeError as error:
         if "NOT_FOUND" not in str(error):
             raise
         return None
-
-
-def send_heartbeat() -> None:
-    """Shows the other processes that this one is alive."""
-    _client().key_value_set(_heartbeat_key(process_index()), str(time.monotonic()), allow_overwrite=True)
-
-
-def heartbeats() -> dict[int, str]:
-    """Process -> its last heartbeat, a text that differs from the one before."""
-    return {int(key.rpartition("/")[2]): beat for key, beat in _client().key_value_dir_get(_heartbeat_key(""))}
 
 
 def fail(reason: str, code: int) -> None:
@@ -191,13 +186,13 @@ def fail(reason: str, code: int) -> None:
     try:
         publish(f"process {process_index()}: {reason}", code)
         if not is_main():
-            _client().key_value_set(_left_key(process_index()), "", allow_overwrite=True)
+            client().key_value_set(_left_key(process_index()), "", allow_overwrite=True)
             return
         # The service ends with process 0 and kills the processes that still use it: they get time to notice and to end.
         deadline = time.monotonic() + _LINGER
         for process in range(1, process_count()):
             left = deadline - time.monotonic()
-            _client().blocking_key_value_get(_left_key(process), max(1, int(1000 * left)))
+            client().blocking_key_value_get(_left_key(process), max(1, int(1000 * left)))
     except Exception:  # noqa: BLE001 (the service may have stopped, and others may not answer)
         return
     time.sleep(_POLL)  # for the last process to end after it has written that it does
@@ -213,7 +208,7 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
     begun = time.monotonic()
     while True:
         try:
-            return _client().blocking_key_value_get_bytes(_key(number, process, piece), int(_POLL * 1000))
+            return client().blocking_key_value_get_bytes(_key(number, process, piece), int(_POLL * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise ProcessError(f"process 0 cannot be reached ({str(error).splitlines()[0]})") from error
@@ -228,23 +223,15 @@ def _wait(number: int, process: int, piece: int, what: str, timeout: float | Non
 
 
 def _set(number: int, process: int, piece: int, value: bytes) -> None:
-    _client().key_value_set_bytes(_key(number, process, piece), value)
+    client().key_value_set_bytes(_key(number, process, piece), value)
 
 
 def _key(number: int, process: int, piece: int) -> str:
     return f"emsa_jax/{number}/{process}/{piece}"
 
 
-def _heartbeat_key(process: int | str) -> str:
-    return f"emsa_jax/alive/{process}"
-
-
 def _left_key(process: int) -> str:
     return f"emsa_jax/gone/{process}"
-
-
-def _client():
-    return distributed.global_state.client
 
 
 def _pack(arrays: list[np.ndarray]) -> bytes:

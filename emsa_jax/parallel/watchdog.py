@@ -18,6 +18,7 @@ from emsa_jax.parallel import preemption, processes
 POLL = 2.0  # seconds between two looks
 GRACE = 10.0  # seconds in which the main thread may notice by itself, and end in order
 SILENT = 80.0  # seconds without a heartbeat after which a process counts as dead
+_KEY = "emsa_jax/alive/"  # of the heartbeats; the number of the process follows
 _ended = threading.Event()
 
 
@@ -38,9 +39,9 @@ def _watch_others() -> None:
     last = {process: ("", begun) for process in range(processes.process_count())}
     while not _ended.wait(POLL):
         try:
-            processes.send_heartbeat()
+            _send_heartbeat()
             failed = processes.failed()
-            for process, beat in processes.heartbeats().items() if processes.is_main() else ():
+            for process, beat in _heartbeats().items() if processes.is_main() else ():
                 if last[process][0] != beat:
                     last[process] = beat, time.monotonic()
         except Exception:  # noqa: BLE001 (a service that has stopped may raise anything)
@@ -54,6 +55,16 @@ def _watch_others() -> None:
         if failed and not _ended.wait(GRACE + 2 * POLL * processes.is_main()):  # the service stops with process 0
             print(f"error: another process failed: {failed}", file=sys.stderr, flush=True)
             processes.leave(failed.code)
+
+
+def _send_heartbeat() -> None:
+    """Shows process 0 that this process is alive."""
+    processes.client().key_value_set(f"{_KEY}{processes.process_index()}", str(time.monotonic()), allow_overwrite=True)
+
+
+def _heartbeats() -> dict[int, str]:
+    """Process -> its last heartbeat, a text that differs from the one before."""
+    return {int(key.rpartition("/")[2]): beat for key, beat in processes.client().key_value_dir_get(_KEY)}
 
 
 def _watch_signals(read_end: int) -> None:

@@ -25,7 +25,7 @@ from emsa_jax.runtime.hardware import device_bytes
 from emsa_jax.runtime.placement import Placement, bytes_per_device
 
 SURE = 0.85  # part of a device's memory; an estimate below it fits for the compilers too (tests/aot)
-_LITTLE = 0.1  # part of a device's memory; a plan that needs less is told in one line
+_LITTLE = 0.1  # part of a device's memory; a plan that needs less is described in one line
 
 
 @dataclass(frozen=True)

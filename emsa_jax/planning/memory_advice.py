@@ -1,4 +1,4 @@
-"""What a person is told of a memory plan, which field to change where it does not fit, and how many micro-batches."""
+"""What follows from a memory plan: how many micro-batches fit, what is announced, and which field to change."""
 
 from __future__ import annotations
 

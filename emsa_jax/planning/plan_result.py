@@ -61,7 +61,7 @@ class PlanResult:
         return f"fits: {worst}"
 
     def lines(self) -> list[str]:
-        """Everything that a person is told, one line each, the verdict last."""
+        """Everything that is printed for a person, the verdict last."""
         lines = self.memory.lines()
         for name, cost in self.costs.items():
             lines.append(f"{name}: compiled in {cost.seconds:.0f} s" + (f"; {cost.failure}" if cost.failure else ""))

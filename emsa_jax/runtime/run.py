@@ -232,7 +232,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.rglob("*") if file.is_file()]
     if not path.is_file():
-        raise FileNotFoundError(f"a stage's output is not there: {path}")
+        raise FileNotFoundError(f"a stage's output is missing: {path}")
     return [path]
 
 
