@@ -13,9 +13,8 @@ from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.data.annotation.agreement import agreement
 from emsa_jax.data.annotation.clips import joined, read_clips, reader_of
-from emsa_jax.data.annotation.merging import read_merge
 from emsa_jax.data.annotation.split import HELD_OUT, shared_speakers, speaker_split, stratified_split
-from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_votes, score
+from emsa_jax.data.annotation.votes import SENTIMENT, Votes, majority, read_merge, read_votes, score
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import write_outputs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.data.puppets.clip import write_clip
+from emsa_jax.data.puppets.render import write_clip
 from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
 from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, draw_world
 from emsa_jax.errors import InputError

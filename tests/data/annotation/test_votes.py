@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emsa_jax.answers.concept_table import CH_CEMS
-from emsa_jax.data.annotation.merging import read_merge
-from emsa_jax.data.annotation.votes import majority, read_votes, score
+from emsa_jax.data.annotation.votes import majority, read_merge, read_votes, score
 from emsa_jax.errors import InputError
 
 HEAD = "item,annotator,field,value\n"

@@ -10,7 +10,7 @@ import pytest
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.traces import filter_traces, read_traces
 from emsa_jax.data.puppets import PuppetWorld, ceiling, make, make_puppets
-from emsa_jax.data.puppets.clip import render
+from emsa_jax.data.puppets.render import render
 from emsa_jax.data.puppets.world import DOMAINS, draw_world
 from emsa_jax.data.readers import read_samples
 from emsa_jax.errors import InputError

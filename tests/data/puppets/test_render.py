@@ -6,9 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from emsa_jax.data.puppets.clip import FRAMES, SECONDS, render
-from emsa_jax.data.puppets.face import SIZE
-from emsa_jax.data.puppets.voice import RATE, syllables
+from emsa_jax.data.puppets.render import FRAMES, RATE, SECONDS, SIZE, render, syllables
 from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world
 
 
