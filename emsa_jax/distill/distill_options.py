@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.formats import format_class
 from emsa_jax.distill.teacher_options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.reward_options import RewardOptions
@@ -34,11 +35,12 @@ class LocalOptions:
 class DistillOptions:
     """data: a directory of records. out: the directory that will hold the record of answers and the report.
 
-    split: of which samples. max_clips: at most so many (0: all). format: of the answers, with its own prompts: "dc"
-    asks for the teacher's own judgement, "concepts" for reasons of the true labels; concepts: its classes and table.
+    split: of which samples. max_clips: at most so many (0: all). format: of the answers, one that has reasoning
+    and prompt templates of its name: "dc" asks for the teacher's judgement, "concepts" for reasons of the true labels.
+    concepts: its classes and table.
     attempts: answers to ask for until one is kept; then the sample is kept aside. More of them later go on where
     these ended. refine: ask for a corrected version of each trace that was kept. templates: a directory with prompt
-    templates of your own (those of emsa_jax/teaching/templates that it does not have stay ours).
+    templates of your own (those of emsa_jax/distill/templates that it does not have stay ours).
     dry_run: say what it would cost, and ask nothing. samples: on the report, for each reason.
     """
 
@@ -47,7 +49,7 @@ class DistillOptions:
     out: str = ""
     split: Literal["train", "valid", "test"] = "train"
     max_clips: int = 0
-    format: Literal["dc", "concepts"] = "dc"
+    format: str = "dc"
     concepts: ConceptOptions = ConceptOptions()
     attempts: int = 3
     refine: bool = False
@@ -65,6 +67,8 @@ class DistillOptions:
         for name, lowest in (("attempts", 1), ("max_clips", 0), ("samples", 0), ("neutral_eps", 0)):
             if getattr(self, name) < lowest:
                 raise InputError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
+        if not format_class(self.format).has_reasoning:
+            raise InputError(f"format: {self.format} answers have no reasoning for a teacher to write")
         if not 0 <= self.seed < 2**30:
             raise InputError(f"seed must be at least 0 and below 2**30, not {self.seed}")
         if self.teacher.kind == "policy" and (self.refine or self.filter.judge):

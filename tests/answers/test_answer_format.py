@@ -15,6 +15,7 @@ from emsa_jax.answers.formats import FORMATS, format_class, make_format
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.data.sample import Sample
 from emsa_jax.data.views import MODALITIES
+from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.parts import PARTS
 from emsa_jax.rewards.reward_options import RewardOptions
@@ -98,6 +99,10 @@ def test_an_unknown_name_is_refused():
         format_class("json")
     with pytest.raises(InputError, match="'json' is unknown"):
         Config(format="json")
+    with pytest.raises(InputError, match="'json' is unknown"):
+        DistillOptions(format="json")
+    with pytest.raises(InputError, match="label_only answers have no reasoning"):
+        DistillOptions(format="label_only")
 
 
 def branches(path: Path):
