@@ -1,8 +1,9 @@
-"""Export: what other tools load. A merged Hugging Face directory, and the base with a PEFT adapter beside it."""
+"""Export for other tools: a merged Hugging Face directory, and the base with a PEFT adapter beside it."""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from emsa_jax.parallel import processes
 from emsa_jax.policy import hf, peft
@@ -18,7 +19,7 @@ from emsa_jax.training.artifacts import policies, weights_fingerprint
 
 
 def export(run: Run, config: Config) -> None:
-    """export/merged and export/{base, adapter} of the last policy of the run."""
+    """Writes the last policy of the run: export/merged, and export/base with export/adapter beside it."""
     name, (directory, adapter_dir) = list(policies(run, config).items())[-1]
     policy = read_checked_config(directory)
     placement = Placement.of(policy, mesh=config.mesh, dtype=config.dtype, trained=None)
@@ -26,17 +27,20 @@ def export(run: Run, config: Config) -> None:
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
     if processes.is_main():
-        for part in ("merged", "base", "adapter"):  # what a killed export left
+        for part in ("merged", "base", "adapter"):  # an export that was killed may have left some
             shutil.rmtree(run.path("export", part), ignore_errors=True)
-    origin = {"stage": name, "base": processes.broadcast(lambda: weights_fingerprint(directory), "hashes of the base")}
-    save = {"source": directory}
+    origin = {"stage": name, "base": _hash_weights(directory, "hashes of the base")}
     if "merged" in config.export or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
-        hf.save(run.path("export", "merged"), checkpoint.config, merged, extra=origin, **save)
+        hf.save(run.path("export", "merged"), checkpoint.config, merged, source=directory, extra=origin)
     if "adapter" in config.export and adapter is not None:
-        hf.save(run.path("export", "base"), checkpoint.config, checkpoint.params, extra=origin, **save)
-        base = {
-            "base": processes.broadcast(lambda: weights_fingerprint(run.path("export", "base")), "hashes of the export")
-        }
-        peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin | base)
+        base = run.path("export", "base")
+        hf.save(base, checkpoint.config, checkpoint.params, source=directory, extra=origin)
+        origin |= {"base": _hash_weights(base, "hashes of the export")}
+        peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin)
     say(f"exported {name} to {run.path('export')}")
+
+
+def _hash_weights(directory: Path, what: str) -> str:
+    """The fingerprint of a policy's weights, read by process 0 for all. what: the name of the exchange, for errors."""
+    return processes.broadcast(lambda: weights_fingerprint(directory), what)
