@@ -1,8 +1,9 @@
 """python -m emsa_jax.main --config=configs/grpo.py [--config.FIELD=VALUE ...] [--workdir=DIR]
 
 --config=FILE[:PRESET]    what to do: a file of configs/
---config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10; the fields and what they
-                          mean are in emsa_jax/settings/config.py
+--config.FIELD=VALUE      changes one of its fields, such as --config.grpo.max_steps=10
+--config=FILE --help      prints the fields of a job with what they mean; --help=GROUP those of one group
+--print_config            prints the value of every field and where it comes from, and does nothing else
 --workdir=DIR             directory that holds everything of this run (runs/default); the same command again goes on
                           where it stopped
 """
@@ -11,17 +12,16 @@ from __future__ import annotations
 
 import importlib
 import logging
+import runpy
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from emsa_jax.errors import InputError
-
-# jobs that need no run: emsa_jax/jobs/NAME.py has the function NAME and NameOptions
-ALONE = ("ablation", "annotate", "benchmark", "compare", "distill", "inspect", "plan", "review")
 
 # unknown fields are let in here and named by from_config_dict, which knows the nearest
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +31,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     lock_config=False,
     accept_new_attributes=True,
 )
+_PRINT = flags.DEFINE_bool("print_config", False, "Print the config with the origin of each value, and end.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/default", "Directory that holds everything of this run.")
 
 
@@ -43,29 +44,64 @@ def main(argv: list[str]) -> None:
     if not isinstance(_CONFIG.value, ConfigDict):
         name = config_flags.get_config_filename(flags.FLAGS["config"])
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
-    from emsa_jax.config.edge import from_config_dict
-
+    options = options_of(_CONFIG.value)
+    if _PRINT.value:
+        return print_config(options)
     workdir = Path(_WORKDIR.value).expanduser().absolute()
-    if job := _CONFIG.value.get("job"):
-        if job not in ALONE:
-            raise InputError(f"config.job: {job!r} is none of {', '.join(ALONE)}")
+    if job := getattr(options, "job", ""):
         if job == "plan":  # which compiles for devices that are not here: to be said before JAX looks for any
             from emsa_jax.planning.topologies import compile_without_devices
 
             compile_without_devices()
-        module = importlib.import_module(f"emsa_jax.jobs.{job}")
-        options = from_config_dict(getattr(module, f"{job.capitalize()}Options"), _CONFIG.value)
         places = (workdir,) if job == "ablation" else ()  # which keeps many runs
-        return getattr(module, job)(options, *places)
+        return getattr(importlib.import_module(f"emsa_jax.jobs.{job}"), job)(options, *places)
+    return run(options, workdir)
+
+
+def options_of(config: ConfigDict) -> Any:
+    """The options of the job that a config is for. Raises InputError for a field or value that cannot be."""
+    from emsa_jax.config.edge import from_config_dict
+    from emsa_jax.settings.config import Config
+    from emsa_jax.settings.job_options import JOBS
+
+    if (job := config.get("job")) and job not in JOBS:
+        raise InputError(f"config.job: {job!r} is none of {', '.join(JOBS)}")
+    return from_config_dict(JOBS[job] if job else Config, config)
+
+
+def print_config(options: Any) -> None:
+    """Prints every field with its value and where it comes from."""
+    from emsa_jax.settings.help import config_lines
+
+    flag = flags.FLAGS["config"]
+    file, _, preset = config_flags.get_config_filename(flag).partition(":")
+    given = config_flags.get_override_values(flag)
+    print("\n".join(config_lines(options, options_of(_config_file(file, preset)), given, (preset, file))))
+
+
+def print_help(argv: list[str], group: str) -> None:
+    """Prints what the program takes, or, with a config file in `argv`, the fields of its job."""
+    named = [value for name, _, value in (argument.partition("=") for argument in argv) if name == "--config"]
+    if not named and group:
+        raise InputError(f"--help={group}: say of which job, as --config=configs/grpo.py --help={group}")
+    if not named:
+        return print(__doc__, end="")
+    from emsa_jax.settings.help import help_lines
+
+    file, _, preset = named[-1].partition(":")
+    print("\n".join(help_lines(options_of(_config_file(file, preset)), group)))
+
+
+def run(config: Any, workdir: Path) -> None:
+    """The stages of a run, or one of the jobs that take a run's config."""
     from emsa_jax.jobs.prepare import prepare_records
     from emsa_jax.jobs.stages import check_inputs, run_stages
     from emsa_jax.parallel import processes
     from emsa_jax.runtime.programs import keep_compiled
     from emsa_jax.runtime.run import open_run
     from emsa_jax.runtime.startup import join
-    from emsa_jax.settings.config import Config
+    from emsa_jax.settings.old_fields import upgrade_for
 
-    config = from_config_dict(Config, _CONFIG.value)
     if config.predictions:  # of someone else: there is no policy to ask
         from emsa_jax.jobs.score import score_predictions
 
@@ -74,13 +110,28 @@ def main(argv: list[str]) -> None:
         return prepare_records(config)
     join(config)
     processes.broadcast(lambda: check_inputs(config), "inputs")
-    with open_run(workdir, config, ignore=("stages", "prepare.workers", "profile", "attention", "mesh")) as run:
-        keep_compiled(run.path("compilation_cache"))
-        run_stages(run, config)
+    trains = bool({"sft", "grpo"} & set(config.stages))
+    with open_run(workdir, config, upgrade_for(trains)) as opened:
+        keep_compiled(opened.path("compilation_cache"))
+        run_stages(opened, config)
+
+
+def _config_file(file: str, preset: str) -> ConfigDict:
+    """What a file of configs/ gives. Raises InputError where it cannot be read."""
+    try:
+        return runpy.run_path(file)["get_config"](preset)
+    except InputError:
+        raise
+    except Exception as error:  # a config file is a program: it may fail in any way
+        raise InputError(f"--config={file} cannot be read; give a file of configs/, such as configs/grpo.py") from error
 
 
 def _parse(argv: list[str]) -> list[str]:
     """absl's flag parser, with its errors turned into ours."""
+    from emsa_jax.settings.old_fields import check_old_fields
+
+    names = [argument.partition("=")[0] for argument in argv if argument.startswith("--config.")]
+    check_old_fields([name.removeprefix("--config.") for name in names])
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # a config file is a program: it may fail in any way
@@ -97,15 +148,16 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _run(argv: list[str]) -> None:
-    from emsa_jax.runtime.console import printable
-
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
-    if {"--help", "-h"} & set(argv):
-        print(__doc__, end="")
-        return
+    asked = [argument for argument in argv[1:] if argument in ("--help", "-h") or argument.startswith("--help=")]
     try:
-        main(_parse(argv))
+        if asked:
+            print_help(argv[1:], asked[-1].partition("=")[2])
+        else:
+            main(_parse(argv))
     except InputError as error:
+        from emsa_jax.runtime.console import printable
+
         print(f"error: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
         _end(2, str(error))
     except Exception as error:

@@ -1,6 +1,7 @@
 """The program itself, as a process of its own."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from emsa_jax.config.edge import from_config_dict
-from emsa_jax.main import ALONE
+from emsa_jax.config.fields import leaves
 from emsa_jax.settings.config import Config
+from emsa_jax.settings.help import EXPERIMENTAL
+from emsa_jax.settings.job_options import JOBS
 from emsa_jax.settings.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +40,50 @@ def test_help_names_the_flags():
     assert all(flag in done.stdout for flag in ("--workdir=DIR", "--config=FILE", "--config.FIELD=VALUE"))
 
 
+def test_help_of_a_job_is_a_line_for_each_of_its_fields():
+    done = start("--config=configs/grpo.py:msa_thinker", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("--config.")]
+    assert len(lines) == sum(1 for _ in leaves(Config()))
+    assert all(re.fullmatch(r"--config\.[a-z_.0-9]+=.*?  \S.*?  \S.*", line) for line in lines)
+    assert any(line.startswith("--config.loss.beta=0.1  float  weight of the KL") for line in lines)
+    usual, beyond = done.stdout.split(f"\n{EXPERIMENTAL}\n")
+    assert "--config.hint.mode=" in usual and "--config.hint.loss_on_hint=" in beyond
+
+
+def test_help_of_a_group():
+    done = start("--config=configs/grpo.py", "--help=lora")
+    assert done.returncode == 0 and [line.partition("=")[0] for line in done.stdout.splitlines()] == [
+        "--config.lora.rank", "--config.lora.alpha", "--config.lora.targets"]  # fmt: skip
+    done = start("--config=configs/grpo.py", "--help=loar")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("error: --help=loar: no such group of fields; there are read, mix, cross")
+
+
+def test_the_printed_config_names_where_each_value_comes_from(tmp_path):
+    done = start("--config=configs/grpo.py:msa_thinker", "--print_config", "--config.hint.replace=2",
+                 f"--workdir={tmp_path / 'run'}")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "run").exists()
+    lines = done.stdout.splitlines()
+    assert "--config.hint.replace=2  command line" in lines
+    assert "--config.loss.kind=seq_sum  preset msa_thinker" in lines
+    assert "--config.lora.rank=64  default" in lines
+    lines = start("--config=configs/sft.py", "--print_config").stdout.splitlines()
+    assert "--config.stages=('prepare','sft','evaluate','report')  configs/sft.py" in lines
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.view.drop_text=0.3", "config.view.drop_text is no field any more; set config.modality_dropout.text"),
+        ("--config.adv.ddof=0", "config.adv.ddof is no field any more: it is 1, as in TRL, ms-swift and Hint-GRPO"),
+    ],
+)
+def test_a_field_of_before_names_the_one_of_today(argument, message):
+    done = start("--config=configs/grpo.py", argument)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
 def config_of(name, preset=""):
     spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -44,7 +91,7 @@ def config_of(name, preset=""):
     return module.get_config(preset)
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")} - set(ALONE)))
+@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "configs").glob("*.py")} - set(JOBS)))
 def test_every_config_is_sound(name):
     """Each file of configs/ that makes a run, and each preset of it, makes a config that passes every check."""
     for preset in PRESETS:
@@ -52,15 +99,13 @@ def test_every_config_is_sound(name):
         assert config.stages and (config.loss.kind == "seq_sum") == preset.endswith("thinker")
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", JOBS)
 def test_every_job_that_needs_no_run_is_found(name):
     module = importlib.import_module(f"emsa_jax.jobs.{name}")
-    options = from_config_dict(
-        getattr(module, f"{name.capitalize()}Options"), config_of(name, "bench" if name == "ablation" else "")
-    )
+    options = from_config_dict(JOBS[name], config_of(name, "bench" if name == "ablation" else ""))
     assert options.job == name and callable(getattr(module, name))
 
 
 def test_an_unknown_job():
     done = start("--config=configs/inspect.py", "--config.job=inspekt")
-    assert (done.returncode, done.stderr) == (2, f"error: config.job: 'inspekt' is none of {', '.join(ALONE)}\n")
+    assert (done.returncode, done.stderr) == (2, f"error: config.job: 'inspekt' is none of {', '.join(JOBS)}\n")

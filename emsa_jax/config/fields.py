@@ -138,8 +138,8 @@ def groups(options: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def without_effect(options: Any) -> tuple[str, ...]:
-    """Dotted names of the leaves that cannot change what a stage computes."""
-    found = leaves(options)
+    """Dotted names of the leaves that cannot change what a stage computes; none of what is no dataclass."""
+    found = leaves(options) if dataclasses.is_dataclass(options) else ()
     return tuple(leaf.path for leaf in found if leaf.description and not leaf.description.affects_results)
 
 

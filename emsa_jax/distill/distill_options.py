@@ -1,12 +1,13 @@
-"""What `distill` can be told."""
+"""What `distill` can be asked to do. Imports no jax."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.formats import format_class
+from emsa_jax.config.fields import Options, option
 from emsa_jax.distill.teacher_options import BudgetOptions, FilterOptions, TeacherOptions
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.reward_options import RewardOptions
@@ -14,63 +15,54 @@ from emsa_jax.rollout.rollout_options import SamplingOptions
 
 
 @dataclass(frozen=True)
-class LocalOptions:
-    """The policy that teaches. policy: a checkpoint directory. adapter: a PEFT directory, "" for none. batch_size:
-    clips at a time, each with config.attempts answers. audio_in_video: as in the prompts that it was trained with."""
+class LocalOptions(Options):
+    """The policy that teaches, where teacher.kind is policy."""
 
-    policy: str = ""
-    adapter: str = ""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_size: int = 16
-    audio_in_video: bool = False
+    group: ClassVar[str] = "local"
+    policy: str = option("", "a checkpoint directory")
+    adapter: str = option("", "a PEFT directory; empty: none")
+    dtype: Literal["float32", "bfloat16"] = option("float32", "of the weights and of activations")
+    batch_size: int = option(16, "clips at a time, each with config.attempts answers", low=1)
+    audio_in_video: bool = option(
+        False, "sound and frames interleaved in time, as in the prompts that it was trained with"
+    )
     sampling: SamplingOptions = SamplingOptions()
     reward: RewardOptions = field(default_factory=RewardOptions)
 
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"local.batch_size must be at least 1, not {self.batch_size}")
-
 
 @dataclass(frozen=True)
-class DistillOptions:
-    """data: a directory of records. out: the directory that will hold the record of answers and the report.
+class DistillOptions(Options):
+    """Traces from a teacher for the clips of a directory of records."""
 
-    split: of which samples. max_clips: at most so many (0: all). format: of the answers, one that has reasoning
-    and prompt templates of its name: "dc" asks for the teacher's judgement, "concepts" for reasons of the true labels.
-    concepts: its classes and table.
-    attempts: answers to ask for until one is kept; then the sample is kept aside. More of them later go on where
-    these ended. refine: ask for a corrected version of each trace that was kept. templates: a directory with prompt
-    templates of your own (those of emsa_jax/distill/templates that it does not have stay ours).
-    dry_run: say what it would cost, and ask nothing. samples: on the report, for each reason.
-    """
-
-    job: Literal["distill"] = "distill"
-    data: str = ""
-    out: str = ""
-    split: Literal["train", "valid", "test"] = "train"
-    max_clips: int = 0
-    format: str = "dc"
+    job: Literal["distill"] = option("distill", "which job this is")
+    data: str = option("", "a directory of records")
+    out: str = option("", "the directory that will hold the record of answers and the report")
+    split: Literal["train", "valid", "test"] = option("train", "the split of the samples")
+    max_clips: int = option(0, "at most so many samples; 0: all", low=0)
+    format: str = option(
+        "dc",
+        "of the answers, one that has reasoning: dc asks for the teacher's own view, concepts for reasons of the true labels",
+        source="MSA-Thinker, section III.A: dc; CH-CEMS, appendix E: concepts",
+    )
     concepts: ConceptOptions = ConceptOptions()
-    attempts: int = 3
-    refine: bool = False
-    templates: str = ""
-    seed: int = 0
-    neutral_eps: float = 0.0
-    dry_run: bool = False
-    samples: int = 3
+    attempts: int = option(3, "answers to ask for until one is kept; then the sample is set aside", low=1)
+    refine: bool = option(
+        False, "ask for a corrected version of each trace that was kept", source="CH-CEMS, appendix E, listing 2"
+    )
+    templates: str = option("", "a directory with prompt templates of your own; those that it lacks stay ours")
+    seed: int = option(0, "of the requests", low=0, high=2**30 - 1)
+    neutral_eps: float = option(0.0, "scores within this of 0 are Neutral", low=0)
+    dry_run: bool = option(False, "say what it would cost, and ask nothing")
+    samples: int = option(3, "samples on the report, for each reason", low=0)
     teacher: TeacherOptions = TeacherOptions()
     budget: BudgetOptions = BudgetOptions()
     filter: FilterOptions = FilterOptions()
     local: LocalOptions = LocalOptions()
 
     def __post_init__(self) -> None:
-        for name, lowest in (("attempts", 1), ("max_clips", 0), ("samples", 0), ("neutral_eps", 0)):
-            if getattr(self, name) < lowest:
-                raise InputError(f"{name} must be at least {lowest}, not {getattr(self, name)}")
+        super().__post_init__()
         if not format_class(self.format).has_reasoning:
             raise InputError(f"format: {self.format} answers have no reasoning for a teacher to write")
-        if not 0 <= self.seed < 2**30:
-            raise InputError(f"seed must be at least 0 and below 2**30, not {self.seed}")
         if self.teacher.kind == "policy" and (self.refine or self.filter.judge):
             raise InputError(
                 "teacher.kind=policy: a policy neither refines nor judges; use refine=False and "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
+from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
@@ -15,44 +16,49 @@ _OWN = ("model", "messages", "stream", "n", "seed", "temperature", "top_p", "max
 
 
 @dataclass(frozen=True)
-class TeacherOptions:
-    """Who writes the traces.
+class TeacherOptions(Options):
+    """Who writes the traces."""
 
-    kind: "chat", any OpenAI-compatible endpoint; "policy", our own (`policy`, `sampling` and `reward` of the job).
-    url: up to /v1, as http://localhost:8000/v1. model: as the endpoint names it. key_env: the environment variable
-    that holds the key; the key itself is never a field, and never written.
-    concurrency: requests under way at once. requests_per_minute, tokens_per_minute: 0 for no limit of our own.
-    retries: of a request that got no answer; then its attempt has failed. backoff_seconds, backoff_max: the wait
-    before the first, and the longest; doubled each time, with jitter; the endpoint's Retry-After goes before it.
-    timeout_seconds: for one answer, to its last byte.
-    temperature, top_p, max_tokens: of an answer. limit_name: how the endpoint calls the last. send_seed: whether it
-    knows seeds. extra: further fields of a request, as a JSON object: '{"modalities": ["text"]}'.
-    video: "frames" as images, "video" as one mp4 (`video_url`: vLLM, SGLang), or "none". audio: "input_audio" (wav),
-    "audio_url" (vLLM, SGLang), or "none". max_frames: of those prepared, at equal distances.
-    """
-
-    kind: Literal["chat", "policy"] = "chat"
-    url: str = ""
-    model: str = ""
-    key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 16
-    requests_per_minute: float = 0.0
-    tokens_per_minute: float = 0.0
-    retries: int = 6
-    backoff_seconds: float = 1.0
-    backoff_max: float = 60.0
-    timeout_seconds: float = 180.0
-    temperature: float = 0.8
-    top_p: float = 1.0
-    max_tokens: int = 1024
-    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    send_seed: bool = True
-    extra: str = ""
-    video: Literal["frames", "video", "none"] = "frames"
-    audio: Literal["input_audio", "audio_url", "none"] = "input_audio"
-    max_frames: int = 16
+    group: ClassVar[str] = "teacher"
+    kind: Literal["chat", "policy"] = option(
+        "chat", "chat asks any OpenAI-compatible endpoint; policy, a policy of our own, as config.local describes it"
+    )
+    url: str = option("", "of the endpoint up to /v1, as http://localhost:8000/v1")
+    model: str = option("", "the model, as the endpoint names it")
+    key_env: str = option(
+        "OPENAI_API_KEY",
+        "the environment variable that holds the key; the key itself is never a field, and never written",
+    )
+    concurrency: int = option(16, "requests under way at once", low=1)
+    requests_per_minute: float = option(0.0, "requests a minute; 0: no limit of our own", unit="1/min", low=0)
+    tokens_per_minute: float = option(0.0, "tokens a minute; 0: no limit of our own", unit="1/min", low=0)
+    retries: int = option(6, "repetitions of a request that got no answer; then its attempt has failed", low=0)
+    backoff_seconds: float = option(
+        1.0,
+        "the wait before the first retry; doubled each time, with jitter; Retry-After of the endpoint goes before it",
+        unit="s",
+        low=0,
+    )
+    backoff_max: float = option(60.0, "the longest wait before a retry", unit="s")
+    timeout_seconds: float = option(180.0, "for one answer, to its last byte", unit="s")
+    temperature: float = option(0.8, "logits of the teacher are divided by this", low=0)
+    top_p: float = option(1.0, "only the likeliest tokens that make up this probability", above=0, high=1)
+    max_tokens: int = option(1024, "most tokens of an answer", unit="tokens", low=1)
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = option(
+        "max_tokens", "how the endpoint calls the largest number of tokens"
+    )
+    send_seed: bool = option(True, "whether the endpoint knows seeds")
+    extra: str = option("", "further fields of a request, as a JSON object")
+    video: Literal["frames", "video", "none"] = option(
+        "frames", "frames as images, video as one mp4 (video_url of vLLM and SGLang), or none"
+    )
+    audio: Literal["input_audio", "audio_url", "none"] = option(
+        "input_audio", "input_audio (wav), audio_url (vLLM and SGLang), or none"
+    )
+    max_frames: int = option(16, "frames of a clip that are sent, of those prepared, at equal distances", low=1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # what may be a key is not repeated: errors are printed, and pasted into reports
         if not _NAME.fullmatch(self.key_env):
             raise InputError(
@@ -71,16 +77,8 @@ class TeacherOptions:
                 raise InputError("teacher.url must begin with http:// or https:// and a host")
             if parts.username or parts.password or parts.query or parts.fragment:
                 raise InputError("teacher.url must hold no user, password or query; a key comes from the environment")
-        for name in ("concurrency", "max_tokens", "max_frames"):
-            if getattr(self, name) < 1:
-                raise InputError(f"teacher.{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("requests_per_minute", "tokens_per_minute", "retries", "backoff_seconds", "temperature"):
-            if getattr(self, name) < 0:
-                raise InputError(f"teacher.{name} must be at least 0, not {getattr(self, name)}")
         if self.timeout_seconds <= 0 or self.backoff_max < self.backoff_seconds:
             raise InputError("teacher.timeout_seconds must be positive, and backoff_max at least backoff_seconds")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"teacher.top_p must be in (0, 1], not {self.top_p}")
         self.extra_fields  # noqa: B018 (looks at it)
 
     @property
@@ -98,52 +96,44 @@ class TeacherOptions:
 
 
 @dataclass(frozen=True)
-class BudgetOptions:
-    """What may be spent on a record, earlier starts included; 0 for no limit. Where the next request might go beyond,
-    none is sent, and those under way are awaited.
+class BudgetOptions(Options):
+    """What may be spent on a record; where the next request might go beyond, none is sent any more."""
 
-    requests: retries count. tokens: of prompts and answers. money: at price_prompt and price_answer for a million
-    tokens each, in whatever currency.
-    """
-
-    requests: int = 0
-    tokens: int = 0
-    money: float = 0.0
-    price_prompt: float = 0.0
-    price_answer: float = 0.0
+    group: ClassVar[str] = "budget"
+    requests: int = option(0, "requests of a record, retries and earlier starts included; 0: no limit", low=0)
+    tokens: int = option(0, "tokens of prompts and answers, earlier starts included; 0: no limit", low=0)
+    money: float = option(
+        0.0, "what may be spent, earlier starts included, in the currency of the prices; 0: no limit", low=0
+    )
+    price_prompt: float = option(0.0, "of a million tokens of prompts", low=0)
+    price_answer: float = option(0.0, "of a million tokens of answers", low=0)
 
     def __post_init__(self) -> None:
-        for name in ("requests", "tokens", "money", "price_prompt", "price_answer"):
-            if getattr(self, name) < 0:
-                raise InputError(f"budget.{name} must be at least 0, not {getattr(self, name)}")
+        super().__post_init__()
         if self.money and not (self.price_prompt or self.price_answer):
             raise InputError("budget.money needs price_prompt and price_answer: what a million tokens cost")
 
 
 @dataclass(frozen=True)
-class FilterOptions:
-    """When a trace is kept. Form, polarity, score sign and concepts are always looked at.
+class FilterOptions(Options):
+    """When a trace is kept. Form, polarity, score sign and concepts are always looked at."""
 
-    modalities: each that the sample has must be spoken of, none that it lacks. leaks: nothing may speak of a label that
-    was given; leak_phrases: further phrases that do. min_units, max_units: of the reasoning, in words (Chinese: in
-    characters). max_repetition: the share of its runs of four units that stood there before. language: "own", the
-    sample's; "any"; or "en", "zh". score_gap: the written score's distance from the true one, as a share of the range;
-    0 for any. judge: ask the endpoint whether the reasoning is sound, too.
-    """
-
-    modalities: bool = True
-    leaks: bool = True
-    leak_phrases: tuple[str, ...] = ()
-    min_units: int = 10
-    max_units: int = 600
-    max_repetition: float = 0.3
-    language: Literal["own", "any", "en", "zh"] = "own"
-    score_gap: float = 0.0
-    judge: bool = False
+    group: ClassVar[str] = "filter"
+    modalities: bool = option(True, "each modality that the sample has must be spoken of, and none that it lacks")
+    leaks: bool = option(True, "nothing may speak of a label that was given")
+    leak_phrases: tuple[str, ...] = option((), "further phrases that speak of a given label")
+    min_units: int = option(10, "fewest words of the reasoning (Chinese: characters)", low=0)
+    max_units: int = option(600, "most words of the reasoning (Chinese: characters)", low=0)
+    max_repetition: float = option(0.3, "share of its runs of four units that stood there before", low=0, high=1)
+    language: Literal["own", "any", "en", "zh"] = option("own", "own, the sample's; any; or en, zh")
+    score_gap: float = option(
+        0.0, "largest distance of the written score from the true one, as a share of the range; 0: any", low=0, high=1
+    )
+    judge: bool = option(
+        False, "ask the endpoint whether the reasoning is sound, too", source="MSA-Thinker, section III.A"
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.min_units <= self.max_units:
             raise InputError("filter: 0 <= min_units <= max_units does not hold")
-        for name in ("max_repetition", "score_gap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"filter.{name} must be in [0, 1], not {getattr(self, name)}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from emsa_jax.config.edge import from_config_dict
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.paired import Judged, paired
 from emsa_jax.jobs.evaluate import read_rows
@@ -28,6 +27,7 @@ from emsa_jax.report.run_report import (
 from emsa_jax.runtime.console import say
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import CompareOptions
+from emsa_jax.settings.old_fields import read_config
 from emsa_jax.training.artifacts import PUPPETS
 
 
@@ -124,7 +124,7 @@ def _open(named: Path) -> _Entry:
         )
     if chosen and not any(named.glob("*/metrics.json")):
         raise InputError(f"config.runs: {named} holds no metrics.json; evaluate or score it first")
-    return _Entry(workdir, from_config_dict(Config, found), chosen)
+    return _Entry(workdir, read_config(found), chosen)
 
 
 def _lead(results: list[Result]) -> str:

@@ -6,6 +6,7 @@ The stage also makes the embedded world and tiny where they are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from emsa_jax.answers.formats import make_format
@@ -110,7 +111,7 @@ def _source(run: Run, config: Config, dataset: Dataset) -> Path:
             domain=PUPPETS[dataset.data].language,
             seed=config.seed,
             workers=config.prepare.workers,
-            **{name: getattr(sizes, name) for name in type(sizes).__dataclass_fields__},
+            **asdict(sizes),
         )
         total = options.num_train + options.num_valid + options.num_test
         with progress(total, f"drawing {dataset.data}") as advance:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import Entry, read_index, read_manifest
@@ -20,6 +19,7 @@ from emsa_jax.report.run_report import POLICIES, read_json, write_page
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run, open_run
 from emsa_jax.settings.config import Config
+from emsa_jax.settings.old_fields import read_config, upgrade_for
 from emsa_jax.training.artifacts import PUPPETS, is_prepared, labels_of
 
 RESERVED = (*POLICIES, "answers")
@@ -71,7 +71,7 @@ def score_predictions(config: Config, workdir: Path) -> None:
             raise InputError(f"--workdir: {error.filename or out} cannot be written: {error.strerror}") from error
         say(f"written to {out}")
         if run is not None:
-            say(f"the run's page has their row now: {write_page(run, from_config_dict(Config, run.config))}")
+            say(f"the run's page has their row now: {write_page(run, read_config(run.config))}")
     print(json.dumps(result), flush=True)
 
 
@@ -83,7 +83,7 @@ def _opened(workdir: Path) -> Iterator[Run | None]:
         say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
         yield None
     else:
-        with open_run(workdir, from_config_dict(Config, found)) as run:
+        with open_run(workdir, read_config(found), upgrade_for(trains=False)) as run:
             yield run
 
 

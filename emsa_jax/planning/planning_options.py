@@ -1,29 +1,25 @@
 """The prompt that a plan is made for. Imports no jax."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class PromptShape:
-    """The longest prompt: tokens, of them those of `frames` frames of height x width pixels and of so many seconds of
-    sound."""
+class PromptShape(Options):
+    """The longest prompt."""
 
-    tokens: int = 1536
-    frames: int = 8
-    height: int = 448
-    width: int = 448
-    audio_seconds: float = 10.0
+    group: ClassVar[str] = "prompt"
+    tokens: int = option(1536, "of the whole prompt, video and sound included", unit="tokens", low=1, high=10**6)
+    frames: int = option(8, "of the video; 0: no video", low=0, high=10**4)
+    height: int = option(448, "of a frame", unit="pixels", low=0, high=10**4)
+    width: int = option(448, "of a frame", unit="pixels", low=0, high=10**4)
+    audio_seconds: float = option(10.0, "of sound; 0: no sound", unit="s", low=0, high=10**5)
 
     def __post_init__(self) -> None:
-        side = 28 if self.frames else 0  # of one token of video
-        for name, least, most in (
-            ("tokens", 1, 10**6),
-            ("frames", 0, 10**4),
-            ("height", side, 10**4),
-            ("width", side, 10**4),
-            ("audio_seconds", 0, 10**5),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise InputError(f"prompt.{name} must be from {least} to {most}, not {getattr(self, name)}")
+        super().__post_init__()
+        for name in ("height", "width"):
+            if self.frames and getattr(self, name) < 28:  # of one token of video
+                raise InputError(f"prompt.{name} must be from 28 to 10000, not {getattr(self, name)}")

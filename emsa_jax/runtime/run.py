@@ -10,12 +10,13 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from emsa_jax.config.edge import to_dict
+from emsa_jax.config.fields import without_effect
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_saved_json
 from emsa_jax.manifest import sha256_file, write_atomic
@@ -106,15 +107,19 @@ class Run:
         return read_saved_json(self.path("stages.json"), _ADVICE) or {}
 
 
-def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()) -> Run:
+def open_run(
+    workdir: str | os.PathLike, config: Any, upgrade: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None
+) -> Run:
     """Opens a work directory, a new one or that of a run to go on with.
 
     Other software than at the first start, or another number of visible CPUs, is one line of warning: results may
     then differ in the last bits.
 
     Args:
-      config: the options of the run, a dataclass.
-      ignore: dotted fields that may differ from those of the first start; the name of a group covers its fields.
+      config: the options of the run, a dataclass. Fields that cannot change what a stage computes may differ from
+        those of the first start.
+      upgrade: the config of the first start -> the same with the fields of today, or None if it has these already. It
+        raises InputError for a run that is not to be opened.
 
     Raises:
       InputError: another run has the directory open, or the directory was made with another config. The error names
@@ -122,12 +127,12 @@ def open_run(workdir: str | os.PathLike, config: Any, ignore: Iterable[str] = ()
     """
     workdir = Path(workdir).expanduser().absolute()
     opened: list[Run] = []
-    processes.broadcast(lambda: opened.append(_open(workdir, config, ignore)), "opening the work directory")
+    processes.broadcast(lambda: opened.append(_open(workdir, config, upgrade)), "opening the work directory")
     _check_shared(workdir)
     return opened[0] if opened else Run(workdir, to_dict(config), None)
 
 
-def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
+def _open(workdir: Path, config: Any, upgrade: Callable | None) -> Run:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = open(workdir / ".lock", "a")  # noqa: SIM115 (held as long as the run)
@@ -139,7 +144,7 @@ def _open(workdir: Path, config: Any, ignore: Iterable[str]) -> Run:
         lock.close()
         raise InputError(f"another run is at work in {workdir}; wait for it, or choose another --workdir") from error
     try:
-        _check_config(workdir, to_dict(config), tuple(ignore))
+        _check_config(workdir, config, upgrade)
         for directory in _WRITTEN_IN:
             for unfinished in workdir.glob(f"{directory}/.*.tmp-*"):
                 unfinished.unlink()
@@ -177,17 +182,19 @@ def _appears(path: Path, content: str, tries: int = 20) -> bool:
     return False
 
 
-def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]) -> None:
+def _check_config(workdir: Path, options: Any, upgrade: Callable | None) -> None:
     """Writes config.json. Raises InputError if the run was begun with another config."""
     path = workdir / "config.json"
-    before = read_saved_json(path, _ADVICE)
+    before, config = read_saved_json(path, _ADVICE), to_dict(options)
+    upgraded = upgrade(before) if before is not None and upgrade is not None else None
     if before is not None:
-        old, new = _flatten(before), _flatten(config)
+        old, new = _flatten(before if upgraded is None else upgraded), _flatten(config)
+        ignored = without_effect(options)
+        every = [*new, *old] if upgraded is None else [name for name in new if name in old]
         names = [
             name
-            for name in dict.fromkeys([*new, *old])
-            if old.get(name, "absent") != new.get(name, "absent")
-            and not any(name == field or name.startswith(f"{field}.") for field in ignore)
+            for name in dict.fromkeys(every)
+            if old.get(name, "absent") != new.get(name, "absent") and name not in ignored
         ]
         if names:
             differences = "; ".join(
@@ -198,7 +205,7 @@ def _check_config(workdir: Path, config: dict[str, Any], ignore: tuple[str, ...]
                 f"{workdir} belongs to a run with {differences}{more}. Give the fields that it was made with "
                 "(config.json there), or choose another --workdir"
             )
-    if before != config:
+    if before != config and upgraded is None:
         _write_json(path, config)
 
 

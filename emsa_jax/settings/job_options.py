@@ -1,9 +1,11 @@
-"""The options of the jobs that need no run, but for those of distill. Imports no jax."""
+"""The options of the jobs that need no run, and which job has which. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.config.fields import Options, option
+from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import MANY, TABLES, Arm
 from emsa_jax.learning.learning_options import LossOptions
@@ -14,104 +16,92 @@ from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.training.training_options import GrpoOptions
 
+JOB = "which job this is"
+
 
 @dataclass(frozen=True)
-class AnnotateOptions:
-    """votes: a csv with the columns item, annotator, field, value (field: sentiment with value -1, 0 or 1, or a concept
-    with one of its labels). out: a directory for labels.csv, again.csv and agreement.json.
+class AnnotateOptions(Options):
+    """Votes of several people become labels, agreement and a split."""
 
-    majority: votes that a concept's label needs. merge: a JSON file, field -> label -> the label it counts as.
-    clips: a csv of the items' other columns, found by `item`, by `id`, or by video_id and clip_id; out/label.csv then
-    joins it with the labels, as the reader `ch_cems` or `plain` wants it. concepts: whose table says how labels are
-    spelled.
-    split: "stratified" on the five classes, or "speakers", which also keeps each speaker (clips' column `speaker`)
-    on one side. seed: of split and intervals. resamples, confidence: of the intervals.
-    """
+    job: str = option("annotate", JOB)
+    votes: str = option(
+        "",
+        "a csv with the columns item, annotator, field and value; field: sentiment with value -1, 0 or 1, or a concept "
+        "with one of its labels",
+    )
+    out: str = option("", "a directory for labels.csv, again.csv and agreement.json")
+    majority: int = option(3, "votes that a concept's label needs", low=1, source="CH-CEMS, section 3.2")
+    merge: str = option("", "a JSON file, field -> label -> the label it counts as; empty: none")
+    clips: str = option(
+        "",
+        "a csv of the items' other columns, found by item, by id, or by video_id and clip_id, which out/label.csv "
+        "joins with the labels; empty: none",
+    )
+    split: Literal["stratified", "speakers"] = option(
+        "stratified",
+        "stratified on the five classes, or speakers, which also keeps each speaker on one side",
+        source="CH-CEMS, section 3.3: stratified",
+    )
+    seed: int = option(0, "of the split and of the intervals", low=0, high=2**31 - 1)
+    resamples: int = option(2000, "resamples of the bootstrap of the agreement", low=1)
+    confidence: float = option(0.95, "of the intervals of the agreement", above=0, below=1)
+    concepts: ConceptOptions = ConceptOptions()
 
-    job: str = "annotate"
-    votes: str = ""
-    out: str = ""
-    majority: int = 3
-    merge: str = ""
-    clips: str = ""
-    split: Literal["stratified", "speakers"] = "stratified"
-    seed: int = 0
-    resamples: int = 2000
-    confidence: float = 0.95
+
+@dataclass(frozen=True)
+class BenchmarkOptions(Options):
+    """The tables and figures of CH-CEMS."""
+
+    job: str = option("benchmark", JOB)
+    runs: tuple[str, ...] = option(
+        (),
+        "predictions.jsonl files that an evaluation left, or their directories, each as MODEL=PATH; paths of one model "
+        "are its seeds",
+    )
+    out: str = option("", "a directory for tables.md, tables.csv and the figures")
+
+
+@dataclass(frozen=True)
+class CompareOptions(Options):
+    """Two or more runs on one page."""
+
+    job: Literal["compare"] = option("compare", JOB)
+    runs: tuple[str, ...] = option(
+        (),
+        "workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline comes first",
+    )
+    out: str = option("compare.html", "the page to write")
+    resamples: int = option(500, "resamples of the paired tests; 0: no tests", low=0)
+
+
+@dataclass(frozen=True)
+class InspectOptions(Options):
+    """What a directory of records holds."""
+
+    job: Literal["inspect"] = option("inspect", JOB)
+    data: str = option("", "a directory of records")
+    out: str = option("", "the page to write; empty: DATA.html beside the directory")
+    clips: int = option(24, "samples on the page", low=0)
+    dataset: str = option("", "whose official numbers to compare with, where the records do not say")
+
+
+@dataclass(frozen=True)
+class ReviewOptions(Options):
+    """People look at the traces that distill recorded."""
+
+    job: Literal["review"] = option("review", JOB)
+    data: str = option("", "the records of the clips")
+    traces: str = option("", "the directory of what distill recorded")
+    split: Literal["train", "valid", "test"] = option("train", "the split of the clips")
+    show: Literal["kept", "aside", "all"] = option("kept", "traces that were kept, samples that were set aside, or all")
+    port: int = option(0, "port of the page; 0: any that is free", low=0, high=2**16 - 1)
+    csv_out: str = option("", "write the traces to this file in place of serving a page")
+    csv_in: str = option("", "take over the decisions of such a file in place of serving a page")
+    by: str = option("", "whose decisions csv_in holds, where the file has no name")
     concepts: ConceptOptions = ConceptOptions()
 
     def __post_init__(self) -> None:
-        for name in ("majority", "resamples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"config.{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.confidence < 1:
-            raise InputError(f"confidence must be between 0 and 1, not {self.confidence}")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed must be at least 0 and below 2**31, not {self.seed}")
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """runs: predictions.jsonl files that an evaluation left, or their directories, each as "MODEL=PATH"; paths of one
-    model are its seeds (the paper has 0 to 4). out: a directory for tables.md, tables.csv, figure7_3.svg, ..."""
-
-    job: str = "benchmark"
-    runs: tuple[str, ...] = ()
-    out: str = ""
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """runs: workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline first. out: the
-    page to write. resamples: of the paired tests (0: none)."""
-
-    job: Literal["compare"] = "compare"
-    runs: tuple[str, ...] = ()
-    out: str = "compare.html"
-    resamples: int = 500
-
-    def __post_init__(self) -> None:
-        if self.resamples < 0:
-            raise InputError(f"resamples must be at least 0, not {self.resamples}")
-
-
-@dataclass(frozen=True)
-class InspectOptions:
-    """data: a directory of records. out: the page to write (default: `<data>.html`, beside the directory).
-    clips: samples on the page. dataset: whose official numbers to compare with, where the records do not say."""
-
-    job: Literal["inspect"] = "inspect"
-    data: str = ""
-    out: str = ""
-    clips: int = 24
-    dataset: str = ""
-
-    def __post_init__(self) -> None:
-        if self.clips < 0:
-            raise InputError(f"clips must be at least 0, not {self.clips}")
-
-
-@dataclass(frozen=True)
-class ReviewOptions:
-    """data, split: the clips. traces: what `distill` recorded. show: traces that were kept, samples that were kept
-    aside, or all. port: of the page (0: any that is free). csv_out: write the traces to this file instead; csv_in: take
-    the decisions of such a file over instead. by: whose they are, where the file has no name. concepts: as distill had
-    them."""
-
-    job: Literal["review"] = "review"
-    data: str = ""
-    traces: str = ""
-    split: Literal["train", "valid", "test"] = "train"
-    show: Literal["kept", "aside", "all"] = "kept"
-    port: int = 0
-    csv_out: str = ""
-    csv_in: str = ""
-    by: str = ""
-    concepts: ConceptOptions = ConceptOptions()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port < 2**16:
-            raise InputError(f"port must be at least 0 and below 65536, not {self.port}")
+        super().__post_init__()
         if self.csv_out and self.csv_in:
             raise InputError("csv_out and csv_in are two commands: first out, then in")
         if self.csv_in and not self.by.strip():
@@ -119,18 +109,20 @@ class ReviewOptions:
 
 
 @dataclass(frozen=True)
-class PlanOptions:
-    """policy: qwen2_5_omni_7b, qwen2_5_omni_3b, or a directory with a config.json. topology: as v5e:4x4, v5p:2x2x1 or
-    h100:8. compile: all programs of a step ("all"), those of the four phases ("phases"), decoding alone ("decode"), or
-    none ("no"): memory of what is not compiled is by arithmetic. The rest as in a run."""
+class PlanOptions(Options):
+    """Whether a GRPO run would fit, and how fast it might be, on devices that are not here."""
 
-    job: Literal["plan"] = "plan"
-    policy: str = "qwen2_5_omni_7b"
-    topology: str = "v5e:4x4"
-    compile: Literal["phases", "decode", "all", "no"] = "phases"
+    job: Literal["plan"] = option("plan", JOB)
+    policy: str = option("qwen2_5_omni_7b", "qwen2_5_omni_7b, qwen2_5_omni_3b, or a directory with a config.json")
+    topology: str = option("v5e:4x4", "the devices, as v5e:4x4, v5p:2x2x1 or h100:8", source="docs/scaling.md")
+    compile: Literal["phases", "decode", "all", "no"] = option(
+        "phases",
+        "what is compiled: the programs of the four phases, decoding alone, all of a step, or nothing; the memory of "
+        "what is not compiled is by arithmetic",
+    )
     prompt: PromptShape = PromptShape()
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    attention: Kernel = "auto"
+    dtype: Literal["float32", "bfloat16"] = option("bfloat16", "of the frozen weights and of activations")
+    attention: Kernel = option("auto", "the decoder's attention kernel; auto: what suits the device")
     mesh: MeshOptions = MeshOptions()
     lora: LoraOptions = LoraOptions()
     sampling: SamplingOptions = SamplingOptions()
@@ -140,27 +132,40 @@ class PlanOptions:
 
 
 @dataclass(frozen=True)
-class AblationOptions:
-    """tables: names of `jobs.arms.TABLES`, made in this order. base: what all arms share. seeds: of each arm;
-    hint_seeds: of the hint arms, the first ones the same. minutes: no cell is begun later than this (0: no limit); the
-    same command goes on. cross_traces: a teacher's traces of the second domain, for cross_domain (default: beside it).
-    """
+class AblationOptions(Options):
+    """Tables of the papers, cell by cell."""
 
-    job: Literal["ablation"] = "ablation"
-    tables: tuple[str, ...] = ("hint",)
-    seeds: int = 3
-    hint_seeds: int = 8
-    minutes: float = 0.0
-    cross_traces: str = ""
+    job: Literal["ablation"] = option("ablation", JOB)
+    tables: tuple[str, ...] = option(("hint",), f"tables to make, in this order, of {', '.join(TABLES)}")
+    seeds: int = option(3, "seeds of each arm", low=1)
+    hint_seeds: int = option(8, "seeds of the hint arms, the first ones the same", low=1)
+    minutes: float = option(
+        0.0, "no cell is begun later than this; the same command goes on; 0: no limit", unit="min", low=0
+    )
+    cross_traces: str = option(
+        "", "a teacher's traces of the second domain, for cross_domain; empty: traces.jsonl beside it"
+    )
     base: Config = Config()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.tables:
             if name not in TABLES:
                 raise InputError(f"tables: {name!r} is none of {', '.join(TABLES)}")
-        if self.seeds < 1 or self.hint_seeds < 1 or self.minutes < 0:
-            raise InputError("seeds and hint_seeds must be at least 1, minutes at least 0")
 
     def seeds_of(self, arm: Arm) -> int:
         """How many seeds an arm is to have."""
         return max(self.seeds, self.hint_seeds) if arm.name in MANY else self.seeds
+
+
+# configs/NAME.py makes these options, and emsa_jax/jobs/NAME.py has the function NAME that takes them
+JOBS = {
+    "ablation": AblationOptions,
+    "annotate": AnnotateOptions,
+    "benchmark": BenchmarkOptions,
+    "compare": CompareOptions,
+    "distill": DistillOptions,
+    "inspect": InspectOptions,
+    "plan": PlanOptions,
+    "review": ReviewOptions,
+}

@@ -12,10 +12,6 @@ from ml_collections import config_flags
 
 from emsa_jax.config.edge import digest, from_config_dict, to_config_dict, to_dict
 from emsa_jax.errors import InputError
-from emsa_jax.policy.policy_options import LoraOptions
-from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.rollout_options import HintOptions
-from emsa_jax.settings.config import Config
 
 
 @dataclass(frozen=True)
@@ -141,25 +137,3 @@ def test_digest_is_stable():
     program = "from emsa_jax.config.edge import digest; print(digest({'b': (1, 0.1), 'a': 'é'}))"
     elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert elsewhere.stdout.strip() == digest({"a": "é", "b": [1, 0.1]})
-
-
-RUNS = {
-    "seed": (lambda: Config(seed=-1), "seed must be"),
-    "a large seed": (lambda: Config(seed=2**31), "seed must be"),
-    "no rank": (lambda: Config(lora=LoraOptions(rank=0)), "lora.rank"),
-    "no target": (lambda: Config(lora=LoraOptions(targets=())), "lora.targets"),
-    "bare scores": (lambda: Config(format="label_only"), "use hint.mode=off"),
-    "a told polarity": (lambda: Config(format="label_only", hint=HintOptions(mode="off", polarity_nll=1.0)), "hint at"),
-    "no such reward": (lambda: Config(hint=HintOptions(metric="tone", threshold=0.5)), "hint.metric: .tone. is none"),
-    "no fraction": (lambda: Config(hint=HintOptions(trigger_fraction=0.0)), "hint.trigger_fraction"),
-}
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_runs_that_would_fail_after_hours_are_refused_before(name):
-    make, message = RUNS[name]
-    with pytest.raises(InputError, match=message):
-        make()
-    Config(format="label_only", hint=HintOptions(mode="off"))
-    Config(reward=RewardOptions(plugins=("mine:tone",)), hint=HintOptions(metric="tone", threshold=0.5))
-    Config(stages=("prepare", "sft"), format="label_only")

@@ -30,9 +30,10 @@ def test_decay_spares_vectors_norms_and_biases():
         assert np.all(kept == 1)
 
 
-def test_clipping_bounds_the_gradient():
+def test_clipping_bounds_the_gradient(monkeypatch):
     # With so large an eps the step is nearly linear in the gradient.
-    options = OptimizerOptions(learning_rate=1.0, schedule="constant", clip_norm=1.0, eps=1e3)
+    monkeypatch.setattr("emsa_jax.learning.optimizer.EPS", 1e3)
+    options = OptimizerOptions(learning_rate=1.0, schedule="constant", clip_norm=1.0)
     params = {"w": jnp.zeros((2, 2))}
     moved = []
     for size in (10.0, 1000.0):

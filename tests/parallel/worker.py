@@ -39,7 +39,7 @@ def work(jobs: list[dict]) -> None:
             join(config)
             keep_compiled(Path(job["cache"]))
         processes.broadcast(lambda config=config: check_inputs(config), "inputs")
-        with open_run(job["workdir"], config, ignore=("stages", "mesh")) as run:
+        with open_run(job["workdir"], config) as run:
             run_stages(run, config)
 
 

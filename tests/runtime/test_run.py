@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from emsa_jax.config.fields import option
 from emsa_jax.errors import InputError
 from emsa_jax.runtime import run as run_module
 from emsa_jax.runtime.run import open_run
@@ -19,7 +20,7 @@ class Loss:
 @dataclass(frozen=True)
 class Config:
     steps: int = 10
-    log_every: int = 1
+    log_every: int = option(1, "steps between lines", affects_results=False)
     score_range: tuple[float, float] = (-1.0, 1.0)
     loss: Loss = Loss()
 
@@ -60,8 +61,18 @@ def test_another_config_is_refused(tmp_path, other, message):
 
 def test_ignored_fields_may_differ(tmp_path):
     open_run(tmp_path, Config()).close()
-    open_run(tmp_path, replace(Config(), log_every=5, loss=Loss(1.0)), ignore=("log_every", "loss")).close()
+    open_run(tmp_path, replace(Config(), log_every=5)).close()
     assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 5
+
+
+def test_a_run_of_before_is_compared_in_the_fields_of_today_and_kept_as_it_is(tmp_path):
+    open_run(tmp_path, Config()).close()
+    old = {"step_count": 10, "log_every": 1, "gone": True}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    open_run(tmp_path, Config(), lambda config: {"steps": config["step_count"]}).close()
+    assert json.loads((tmp_path / "config.json").read_text()) == old
+    with pytest.raises(InputError, match=r"config\.steps = 10, not 11"):
+        open_run(tmp_path, Config(steps=11), lambda config: {"steps": config["step_count"]})
 
 
 def test_other_software_is_one_warning(tmp_path, capsys, monkeypatch):
