@@ -41,7 +41,8 @@ class DistillOptions(Options):
     max_clips: int = option(0, "at most so many samples; 0: all", low=0)
     format: str = option(
         "dc",
-        "of the answers, one that has reasoning: dc asks for the teacher's own view, concepts for reasons of the true labels",
+        "of the answers, one that has reasoning: dc asks for the teacher's own view, concepts for reasons of the true "
+        "labels",
         source="MSA-Thinker, section III.A: dc; CH-CEMS, appendix E: concepts",
     )
     concepts: ConceptOptions = ConceptOptions()
