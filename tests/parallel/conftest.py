@@ -44,7 +44,6 @@ SIZES = {
     "sft.save_every": 1,
     "sft.trainable": "lora",
     "evaluate.batch_size": 4,
-    "sft.optimizer.eps": 1e-3,
     "sft.optimizer.warmup": 0.0,
     "lora.rank": 4,
     "lora.targets": ["q_proj", "v_proj", "o_proj", "down_proj"],
