@@ -5,9 +5,8 @@ ceiling("puppets/en/latents.csv")
 """
 
 from emsa_jax.data.puppets.ceiling import ceiling, concept_ceiling
-from emsa_jax.data.puppets.concept_make import make_concept_puppets
 from emsa_jax.data.puppets.concept_world import ConceptWorld
-from emsa_jax.data.puppets.make import make_puppets
+from emsa_jax.data.puppets.make import make_concept_puppets, make_puppets
 from emsa_jax.data.puppets.world import PuppetWorld
 
 __all__ = ["ConceptWorld", "PuppetWorld", "ceiling", "concept_ceiling", "make_concept_puppets", "make_puppets"]

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from emsa_jax.data.puppets.concept_votes import FIELDS
+from emsa_jax.data.puppets.concept_world import FIELDS
 from emsa_jax.data.puppets.words import STYLES
 from emsa_jax.data.puppets.world import CUES
 from emsa_jax.errors import InputError

@@ -1,16 +1,19 @@
 """Puppets that are annotated as CH-CEMS is: classes of sentiment, expressions, tones and styles in long tails.
 
 The classes have CH-CEMS' shares (table 6). What a voice and a face show beside the level is a tone and an expression,
-each with a manner of its own; labels are what five annotators make of them (`concept_votes`).
+each with a manner of its own; labels are what five annotators, who confuse
+labels at stated rates, vote for.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from emsa_jax.data.annotation.votes import SENTIMENT, majority, score
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets.words import STYLES, utter
-from emsa_jax.data.puppets.world import CLIPS_PER_VIDEO, DOMAINS, SPLITS, Puppet, PuppetWorld, _speaker, notch
+from emsa_jax.data.puppets.world import CLIPS_PER_VIDEO, DOMAINS, Puppet, PuppetWorld, draw_speaker, notch
+from emsa_jax.data.sample import SPLITS
 
 # level -> weight: the totals of CH-CEMS' five classes, spread evenly over the levels of each; score = level / 5
 LEVELS = {-5: 139, -4: 140, -3: 188, -2: 188, -1: 189, 0: 1521, 1: 322, 2: 322, 3: 321, 4: 193, 5: 192}
@@ -33,6 +36,8 @@ VOICES = {
     "indifferent": (3.0, -5, -3), "happy": (4.8, 4, 0), "excited": (5.8, 6, 2), "confident": (3.6, 5, -2),
     "expectant": (4.2, -3, 4),
 }  # fmt: skip
+ANNOTATORS = 5
+FIELDS = ("tone", "expression", "speaking_style")
 SCENARIOS = dict(zip(FACTS["ch_cems"].concepts["scenario"], (30, 22, 18, 8, 14, 8), strict=True))
 INTERACTIONS = dict(zip(FACTS["ch_cems"].concepts["interaction"], (60, 15, 25), strict=True))
 
@@ -107,7 +112,7 @@ def _draw_puppet(name: str, root: tuple[int, ...], i: int, level: int, sarcastic
         word=word,
         text=text,
         **_cues(drawn, expression, tone, rng),
-        speaker=_speaker(domain, of_video),
+        speaker=draw_speaker(domain, of_video),
         key=(*root, i, 3),
         scenario=pick(SCENARIOS, of_video),
         interaction=pick(INTERACTIONS, rng),
@@ -122,15 +127,62 @@ def pick(weights: dict[str, float], rng: np.random.Generator) -> str:
 
 def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
     face, voice = notch(drawn) + rng.normal(0, 0.03, 2)
-    shown = 0.6 + 0.4 * abs(face)  # even a weak level shows which expression it is
+    strength = 0.6 + 0.4 * abs(face)  # even a weak level shows which expression it is
     tempo, energy, rise = VOICES[tone]
     cues = {
         "mouth": 0.4 * face if expression == "neutral" else face,
-        "brow": {"angry": shown, "sad": -shown, "disgusted": 0.5 * shown}.get(expression, 0.0),
-        "lift": {"surprised": 1.0, "happy": 0.3, "disgusted": -1.0}.get(expression, 0.0) * shown,
+        "brow": {"angry": strength, "sad": -strength, "disgusted": 0.5 * strength}.get(expression, 0.0),
+        "lift": {"surprised": 1.0, "happy": 0.3, "disgusted": -1.0}.get(expression, 0.0) * strength,
         "pitch": 3 * voice,
         "contour": 8 * voice + rise,
         "tempo": tempo + rng.normal(0, 0.1),
         "energy": energy + rng.normal(0, 1.0),
     }
     return {cue: round(float(value), 4) for cue, value in cues.items()}
+
+
+def votes_of(puppet: ConceptPuppet, options: ConceptWorld) -> dict[str, list[str]]:
+    """Field -> the five votes, concepts as they stand after the last round.
+
+    Sentiment: as many vote for the drawn level's sign as it has fifths, the others for 0; each errs by one class with
+    probability `sentiment_confusion`. Concepts: each names what is shown or, with the concept's confusion, another
+    label as frequent as it is at levels of the same sign or, half as often, of any; where no label has three votes,
+    all five vote again, up to `rounds` times.
+    """
+    rng = np.random.default_rng((*puppet.key, 5))
+    signed = np.where(rng.permutation(ANNOTATORS) < abs(puppet.drawn), np.sign(puppet.drawn), 0)
+    errs = rng.random(ANNOTATORS) < options.sentiment_confusion
+    signed = np.where(errs, np.where(signed == 0, rng.choice((-1, 1), ANNOTATORS), 0), signed)
+    votes = {SENTIMENT: [str(int(vote)) for vote in signed]}
+    sign = int(np.sign(puppet.drawn))
+    for field, drawn, confusion, near, far in (
+        ("tone", puppet.tone, options.tone_confusion, TONES[sign], _any(TONES)),
+        ("expression", puppet.expression, options.expression_confusion, EXPRESSIONS[sign], _any(EXPRESSIONS)),
+        ("speaking_style", puppet.style, options.style_confusion, STYLE_WEIGHTS, STYLE_WEIGHTS),
+    ):
+        for _ in range(options.rounds):
+            votes[field] = [_vote(drawn, confusion, near, far, rng) for _ in range(ANNOTATORS)]
+            if majority(votes[field]):
+                break
+    return votes
+
+
+def labels_of(votes: dict[str, list[str]]) -> dict[str, str | float]:
+    """ "label" and the concepts, "" without majority: as the annotation job makes them of the same votes."""
+    return {"label": score(votes[SENTIMENT]), **{field: majority(votes[field]) or "" for field in FIELDS}}
+
+
+def _vote(drawn: str, confusion: float, near: dict, far: dict, rng) -> str:
+    if rng.random() >= confusion:
+        return drawn
+    weights = far if rng.random() < 1 / 3 else near
+    return pick({name: weight for name, weight in weights.items() if name != drawn}, rng)
+
+
+def _any(tables: dict[int, dict[str, float]]) -> dict[str, float]:
+    """The weights of all signs together, as frequent as CH-CEMS' polarities are."""
+    merged: dict[str, float] = {}
+    for sign, fraction in ((-1, 0.23), (0, 0.41), (1, 0.36)):
+        for name, weight in tables[sign].items():
+            merged[name] = merged.get(name, 0.0) + fraction * weight
+    return merged

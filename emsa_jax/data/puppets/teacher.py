@@ -5,11 +5,17 @@ with probability `fooled`, and elsewhere it slips with probability `teacher_erro
 by what is drawn, so there it may be wrong as well.) A filter that drops traces of the wrong polarity
 therefore drops most sarcastic clips: what survives under-represents the hard samples. That is why a policy
 cold-started on it still trusts words too much, and why reinforcement learning has something to teach.
+
+Where reasoning marks concepts, the teacher names them as they are drawn, not as the annotators voted: where these
+disagree with it, the filter drops its trace.
 """
 
 import numpy as np
 
-from emsa_jax.data.puppets.world import DOMAINS, SPLITS, Puppet, PuppetWorld, notch
+from emsa_jax.data.facts import FACTS
+from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONES, ConceptPuppet, ConceptWorld, pick
+from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, notch
+from emsa_jax.data.sample import SPLITS
 
 POLARITIES = {-1: "Negative", 0: "Neutral", 1: "Positive"}
 _NOTCHES = {level: notch(level) for level in range(-4, 5)}
@@ -38,6 +44,15 @@ _TERMS = {
         "slip": "总的来看",
     },
 }
+_CONCEPT_LINKS = {
+    "en": {
+        "agree": "all agree.",
+        "outweigh": "face and voice decide.",
+        "fooled": "the words decide.",
+        "slip": "on the whole.",
+    },
+    "zh": {"agree": "三者一致。", "outweigh": "以表情和声音为准。", "fooled": "以文字为准。", "slip": "总的来看。"},
+}
 
 
 def write_traces(puppets: list[Puppet], options: PuppetWorld) -> list[dict]:
@@ -53,7 +68,7 @@ def asked_about(puppets, options, key: int) -> list:
     return [train[i] for i in asked]
 
 
-def judged(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
+def seen_level(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
     """(the level that the teacher sees, what it went by)."""
     agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
     if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
@@ -67,7 +82,7 @@ def judged(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
 def _trace(puppet: Puppet, options: PuppetWorld) -> dict:
     domain = DOMAINS[options.domain]
     rng = np.random.default_rng((*puppet.key, 2))
-    level, link = judged(puppet, options, rng)
+    level, link = seen_level(puppet, options, rng)
     return {
         "id": puppet.id,
         "polarity": POLARITIES[int(np.sign(level))],
@@ -94,3 +109,43 @@ def _graded(grades: tuple[str, ...], ends: tuple[str, str], level: int) -> str:
 
 def _third(names: tuple[str, str, str], value: float, edge: float) -> str:
     return names[1 + (value > edge) - (value < -edge)]
+
+
+def write_concept_traces(puppets: list[ConceptPuppet], options: ConceptWorld) -> list[dict]:
+    """One row {"id", "polarity", "think", "score"} for each train clip that the teacher was asked about.
+
+    It errs about each concept with probability `teacher_error`, about sentiment as the plain world's teacher."""
+    return [_concept_trace(puppet, options) for puppet in asked_about(puppets, options, 14)]
+
+
+def _concept_trace(puppet: ConceptPuppet, options: ConceptWorld) -> dict:
+    rng = np.random.default_rng((*puppet.key, 2))
+    level, link = seen_level(puppet, options, rng)
+    sign = int(np.sign(puppet.drawn))
+    named = {}
+    for field, drawn, weights in (
+        ("expression", puppet.expression, EXPRESSIONS[sign]),
+        ("speaking_style", puppet.style, STYLE_WEIGHTS),
+        ("tone", puppet.tone, TONES[sign]),
+    ):
+        errs = rng.random() < options.teacher_error
+        others = {name: weight for name, weight in weights.items() if name != drawn}
+        named[field] = pick(others, rng) if errs else drawn
+    language = DOMAINS[options.domain].language
+    return {
+        "id": puppet.id,
+        "polarity": POLARITIES[int(np.sign(level))],
+        "think": _concept_think(puppet.word, named, link, language),
+        "score": level / 5,
+    }
+
+
+def _concept_think(word: str, named: dict[str, str], link: str, language: str) -> str:
+    facts = FACTS["ch_cems"]
+    labels = {
+        field: facts.chinese[field][facts.concepts[field].index(label)] if language == "zh" else label
+        for field, label in named.items()
+    }
+    tags = {"expression": "facial_expression"}
+    marks = [f"<{tags.get(field, field)}>{label}</{tags.get(field, field)}>" for field, label in labels.items()]
+    return "\n".join([f"<concept>{word}</concept>", *marks, _CONCEPT_LINKS[language][link]])

@@ -12,9 +12,9 @@ import numpy as np
 from emsa_jax.config.fields import option
 from emsa_jax.data.data_options import PuppetOptions
 from emsa_jax.data.puppets.words import STYLES, utter
+from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 
-SPLITS = ("train", "valid", "test")
 # 40% negative, 20% neutral, 40% positive; four intensities a side; score = level / 5 of the range's end
 LEVELS = np.repeat(np.arange(-4, 5), (2, 2, 2, 2, 4, 2, 2, 2, 2))
 CLIPS_PER_VIDEO = 16
@@ -158,7 +158,7 @@ def _draw_puppet(domain, root, i, level, sarcastic, noisy) -> Puppet:
         word=word,
         text=text,
         **_cues(drawn, expression, tone, rng),
-        speaker=_speaker(DOMAINS[domain], np.random.default_rng((*root, video, 2))),
+        speaker=draw_speaker(DOMAINS[domain], np.random.default_rng((*root, video, 2))),
         key=(*root, i, 3),
     )
 
@@ -210,7 +210,7 @@ def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in cues.items()}
 
 
-def _speaker(domain: Domain, rng) -> Speaker:
+def draw_speaker(domain: Domain, rng) -> Speaker:
     return Speaker(
         skin_hue=float(rng.uniform(*domain.skin_hue)),
         backdrop_hue=float(rng.uniform(*domain.backdrop_hue)),

@@ -17,8 +17,7 @@ from emsa_jax.data.annotation.agreement import fleiss_kappa
 from emsa_jax.data.annotation.votes import read_votes
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets import ConceptWorld, concept_ceiling, make_concept_puppets
-from emsa_jax.data.puppets.concept_votes import ANNOTATORS, FIELDS, labels_of, votes_of
-from emsa_jax.data.puppets.concept_world import VOICES, draw_concept_world
+from emsa_jax.data.puppets.concept_world import ANNOTATORS, FIELDS, VOICES, draw_concept_world, labels_of, votes_of
 from emsa_jax.data.puppets.world import PuppetWorld, draw_world, is_puppet
 from emsa_jax.data.readers import read_samples
 from emsa_jax.jobs.annotate import labels
@@ -139,7 +138,7 @@ def test_equal_options_give_equal_bytes(small, tmp_path):
 
 
 def test_a_classifier_on_what_is_drawn_is_better_than_the_commonest_label(world, tmp_path):
-    from emsa_jax.data.puppets.concept_make import _label_row
+    from emsa_jax.data.puppets.make import _concept_label_row as _label_row
     from emsa_jax.data.puppets.make import latent_row, write_csv
 
     options = ConceptWorld(num_train=400, num_valid=1, num_test=200)

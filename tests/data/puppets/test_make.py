@@ -15,7 +15,7 @@ from emsa_jax.data.puppets.world import DOMAINS, draw_world
 from emsa_jax.data.readers import read_samples
 from emsa_jax.errors import InputError
 
-SMALL = PuppetWorld(domain="zh", num_train=40, num_valid=8, num_test=8, seed=5, workers=1)
+SMALL = PuppetWorld(domain="zh", num_train=40, num_valid=8, num_test=8, seed=5, trace_share=1.0, workers=1)
 
 
 def digests(folder):
