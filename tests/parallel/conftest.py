@@ -20,6 +20,7 @@ from emsa_jax.policy.tiny import tiny_config
 from emsa_jax.settings.config import Config
 
 WORKER = Path(__file__).with_name("worker.py")
+ROOT = Path(__file__).parents[2]
 
 PREPARED = {
     "puppets.num_train": 24,
@@ -148,7 +149,7 @@ class World:
                 "JAX_NUM_CPU_DEVICES": str(devices),
                 "HARD": json.dumps(list(hard)),
                 "STOP_AT": stop_at,
-                "PYTHONPATH": str(self.root),
+                "PYTHONPATH": f"{self.root}{os.pathsep}{ROOT}",
             }
             if processes > 1:
                 environment |= {
