@@ -8,7 +8,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 WORKDIR ?= runs/default
 KILLS ?= 40
 # tests spend their time in the compiler: it optimizes little there (slow proofs take the programs that users get)
-FAST_COMPILE := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+FAST_COMPILE := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_parallel_codegen_split_count=1
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
@@ -24,7 +25,7 @@ plan: $(VENV)/.run $(VENV)/.aot
 	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py$(addprefix :,$(PRESET)) $(ARGS)
 
 test: $(VENV)/.dev
-	XLA_FLAGS="$(FAST_COMPILE)" $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	XLA_FLAGS="$(FAST_COMPILE)" $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-kill: $(VENV)/.dev
 	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)

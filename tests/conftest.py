@@ -10,11 +10,17 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Programs that take long to compile are compiled once, whichever test and process asks first. They are named by all
+# that they are made from, so that a changed program is another one. Jobs keep theirs in their work directories.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(os.path.join(__file__, "../../build/test_programs")))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +31,8 @@ from absl import flags
 from emsa_jax import main
 
 ROOT = Path(__file__).parents[1]
+WITHOUT_TORCH = ROOT / "tests" / "without_torch"
+TOGETHER = ("policy", "learning", "rollout")  # rooms whose files share fixtures that compile
 
 SIZES = {
     "puppets.num_train": 24,
@@ -140,7 +148,8 @@ class Mini:
     def start(self, **options) -> subprocess.Popen:
         """Starts the job in a session of its own, so that all its processes can be killed together."""
         self.marks_file.unlink(missing_ok=True)
-        environment = os.environ | {"MARKS": str(self.marks_file), "PYTHONPATH": str(self.plugin), "COLUMNS": "120"}
+        path = f"{self.plugin}{os.pathsep}{WITHOUT_TORCH}"
+        environment = os.environ | {"MARKS": str(self.marks_file), "PYTHONPATH": path, "COLUMNS": "120"}
         command = [
             sys.executable,
             "-m",
@@ -187,6 +196,30 @@ def _memory(pid: int) -> int:
         return sum(process.memory_info().rss for process in [parent, *parent.children(recursive=True)])
     except psutil.NoSuchProcess:
         return 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests one worker takes: those that look at the same run, those of a room that share fixtures, and else
+    those of a file. The longest come first, so that no worker is left alone with one of them at the end."""
+    slow, others = [], []
+    for item in items:
+        file = item.path.relative_to(ROOT / "tests")
+        if "mini" in item.fixturenames:
+            group = "mini"
+        else:
+            group = file.parts[0] if file.parts[0] in TOGETHER else file.with_suffix("").as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+        (slow if group in ("mini", "parallel/test_two_processes") else others).append(item)
+    items[:] = slow + others
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_torch() -> Iterator[None]:
+    """Processes that tests start find no torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(WITHOUT_TORCH), prepend=os.pathsep)
+        patch.setenv("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # which would say so
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ class World:
                 "JAX_NUM_CPU_DEVICES": str(devices),
                 "HARD": json.dumps(list(hard)),
                 "STOP_AT": stop_at,
-                "PYTHONPATH": f"{self.root}{os.pathsep}{ROOT}",
+                "PYTHONPATH": os.pathsep.join(map(str, (self.root, ROOT, os.environ["PYTHONPATH"]))),
             }
             if processes > 1:
                 environment |= {
