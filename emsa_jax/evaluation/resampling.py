@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy  # its statistics are loaded when they are first asked for: it takes more than a second
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -70,7 +70,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     if only_first + only_second == 0:
         return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
 def over_seeds(values: Sequence[float | None]) -> dict[str, float | int | tuple | None]:
@@ -79,7 +79,7 @@ def over_seeds(values: Sequence[float | None]) -> dict[str, float | int | tuple 
     n = len(known)
     mean = float(known.mean()) if n else None
     std = float(known.std(ddof=1)) if n > 1 else None
-    half = float(stats.t.ppf(_tails()[1], n - 1)) * std / math.sqrt(n) if n > 1 else None
+    half = float(scipy.stats.t.ppf(_tails()[1], n - 1)) * std / math.sqrt(n) if n > 1 else None
     return {"mean": mean, "std": std, "interval": None if half is None else (mean - half, mean + half), "n": n}
 
 
@@ -90,7 +90,7 @@ def paired_seeds(first: Sequence[float], second: Sequence[float]) -> dict[str, f
     found = over_seeds(differences.tolist())
     # differences that are equal but for rounding do not vary
     varied = len(differences) > 1 and float(np.ptp(differences)) > 1e-9 * float(np.abs(differences).max())
-    found["p"] = float(stats.ttest_rel(first, second).pvalue) if varied else None
+    found["p"] = float(scipy.stats.ttest_rel(first, second).pvalue) if varied else None
     found["needed"] = seeds_needed(found["mean"], found["std"]) if varied else None
     return found
 
@@ -102,8 +102,8 @@ def seeds_needed(difference: float, std: float, power: float = 0.8, most: int = 
     effect = abs(difference) / std
 
     def reached(n: int) -> bool:
-        edge = stats.t.ppf(_tails()[1], n - 1)
-        return stats.nct.sf(edge, n - 1, effect * math.sqrt(n)) >= power
+        edge = scipy.stats.t.ppf(_tails()[1], n - 1)
+        return scipy.stats.nct.sf(edge, n - 1, effect * math.sqrt(n)) >= power
 
     low, high = 2, most
     if not reached(high):

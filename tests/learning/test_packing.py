@@ -6,7 +6,13 @@ from emsa_jax.learning.packing import pack_rows
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(1, 9), st.integers(1, 12), st.integers(1, 4), st.randoms(use_true_random=False))
+@given(
+    # few shapes, since each is compiled, and many lengths
+    st.sampled_from((1, 2, 5, 9)),
+    st.sampled_from((1, 3, 12)),
+    st.sampled_from((1, 4)),
+    st.randoms(use_true_random=False),
+)
 def test_every_answer_is_there_once_and_comes_back(answers, slots, prompts, random):
     lengths = np.array([[random.randint(0, slots) for _ in range(answers)] for _ in range(prompts)])
     packing = pack_rows(lengths, slots, tuple(range(1, answers + 1)))
