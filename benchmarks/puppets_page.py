@@ -76,7 +76,7 @@ def page(workdir: Path) -> str:
         source = workdir / "tables" / f"{name}.md"
         begun = any((arm.name, seed) in made for arm in table.arms for seed in range(options.hint_seeds))
         if source.exists() and begun:
-            lines += ["", f"### {table.told}", "", *_body(source), "", *_undecided(workdir, name)]
+            lines += ["", f"### {table.question}", "", *_body(source), "", *_undecided(workdir, name)]
             if name == "hints":
                 lines += ["", *_against(cells, "off", table.arms)]
     return "\n".join(lines) + "\n"
@@ -85,7 +85,7 @@ def page(workdir: Path) -> str:
 def _against(cells: list[dict], other: str, arms: Sequence[Arm]) -> list[str]:
     """Accuracy on the hard set, and on all, against another arm than the table's baseline."""
     values = {(cell["arm"], cell["seed"]): cell["values"] for cell in cells}
-    told, found = {arm.name: arm.told for arm in arms}, []
+    told, found = {arm.name: arm.title for arm in arms}, []
     for arm in arms:
         seeds = [seed for name, seed in values if name == arm.name and (other, seed) in values]
         if arm.name == other or len(seeds) < 2:
@@ -95,7 +95,7 @@ def _against(cells: list[dict], other: str, arms: Sequence[Arm]) -> list[str]:
             one = paired_seeds(*([values[name, seed][key] for seed in seeds] for name in (arm.name, other)))
             mean, low, high = (100 * number for number in (one["mean"], *one["interval"]))
             parts.append(f"{mean:+.1f} ({low:.1f} to {high:.1f})")
-        found.append(f"{arm.told} {parts[0]}, in all {parts[1]}")
+        found.append(f"{arm.title} {parts[0]}, in all {parts[1]}")
     return [f'Against "{told[other]}", points on the hard set with 95% intervals: {"; ".join(found)}.'] if found else []
 
 
@@ -107,7 +107,7 @@ def _body(source: Path) -> list[str]:
 
 def _undecided(workdir: Path, name: str) -> list[str]:
     """What the seeds so far do not show, and how many would."""
-    told = {arm.name: arm.told for arm in TABLES[name].arms}
+    told = {arm.name: arm.title for arm in TABLES[name].arms}
     with open(workdir / "tables" / f"{name}_differences.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "hard_accuracy" and row["low"]]
     found = [row for row in rows if float(row["low"]) <= 0 <= float(row["high"])]

@@ -72,6 +72,11 @@ def option(default: Any, text: str, **described: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def no_effect() -> Any:
+    """A field of settings that `pick` takes out of options, for an option that cannot change what a stage computes."""
+    return dataclasses.field(metadata={_KEY: Description(text="", affects_results=False)})
+
+
 class Options:
     """Base of all options: frozen dataclasses whose ranges are checked as they are made.
 

@@ -77,8 +77,8 @@ def _of_group(rows: Sequence[Mapping], kind: str, group: str) -> dict:
         "acc2": None,
         "mae": None,
         "corr": None,
-        "parse_rate": _share([row["sentiment"] is not None for row in of]),
-        "accuracy": _share([row["sentiment"] == row["target_sentiment"] for row in of]),
+        "parse_rate": _fraction([row["sentiment"] is not None for row in of]),
+        "accuracy": _fraction([row["sentiment"] == row["target_sentiment"] for row in of]),
     }
 
 
@@ -100,5 +100,5 @@ def _indexed(pred: Sequence[str | None], true: Sequence[str], names: Sequence[st
     return label_metrics([index.get(p, -1) for p in pred], [index[t] for t in true], len(names))
 
 
-def _share(values: Sequence[bool]) -> float | None:
+def _fraction(values: Sequence[bool]) -> float | None:
     return float(np.mean(values)) if values else None

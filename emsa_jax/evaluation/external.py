@@ -9,6 +9,7 @@ import numpy as np
 from emsa_jax.answers.labels import FIVE_EDGES, polarity_of
 from emsa_jax.data import labels_csv
 from emsa_jax.data.records import Entry
+from emsa_jax.data.sample import Sample
 from emsa_jax.data.views import modalities
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.breakdowns import about
@@ -47,9 +48,30 @@ def read_given(path: Path) -> Given:
     return Given(cells)
 
 
+def entry_of(sample: Sample) -> Entry:
+    """A raw clip as an entry of an index, without anything that decoding its media would tell."""
+    return Entry(
+        id=sample.id,
+        text=sample.text,
+        score=sample.score,
+        split=sample.split,
+        language=sample.language,
+        num_frames=0,
+        height=0,
+        width=0,
+        frame_rate=0.0,
+        mel_frames=0,
+        label=sample.label,
+        concepts=sample.concepts,
+        speaker=sample.speaker,
+        reasoning=sample.reasoning,
+    )
+
+
 def score_given(
     given: Given,
     entries: Sequence[Entry],
+    *,
     score_range: tuple[float, float],
     classes: Sequence[str],
     fallback: str,

@@ -4,132 +4,179 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from emsa_jax.answers.messages import messages
 from emsa_jax.config.edge import digest, to_dict
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.evaluation.journal import Answered, Journal, read_answers
 from emsa_jax.parallel import processes
-from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.answering import compile_answers, predict
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Program, Programs
-from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """The options of a run that asking reads."""
+
+    dtype: str
+    seed: int
+    prompt: PromptOptions
+    sampling: SamplingOptions
+    evaluate: EvaluateOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPolicy:
+    """A policy that answers. base, adapter: laid out for decoding. fingerprint: hashes of the files of both."""
+
+    base: dict
+    adapter: Adapter | None
+    placement: Placement
+    fingerprint: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One way to ask: every option that decides the answers. The batch size, how many clips are asked about and by how
+    many processes are not among them, since they change no answer. seed: None if nothing is drawn."""
+
+    dtype: str
+    split: str
+    prompt: PromptOptions
+    sampling: SamplingOptions
+    answers: int
+    seed: int | None
+
+
+def questions(settings: AnswerSettings) -> dict[str, Question]:
+    """Kind ("greedy", and "sampled" where samples are wanted) -> how each clip is asked about."""
+    options, sampling = settings.evaluate, settings.sampling
+    greedy = SamplingOptions(temperature=0.0, max_completion_length=sampling.max_completion_length)
+    kinds = {"greedy": (greedy, 1)} | ({"sampled": (sampling, options.samples)} if options.samples else {})
+    return {
+        kind: Question(
+            dtype=settings.dtype,
+            split=options.split,
+            prompt=settings.prompt,
+            sampling=drawn,
+            answers=answers,
+            seed=None if drawn.greedy else settings.seed,
+        )
+        for kind, (drawn, answers) in kinds.items()
+    }
 
 
 def answers_of(
-    run: Run,
-    config: Config,
-    split: Split,
-    base: dict,
-    adapter: Adapter | None,
-    placement: Placement,
-    policy_print: Mapping[str, str],
-    label: str,
+    settings: AnswerSettings, split: Split, policy: LoadedPolicy, root: Path, label: str
 ) -> dict[str, list[Answered]]:
     """Kind ("greedy", "sampled") -> the answers to each clip of the split, in its order, on every process.
 
-    Those on disk are read, the others asked, each batch on disk before the next one.
-    policy_print: hashes that stand for policy and adapter.
+    Answers on disk, below `root`, are read. The others are asked for, and each batch is on disk before the next one.
     """
-    options, sharding, found = config.evaluate, placement.sharding, {}
-    programs, compiled, missing = Programs(placement.decode), {}, {}
-    for kind, (sampling, group_size) in kinds(config).items():
-        where = answers_dir(run, config, split, sampling, group_size, policy_print)
-        known = processes.broadcast(lambda where=where: read_answers(where), f"answers known: {kind}")
-        found[kind] = (where, {id: Answered(*one) for id, one in known.items()})
-        missing[kind] = [i for i, entry in enumerate(split.entries) if entry.id not in known]
-        if missing[kind]:
-            inputs = {
-                bucket: placement.inputs(budget, options.batch_size)
-                for bucket, budget in split.input_shapes(options.batch_size // sharding.num_shards).items()
-            }
-            compiled[kind] = compile_answers(
-                programs,
-                kind,
-                base,
-                adapter,
-                split.prompter.checkpoint.config,
-                inputs=inputs,
-                sampling=sampling,
-                group_size=group_size,
-            )
-    total = sum(map(len, missing.values()))
+    asked = {
+        kind: _Asked.of(kind, question, split, root / answers_name(question, split, policy.fingerprint))
+        for kind, question in questions(settings).items()
+    }
+    programs = Programs(policy.placement.decode)
+    batch_size = settings.evaluate.batch_size
+    compiled = {kind: one.compile(programs, split, policy, batch_size) for kind, one in asked.items()}
+    total = sum(len(one.missing) for one in asked.values())
     if not total:
         say(f"evaluating {label}: all answers are known")
     else:
         with progress(total, f"evaluating {label}") as advance:
-            for kind, members in missing.items():
-                _ask(config, split, members, compiled.get(kind), kind, (base, adapter), sharding, *found[kind], advance)
-    return {kind: [answers[entry.id] for entry in split.entries] for kind, (_, answers) in found.items()}
+            for kind, one in asked.items():
+                one.ask(compiled[kind], split, policy, settings, advance)
+    return {kind: [one.known[entry.id] for entry in split.entries] for kind, one in asked.items()}
 
 
-def kinds(config: Config) -> dict[str, tuple[SamplingOptions, int]]:
-    """What is drawn for each clip: kind -> (sampling, answers)."""
-    options = config.evaluate
-    greedy = SamplingOptions(temperature=0.0, max_completion_length=config.sampling.max_completion_length)
-    return {"greedy": (greedy, 1)} | ({"sampled": (config.sampling, options.samples)} if options.samples else {})
-
-
-def answers_dir(
-    run: Run, config: Config, split: Split, sampling: SamplingOptions, group_size: int, policy_print: Mapping[str, str]
-) -> Path:
-    """Where these answers lie: a folder named by the hash of policy, data, prompt and decoding. The batch size, how
-    many clips are asked about and by how many processes is not in it, as it changes no answer."""
+def answers_name(question: Question, split: Split, policy_fingerprint: Mapping[str, str]) -> str:
+    """The name of the folder of these answers: a hash of the policy, the data, the prompt's text and the question."""
     prompter = split.prompter
-    asked = messages(prompter.format, "", prompter.language or "en", True, True)
-    identity = {
-        "policy": dict(policy_print),
-        "dtype": config.dtype,
+    content = {
+        "policy": dict(policy_fingerprint),
         "data": split.manifest.digest,
-        "split": config.evaluate.split,
-        "prompt": to_dict(config.prompt),
         "language": prompter.language,
-        "asked": asked,
-        "sampling": to_dict(sampling),
-        "answers": group_size,
-        "seed": None if sampling.greedy else config.seed,
+        "asked": messages(prompter.format, "", prompter.language or "en", True, True),
     }
-    root = Path(config.evaluate.answers) if config.evaluate.answers else run.path("evaluate", "answers")
-    return root / digest(identity)[:16]
+    return digest(content | to_dict(question))[:16]
 
 
-def _ask(
-    config: Config,
-    split: Split,
-    members: list[int],
-    compiled: Mapping[int, Program] | None,
-    kind: str,
-    policy: tuple,
-    sharding: BatchSharding,
-    where: Path,
-    answers: dict[str, Answered],
-    advance: Callable,
-) -> None:
-    if not members:
-        return
-    new = {}  # this process's
-    journal = Journal(where, processes.process_index(), processes.process_count())
-    try:
+@dataclass(frozen=True)
+class _Asked:
+    """The answers of one kind. directory: where they are kept. known: id -> answers. missing: places in the split."""
+
+    kind: str
+    question: Question
+    directory: Path
+    known: dict[str, Answered]
+    missing: list[int]
+
+    @classmethod
+    def of(cls, kind: str, question: Question, split: Split, directory: Path) -> _Asked:
+        found = processes.broadcast(lambda: read_answers(directory), f"answers known: {kind}")
+        known = {id: Answered(*one) for id, one in found.items()}
+        missing = [i for i, entry in enumerate(split.entries) if entry.id not in known]
+        return cls(kind, question, directory, known, missing)
+
+    def compile(self, programs: Programs, split: Split, policy: LoadedPolicy, batch_size: int) -> dict[int, Program]:
+        """Prompt bucket -> the compiled program that answers; {} if nothing is missing."""
+        if not self.missing:
+            return {}
+        placement = policy.placement
+        inputs = {
+            bucket: placement.inputs(shape, batch_size)
+            for bucket, shape in split.input_shapes(batch_size // placement.sharding.num_shards).items()
+        }
+        return compile_answers(
+            programs,
+            self.kind,
+            policy.base,
+            policy.adapter,
+            split.prompter.checkpoint.config,
+            inputs=inputs,
+            sampling=self.question.sampling,
+            group_size=self.question.answers,
+        )
+
+    def ask(
+        self,
+        compiled: Mapping[int, Program],
+        split: Split,
+        policy: LoadedPolicy,
+        settings: AnswerSettings,
+        advance: Callable,
+    ) -> None:
+        """Asks for what is missing, and adds it to what is known."""
+        if not self.missing:
+            return
+        new, sharding = {}, policy.placement.sharding  # new: the answers that this process asked for
+        journal = Journal(self.directory, processes.process_index(), processes.process_count())
 
         def run(bucket, *rest):
-            return compiled[bucket](*policy, *rest)
+            return compiled[bucket](policy.base, policy.adapter, *rest)
 
-        for indices, texts, ended in predict(split, run, config.evaluate.batch_size, config.seed, sharding, members):
-            ids = [split.entries[i].id for i in indices]
-            given = [Answered(list(group), np.asarray(done).tolist()) for group, done in zip(texts, ended, strict=True)]
-            journal.write(ids, given)
-            new |= zip(ids, given, strict=True)
-            advance(len(indices) * sharding.groups)
-    finally:
-        journal.close()
-    lines = np.frombuffer(json.dumps(list(new.items())).encode() + b"\n", np.uint8)
-    for part in sharding.all_gather(lines, f"answers: {kind}").tobytes().splitlines():
-        answers |= {id: Answered(*one) for id, one in json.loads(part)}
+        try:
+            batch_size = settings.evaluate.batch_size
+            for indices, texts, ended in predict(split, run, batch_size, settings.seed, sharding, self.missing):
+                ids = [split.entries[i].id for i in indices]
+                given = [
+                    Answered(list(group), np.asarray(done).tolist()) for group, done in zip(texts, ended, strict=True)
+                ]
+                journal.write(ids, given)
+                new |= zip(ids, given, strict=True)
+                advance(len(indices) * sharding.groups)
+        finally:
+            journal.close()
+        lines = np.frombuffer(json.dumps(list(new.items())).encode() + b"\n", np.uint8)
+        for part in sharding.all_gather(lines, f"answers: {self.kind}").tobytes().splitlines():
+            self.known.update({id: Answered(*one) for id, one in json.loads(part)})

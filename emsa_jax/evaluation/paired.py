@@ -1,4 +1,4 @@
-"""Two policies' answers to the same clips, judged alike: what differs between them, and how surely."""
+"""Two policies' answers to the same clips, measured under the same conditions: how they differ, and how surely."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics
 Rows = Sequence[Mapping[str, Any]]
 
 
-def judged_as(
+def conditions_of(
     rows: Rows, score_range: tuple[float, float], neutral_eps: float, fallback: str, classes: int = 0
 ) -> dict:
-    """What two results must share to be paired: the same clips and labels ("clips", a hash), judged alike. rows: of
-    predictions. classes: that answers name, 0 for scores."""
+    """The conditions that two results must have in common to be paired: the same clips and labels ("clips", a hash),
+    and the same way of measuring. rows: of predictions. classes: how many classes answers name, 0 for scores."""
     targets = {row["id"]: row["target"] for row in rows}
-    told = sorted((id, None if score is None else float(np.float32(score))) for id, score in targets.items())
+    scores = sorted((id, None if score is None else float(np.float32(score))) for id, score in targets.items())
     scored = any(score is not None for score in targets.values())
     return {
-        "clips": digest(told),
+        "clips": digest(scores),
         "family": family_of(score_range) if scored else None,
         "classes": classes,
         "neutral_eps": neutral_eps,
@@ -34,25 +34,25 @@ def judged_as(
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A policy's answers to a data set. judged: of `judged_as`; rows: one a clip."""
+class Evaluated:
+    """A policy's answers to a data set. conditions: of `conditions_of`; rows: one a clip."""
 
-    judged: Mapping[str, Any]
+    conditions: Mapping[str, Any]
     rows: Rows
 
-    def apart(self, other: Judged) -> list[str]:
-        """In what the two were not judged alike."""
-        return [key for key, value in self.judged.items() if other.judged.get(key) != value]
+    def differences(self, other: Evaluated) -> list[str]:
+        """The conditions in which the two differ."""
+        return [key for key, value in self.conditions.items() if other.conditions.get(key) != value]
 
 
-def paired(first: Judged, second: Judged, resamples: int) -> dict[str, dict | None]:
+def paired(first: Evaluated, second: Evaluated, resamples: int) -> dict[str, dict | None]:
     """Metric -> `resampling.compare` of first - second; {} where no clip has a label, or the rows hold neither a score
-    nor a class of ours. The two must have been judged alike."""
-    judged, by_id = first.judged, {row["id"]: row for row in second.rows}
-    classes = judged["classes"]
-    said, target = ("sentiment", "target_sentiment") if classes else ("score", "target")
+    nor a class of ours. The two must have been measured under the same conditions."""
+    conditions, by_id = first.conditions, {row["id"]: row for row in second.rows}
+    classes = conditions["classes"]
+    field, target = ("sentiment", "target_sentiment") if classes else ("score", "target")
     pairs = [(row, by_id[row["id"]]) for row in first.rows if row.get(target) is not None]
-    if not pairs or not all(said in row for pair in pairs for row in pair):
+    if not pairs or not all(field in row for pair in pairs for row in pair):
         return {}
 
     def measure(pred, true):
@@ -61,14 +61,14 @@ def paired(first: Judged, second: Judged, resamples: int) -> dict[str, dict | No
         return regression_metrics(
             [score for score, _ in pred],
             true,
-            judged["family"],
-            judged["fallback"],
+            conditions["family"],
+            conditions["fallback"],
             [polarity for _, polarity in pred],
-            judged["neutral_eps"],
+            conditions["neutral_eps"],
         )
 
     def given(row):
-        return row[said] if classes else (row[said], row.get("polarity"))
+        return row[field] if classes else (row[field], row.get("polarity"))
 
     true = np.array([row[target] for row, _ in pairs], object if classes else np.float32)
     return compare(measure, [given(a) for a, _ in pairs], [given(b) for _, b in pairs], true, resamples)

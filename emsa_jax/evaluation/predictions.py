@@ -7,7 +7,7 @@ import numpy as np
 from emsa_jax.answers.answer_format import AnswerFormat
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.data.records import Entry
-from emsa_jax.data.views import modalities
+from emsa_jax.data.views import modalities as modalities_of
 from emsa_jax.evaluation.breakdowns import about, breakdowns
 from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import score_controls
@@ -25,20 +25,21 @@ def prediction_rows(
     texts: Sequence[Sequence[str]],
     greedy: RewardTable,
     sampled: RewardTable | None,
-    way: str,
+    *,
+    decode: str,
     neutral_eps: float,
-    shown: Sequence[str],
+    modalities: Sequence[str],
     format: AnswerFormat,
 ) -> list[dict]:
     """One row a clip for the file of predictions.
 
-    texts[n][g]: the answers that the verdict is made of, judged in `greedy` or, where `way` is not "greedy", in
-    `sampled`. shown: the modalities that the policy was given, where a clip has them. format: adds its own
-    fields (`AnswerFormat.row_fields`).
+    texts[n][g]: the answers that the verdict is made of, whose rewards are in `greedy` or, if `decode` is not "greedy",
+    in `sampled`. modalities: those that the policy was given, as far as a clip has them. format: adds the
+    fields of `AnswerFormat.row_fields`.
     """
-    rows, table = [], greedy if way == "greedy" else sampled
+    rows, table = [], greedy if decode == "greedy" else sampled
     for n, entry in enumerate(entries):
-        verdict: Verdict = combine(table.parsed[n], way, neutral_eps)
+        verdict: Verdict = combine(table.parsed[n], decode, neutral_eps)
         g = verdict.chosen
         parsed = table.parsed[n][g]
         row = {
@@ -56,7 +57,7 @@ def prediction_rows(
             | {"total": _number(table.total[n, g])},
             "about": about(entry),
             "seconds": round(entry.seconds, 2),
-            "shown": [name for name in modalities(entry) if name in shown],
+            "shown": [name for name in modalities_of(entry) if name in modalities],
         }
         if sampled is not None:
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
@@ -78,14 +79,14 @@ def summarize(
     `SIGNS`), `rewards`, `intervals` of `metrics` (with `resamples`), `controls`, `floor` (the constant mean),
     `breakdowns`, `reasoning`. None where no clip has a score."""
     known = [row for row in rows if row["target"] is not None]
-    told = [row for row in rows if "well_formed" in row]
+    answered = [row for row in rows if "well_formed" in row]  # all rows of a policy, none of a csv of predictions
     result = {
         "clips": len(rows),
-        "format_rate": float(np.mean([row["well_formed"] for row in told])) if told else None,
+        "format_rate": float(np.mean([row["well_formed"] for row in answered])) if answered else None,
         "metrics": None,
         "rewards": None,
         "floor": None,
-        "reasoning": reasoning_checks(told, neutral_eps) if told else None,
+        "reasoning": reasoning_checks(answered, neutral_eps) if answered else None,
     }
     if not known:  # clips without labels: answers are written, nothing can be measured
         return result
@@ -103,7 +104,7 @@ def summarize(
         for names in (named, [row["target_polarity"] for row in known])
     ]
     result["polarity"] = label_row(*classes, len(SIGNS)) | {"classes": list(SIGNS)}
-    if told:
+    if answered:
         rewards = [row["rewards"] for row in known]
         result["rewards"] = {name: _mean([reward[name] for reward in rewards]) for name in rewards[0]}
     if resamples:
@@ -112,11 +113,11 @@ def summarize(
         )
     prior = np.asarray(train_scores, np.float32)
 
-    def told_measure(pred, true):  # what was said of polarity is shuffled with the scores
+    def measure_pairs(pred, true):  # the polarity that an answer names is shuffled together with its score
         pairs = [one if isinstance(one, tuple) else (one, polarity_of(one, neutral_eps)) for one in pred]
         return measure([score for score, _ in pairs], true, [polarity for _, polarity in pairs])
 
-    result["controls"] = score_controls(list(zip(scores, named, strict=True)), truth, told_measure, prior)
+    result["controls"] = score_controls(list(zip(scores, named, strict=True)), truth, measure_pairs, prior)
     if len(prior):
         result["floor"] = result["controls"]["constant"]
     result["breakdowns"] = breakdowns(known, family, fallback, neutral_eps)

@@ -1,40 +1,57 @@
-"""How likely a policy finds the true polarity of clips, before any hint: the honest thermometer of hints."""
+"""How likely a policy finds the true polarity of clips before any hint: what hints change, measured without them."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emsa_jax.answers.answer_options import LabelOptions
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.rollout.sampler import PREFIX, prefill, sample
 from emsa_jax.runtime.programs import Programs
-from emsa_jax.settings.config import Config
+from emsa_jax.training.training_options import GrpoOptions
 
 
-def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class PrefixSettings:
+    """The options of a run that this measurement reads."""
+
+    labels: LabelOptions
+    sampling: SamplingOptions
+    reward: RewardOptions
+    hint: HintOptions
+    grpo: GrpoOptions
+    evaluate: EvaluateOptions
+
+
+def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[int]) -> np.ndarray:
     """[len(members)] natural logarithms: of the true polarity's name where answers begin with it, summed over its
     tokens, tags left out; nan where the format has none."""
-    checkpoint, size = split.prompter.checkpoint, config.evaluate.batch_size
-    hints = Hints.of(config, checkpoint, split)
+    checkpoint, size = split.prompter.checkpoint, settings.evaluate.batch_size
+    hints = Hints.of(settings, checkpoint, split)
     found = np.full(len(members), np.nan)
     if not members or not hints.lengths.any():
         return found
-    budgets, edges, programs = split.input_shapes(size), np.array(split.buckets()), Programs()
+    shapes, edges, programs = split.input_shapes(size), np.array(split.buckets()), Programs()
     bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
-    function = functools.partial(_forced, config=checkpoint.config, sampling=config.sampling)
+    function = functools.partial(_forced, config=checkpoint.config, sampling=settings.sampling)
     for bucket in sorted(set(bucket_of.tolist())):
         program = programs.add(
             "prefix",
             function,
             checkpoint.params,
             adapter,
-            abstract_inputs(checkpoint.config, budgets[bucket], size),
+            abstract_inputs(checkpoint.config, shapes[bucket], size),
             *hints.forced_like(size),
             label=f"prefix/{bucket}",
         )
@@ -43,7 +60,7 @@ def prefix_logps(config: Config, split: Split, adapter, members: list[int]) -> n
             some = rows[start : start + size]
             clips = [split[members[i]] for i in some]
             forced, lengths = hints.forced([*clips, *[clips[0]] * (size - len(clips))])
-            inputs = split.prompter.inputs(clips, budgets[bucket], size)
+            inputs = split.prompter.inputs(clips, shapes[bucket], size)
             logps = jax.device_get(program(checkpoint.params, adapter, inputs, forced, lengths))
             found[some] = hints.label_logp(clips, logps[: len(clips)])
     return found

@@ -1,4 +1,4 @@
-"""Is the reasoning worth its words? Checks that need no judge.
+"""Checks of the reasoning that need no model.
 
 They notice reasoning that cannot be right (a score that denies the polarity, a voice never spoken of, the same
 sentence for every clip). They cannot tell that one is.
@@ -29,28 +29,31 @@ _WORD = re.compile(r"[一-鿿]|[^\W_]+")  # a Chinese character, or letters and 
 
 
 def reasoning_checks(rows: Sequence[Mapping], neutral_eps: float = 0.0) -> dict[str, object]:
-    """Shares over predictions with "polarity", "score", "think" and "shown" (the modalities that were shown).
+    """Fractions over predictions with "polarity", "score", "think" and "shown", the modalities that the policy was
+    given.
 
-    read: answers with reasoning. sign_agrees: of those with polarity and score, where the score's sign is that of the
-    polarity. mentions: modality -> of the reasoning about clips that show it, how much speaks of it. all_mentioned: of
-    the reasoning, how much speaks of all that is shown. words: mean length. repetition: mean share of repeated
-    three-word sequences within a text. copied: share whose reasoning is another clip's, word for word. concepts: name
-    -> of the answers to clips with that label, the share that gives it ("concepts" and "target_concepts" of a row).
-    None where nothing can be judged.
+    read: answers with reasoning. sign_agrees: of answers with polarity and score, where the score's sign is that of the
+    polarity. mentions: modality -> of the reasoning about clips with that modality, the fraction that speaks of it.
+    all_mentioned: the fraction of the reasoning that speaks of all modalities that were given. words: mean length.
+    repetition: mean fraction of repeated three-word sequences within a text. copied: the fraction whose reasoning is
+    another clip's, word for word. concepts: name -> of the answers to clips with that label, the fraction that gives it
+    ("concepts" and "target_concepts" of a row). None where there is nothing to check.
     """
     both = [row for row in rows if row["polarity"] is not None and row["score"] is not None]
-    told = [row for row in rows if row["think"]]
-    copies = Counter(row["think"] for row in told)
-    spoken = [{name for name, pattern in _PATTERNS.items() if pattern.search(row["think"])} for row in told]
-    pairs = [(set(row["shown"]), said) for row, said in zip(told, spoken, strict=True)]
+    reasoned = [row for row in rows if row["think"]]
+    copies = Counter(row["think"] for row in reasoned)
+    spoken = [{name for name, pattern in _PATTERNS.items() if pattern.search(row["think"])} for row in reasoned]
+    pairs = [(set(row["shown"]), mentioned) for row, mentioned in zip(reasoned, spoken, strict=True)]
     return {
-        "read": _share([bool(row["think"]) for row in rows]),
-        "sign_agrees": _share([polarity_of(row["score"], neutral_eps) == row["polarity"] for row in both]),
-        "mentions": {name: _share([name in said for shown, said in pairs if name in shown]) for name in MENTIONS},
-        "all_mentioned": _share([shown <= said for shown, said in pairs]),
-        "words": float(np.mean([len(_WORD.findall(row["think"])) for row in told])) if told else None,
-        "repetition": float(np.mean([repetition(row["think"]) for row in told])) if told else None,
-        "copied": _share([copies[row["think"]] > 1 for row in told]),
+        "read": _fraction([bool(row["think"]) for row in rows]),
+        "sign_agrees": _fraction([polarity_of(row["score"], neutral_eps) == row["polarity"] for row in both]),
+        "mentions": {
+            name: _fraction([name in mentioned for given, mentioned in pairs if name in given]) for name in MENTIONS
+        },
+        "all_mentioned": _fraction([given <= mentioned for given, mentioned in pairs]),
+        "words": float(np.mean([len(_WORD.findall(row["think"])) for row in reasoned])) if reasoned else None,
+        "repetition": float(np.mean([repetition(row["think"]) for row in reasoned])) if reasoned else None,
+        "copied": _fraction([copies[row["think"]] > 1 for row in reasoned]),
         "concepts": _concepts(rows),
     }
 
@@ -69,7 +72,7 @@ def ignored_hints(answers: Sequence[tuple[object, str]], neutral_eps: float = 0.
     for parsed, given in answers:
         other = parsed.score is not None and polarity_of(parsed.score, neutral_eps) != given
         denied.append(parsed.polarity != given or other)
-    return _share(denied)
+    return _fraction(denied)
 
 
 def _concepts(rows: Sequence[Mapping]) -> dict[str, float | None]:
@@ -77,10 +80,10 @@ def _concepts(rows: Sequence[Mapping]) -> dict[str, float | None]:
     for row in rows:
         said = row.get("concepts") or {}
         for name, truth in (row.get("target_concepts") or {}).items():
-            if "concepts" in row:  # of formats that have none there is nothing to judge
+            if "concepts" in row:  # a format without concepts names none
                 pairs.setdefault(name, []).append(str(said.get(name, "")).lower() == truth.lower())
-    return {name: _share(right) for name, right in pairs.items()}
+    return {name: _fraction(right) for name, right in pairs.items()}
 
 
-def _share(values: Sequence[bool]) -> float | None:
+def _fraction(values: Sequence[bool]) -> float | None:
     return float(np.mean(values)) if len(values) else None

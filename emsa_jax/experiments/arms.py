@@ -1,16 +1,16 @@
-"""The tables of the papers: which arms each compares, and what an arm changes of the config that all share."""
+"""The tables of the papers: which arms each compares, and what an arm changes of the config that all have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from emsa_jax.data.data_options import MODALITIES, CrossDataset
 from emsa_jax.errors import InputError
-from emsa_jax.settings.config import Config
 from emsa_jax.training.training_options import GrpoOptions
 
+C = TypeVar("C")  # a run's config, or a group of it
 Start = Literal["zero_shot", "sft", "grpo"]
 
 
@@ -18,30 +18,29 @@ Start = Literal["zero_shot", "sft", "grpo"]
 class Arm:
     """One row of a table.
 
-    name: its directory. told: its heading. stage: the policy that is judged: before the cold start, after it, or after
-    GRPO. changes: dotted fields of Config for GRPO and evaluation. steps: factor of the GRPO steps. start: dotted
-    fields for the cold start, which arms with equal ones share. swapped: trained on the other domain. judges: an arm
-    whose policy is judged anew under the changes; nothing is trained. continues: the cold start goes on for as many
-    answer tokens as this arm of GRPO drew.
+    name: its directory. title: its heading. stage: the policy that is evaluated: before the cold start, after it, or
+    after GRPO. changes: dotted fields of a run's config for GRPO and evaluation. steps: factor of the GRPO steps.
+    start: dotted fields for the cold start; arms with equal ones have one cold start in common. swapped: trained on the
+    other domain. evaluates: an arm whose policy is evaluated anew under the changes; nothing is trained. continues: the
+    cold start goes on for as many answer tokens as this arm of GRPO drew.
     """
 
     name: str
-    told: str
+    title: str
     stage: Start = "grpo"
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: float = 1.0
     start: Mapping[str, Any] = field(default_factory=dict)
     swapped: bool = False
-    judges: str = ""
+    evaluates: str = ""
     continues: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """told: what it asks. baseline: the arm that others are compared with. many: whether it has the many seeds of the
-    hint arms."""
+    """A table. question: what it asks. baseline: the arm that the others are compared with."""
 
-    told: str
+    question: str
     arms: tuple[Arm, ...]
     baseline: str
 
@@ -105,30 +104,30 @@ def _hidden(name: str) -> Arm:
         f"hide_{name}",
         f"RL with all, {name} hidden when judged",
         changes=KEPT | _without(name),
-        judges="shown_all",
+        evaluates="shown_all",
         start=DROPPED,
     )
 
 
-def _format(told: str, name: str = "") -> tuple[Arm, Arm]:
-    """The arms of an answer format; without a name, of the base's own."""
+def _format(title: str, name: str = "") -> tuple[Arm, Arm]:
+    """The arms of an answer format; without a name, of the format that the base has."""
     start = {"format": name, "hint.mode": "off"} if name else {}
     return (
-        Arm(f"{name}_cold" if start else "cold", f"{told}: cold start", "sft", start=start),
-        Arm(f"{name}_off" if start else "off", f"{told}: SFT + RL", changes={"hint.mode": "off"}, start=start),
+        Arm(f"{name}_cold" if start else "cold", f"{title}: cold start", "sft", start=start),
+        Arm(f"{name}_off" if start else "off", f"{title}: SFT + RL", changes={"hint.mode": "off"}, start=start),
     )
 
 
-SWAPPED_COLD = replace(COLD, name="swapped_cold", told="trained on the other domain: cold start", swapped=True)
-SWAPPED = replace(PAPER, name="swapped", told="trained on the other domain: SFT + RL", swapped=True)
+SWAPPED_COLD = replace(COLD, name="swapped_cold", title="trained on the other domain: cold start", swapped=True)
+SWAPPED = replace(PAPER, name="swapped", title="trained on the other domain: SFT + RL", swapped=True)
 
 TABLES = {
     "hint": Table("Does the hint help, and do hard samples?", (ZERO, COLD, OFF, CONTINUED, PAPER, DROP), "off"),
     "hints": Table("Which form of help for hard samples?", (
         COLD, OFF, PAPER, DROP, TWO, NLL, TWO_MASKED, NLL_ALL, NO_STD, LONGER, SUPERVISED, CONTINUED), "paper"),
     "cross_domain": Table("What is left in the other domain?", (
-        replace(COLD, told="trained on the first domain: cold start"),
-        replace(PAPER, told="trained on the first domain: SFT + RL"), SWAPPED_COLD, SWAPPED), "paper"),
+        replace(COLD, title="trained on the first domain: cold start"),
+        replace(PAPER, title="trained on the first domain: SFT + RL"), SWAPPED_COLD, SWAPPED), "paper"),
     "format": Table("Does the order of the answer matter, and the reasoning?", (
         *_format("polarity, reasoning, score (DC)"), *_format("reasoning first", "think_first"),
         *_format("score alone", "label_only")), "off"),
@@ -139,8 +138,8 @@ TABLES = {
 }  # fmt: skip
 
 
-def changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """The config with dotted fields set. Raises InputError naming a field that it does not have."""
+def changed(config: C, changes: Mapping[str, Any]) -> C:
+    """A frozen dataclass with dotted fields set. Raises InputError naming a field that it does not have."""
     grouped: dict[str, Any] = {}
     for path, value in changes.items():
         head, _, rest = path.partition(".")
@@ -166,8 +165,8 @@ def lengthened(options: GrpoOptions, factor: float) -> GrpoOptions:
     return replace(options, epochs=options.epochs * factor)
 
 
-def swapped(config: Config, traces: str) -> Config:
-    """Trained on the other domain, and judged on the first as that."""
+def swapped(config: C, traces: str) -> C:
+    """A run's config trained on the other domain, and evaluated on the first one, asked about in the same way."""
     first = CrossDataset(**asdict(config.train_set), asked_as="train")
     other = config.cross
     if not other.data:

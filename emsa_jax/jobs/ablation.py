@@ -1,4 +1,4 @@
-"""The ablation tables of the papers, cell by cell: trained, judged, and written as csv, Markdown and LaTeX."""
+"""The ablation tables of the papers, cell by cell: trained, evaluated, and written as csv, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from emsa_jax.data.datasets import PUPPETS
 from emsa_jax.experiments.arms import TABLES
 from emsa_jax.experiments.cells import Cells
-from emsa_jax.jobs.stages import check_inputs
+from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.settings.job_options import AblationOptions
-from emsa_jax.training.artifacts import PUPPETS
 
 PUPPETS_SAID = "Puppets are a test bench: no number here compares with one from a paper."
 
@@ -23,7 +23,8 @@ def ablation(options: AblationOptions, workdir: Path) -> None:
     """Makes what is missing of the tables and writes them anew after each cell; what is done is kept."""
     check_inputs(replace(options.base, stages=("prepare", "sft", "grpo", "evaluate")))
     keep_compiled(workdir / "compilation_cache")
-    cells, begun = Cells(workdir, options.base, options.cross_traces), time.monotonic()
+    begun = time.monotonic()
+    cells = Cells(workdir, options.base, options.cross_traces, check_inputs=check_inputs, run_stages=run_stages)
     plan = [
         (arm, seed)
         for name in options.tables
@@ -64,13 +65,13 @@ def write_tables(options: AblationOptions, cells: Cells) -> None:
         for arm in table.arms:
             wanted = options.seeds_of(arm)
             found = {seed: cell["values"] for seed in range(wanted) if (cell := cells.done(arm, seed))}
-            rows.append(Row(arm.name, arm.told, found, wanted))
+            rows.append(Row(arm.name, arm.title, found, wanted))
         notes = [PUPPETS_SAID] if options.base.data in PUPPETS else []
-        text = "\n\n".join([f"# {table.told}", as_markdown(rows, table.baseline), *notes])
+        text = "\n\n".join([f"# {table.question}", as_markdown(rows, table.baseline), *notes])
         for suffix, content in (
             (".csv", as_csv(rows)),
             (".md", text + "\n"),
-            (".tex", as_latex(rows, table.told)),
+            (".tex", as_latex(rows, table.question)),
             ("_differences.csv", differences_csv(rows, table.baseline)),
         ):
             write_atomic(out / f"{name}{suffix}", content.encode())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from emsa_jax.parallel import processes
+from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
@@ -14,15 +16,27 @@ from emsa_jax.policy.lora import merge
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config
-from emsa_jax.training.artifacts import policies, weights_fingerprint
+from emsa_jax.training.artifacts import PolicySettings, last_policy, policy_fingerprint, weights_fingerprint
 
 
-def export(run: Run, config: Config) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(PolicySettings):
+    """What the stage reads of a run's options."""
+
+    dtype: str
+    mesh: MeshOptions
+    export: tuple[str, ...]
+
+    def content(self, run: Run) -> list:
+        """Hashes of the files that the stage reads."""
+        return [policy_fingerprint(*last_policy(run, self)[1:])]
+
+
+def export(run: Run, settings: ExportSettings) -> None:
     """Writes the last policy of the run: export/merged, and export/base with export/adapter beside it."""
-    name, (directory, adapter_dir) = list(policies(run, config).items())[-1]
+    name, directory, adapter_dir = last_policy(run, settings)
     policy = read_checked_config(directory)
-    placement = Placement.of(policy, mesh=config.mesh, dtype=config.dtype, trained=None)
+    placement = Placement.of(policy, mesh=settings.mesh, dtype=settings.dtype, trained=None)
     checkpoint = open_checkpoint(directory, layout=placement.update)
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
@@ -30,10 +44,10 @@ def export(run: Run, config: Config) -> None:
         for part in ("merged", "base", "adapter"):  # an export that was killed may have left some
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": _hash_weights(directory, "hashes of the base")}
-    if "merged" in config.export or adapter is None:
+    if "merged" in settings.export or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
         hf.save(run.path("export", "merged"), checkpoint.config, merged, source=directory, extra=origin)
-    if "adapter" in config.export and adapter is not None:
+    if "adapter" in settings.export and adapter is not None:
         base = run.path("export", "base")
         hf.save(base, checkpoint.config, checkpoint.params, source=directory, extra=origin)
         origin |= {"base": _hash_weights(base, "hashes of the export")}

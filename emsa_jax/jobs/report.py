@@ -11,43 +11,41 @@ from rich.table import Column, Table
 
 from emsa_jax.answers.answer_format import Columns
 from emsa_jax.answers.formats import format_class
+from emsa_jax.data.datasets import PUPPETS_NOTE, datasets
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.run_files import ReportSettings
 from emsa_jax.report.run_report import PAGE, write_page
 from emsa_jax.report.run_results import CONTROLS
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config
-from emsa_jax.training.artifacts import datasets, policies
+from emsa_jax.training.artifacts import policies
 
 STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
-# of every answer format; each adds its own
+# of every answer format; each format has more
 REWARDS = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
 
 
-def report(run: Run, config: Config) -> None:
+def report(run: Run, settings: ReportSettings) -> None:
     """Prints the table, leaves it as summary.json and summary.md, and writes report.html."""
-    results = {role: {name: _read(run, name, role) for name in policies(run, config)} for role in datasets(config)}
+    results = {role: {name: _read(run, name, role) for name in policies(run, settings)} for role in datasets(settings)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
-    columns: Columns = {**REWARDS, **format_class(config.format).columns}
+    columns: Columns = {**REWARDS, **format_class(settings.format).columns}
     lines = ["# Results", "", "| policy | data | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
     table = Table(Column("policy", no_wrap=True), "data", *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for role, found in results.items():
-        where = "in domain" if role == "train" else "across"
-        for name, result in found.items():
+        domain = "in domain" if role == "train" else "across"
+        rows = [(STAGES[name] if len(found) > 1 else "as given", result, None) for name, result in found.items()]
+        rows += [(name, {"metrics": metrics}, "dim") for name, metrics in _floors(found)]
+        for name, result, style in rows:
             cells = [_cell(value) for value in _values(result, columns)]
-            told = STAGES[name] if len(found) > 1 else "as given"  # of a run that judges one policy alone
-            table.add_row(told, where, *cells)
-            lines.append("| " + " | ".join([told, where, *cells]) + " |")
-        for told, metrics in _floors(found):
-            floor = [_cell(value) for value in _values({"metrics": metrics}, columns)]
-            table.add_row(told, where, *floor, style="dim")
-            lines.append("| " + " | ".join([told, where, *floor]) + " |")
-    if config.data.startswith("puppets"):
-        lines += ["", "Puppets are a test bench: no number here compares with one from a paper."]
+            table.add_row(name, domain, *cells, style=style)
+            lines.append("| " + " | ".join([name, domain, *cells]) + " |")
+    if settings.data.startswith("puppets"):
+        lines += ["", PUPPETS_NOTE]
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
-    write_page(run, config)
+    write_page(run, settings)
     for what, path in (
         ("the whole run on one page:", PAGE),
         ("answers in full:", "evaluate/*/*/predictions.jsonl"),
@@ -61,12 +59,12 @@ def report(run: Run, config: Config) -> None:
 
 
 def _floors(found: dict[str, dict]) -> list[tuple[str, dict]]:
-    """(name, metrics) of what saw no clip."""
+    """(name, metrics) of predictors that have seen no clip."""
     last = list(reversed(found.values()))
     controls = next((result["controls"] for result in last if result.get("controls")), {})
     if not controls:
         return [("commonest class", result["floor"]) for result in last[:1] if result["floor"]]
-    return [(told, controls[control]) for control, told in CONTROLS.items() if control in controls]
+    return [(name, controls[control]) for control, name in CONTROLS.items() if control in controls]
 
 
 def _read(run: Run, name: str, role: str) -> dict | None:

@@ -1,4 +1,4 @@
-"""Scores of predictions that came from elsewhere, as the run's own policies are scored."""
+"""Scores of predictions that came from elsewhere, measured as the policies of a run are."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from emsa_jax.config.edge import pick
+from emsa_jax.data.datasets import PUPPETS, clips_of, is_prepared
 from emsa_jax.data.facts import FACTS
-from emsa_jax.data.readers import read_samples
-from emsa_jax.data.records import Entry, read_index, read_manifest
-from emsa_jax.data.sample import SPLITS
+from emsa_jax.data.records import Entry, read_manifest
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.external import read_given, score_given
-from emsa_jax.evaluation.paired import judged_as
-from emsa_jax.jobs.evaluate import write_result
-from emsa_jax.report.run_report import POLICIES, read_json, write_page
+from emsa_jax.evaluation.external import entry_of, read_given, score_given
+from emsa_jax.evaluation.paired import conditions_of
+from emsa_jax.evaluation.result_files import write_result
+from emsa_jax.json_file import read_saved_json
+from emsa_jax.report.run_files import POLICIES, ReportSettings
+from emsa_jax.report.run_report import write_page
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run, open_run
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.old_fields import read_config, upgrade_for
-from emsa_jax.training.artifacts import PUPPETS, is_prepared, labels_of
 
 RESERVED = (*POLICIES, "answers")
 
@@ -60,9 +61,16 @@ def score_predictions(config: Config, workdir: Path) -> None:
     name = config.dataset or (read_manifest(config.data).dataset if is_prepared(Path(config.data)) else "")
     classes = FACTS[name].classes if name in FACTS else ()
     result, rows = score_given(
-        given, entries, score_range, classes, options.fallback, config.labels.neutral_eps, train, options.resamples
+        given,
+        entries,
+        score_range=score_range,
+        classes=classes,
+        fallback=options.fallback,
+        neutral_eps=config.labels.neutral_eps,
+        train_scores=train,
+        resamples=options.resamples,
     )
-    result["judged"] = judged_as(rows, score_range, config.labels.neutral_eps, options.fallback)
+    result["judged"] = conditions_of(rows, score_range, config.labels.neutral_eps, options.fallback)
     with _opened(workdir) as run:
         out = workdir / "evaluate" / path.stem / _role(workdir, result["judged"]["clips"], config)
         try:
@@ -71,14 +79,15 @@ def score_predictions(config: Config, workdir: Path) -> None:
             raise InputError(f"--workdir: {error.filename or out} cannot be written: {error.strerror}") from error
         say(f"written to {out}")
         if run is not None:
-            say(f"the run's page has their row now: {write_page(run, read_config(run.config))}")
+            settings = pick(ReportSettings, read_config(run.config))
+            say(f"the run's page has their row now: {write_page(run, settings)}")
     print(json.dumps(result), flush=True)
 
 
 @contextlib.contextmanager
 def _opened(workdir: Path) -> Iterator[Run | None]:
     """The run of that workdir, whose page is to show the predictions; None where there is none."""
-    found = read_json(workdir / "config.json")
+    found = read_saved_json(workdir / "config.json")
     if found is None:
         say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
         yield None
@@ -91,8 +100,8 @@ def _role(workdir: Path, clips: str, config: Config) -> str:
     """On which of a run's data sets the predictions are: of the same clips and labels. Raises InputError for others."""
     known = {}
     for path in sorted(workdir.glob("evaluate/*/*/metrics.json")):
-        if path.parent.parent.name in POLICIES and (judged := (read_json(path) or {}).get("judged")):
-            known[judged["clips"]] = path.parent.name
+        if path.parent.parent.name in POLICIES and (conditions := (read_saved_json(path) or {}).get("judged")):
+            known[conditions["clips"]] = path.parent.name
     if known and clips not in known:
         raise InputError(
             f"--workdir: the run in {workdir} was evaluated on other clips, or other labels, than the "
@@ -102,12 +111,5 @@ def _role(workdir: Path, clips: str, config: Config) -> str:
 
 
 def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:
-    data = Path(config.data)
-    if is_prepared(data):
-        return [entry for split in SPLITS for entry in read_index(data, split)], read_manifest(data).score_range
-    score_range, language = labels_of(config.train_set)
-    samples = read_samples(data, score_range, language, config.dataset, config.read)
-    return [
-        Entry(s.id, s.text, s.score, s.split, s.language, 0, 0, 0, 0.0, 0, s.label, s.concepts, s.speaker, s.reasoning)
-        for s in samples
-    ], score_range
+    clips, score_range = clips_of(config.train_set, config.read)
+    return [clip if isinstance(clip, Entry) else entry_of(clip) for clip in clips], score_range

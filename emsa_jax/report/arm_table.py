@@ -22,7 +22,7 @@ class Row:
     """An arm: its heading, and seed -> values of its cells so far. wanted: how many seeds it is to have."""
 
     name: str
-    told: str
+    title: str
     cells: Mapping[int, Mapping[str, float | None]]
     wanted: int
 
@@ -59,27 +59,27 @@ def as_markdown(rows: Sequence[Row], baseline: str) -> str:
     lines = ["| arm | seeds | " + " | ".join(heads) + " |", "|" + "---|" * (len(keys) + 2)]
     for row in rows:
         lines.append(
-            f"| {row.told} | {len(row.cells)} of {row.wanted} | "
+            f"| {row.title} | {len(row.cells)} of {row.wanted} | "
             + " | ".join(_spread(row, key, "{} ± {}") for key in keys)
             + " |"
         )
-    told = {row.name: row.told for row in rows}
+    titles = {row.name: row.title for row in rows}
     found = [d for d in _differences(rows, baseline) if d[1] in COMPARED and d[2]["interval"]]  # of one seed: none
     if found:
         lines += [
             "",
-            f'Differences to "{told[baseline]}", paired by seed:',
+            f'Differences to "{titles[baseline]}", paired by seed:',
             "",
             "| arm | metric | difference | 95% interval | p | seeds | seeds needed |",
             "|---|---|---|---|---|---|---|",
         ]
         for name, key, one in found:
             interval = (
-                "-" if one["interval"] is None else "{} to {}".format(*(_shown(v, key, "+") for v in one["interval"]))
+                "-" if one["interval"] is None else "{} to {}".format(*(_format(v, key, "+") for v in one["interval"]))
             )
             p = "-" if one["p"] is None else "< 0.001" if one["p"] < 0.001 else f"{one['p']:.3f}"
             lines.append(
-                f"| {told[name]} | {COLUMNS[key][0]}{_unit(key)} | {_shown(one['mean'], key, '+')} | {interval} | "
+                f"| {titles[name]} | {COLUMNS[key][0]}{_unit(key)} | {_format(one['mean'], key, '+')} | {interval} | "
                 f"{p} | {one['n']} | {one['needed'] or '-'} |"
             )
     return "\n".join(lines) + "\n"
@@ -104,7 +104,7 @@ def as_latex(rows: Sequence[Row], caption: str) -> str:
         for key in keys:
             cell = _spread(row, key, r"{}\,{{\scriptsize$\pm${}}}")
             cells.append(rf"\textbf{{{cell}}}" if row.name == best[key] else cell)
-        lines.append(" & ".join([_tex(row.told), str(len(row.cells)), *cells]) + r" \\")
+        lines.append(" & ".join([_tex(row.title), str(len(row.cells)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
@@ -132,8 +132,8 @@ def _spread(row: Row, key: str, form: str) -> str:
     found = over_seeds([cell.get(key) for cell in row.cells.values()])
     if found["mean"] is None:
         return "-"
-    mean = _shown(found["mean"], key)
-    return mean if found["std"] is None else form.format(mean, _shown(found["std"], key))
+    mean = _format(found["mean"], key)
+    return mean if found["std"] is None else form.format(mean, _format(found["std"], key))
 
 
 def _best(rows: Sequence[Row], key: str) -> str | None:
@@ -149,7 +149,7 @@ def _best(rows: Sequence[Row], key: str) -> str | None:
     return choose(means, key=means.get) if len(means) > 1 else None
 
 
-def _shown(value: float, key: str, sign: str = "") -> str:
+def _format(value: float, key: str, sign: str = "") -> str:
     unit = COLUMNS[key][1]
     digits = 1 if unit in _FACTOR else 2 if unit else 3
     return f"{value * _FACTOR.get(unit, 1.0):{sign}.{digits}f}"

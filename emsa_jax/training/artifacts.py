@@ -1,97 +1,78 @@
-"""Where the stages of a run leave what later ones read."""
+"""Where the stages of a run find their inputs and leave what later stages read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from emsa_jax import manifest
 from emsa_jax.answers.recorded_traces import RECORD
-from emsa_jax.config.edge import digest
-from emsa_jax.data.data_options import Dataset
-from emsa_jax.data.facts import FACTS
-from emsa_jax.data.records import MANIFEST, Manifest, read_manifest
+from emsa_jax.config.edge import digest, results_digest
+from emsa_jax.data.datasets import PUPPETS, DataSettings, asked_as_train, datasets, is_prepared
+from emsa_jax.data.records import Manifest, read_manifest
 from emsa_jax.errors import InputError
+from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint
 from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config
-
-PUPPETS = {
-    "puppets:en": Dataset("puppets:en", score_range=(-3.0, 3.0), language="en"),
-    "puppets:zh": Dataset("puppets:zh", score_range=(-1.0, 1.0), language="zh"),
-    "puppets:concepts_en": Dataset("puppets:concepts_en", dataset="ch_cems", score_range=(-1.0, 1.0), language="en"),
-    "puppets:concepts_zh": Dataset("puppets:concepts_zh", dataset="ch_cems", score_range=(-1.0, 1.0), language="zh"),
-}
 
 
-def datasets(config: Config) -> dict[str, Dataset]:
-    """The run's data sets by role: "train", and "cross" where there is one."""
-    if not config.data:
-        raise InputError("config.data: name a data set: a directory, a csv, or puppets:en")
-    # the puppets' other domain is a second domain of puppets alone, not of a user's own clips
-    other = config.cross.data and (config.cross.data not in PUPPETS or config.data in PUPPETS)
-    return {"train": config.train_set} | ({"cross": config.cross} if other else {})
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings:
+    """The options that say which policy a run starts from; see `settings.config.Config`."""
+
+    policy: str
+    adapter: str
 
 
-def records_dir(run: Run, config: Config, name: str) -> Path:
-    """Where a data set's records lie: its own directory if it came prepared."""
-    dataset = datasets(config)[name]
-    path = Path(dataset.data)
-    return path if is_prepared(path) else run.path("records", name)
+class TraceSettings(Protocol):
+    """Any options that say where the teacher's traces lie."""
+
+    traces: str
+    data: str
 
 
-def taught_by(run: Run, config: Config, name: str) -> Manifest | None:
-    """The training set's manifest, where a data set is to be asked about as that was; else None."""
-    as_train = name == "cross" and config.cross.asked_as == "train"
-    return read_manifest(records_dir(run, config, "train")) if as_train else None
+def records_dir(run: Run, settings: DataSettings, role: str) -> Path:
+    """The directory of a data set's records: the data set itself if it came prepared."""
+    path = Path(datasets(settings)[role].data)
+    return path if is_prepared(path) else run.path("records", role)
 
 
-def traces_file(run: Run, config: Config) -> Path:
-    """The teacher's traces: as named (of a directory, its record), or traces.jsonl beside the data."""
-    if config.traces:
-        path = Path(config.traces)
-        return path / RECORD if path.is_dir() else path
-    if config.data in PUPPETS:
-        return puppet_dir(run, config.data) / "traces.jsonl"
-    path = Path(config.data)
-    return (path if path.is_dir() else path.parent) / "traces.jsonl"
-
-
-def policy_dir(run: Run, config: Config) -> Path:
-    """The policy that the run starts from."""
-    if config.policy in ("3B", "7B"):
-        raise InputError(
-            f"config.policy: {config.policy} names a size, and weights are never fetched; give the "
-            f"directory of a Qwen2.5-Omni-{config.policy} checkpoint"
-        )
-    if not config.policy:
-        raise InputError("config.policy: name a checkpoint directory, or tiny")
-    return run.path("policy") if config.policy == "tiny" else Path(config.policy)
-
-
-def is_prepared(path: Path) -> bool:
-    """Whether a directory holds records."""
-    return (path / MANIFEST).is_file()
-
-
-def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
-    """(score_range, language) of a data set, as given or its own."""
-    known = PUPPETS.get(dataset.data, dataset)
-    facts = FACTS[dataset.dataset or "plain"]
-    return tuple(known.score_range or facts.score_range), known.language or facts.language
-
-
-def reader_of(dataset: Dataset) -> str:
-    """How a data set is read: as named, or as its puppets want it."""
-    return PUPPETS.get(dataset.data, dataset).dataset
+def training_manifest(run: Run, settings: DataSettings, role: str) -> Manifest | None:
+    """The training set's manifest if the policy is asked about a data set as about the training set; else None."""
+    return read_manifest(records_dir(run, settings, "train")) if asked_as_train(settings, role) else None
 
 
 def puppet_dir(run: Run, name: str) -> Path:
-    """Where a puppet domain's raw clips lie."""
+    """The directory of a puppet domain's raw clips."""
     return run.path("puppets", name.split(":")[1])
 
 
+def traces_file(run: Run | None, settings: TraceSettings) -> Path:
+    """The teacher's traces: as named (of a directory, its record), or traces.jsonl beside the data."""
+    if settings.traces:
+        path = Path(settings.traces)
+        return path / RECORD if path.is_dir() else path
+    if settings.data in PUPPETS:
+        return puppet_dir(run, settings.data) / "traces.jsonl"
+    path = Path(settings.data)
+    return (path if path.is_dir() else path.parent) / "traces.jsonl"
+
+
+def policy_dir(run: Run | None, settings: PolicySettings) -> Path:
+    """The policy that the run starts from. Raises InputError for a name that is no directory's."""
+    if settings.policy in ("3B", "7B"):
+        raise InputError(
+            f"config.policy: {settings.policy} names a size, and weights are never fetched; give the "
+            f"directory of a Qwen2.5-Omni-{settings.policy} checkpoint"
+        )
+    if not settings.policy:
+        raise InputError("config.policy: name a checkpoint directory, or tiny")
+    return run.path("policy") if settings.policy == "tiny" else Path(settings.policy)
+
+
 def weights_fingerprint(directory: Path) -> str:
-    """Stands for the weights of a policy directory, wherever they lie."""
+    """A hash of the weights of a policy directory, the same wherever they lie."""
     files = sorted(set(tensor_files(directory).values()))
     if (directory / manifest.NAME).exists():
         listed = _manifest(directory)["files"]
@@ -106,7 +87,7 @@ def check_base(adapter: Path, policy: Path) -> None:
     base = _manifest(adapter)["extra"].get("base")
     if base not in (None, weights_fingerprint(policy)):
         raise InputError(
-            f"adapter {adapter} was trained over another base than {policy}; name its own as "
+            f"adapter {adapter} was trained over another base than {policy}; name that base as "
             "config.policy (if these are the same weights in other files, remove the adapter's "
             f"{manifest.NAME})"
         )
@@ -119,25 +100,42 @@ def _manifest(directory: Path) -> dict:
         raise InputError(f"{directory}: {error}; copy or export it again") from error
 
 
-def cold_started(run: Run, config: Config) -> tuple[Path, Path | None]:
+def cold_started(run: Run, settings: PolicySettings) -> tuple[Path, Path | None]:
     """(policy directory, adapter directory or None) that GRPO starts from and takes as its reference."""
     if run.path("sft", "policy").is_dir():
         return run.path("sft", "policy"), None
     adapter = run.path("sft", "adapter")
     if not adapter.is_dir():
-        adapter = Path(config.adapter) if config.adapter else None
-    return policy_dir(run, config), adapter
+        adapter = Path(settings.adapter) if settings.adapter else None
+    return policy_dir(run, settings), adapter
 
 
-def policies(run: Run, config: Config) -> dict[str, tuple[Path, Path | None]]:
-    """Stage -> (policy directory, adapter directory or None), in order: what there is to evaluate and export."""
-    found = {"zero_shot": (policy_dir(run, config), Path(config.adapter) if config.adapter else None)}
+def policies(run: Run, settings: PolicySettings) -> dict[str, tuple[Path, Path | None]]:
+    """Stage -> (policy directory, adapter directory or None), in order: what can be evaluated and exported."""
+    found = {"zero_shot": (policy_dir(run, settings), Path(settings.adapter) if settings.adapter else None)}
     if any(run.path("sft", kind).is_dir() for kind in ("policy", "adapter")):
-        found["sft"] = cold_started(run, config)
+        found["sft"] = cold_started(run, settings)
     adapter = run.path("grpo", "adapter")
     if adapter.is_dir():
-        base = cold_started(run, config)[0]
+        base = cold_started(run, settings)[0]
         if base == run.path("sft", "policy"):  # it may have been trained anew since
             check_base(adapter, base)
         found["grpo"] = (base, adapter)
     return found
+
+
+def last_policy(run: Run, settings: PolicySettings) -> tuple[str, Path, Path | None]:
+    """(stage, policy directory, adapter directory or None) of the last policy that the run made."""
+    name, (directory, adapter) = list(policies(run, settings).items())[-1]
+    return name, directory, adapter
+
+
+def policy_fingerprint(directory: Path, adapter: Path | None) -> dict[str, str]:
+    """Hashes of the files of a policy and of its adapter ("" for none)."""
+    return {"policy": fingerprint(directory), "adapter": adapter_fingerprint(adapter)}
+
+
+def inputs_digest(settings: Any, *content: Any) -> str:
+    """What a finished stage is known by: the options that it was handed, as far as they can change its results, and
+    hashes of the files that it read."""
+    return digest([results_digest(settings), *content])

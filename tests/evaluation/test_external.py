@@ -27,7 +27,16 @@ def scored(tmp_path):
     def run(text, labels=None, classes=()):
         path = tmp_path / "theirs.csv"
         path.write_text("id,pred\n" + text)
-        return score_given(read_given(path), entries(labels), (-1.0, 1.0), classes, "neutral", 0.0, [0.1], 0)
+        return score_given(
+            read_given(path),
+            entries(labels),
+            score_range=(-1.0, 1.0),
+            classes=classes,
+            fallback="neutral",
+            neutral_eps=0.0,
+            train_scores=[0.1],
+            resamples=0,
+        )
 
     return run
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emsa_jax.evaluation.paired import Judged, judged_as, paired
+from emsa_jax.evaluation.paired import Evaluated, conditions_of, paired
 from emsa_jax.evaluation.predictions import summarize
 
 RNG = np.random.default_rng(0)
@@ -45,11 +45,11 @@ def test_the_difference_is_that_of_the_tables(score_range, eps, fallback):
         sides.append(
             (
                 summarize(scored, score_range, fallback, eps, [])["metrics"],
-                Judged(judged_as(scored, score_range, eps, fallback), scored),
+                Evaluated(conditions_of(scored, score_range, eps, fallback), scored),
             )
         )
     (first, a), (second, b) = sides
-    assert a.apart(b) == []
+    assert a.differences(b) == []
     found = paired(a, b, 40)
     for name in ("Polarity_acc", "MAE", "Corr"):
         assert found[name]["difference"] == pytest.approx(first[name] - second[name]), name
@@ -57,7 +57,7 @@ def test_the_difference_is_that_of_the_tables(score_range, eps, fallback):
 
 def test_classes_are_tested_as_classes():
     def side(named):
-        return Judged(
+        return Evaluated(
             {"classes": 3},
             [
                 {"id": str(i), "sentiment": s, "target_sentiment": "Positive", "target": 0.5, "score": None}
@@ -71,13 +71,13 @@ def test_classes_are_tested_as_classes():
 
 def test_what_was_not_judged_alike_is_told():
     scored = rows([0.5, -0.5], [0.4, -0.4], 0.0)
-    one = Judged(judged_as(scored, (-1.0, 1.0), 0.0, "neutral"), scored)
-    same = Judged(judged_as(scored[::-1], (-1.0, 1.0), 0.0, "neutral"), scored[::-1])
-    assert one.apart(same) == []  # in whatever order
+    one = Evaluated(conditions_of(scored, (-1.0, 1.0), 0.0, "neutral"), scored)
+    same = Evaluated(conditions_of(scored[::-1], (-1.0, 1.0), 0.0, "neutral"), scored[::-1])
+    assert one.differences(same) == []  # in whatever order
     for changed, said in (
-        (judged_as(scored, (-3.0, 3.0), 0.0, "neutral"), ["family"]),
-        (judged_as(scored, (-1.0, 1.0), 0.1, "worst"), ["neutral_eps", "fallback"]),
-        (judged_as(rows([0.5, -0.5], [0.4, -0.3], 0.0), (-1.0, 1.0), 0.0, "neutral"), ["clips"]),
+        (conditions_of(scored, (-3.0, 3.0), 0.0, "neutral"), ["family"]),
+        (conditions_of(scored, (-1.0, 1.0), 0.1, "worst"), ["neutral_eps", "fallback"]),
+        (conditions_of(rows([0.5, -0.5], [0.4, -0.3], 0.0), (-1.0, 1.0), 0.0, "neutral"), ["clips"]),
     ):
-        assert one.apart(Judged(changed, scored)) == said
-    assert paired(one, Judged(one.judged, [{"id": "0", "label": "x"}, {"id": "1", "label": "y"}]), 10) == {}
+        assert one.differences(Evaluated(changed, scored)) == said
+    assert paired(one, Evaluated(one.conditions, [{"id": "0", "label": "x"}, {"id": "1", "label": "y"}]), 10) == {}

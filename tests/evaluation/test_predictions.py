@@ -115,8 +115,8 @@ def rows_of(way="greedy"):
     sampled = [[GOOD, GOOD, "x"], [GOOD, BAD, BAD], [BAD, BAD, BAD]]
     greedy = [[GOOD], ["no"], [BAD]]
     tables = [AnswerScorer(format=FORMAT)(entries, texts) for texts in (greedy, sampled)]
-    texts, shown = greedy if way == "greedy" else sampled, ("text", "video")
-    return prediction_rows(entries, texts, *tables, way, 0.0, shown, FORMAT)
+    texts, modalities = greedy if way == "greedy" else sampled, ("text", "video")
+    return prediction_rows(entries, texts, *tables, decode=way, neutral_eps=0.0, modalities=modalities, format=FORMAT)
 
 
 def test_rows_hold_what_was_decided():

@@ -58,7 +58,7 @@ def test_every_arm_is_a_config():
             arm.stage,
             arm.swapped,
             arm.steps,
-            arm.judges,
+            arm.evaluates,
             arm.continues,
         )
         assert same.setdefault(arm.name, key) == key

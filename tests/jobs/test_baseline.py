@@ -8,8 +8,8 @@ import pytest
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.jobs.compare import compare
-from emsa_jax.jobs.evaluate import read_rows
 from emsa_jax.jobs.score import score_predictions
+from emsa_jax.json_file import read_json_rows
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import CompareOptions
 
@@ -18,7 +18,7 @@ from emsa_jax.settings.job_options import CompareOptions
 def scored(mini, tmp_path, capsys):
     """(workdir of a run, what was said) after a csv of scores was held against its data."""
     run = mini.copy(tmp_path / "run", "config.json", "versions.json", "metrics.jsonl", "evaluate", "records", "puppets")
-    rows = read_rows(run.workdir / "evaluate/grpo/train/predictions.jsonl")
+    rows = read_json_rows(run.workdir / "evaluate/grpo/train/predictions.jsonl")
     theirs = tmp_path / "closed.csv"
     theirs.write_text("id,pred\n" + "".join(f"{row['id']},{row['target']}\n" for row in rows))
     config = Config(predictions=str(theirs), data=str(run.workdir / "records/train"))
@@ -49,14 +49,14 @@ def test_they_are_compared_with_the_run(scored, tmp_path):
 def test_of_other_clips_they_are_refused(scored, tmp_path):
     """They would stand in one table with results on the run's own."""
     workdir, _ = scored
-    rows = read_rows(workdir / "evaluate/grpo/train/predictions.jsonl")
+    rows = read_json_rows(workdir / "evaluate/grpo/train/predictions.jsonl")
     theirs = tmp_path / "few.csv"
     theirs.write_text("id,pred\n" + "".join(f"{row['id']},0.5\n" for row in rows))
     data = str(workdir / "records/train")
     with pytest.raises(InputError, match="evaluated on other clips"):
         score_predictions(Config(predictions=str(theirs), data=data, evaluate=EvaluateOptions(max_clips=3)), workdir)
     assert not (workdir / "evaluate/few").exists()
-    cross = read_rows(workdir / "evaluate/grpo/cross/predictions.jsonl")
+    cross = read_json_rows(workdir / "evaluate/grpo/cross/predictions.jsonl")
     theirs.write_text("id,pred\n" + "".join(f"{row['id']},0.5\n" for row in cross))
     score_predictions(Config(predictions=str(theirs), data=str(workdir / "records/cross")), workdir)
     assert (workdir / "evaluate/few/cross/metrics.json").exists()  # of the run's second domain
@@ -128,7 +128,7 @@ def test_runs_on_other_clips_stand_apart(scored, mini, tmp_path):
 
 def test_without_a_run_it_is_said(mini, tmp_path, capsys):
     theirs = tmp_path / "closed.csv"
-    rows = read_rows(mini.workdir / "evaluate/grpo/train/predictions.jsonl")
+    rows = read_json_rows(mini.workdir / "evaluate/grpo/train/predictions.jsonl")
     theirs.write_text(f"id,pred\n{rows[0]['id']},0.5\n")
     score_predictions(Config(predictions=str(theirs), data=str(mini.workdir / "records/train")), tmp_path / "alone")
     assert "is no run; in the --workdir of one they get a row" in capsys.readouterr().out

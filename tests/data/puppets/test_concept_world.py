@@ -14,13 +14,13 @@ from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import SENTIMENTS, sentiment_of
 from emsa_jax.answers.traces import filter_traces, read_traces
 from emsa_jax.data.annotation.agreement import fleiss_kappa
+from emsa_jax.data.annotation.outcome import label_rows
 from emsa_jax.data.annotation.votes import read_votes
 from emsa_jax.data.facts import FACTS
 from emsa_jax.data.puppets import ConceptWorld, concept_ceiling, make_concept_puppets
 from emsa_jax.data.puppets.concept_world import ANNOTATORS, FIELDS, VOICES, draw_concept_world, labels_of, votes_of
 from emsa_jax.data.puppets.world import PuppetWorld, draw_world, is_puppet
 from emsa_jax.data.readers import read_samples
-from emsa_jax.jobs.annotate import labels
 
 BIG = ConceptWorld(num_train=3715, num_valid=1, num_test=1)
 SMALL = ConceptWorld(domain="zh", num_train=48, num_valid=8, num_test=16, seed=5, trace_share=1.0, workers=1)
@@ -90,7 +90,7 @@ def test_a_concept_without_majority_is_voted_on_again():
 
 def test_the_reader_takes_it_and_its_labels_are_those_of_the_votes(small):
     samples = {s.id: s for s in read_samples(small, (-1, 1), "zh", "ch_cems")}
-    found = {row["item"]: row for row in labels(read_votes(small / "votes.csv"), 3)}
+    found = {row["item"]: row for row in label_rows(read_votes(small / "votes.csv"), 3, sentiment_of)}
     assert samples.keys() == found.keys() and len(samples) == 72
     for id, sample in samples.items():
         assert sample.score == found[id]["score"] and sample.speaker

@@ -8,10 +8,9 @@ import numpy as np
 from emsa_jax.answers.labels import SENTIMENTS, polarity_of_sentiment, sentiment_of
 from emsa_jax.evaluation.classes import class_metrics
 from emsa_jax.evaluation.sentiment_metrics import regression_metrics
-from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
+from emsa_jax.experiments.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION, REGRESSION_COLUMNS
 
 _REGRESSION_KEYS = ("Mult_acc_2", "Non0_acc_2", "F1_score", "Non0_F1_score", "Mult_acc_2_weak", "Corr", "MAE")
-MARK = "published"
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,15 @@ class Row:
     deviations: tuple[float | None, ...]
     seeds: int
     published: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its title, its columns, and its rows, which may be none."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
 
 
 def scored(rows: Sequence[Mapping]) -> bool:
@@ -50,7 +58,9 @@ def class_row(model: str, seeds: Sequence[Sequence[Mapping]], classes: int) -> R
     for rows in seeds:
         known = _known(rows)
         metrics = class_metrics(
-            [_said(row, classes) for row in known], [sentiment_of(row["target"], classes) for row in known], classes
+            [_named_class(row, classes) for row in known],
+            [sentiment_of(row["target"], classes) for row in known],
+            classes,
         )
         found.append([metrics[name] for name in CLASS_COLUMNS])
     return _row(model, found)
@@ -82,32 +92,33 @@ def group_accuracies(seeds: Sequence[Sequence[Mapping]], group: str, classes: in
         for rows in seeds:
             of = [row for row in _known(rows) if row.get("about", {}).get(group) == value]
             if of:
-                right = [_said(row, classes) == sentiment_of(row["target"], classes) for row in of]
+                right = [_named_class(row, classes) == sentiment_of(row["target"], classes) for row in of]
                 found.setdefault(value, []).append(100 * float(np.mean(right)))
     return found
 
 
-def markdown(title: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
-    """A table with mean and deviation in each cell, published lines marked as such."""
-    lines = [
-        f"## {title}",
-        "",
-        "| model | from | seeds | " + " | ".join(columns) + " |",
-        "|" + "---|" * (len(columns) + 3),
+def benchmark_tables(seeds: Mapping[str, Sequence], puppets: bool) -> list[Table]:
+    """The tables of the benchmark. seeds: model -> predictions of each seed. puppets: leaves the paper's lines out."""
+    regression = [regression_row(model, lists) for model, lists in seeds.items() if all(map(scored, lists))]
+    tables = [
+        Table(
+            "Regression (tables 3 and 7)",
+            REGRESSION_COLUMNS,
+            ([] if puppets or not regression else published_regression()) + regression,
+        )
     ]
-    for row in rows:
-        cells = [_cell(m, d) for m, d in zip(row.means, row.deviations, strict=True)]
-        source = MARK if row.published else "here"
-        model = row.model.replace("|", "\\|")
-        lines.append(f"| {model} | {source} | {row.seeds or '-'} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    for classes in (3, 5):
+        rows = [row for model, lists in seeds.items() if (row := class_row(model, lists, classes))]
+        title = f"{classes} classes (tables 4 and {8 if classes == 3 else 9})"
+        tables.append(Table(title, CLASS_COLUMNS, ([] if puppets or not rows else published_classes(classes)) + rows))
+    return tables
 
 
 def _known(rows: Sequence[Mapping]) -> list[Mapping]:
     return [row for row in rows if row.get("target") is not None]
 
 
-def _said(row: Mapping, classes: int) -> str | None:
+def _named_class(row: Mapping, classes: int) -> str | None:
     """The class that a prediction names, ours or (as `label`) anyone else's; of a score, its class."""
     named = row.get("sentiment") or row.get("label")
     if named is not None:
@@ -130,9 +141,3 @@ def _row(model: str, found: Sequence[Sequence[float | None]]) -> Row:
         None if None in column or len(found) < 2 else 100 * float(np.std(column, ddof=1)) for column in columns
     )
     return Row(model, means, spread, len(found))
-
-
-def _cell(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f}±{deviation:.2f}"

@@ -9,10 +9,11 @@ import pytest
 from sklearn import metrics as sk
 
 from emsa_jax.errors import InputError
+from emsa_jax.experiments.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
+from emsa_jax.experiments.ch_cems_tables import Table, class_row, group_accuracies, published_classes, regression_row
 from emsa_jax.jobs.benchmark import benchmark
+from emsa_jax.report.benchmark_files import table_markdown
 from emsa_jax.report.box_plots import box_plot
-from emsa_jax.report.ch_cems_published import CLASS_COLUMNS, CLASSIFICATION, REGRESSION
-from emsa_jax.report.ch_cems_tables import class_row, group_accuracies, markdown, published_classes, regression_row
 from emsa_jax.settings.job_options import BenchmarkOptions
 
 NAMES = ("Negative", "Weakly Negative", "Neutral", "Weakly Positive", "Positive")
@@ -109,7 +110,7 @@ def test_published_rows_are_whole_and_say_what_the_paper_says():
     three, five = ({row.model: row for row in published_classes(c)} for c in (3, 5))
     assert three["CD-GRPO"].means[0] == 73.62 and five["GPT-5 (zero-shot)"].means[0] == 45.49
     assert three["MISA"].deviations[0] == 1.23 and three["CD-GRPO"].seeds == 0 and len(three) == 18
-    text = markdown("t", CLASS_COLUMNS, [three["MISA"], class_row("mine|x", [predictions(0)], 3)])
+    text = table_markdown(Table("t", CLASS_COLUMNS, [three["MISA"], class_row("mine|x", [predictions(0)], 3)]))
     assert "| MISA | published | 5 | 57.79±1.23 |" in text and "| mine\\|x | here | 1 |" in text
 
 

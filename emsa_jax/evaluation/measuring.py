@@ -1,0 +1,101 @@
+"""What a policy's answers to a data set are worth: a row for each clip, and the metrics of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emsa_jax.answers.answer_options import LabelOptions
+from emsa_jax.data.records import Entry
+from emsa_jax.evaluation.breakdowns import hardness
+from emsa_jax.evaluation.classes import summarize_classes
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
+from emsa_jax.evaluation.journal import Answered
+from emsa_jax.evaluation.paired import conditions_of
+from emsa_jax.evaluation.predictions import prediction_rows, summarize
+from emsa_jax.json_file import read_json_rows
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rewards.score_answers import AnswerScorer
+from emsa_jax.rewards.trigger import threshold
+from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings:
+    """The options of a run that measuring reads."""
+
+    labels: LabelOptions
+    prompt: PromptOptions
+    reward: RewardOptions
+    hint: HintOptions
+    evaluate: EvaluateOptions
+
+
+def measure(
+    settings: MeasureSettings,
+    split: Split,
+    answers: Mapping[str, Sequence[Answered]],
+    *,
+    train: Sequence[Entry],
+    domain_train: Sequence[Entry],
+    cold_start: Path,
+) -> tuple[dict, list[dict]]:
+    """(metrics, one row a clip) of a policy's answers to a data set.
+
+    answers: of `kept_answers.answers_of`. train: the training clips that the policy learned from; domain_train:
+    those of this data set. cold_start: the predictions file of the cold start, which may not exist.
+    """
+    options, format, neutral_eps = settings.evaluate, split.prompter.format, settings.labels.neutral_eps
+    score_answers = AnswerScorer.of(format, settings.reward, train)
+    tables = {
+        kind: score_answers(split.entries, [one.texts for one in given], np.array([one.ended for one in given]))
+        for kind, given in answers.items()
+    }
+    kind = "greedy" if options.decode == "greedy" else "sampled"
+    rows = prediction_rows(
+        split.entries,
+        [one.texts for one in answers[kind]],
+        tables["greedy"],
+        tables.get("sampled"),
+        decode=options.decode,
+        neutral_eps=neutral_eps,
+        modalities=settings.prompt.modalities,
+        format=format,
+    )
+    _note_hardness(settings, rows, format.label_part, cold_start)
+    learned = [entry for entry in domain_train if entry.score is not None]
+    score_range = split.manifest.score_range
+    result = summarize(
+        rows,
+        score_range,
+        options.fallback,
+        neutral_eps,
+        [entry.score for entry in learned],
+        0 if format.classes else options.resamples,
+    )
+    if format.classes:
+        result = summarize_classes(result, rows, format, learned, options.resamples)
+    known = [row for row in rows if row["target"] is not None and "sampled_rewards" in row]
+    rewards = [reward for row in known for reward in row["sampled_rewards"]]
+    result |= {
+        "decode": options.decode,
+        "mean_sampled_reward": float(np.mean(rewards)) if rewards else None,
+        "judged": conditions_of(rows, score_range, neutral_eps, options.fallback, format.classes),
+    }
+    return result, rows
+
+
+def _note_hardness(settings: MeasureSettings, rows: list[dict], label_part: str, cold_start: Path) -> None:
+    """Notes how hard each clip is, by the rewards of the cold start's sampled answers; without a cold start, by those
+    of the policy itself."""
+    hint = settings.hint if settings.hint.metric == "total" else HintOptions()
+    limit = threshold(hint, settings.reward, label_part)
+    graded = {row["id"]: row for row in (read_json_rows(cold_start) if cold_start.exists() else rows)}
+    for row in rows:
+        rewards = graded.get(row["id"], {}).get("sampled_rewards")
+        if rewards and row["target"] is not None:
+            row["about"]["hardness"] = hardness(rewards, limit)

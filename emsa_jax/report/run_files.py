@@ -1,0 +1,123 @@
+"""What a run has left in its work directory, read for its page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from emsa_jax.answers.answer_format import Answer, AnswerFormat
+from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.data.datasets import DataSettings, datasets, is_prepared
+from emsa_jax.data.records import read_manifest
+from emsa_jax.errors import InputError
+from emsa_jax.evaluation.reasoning import ignored_hints
+from emsa_jax.json_file import read_json_rows, read_saved_json
+from emsa_jax.training.artifacts import PolicySettings
+
+POLICIES = {"zero_shot": "zero-shot", "sft": "cold start", "grpo": "after RL"}
+
+
+class SplitOptions(Protocol):
+    """The options of evaluation that are read here. split: which clips were evaluated."""
+
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(DataSettings, PolicySettings):
+    """What the report reads of a run's options."""
+
+    format: str
+    concepts: ConceptOptions
+    labels: LabelOptions
+    evaluate: SplitOptions
+
+
+def results_of(workdir: Path) -> list[tuple[str, str, dict]]:
+    """(policy, role, metrics.json) of all evaluations, the policies of the run in their order, then others."""
+    found = []
+    for role in ("train", "cross"):
+        names = [path.parent.parent.name for path in sorted(workdir.glob(f"evaluate/*/{role}/metrics.json"))]
+        for name in sorted(names, key=lambda n: (list(POLICIES).index(n) if n in POLICIES else len(POLICIES), n)):
+            found.append((name, role, _result(workdir / "evaluate" / name / role / "metrics.json")))
+    return found
+
+
+def _result(path: Path) -> dict:
+    found = read_saved_json(path)
+    metrics = found.get("metrics") if isinstance(found, dict) else ()
+    if metrics == () or metrics is not None and "Polarity_acc" not in metrics:
+        raise InputError(f"{path} is damaged; remove it and evaluate or score again")
+    return found
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; a line that is being written is passed over. Raises InputError for a damaged one."""
+    path = workdir / "metrics.jsonl"
+    try:
+        data = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; restore it, or remove it and lose the curves") from error
+
+
+def data_name(settings: ReportSettings, role: str) -> str:
+    """The name of a data set on the page of a run."""
+    dataset = datasets(settings).get(role)
+    named = dataset.data if dataset else role
+    return f"{Path(named).name or named} ({'in domain' if role == 'train' else 'other domain'})"
+
+
+def hints_ignored(workdir: Path, settings: ReportSettings) -> float | None:
+    """Of the hinted answers that were written out while learning, the share that denies the hint."""
+    records = workdir / "records" / "train"
+    directory = records if is_prepared(records) else Path(settings.data)
+    if not is_prepared(directory):
+        return None
+    format = make_format(
+        settings.format, read_manifest(directory).score_range, settings.labels.neutral_eps, settings.concepts
+    )
+    return ignored_hints(_hinted(workdir, format, settings.labels.neutral_eps), settings.labels.neutral_eps)
+
+
+def _hinted(workdir: Path, format: AnswerFormat, neutral_eps: float) -> list[tuple[Answer, str]]:
+    found = []
+    for path in sorted((workdir / "grpo" / "completions").glob("*.jsonl")):
+        for row in read_json_rows(path):
+            given = None if row["target"] is None else polarity_of(row["target"], neutral_eps)
+            plain = set(row.get("completions", ()))  # with hint.replace=k, the answers that were not replaced
+            found += [(format.parse(text), given) for text in row.get("hinted_completions", ()) if text not in plain]
+    return found
+
+
+def made(workdir: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(caption, (name, value) pairs) of what was asked and with which software."""
+    config, versions = (read_saved_json(workdir / name) for name in ("config.json", "versions.json"))
+    if not all(isinstance(one, dict) for one in versions or []):
+        raise InputError(f"{workdir / 'versions.json'} is damaged; restore it or remove it")
+    groups = [
+        (
+            "What was asked",
+            [
+                (name, _text(value))
+                for name, value in (config or {}).items()
+                if not isinstance(value, dict) and value not in ("", [], None)
+            ],
+        )
+    ]
+    for name, value in (config or {}).items():
+        if isinstance(value, dict):
+            groups.append((name, [(key, _text(inner)) for key, inner in value.items()]))
+    groups += [
+        (f"Software and machine{', later' if i else ''}", [(name, _text(value)) for name, value in one.items()])
+        for i, one in enumerate(versions or [])
+    ]
+    return groups
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,130 @@
+"""Checks of all that a user named, before a run makes anything of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
+from emsa_jax.answers.concept_table import concept_table
+from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.recorded_traces import read_any_traces
+from emsa_jax.data.data_options import Dataset, MixOptions, ReadingOptions
+from emsa_jax.data.datasets import PUPPETS, DataSettings, clips_of, datasets, labelled_splits
+from emsa_jax.data.records import Entry, read_manifest
+from emsa_jax.data.sample import Sample
+from emsa_jax.errors import InputError
+from emsa_jax.policy import peft
+from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.rewards.plugins import load_plugins
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.runtime.console import say
+from emsa_jax.training.artifacts import PolicySettings, check_base, policy_dir, traces_file
+from emsa_jax.training.training_options import SftOptions
+
+GENTLE_RATE = 1e-4  # a learning rate above this unlearns what a pretrained policy knows
+ASKING = {"sft", "grpo", "evaluate"}  # stages that ask the policy about clips
+
+
+class SplitOptions(Protocol):
+    """The options of evaluation that are read here. split: which clips are evaluated."""
+
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSettings(DataSettings, PolicySettings):
+    """What the checks read of a run's options."""
+
+    stages: tuple[str, ...]
+    traces: str
+    read: ReadingOptions
+    mix: MixOptions
+    format: str
+    concepts: ConceptOptions
+    labels: LabelOptions
+    reward: RewardOptions
+    sft: SftOptions
+    evaluate: SplitOptions
+
+
+def check_inputs(settings: InputSettings, check_score_range: Callable[[tuple[float, float]], Any]) -> None:
+    """Raises InputError naming what is wrong with the data, the policy, the adapter or the traces.
+
+    check_score_range: raises InputError for a score range that no metric is defined for."""
+    stages = set(settings.stages)
+    if stages - {"export"}:
+        for role, dataset in datasets(settings).items():
+            clips, score_range = clips_of(dataset, settings.read)
+            if role == "train" and clips is not None:
+                _check_labels(settings, dataset, clips, score_range)
+            labelled = _check_splits(settings, role, dataset, clips)
+            if "evaluate" in stages and labelled[settings.evaluate.split]:
+                check_score_range(score_range)
+    if stages & ASKING:
+        load_plugins(settings.reward.plugins)
+        _check_concepts(settings)
+    for directory in settings.mix.data:
+        read_manifest(directory)
+    rate = settings.sft.optimizer.learning_rate
+    if "sft" in stages and settings.policy != "tiny" and settings.sft.trainable == "all" and rate > GENTLE_RATE:
+        say(
+            f"sft.trainable=all: all of {settings.policy} is trained, at a learning rate of "
+            f"{rate:g}, as tiny wants it; for a pretrained policy take a preset such as "
+            "msa_thinker"
+        )
+    if stages - {"prepare", "report"} and settings.policy != "tiny":
+        policy = open_checkpoint(policy_dir(None, settings), weights=False)
+        if settings.adapter:
+            peft.load_adapter(settings.adapter, policy.config)
+            check_base(Path(settings.adapter), policy.directory)
+    if "sft" in stages and settings.data not in PUPPETS and settings.sft.targets == "traces":
+        read_any_traces(traces_file(None, settings))
+
+
+def splits_read(stages: Sequence[str], evaluated: str, role: str) -> list[tuple[str, str]]:
+    """(stage, split) of all clips of a data set that the stages ask about. evaluated: the split that is evaluated."""
+    reads = {"evaluate": [evaluated]}
+    if role == "train":
+        reads |= {"sft": ["train", "valid"], "grpo": ["train"]}
+    return [(stage, split) for stage in stages for split in reads.get(stage, ())]
+
+
+def _check_splits(
+    settings: InputSettings, role: str, dataset: Dataset, clips: Sequence[Sample | Entry] | None
+) -> dict[str, bool]:
+    """Split -> whether it has labels. Raises InputError if a stage will find no clips of a split that it needs."""
+    labelled = labelled_splits(clips)
+    for stage, split in splits_read(settings.stages, settings.evaluate.split, role):
+        if split not in labelled:
+            raise InputError(
+                f"{dataset.data}: stage {stage} needs clips of mode {split}, and there are none; add "
+                f"some, or leave {stage} out of stages"
+            )
+    return labelled
+
+
+def _check_labels(
+    settings: InputSettings, dataset: Dataset, clips: Sequence[Sample | Entry], score_range: tuple[float, float]
+) -> None:
+    """Raises InputError for a clip whose concepts the table does not know, or if no clip has one to be rewarded for."""
+    if not set(settings.stages) & ASKING:
+        return
+    format = make_format(settings.format, score_range, settings.labels.neutral_eps, settings.concepts)
+    truths = [format.truth(clip) for clip in clips]
+    rewarded = "concept" in format.parts and settings.reward.weight("concept") > 0
+    if "grpo" in settings.stages and rewarded and not any(truth.concepts for truth in truths if truth):
+        raise InputError(
+            f"{dataset.data}: no clip has a label of {', '.join(c.name for c in format.marked)}; name a "
+            "table of the concepts that it has (config.concepts.table), or set reward.weights.concept=0"
+        )
+
+
+def _check_concepts(settings: InputSettings) -> None:
+    """Raises InputError for a table of concepts that cannot be read, or weights of concepts that it does not have."""
+    known = [concept.name for concept in concept_table(settings.concepts)]
+    for name in settings.reward.concept_weights:
+        if name not in known:
+            raise InputError(f"reward.concept_weights.{name}: no such concept; there are {', '.join(known)}")

@@ -1,0 +1,90 @@
+"""What the stages that learn read of a run's options, and so what their results depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
+from emsa_jax.config.fields import no_effect
+from emsa_jax.data.data_options import MixOptions
+from emsa_jax.data.datasets import DataSettings
+from emsa_jax.data.records import read_manifest
+from emsa_jax.learning.learning_options import AdvOptions, LossOptions
+from emsa_jax.manifest import sha256_file
+from emsa_jax.parallel.parallel_options import MeshOptions
+from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
+from emsa_jax.runtime.run import Run
+from emsa_jax.training.artifacts import (
+    PolicySettings,
+    cold_started,
+    policy_dir,
+    policy_fingerprint,
+    records_dir,
+    traces_file,
+)
+from emsa_jax.training.training_options import GrpoOptions, SftOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(DataSettings, PolicySettings):
+    """What both stages read."""
+
+    seed: int
+    dtype: str
+    attention: str = no_effect()
+    format: str
+    concepts: ConceptOptions
+    labels: LabelOptions
+    prompt: PromptOptions
+    modality_dropout: dict[str, float]
+    balance: bool
+    mix: MixOptions
+    mesh: MeshOptions
+    lora: LoraOptions
+    sampling: SamplingOptions
+    reward: RewardOptions
+    hint: HintOptions
+
+    def records(self, run: Run) -> list[str]:
+        """Hashes of the records that are learned from."""
+        every = (records_dir(run, self, "train"), *self.mix.data)
+        return [read_manifest(directory).digest for directory in every]
+
+
+class AskingOptions(Protocol):
+    """The options of evaluation that the cold start reads. batch_size: validation clips that are asked at a time."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftSettings(TrainSettings):
+    """What the cold start reads."""
+
+    traces: str
+    sft: SftOptions
+    evaluate: AskingOptions
+
+    def content(self, run: Run) -> list:
+        """Hashes of the files that the stage reads."""
+        traces = sha256_file(traces_file(run, self)) if self.sft.targets == "traces" else ""
+        adapter = Path(self.adapter) if self.adapter else None
+        return [traces, policy_fingerprint(policy_dir(run, self), adapter), *self.records(run)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoSettings(TrainSettings):
+    """What Hint-GRPO reads."""
+
+    adv: AdvOptions
+    loss: LossOptions
+    grpo: GrpoOptions
+    profile: int = no_effect()
+
+    def content(self, run: Run) -> list:
+        """Hashes of the files that the stage reads."""
+        return [policy_fingerprint(*cold_started(run, self)), *self.records(run)]
