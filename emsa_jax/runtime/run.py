@@ -198,11 +198,10 @@ def _check_config(workdir: Path, options: Any, upgrade: Callable | None) -> None
         ]
         if names:
             differences = "; ".join(
-                f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}" for name in names[:10]
+                f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}" for name in names
             )
-            more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
             raise InputError(
-                f"{workdir} belongs to a run with {differences}{more}. Give the fields that it was made with "
+                f"{workdir} belongs to a run with {differences}. Give the fields that it was made with "
                 "(config.json there), or choose another --workdir"
             )
     if before != config and upgraded is None:
