@@ -16,7 +16,6 @@ from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.hint_tokens import Hints
 from emsa_jax.rollout.hints import bucket_sizes
-from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.training.step import Base
 
@@ -43,13 +42,13 @@ def abstract_hints(*, max_completion_length: int, prompts: int, shards: int) -> 
         ids=np.zeros((1, HINT_TOKENS), np.int32),
         lengths=np.full(1, HINT_TOKENS, np.int32),
         labels=np.zeros((1, HINT_TOKENS), bool),
-        truth=lambda clip: None,
         rows={},
+        format=None,
+        level="",
         slots=max_completion_length,
         plain_limit=max_completion_length,
         buckets=bucket_sizes(prompts, shards),
-        trigger=HintOptions(),
-        threshold=0.0,
+        trigger=None,
     )
 
 
