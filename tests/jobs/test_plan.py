@@ -117,6 +117,7 @@ def test_it_is_a_job_of_the_command_line(monkeypatch):
     monkeypatch.setattr("emsa_jax.jobs.plan.plan", asked.append)
     monkeypatch.setattr("emsa_jax.planning.topologies.compile_without_devices", lambda: asked.append("readied"))
     monkeypatch.setattr(main, "_WORKDIR", mock.Mock(value="runs/plan"))
+    monkeypatch.setattr(main, "_PRINT", mock.Mock(value=False))
     monkeypatch.setattr(main, "_CONFIG", mock.Mock(value=to_config_dict(PlanOptions(topology="h200:1"))))
     main.main(["main"])
     assert asked == ["readied", PlanOptions(topology="h200:1")]
