@@ -14,8 +14,21 @@ from emsa_jax.distill.teacher_options import FilterOptions
 from emsa_jax.errors import InputError
 
 # in the order in which a rejected trace is given its reason
-CHECKS = ("finished", "parse", "polarity", "score_sign", "sentiment", "concepts", "leak", "absent_modality",
-          "modalities", "length", "repetition", "language", "writable")  # fmt: skip
+CHECKS = (
+    "finished",
+    "parse",
+    "polarity",
+    "score_sign",
+    "sentiment",
+    "concepts",
+    "leak",
+    "absent_modality",
+    "modalities",
+    "length",
+    "repetition",
+    "language",
+    "writable",
+)
 _ENDS = {"length": "cut off", "content_filter": "held back by the endpoint", "refusal": "the teacher refused"}
 Checks = dict[str, str | None]  # "" passed, else what is wrong; None: could not be looked at, or was not asked for
 
@@ -61,14 +74,15 @@ def plausible(think: str, truth: Truth, options: FilterOptions) -> Checks:
         silent = [name for name in truth.modalities if not speaks_of(text, name)]
         found["modalities"] = f"says nothing of {', '.join(silent)}" if silent else ""
         claimed = [(name, claims(text, name)) for name in ("text", "audio", "video") if name not in truth.modalities]
-        found["absent_modality"] = "; ".join(f"claims {name}, which is not there: {word!r}"
-                                             for name, word in claimed if word)  # fmt: skip
+        found["absent_modality"] = "; ".join(
+            f"claims {name}, which is not there: {word!r}" for name, word in claimed if word
+        )
     if not options.min_units <= len(words) <= options.max_units:
         found["length"] = f"{len(words)} units, not {options.min_units} to {options.max_units}"
     else:
         found["length"] = ""
-    share = repetition(words)
-    found["repetition"] = f"{share:.0%} of it is repeated" if share > options.max_repetition else ""
+    repeated = repetition(words)
+    found["repetition"] = f"{repeated:.0%} of it is repeated" if repeated > options.max_repetition else ""
     language = truth.language if options.language == "own" else options.language
     found["language"] = "" if written_in(words, language) else f"not written in {language}"
     return found

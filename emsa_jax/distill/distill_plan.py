@@ -59,9 +59,19 @@ class DistillPlan:
         """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
         decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
         prompt_of = {"write": self.method, "refine": "refine"}
-        return {step: digest([decides, self.seed, self.format.identity(), step, self.method,
-                              {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name}]
-                             )[:16] for step, name in prompt_of.items()}  # fmt: skip
+        return {
+            step: digest(
+                [
+                    decides,
+                    self.seed,
+                    self.format.identity(),
+                    step,
+                    self.method,
+                    {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name},
+                ]
+            )[:16]
+            for step, name in prompt_of.items()
+        }
 
     @cached_property
     def _filter_hash(self) -> str:
@@ -122,8 +132,14 @@ class DistillPlan:
         """The parameters of a request. The same step of a sample gets the same seed, the next attempt another one."""
         teacher = self.teacher
         seed = {"seed": self.seed + step.attempt} if teacher.send_seed else {}
-        return {"model": teacher.model, "temperature": teacher.temperature, "top_p": teacher.top_p,
-                teacher.limit_name: teacher.max_tokens, **seed, **teacher.extra_fields}  # fmt: skip
+        return {
+            "model": teacher.model,
+            "temperature": teacher.temperature,
+            "top_p": teacher.top_p,
+            teacher.limit_name: teacher.max_tokens,
+            **seed,
+            **teacher.extra_fields,
+        }
 
     def description(self) -> dict[str, Any]:
         """What was asked for, in a few words for a page."""
@@ -139,10 +155,18 @@ class DistillPlan:
 
     def settings(self) -> Row:
         """What was asked for, as a row of the record; no key, and no path of this machine."""
-        body = {"method": self.method, **self.format.identity(), "neutral_eps": self.neutral_eps,
-                "attempts": self.attempts, "refine": self.refine, "seed": self.seed,
-                "teacher": to_dict(self.teacher), "filter": to_dict(self.filter), "prompts": self.prompts.hashes,
-                "asks": self.asks}  # fmt: skip
+        body = {
+            "method": self.method,
+            **self.format.identity(),
+            "neutral_eps": self.neutral_eps,
+            "attempts": self.attempts,
+            "refine": self.refine,
+            "seed": self.seed,
+            "teacher": to_dict(self.teacher),
+            "filter": to_dict(self.filter),
+            "prompts": self.prompts.hashes,
+            "asks": self.asks,
+        }
         return {"kind": "settings", "hash": digest(body)[:16], **body}
 
 

@@ -82,8 +82,14 @@ def mp4(frames: np.ndarray, frame_rate: float) -> bytes:
     rate = Fraction(frame_rate).limit_denominator(1000) if frame_rate > 0 else Fraction(1)
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         height, width = frames.shape[1:3]
-        stream = container.add_stream("libx264", rate=rate, width=width, height=height, pix_fmt="yuv420p",
-                                      options={"crf": "18", "preset": "veryfast"})  # fmt: skip
+        stream = container.add_stream(
+            "libx264",
+            rate=rate,
+            width=width,
+            height=height,
+            pix_fmt="yuv420p",
+            options={"crf": "18", "preset": "veryfast"},
+        )
         stream.codec_context.thread_count = 1
         for i, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")

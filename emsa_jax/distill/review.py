@@ -112,12 +112,21 @@ class Desk:
         answer = row.get("answer") or ""
         checks = self._check(answer, row.get("finish") or "", entry)
         return {
-            "id": id, "text": entry.text.strip(), "language": entry.language,
-            "facts": [polarity_of(truth.score, self.plan.neutral_eps), f"score {truth.score:g}",
-                      *([entry.label] if entry.label else []), *(f"{n}: {v}" for n, v in entry.concepts)],
-            "answer": answer, "problems": [f"{name}: {why}" for name, why in checks.items() if why],
-            "history": self._history(row, sample), "version": sample.version, "decision": sample.decision,
-        }  # fmt: skip
+            "id": id,
+            "text": entry.text.strip(),
+            "language": entry.language,
+            "facts": [
+                polarity_of(truth.score, self.plan.neutral_eps),
+                f"score {truth.score:g}",
+                *([entry.label] if entry.label else []),
+                *(f"{n}: {v}" for n, v in entry.concepts),
+            ],
+            "answer": answer,
+            "problems": [f"{name}: {why}" for name, why in checks.items() if why],
+            "history": self._history(row, sample),
+            "version": sample.version,
+            "decision": sample.decision,
+        }
 
     def decide(self, id: str, by: str, verdict: str, version: int, answer: str = "", reason: str = "") -> Result:
         """Adds a decision to the record, unless somebody decided since the reviewer saw this version.
@@ -141,11 +150,19 @@ class Desk:
             if verdict == "accepted" and row_seen["kind"] == "decision":  # the text is that of an earlier edit
                 verdict = "edited"
             row = {
-                "kind": "decision", "id": id, "by": by.strip()[:80], "verdict": verdict, "of": _answer_key(row_seen),
-                "answer": text, "reason": reason[:500], "parsed": parsed_row(self.format, text), "checks": checks,
-                "version": version + 1, "truth": self.plan.truth_row(truth),
+                "kind": "decision",
+                "id": id,
+                "by": by.strip()[:80],
+                "verdict": verdict,
+                "of": _answer_key(row_seen),
+                "answer": text,
+                "reason": reason[:500],
+                "parsed": parsed_row(self.format, text),
+                "checks": checks,
+                "version": version + 1,
+                "truth": self.plan.truth_row(truth),
                 "time": {"ended": now()},
-            }  # fmt: skip
+            }
             if not self.record.append(row, unless=lambda: self.progress.samples[id].version != version):
                 sample = self.progress.samples[id]
                 by_whom = self.record.at(sample.decision_place).get("by", "somebody")
@@ -157,8 +174,10 @@ class Desk:
         """How many traces are decided on, in which way, and how many are left."""
         with self._mutex:
             self.record.refresh()
-            found = {verdict: sum(sample.decision == verdict for sample in self.progress.samples.values())
-                     for verdict in VERDICTS}  # fmt: skip
+            found = {
+                verdict: sum(sample.decision == verdict for sample in self.progress.samples.values())
+                for verdict in VERDICTS
+            }
             return found | {"left": sum(self._open(entry.id) for entry in self.entries)}
 
     def ids(self) -> list[str]:

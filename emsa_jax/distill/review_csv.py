@@ -25,8 +25,18 @@ def write_csv(desk: Desk, path: str | Path) -> int:
             writer.writerow(COLUMNS)
             for id in ids:
                 seen = desk.view(id)
-                row = (id, seen["decision"], seen["answer"], "", "", seen["version"], ", ".join(seen["facts"]),
-                       seen["text"], "; ".join(seen["problems"]), seen["history"])  # fmt: skip
+                row = (
+                    id,
+                    seen["decision"],
+                    seen["answer"],
+                    "",
+                    "",
+                    seen["version"],
+                    ", ".join(seen["facts"]),
+                    seen["text"],
+                    "; ".join(seen["problems"]),
+                    seen["history"],
+                )
                 writer.writerow([_guarded(str(cell)) for cell in row])
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -27,8 +27,10 @@ from emsa_jax.errors import InputError
 
 OURS = Path(__file__).parent / "templates"
 LANGUAGES = ("en", "zh")
-_NAMES = {"en": {"text": "words", "audio": "sound", "video": "picture"},
-          "zh": {"text": "文字", "audio": "声音", "video": "画面"}}  # fmt: skip
+_NAMES = {
+    "en": {"text": "words", "audio": "sound", "video": "picture"},
+    "zh": {"text": "文字", "audio": "声音", "video": "画面"},
+}
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,23 @@ class Prompts:
     def fill(self, name: str, entry: Entry, truth: Truth, format: AnswerFormat, answer: str = "") -> tuple[str, str]:
         """The (system, user) message about a sample. Raises InputError naming the template that fails."""
         language = truth.language if truth.language in LANGUAGES else LANGUAGES[0]
-        there = {kind: kind in truth.modalities for kind in MODALITIES}
+        given = {kind: kind in truth.modalities for kind in MODALITIES}
         words = _NAMES[language]
         low, high = format.score_range
         sentiment, marks = format.wording(format.truth(truth), language)
         values = {
-            "utterance": spoken(entry) if there["text"] else "",
-            **{f"has_{kind}": shown for kind, shown in there.items()},
-            "shown": [words[kind] for kind in MODALITIES if there[kind]],
-            "absent": [words[kind] for kind in MODALITIES if not there[kind]],
-            "low": f"{low:g}", "high": f"{high:g}", "polarities": list(POLARITIES),
+            "utterance": spoken(entry) if given["text"] else "",
+            **{f"has_{kind}": has_it for kind, has_it in given.items()},
+            "shown": [words[kind] for kind in MODALITIES if given[kind]],
+            "absent": [words[kind] for kind in MODALITIES if not given[kind]],
+            "low": f"{low:g}",
+            "high": f"{high:g}",
+            "polarities": list(POLARITIES),
             "form": format.ask(truth.modalities, language).partition("\n")[2],
-            "sentiment": sentiment, "marks": marks, "answer": answer,
-        }  # fmt: skip
+            "sentiment": sentiment,
+            "marks": marks,
+            "answer": answer,
+        }
         try:
             return tuple(template.render(values).strip() for template in self.templates[name, language])
         except jinja2.UndefinedError as error:
@@ -68,7 +74,7 @@ def read_prompts(names: tuple[str, ...], directory: str = "") -> Prompts:
     Raises InputError: no such directory or none of these files in it, a file that is no template, or that lacks the
     line of ---."""
     if directory and not Path(directory).is_dir():
-        raise InputError(f"templates: {directory} is no directory; copy {OURS.name}/ of emsa_jax/teaching and edit it")
+        raise InputError(f"templates: {directory} is no directory; copy {OURS.name}/ of emsa_jax/distill and edit it")
     known = [f"{name}.{language}.txt" for name in names for language in LANGUAGES]
     if directory and not any((Path(directory) / file).is_file() for file in known):
         raise InputError(f"templates: {directory} holds none of {', '.join(known)}")

@@ -19,14 +19,14 @@ def finder(source: Path, folders: Sequence[str], prefixes: Sequence[str] = ("",)
     the folders beside it is text alone: "" for every name.
     """
     root = folder_of(source)
-    there = [root / folder for folder in folders if (root / folder).is_dir()]
-    if not there and not source.is_dir():
+    present = [root / folder for folder in folders if (root / folder).is_dir()]
+    if not present and not source.is_dir():
         return lambda name: ""
     found: dict[str, str] = {}
-    for folder in there:
+    for folder in present:
         for stem, path in _listing(folder).items():
             found.setdefault(stem, path)
-    expected = (there or [root / folders[0]])[0]
+    expected = (present or [root / folders[0]])[0]
 
     def find(name: str) -> str:
         held = (found[prefix + name] for prefix in prefixes if prefix + name in found)

@@ -32,7 +32,7 @@ def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
             video = text_field(entry, "video", where)
             if not video:
                 raise InputError(f"{where} lacks the field video")
-            label, reasoning = _taken_apart(_answer(entry, where))
+            label, reasoning = _class_and_reasoning(_answer(entry, where))
             sample = Sample(
                 id=text_field(entry, "id", where) or os.path.splitext(video)[0].lstrip("/"),
                 text="",
@@ -57,7 +57,7 @@ def _answer(entry: dict[str, Any], where: str) -> str:
     return answers[-1]
 
 
-def _taken_apart(answer: str) -> tuple[str, str]:
+def _class_and_reasoning(answer: str) -> tuple[str, str]:
     """(class, reasoning)"""
     before, tag, after = answer.rpartition("<answer>")
     if tag:
@@ -70,5 +70,5 @@ def _locate(root: Path, video: str, where: str) -> str:
     if ".." in parts:
         raise InputError(f"{where}: video {video!r} climbs out of its folder")
     tails = [parts[i:] for i in range(len(parts))]
-    there = (str(root.joinpath(*tail)) for tail in tails)
-    return next(filter(os.path.isfile, there), str(root / video))
+    candidates = (str(root.joinpath(*tail)) for tail in tails)
+    return next(filter(os.path.isfile, candidates), str(root / video))
