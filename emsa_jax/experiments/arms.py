@@ -12,6 +12,7 @@ from emsa_jax.training.training_options import GrpoOptions
 
 C = TypeVar("C")  # a run's config, or a group of it
 Start = Literal["zero_shot", "sft", "grpo"]
+Config = TypeVar("Config")  # the options of a run, or a group of them
 
 
 @dataclass(frozen=True)
