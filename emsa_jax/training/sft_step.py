@@ -82,7 +82,7 @@ def compile_sft(
         *split_trained(trained, decode_base),
         checkpoint.config,
         inputs={bucket: placement.inputs(shape, valid_batch) for bucket, shape in valid_shapes.items()},
-        sampling=SamplingOptions(greedy=True, max_completion_length=max_completion_length),
+        sampling=SamplingOptions(temperature=0.0, max_completion_length=max_completion_length),
         group_size=1,
     )
     programs.report()
