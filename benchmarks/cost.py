@@ -50,7 +50,7 @@ from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rollout import sampler
-from emsa_jax.rollout.hints import bucket_sizes, compact
+from emsa_jax.rollout.hints import compact, redraw_sizes
 from emsa_jax.rollout.rollout_options import MeasuredSampling
 
 GIVEN = 8  # tokens of a hint
@@ -228,7 +228,7 @@ class Finished:
 
 def compiled_size(groups: int, prompts: int) -> int:
     """What so many hinted groups are filled up to."""
-    return compact(np.arange(groups), prompts, 1, bucket_sizes(prompts)).size if groups else 0
+    return compact(np.arange(groups), prompts, 1, redraw_sizes(prompts)).size if groups else 0
 
 
 def measure(

@@ -26,8 +26,9 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.rewards.score_answers import AnswerScorer
-from emsa_jax.rollout.answering import compile_answers, texts_of
+from emsa_jax.rollout.answering import compile_answers
 from emsa_jax.rollout.prompted_data import open_split
+from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import EVALUATION
 from emsa_jax.runtime.console import progress
@@ -139,7 +140,7 @@ class LocalTeacher:
         ids = np.array(indices + [0] * (rows - len(indices)), np.int32)
         noise = np.array([self.plan.seed, 0, EVALUATION], np.int32)
         done = jax.device_get(self.programs[bucket](self.checkpoint.params, self.adapter, inputs, noise, ids))
-        texts, ended = texts_of(self.checkpoint, done, len(indices)), done.ended[: len(indices)]
+        texts, ended = answer_texts(self.checkpoint, done, len(indices)), done.ended[: len(indices)]
         rewards = self.score_answers([one.entry for one in samples], texts, ended).total
         return [
             [

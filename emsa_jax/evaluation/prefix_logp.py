@@ -14,7 +14,7 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.hint_tokens import Hints
+from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.rollout.sampler import PREFIX, prefill, sample
@@ -38,7 +38,13 @@ def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[
     """[len(members)] natural logarithms: of the true polarity's name where answers begin with it, summed over its
     tokens, tags left out; nan where the format has none."""
     checkpoint, size = split.prompter.checkpoint, settings.evaluate.batch_size
-    hints = Hints.of(settings, checkpoint, split)
+    hints = Hints.of(
+        settings.hint,
+        checkpoint,
+        split,
+        max_completion_length=settings.sampling.max_completion_length,
+        prompts=settings.grpo.prompts_per_step,
+    )
     found = np.full(len(members), np.nan)
     if not members or not hints.lengths.any():
         return found

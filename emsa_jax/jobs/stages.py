@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from emsa_jax.config.edge import pick
 from emsa_jax.data.datasets import datasets
@@ -21,6 +20,7 @@ from emsa_jax.parallel import processes
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.report.run_files import ReportSettings
+from emsa_jax.report.run_report import LivePage
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
@@ -42,7 +42,7 @@ class Stage:
     hashes of the files that the stage reads. outputs: what it writes, as paths in the work directory.
     """
 
-    work: Callable[[Run, Any], None]
+    work: Callable[..., None]
     settings: type
     outputs: tuple[str, ...]
 
@@ -88,7 +88,11 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
     if run.stage_done(name, inputs):
         say(f"{name}: done already")
         return
-    stage.work(run, config if issubclass(stage.settings, TrainSettings) else pick(stage.settings, config))
+    settings = pick(stage.settings, config)
+    if issubclass(stage.settings, TrainSettings):  # they run long enough for somebody to look at the page meanwhile
+        stage.work(run, settings, LivePage(run, pick(ReportSettings, config)).refresh)
+    else:
+        stage.work(run, settings)
     run.mark_done(name, inputs, [path for output in stage.outputs if (path := run.path(output)).exists()])
 
 

@@ -113,7 +113,9 @@ class AnswerScorer:
 
 def total(parts: Mapping[str, float | None], options: RewardOptions, accuracy_factor: float = 1.0) -> float:
     """The weighted sum of the parts that apply; the weight of `accuracy` times a factor (the clip's class's)."""
-    weights = {name: options.weight(name) * (accuracy_factor if name == "accuracy" else 1.0) for name in parts}
+    weights = {
+        name: options.weights.get(name, 1.0) * (accuracy_factor if name == "accuracy" else 1.0) for name in parts
+    }
     return sum((weights[name] * value for name, value in parts.items() if value is not None), 0.0)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.prompts import answer_text
+from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
 
@@ -99,15 +99,4 @@ def predict(
             inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), sharding)
             ids = np.array(indices + [0] * (len(own) - len(indices)), np.int32)
             done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
-            yield indices, texts_of(checkpoint, done, len(indices)), done.ended[: len(indices)]
-
-
-def texts_of(checkpoint, done: Completions, rows: int) -> list[list[str]]:
-    """The answers as text, [rows][G]."""
-    return [
-        [
-            answer_text(checkpoint, done.tokens[n, g, : done.length[n, g]], bool(done.ended[n, g]))
-            for g in range(done.tokens.shape[1])
-        ]
-        for n in range(rows)
-    ]
+            yield indices, answer_texts(checkpoint, done, len(indices)), done.ended[: len(indices)]

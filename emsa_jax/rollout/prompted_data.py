@@ -1,14 +1,16 @@
-"""A data set as jobs use it: its records, its prompts, and the order of its batches."""
+"""A prompted data set: its records, its prompts, and the order of its batches."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.batch_order import Plan
@@ -20,7 +22,16 @@ from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
-from emsa_jax.settings.config import Config
+from emsa_jax.rollout.rollout_options import PromptOptions
+
+
+class QuestionOptions(Protocol):
+    """How a policy is asked about clips, and in which format it answers. format: its name."""
+
+    format: str
+    concepts: ConceptOptions
+    labels: LabelOptions
+    prompt: PromptOptions
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class Split:
 
 
 def open_split(
-    config: Config,
+    options: QuestionOptions,
     records: Path,
     checkpoint: Checkpoint,
     split: str,
@@ -84,12 +95,12 @@ def open_split(
 
     taught: of the records that the policy learned from, to be asked in their score range and language."""
     manifest = read_manifest(records)
-    format = make_format(config.format, (taught or manifest).score_range, config.labels.neutral_eps, config.concepts)
+    format = make_format(options.format, (taught or manifest).score_range, options.labels.neutral_eps, options.concepts)
     language = ""
     if taught:
         format = format.for_range(manifest.score_range)
         language = taught.languages[0] if len(taught.languages) == 1 else ""
-    prompter = Prompter(checkpoint, format, config.prompt, language)
+    prompter = Prompter(checkpoint, format, options.prompt, language)
     entries = read_index(records, split)
     order = [i for i, entry in enumerate(entries) if ids is None or entry.id in ids]
     order = order[:max_clips] if max_clips else order
@@ -102,8 +113,8 @@ def open_split(
     return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
 
 
-def shown(config: Config):
-    """What of a clip is shown while learning, as `pipeline.batches` wants it; None for all of it."""
-    if not any(config.modality_dropout.values()):
-        return None
-    return functools.partial(view, rates=config.modality_dropout, seed=config.seed)
+def modality_dropout(rates: Mapping[str, float], seed: int) -> Callable[[Any, int, int], Any] | None:
+    """What `data.pipeline.batches` does to each clip while the policy learns: it leaves out modalities at random.
+
+    rates: modality -> the chance that it is left out. None where all modalities are always kept."""
+    return functools.partial(view, rates=rates, seed=seed) if any(rates.values()) else None

@@ -17,6 +17,7 @@ from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, join_
 from emsa_jax.policy.positions import Grid, num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.rollout.rollout_options import PromptOptions
+from emsa_jax.rollout.sampler import Completions
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,17 @@ def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
     known = ids < len(checkpoint.tokenizer)
     text = checkpoint.tokenizer.decode(ids[known], skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return text if known.all() else text + "\x00"
+
+
+def answer_texts(checkpoint: Checkpoint, answers: Completions, rows: int) -> list[list[str]]:
+    """The answers of the first `rows` prompts as text, [rows][G]. Host arrays."""
+    return [
+        [
+            answer_text(checkpoint, answers.tokens[n, g, : answers.length[n, g]], bool(answers.ended[n, g]))
+            for g in range(answers.tokens.shape[1])
+        ]
+        for n in range(rows)
+    ]
 
 
 def hint_ids(checkpoint: Checkpoint, format: AnswerFormat, truths: Iterable[Truth], level: str) -> dict[str, list[int]]:

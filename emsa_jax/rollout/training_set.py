@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from emsa_jax.answers.scores import carry
+from emsa_jax.data.data_options import MixOptions
 from emsa_jax.data.mixture import Mixed, Part
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.rollout.prompted_data import Split, open_split
-from emsa_jax.settings.config import Config
+from emsa_jax.rollout.prompted_data import QuestionOptions, Split, open_split
 
 
-def open_train(config: Config, records: Path, checkpoint: Checkpoint, ids: set[str] | None = None) -> Split:
-    """The clips to learn from (only `ids`), those of `config.mix.data` among them.
+class TrainOptions(QuestionOptions, Protocol):
+    """How the clips of the training set are asked about, and which other sets are mixed in."""
+
+    mix: MixOptions
+
+
+def open_train(options: TrainOptions, records: Path, checkpoint: Checkpoint, ids: set[str] | None = None) -> Split:
+    """The clips to learn from (only `ids`), those of `options.mix.data` among them.
 
     All are asked about in the first set's score range, and their scores carried over into it; each keeps its
     language. Raises InputError for an id that two sets share."""
-    first = open_split(config, records, checkpoint, "train", ids=ids)
-    if not config.mix.data:
+    first = open_split(options, records, checkpoint, "train", ids=ids)
+    if not options.mix.data:
         return first
     splits = [first] + [
-        _carried(open_split(config, Path(directory), checkpoint, "train", ids=ids), first)
-        for directory in config.mix.data
+        _carried(open_split(options, Path(directory), checkpoint, "train", ids=ids), first)
+        for directory in options.mix.data
     ]
     entries = [entry for split in splits for entry in split.entries]
     shared = [id for id, count in Counter(entry.id for entry in entries).items() if count > 1]
@@ -35,10 +42,10 @@ def open_train(config: Config, records: Path, checkpoint: Checkpoint, ids: set[s
             f"mix.data: clip {shared[0]!r} and {len(shared) - 1} more are in two of the sets; prepare one "
             "of them without its share"
         )
-    weights = config.mix.weights or [len(split) for split in splits]
+    weights = options.mix.weights or [len(split) for split in splits]
     parts = tuple(
         Part(str(name), len(split), float(weight), split.manifest.digest)
-        for name, split, weight in zip((records, *config.mix.data), splits, weights, strict=True)
+        for name, split, weight in zip((records, *options.mix.data), splits, weights, strict=True)
     )
     lengths = np.concatenate([split.lengths for split in splits])
     return replace(

@@ -9,13 +9,12 @@ import jax
 
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run
-from emsa_jax.settings.config import Config
 
 
 @contextmanager
-def profiled(run: Run, config: Config, first: int) -> Iterator[Callable[[int], None]]:
-    """A function to call as each step begins: `config.profile` steps after the first are traced to profile/."""
-    begin, end = first + 1, first + 1 + config.profile
+def profiled(run: Run, steps: int, first: int) -> Iterator[Callable[[int], None]]:
+    """A function to call as each step begins: `steps` of them after the first are traced to profile/."""
+    begin, end = first + 1, first + 1 + steps
     directory, tracing = run.path("profile"), False
 
     def stop() -> None:
@@ -28,7 +27,7 @@ def profiled(run: Run, config: Config, first: int) -> Iterator[Callable[[int], N
         nonlocal tracing
         if tracing and step == end:
             stop()
-        if config.profile and step == begin:
+        if steps and step == begin:
             jax.profiler.start_trace(str(directory))
             tracing = True
 

@@ -14,8 +14,8 @@ from emsa_jax.planning.memory import GrpoWork
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.hint_tokens import Hints
-from emsa_jax.rollout.hints import bucket_sizes
+from emsa_jax.rollout.hints import Hints, redraw_sizes
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.training.step import Base
 
@@ -39,16 +39,16 @@ def abstract_hints(*, max_completion_length: int, prompts: int, shards: int) -> 
       prompts: of a step. shards: equal parts that the mesh cuts them into.
     """
     return Hints(
+        options=HintOptions(),
+        format=None,
+        level="",
         ids=np.zeros((1, HINT_TOKENS), np.int32),
         lengths=np.full(1, HINT_TOKENS, np.int32),
         labels=np.zeros((1, HINT_TOKENS), bool),
         rows={},
-        format=None,
-        level="",
         slots=max_completion_length,
-        plain_limit=max_completion_length,
-        buckets=bucket_sizes(prompts, shards),
-        trigger=None,
+        prompts=prompts,
+        sizes=redraw_sizes(prompts, shards),
     )
 
 

@@ -20,8 +20,7 @@ from emsa_jax.policy.decoder import Cache
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
-from emsa_jax.rollout.hint_tokens import Hints
-from emsa_jax.rollout.hints import prompt_rows
+from emsa_jax.rollout.hints import Hints, prompt_rows
 from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.rollout.sampler import Completions, PromptState, prefill, sample
 from emsa_jax.runtime.console import say
@@ -235,7 +234,7 @@ class GrpoCompiler:
         forced = self.placement.rows(self.hints.forced_like(n))
         prefix = add("prefix", functions.prefix, base, adapter, prefill.out, noise, *forced, out=rows)
         hint = {}
-        for size in self.hints.buckets if options.hint.mode == "hint" else ():
+        for size in self.hints.sizes if options.hint.mode == "hint" else ():
             forced, lengths = self.placement.rows(self.hints.forced_like(size * functions.shards))
             given = (noise, lengths, forced, lengths, lengths)
             hint[size] = add(

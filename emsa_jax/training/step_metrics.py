@@ -1,9 +1,11 @@
-"""What a GRPO step tells: metrics under TRL's names and hint/*, and answers to read."""
+"""What a GRPO step writes: a row of metrics under TRL's names and hint/*, its speed, and answers to read."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,63 +15,20 @@ from emsa_jax.policy.flops import GroupFlops
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.rewards.score_answers import RewardTable
 from emsa_jax.rollout.sampler import Completions
-from emsa_jax.settings.config import Config
+from emsa_jax.runtime.clock import Clock
+from emsa_jax.runtime.hardware import peak_gigabytes
+from emsa_jax.training.examples import num_rows
+from emsa_jax.training.rollouts import Rollout
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """Answers before and after hints, and what was thought of them. Host arrays; N prompts, G answers.
+@dataclass(frozen=True, kw_only=True)
+class StepCounts:
+    """What is counted of a step, as arrays by name: of the whole batch, on every process.
 
-    hard: groups that failed. hinted: groups that were sampled again. failed: hinted groups that failed once more.
-    prefix_logp: [N], log-probability of the true polarity's name, tags left out; nan where the format has none.
-    """
-
-    first: Completions
-    first_texts: list[list[str]]
-    first_table: RewardTable
-    final: Completions
-    final_texts: list[list[str]]
-    final_table: RewardTable
-    hard: np.ndarray
-    hinted: np.ndarray
-    failed: np.ndarray
-    prefix_logp: np.ndarray
-
-    @property
-    def replaced(self) -> np.ndarray:
-        """bool [N]: groups with hinted answers among those that are learned from."""
-        return (np.asarray(self.final.forced) > 0).any(axis=1)
-
-    def counted(
-        self, batch: GrpoBatch, inputs: PromptInputs, flops: GroupFlops, lines: bytes, sharding: BatchSharding
-    ) -> Counted:
-        """This process's part of what is counted, with those of the others. lines: its part of a file."""
-        own = {
-            "first": _counts(self.first),
-            "first_table": _values(self.first_table),
-            "final": _counts(self.final),
-            "final_table": _values(self.final_table),
-            "hard": self.hard,
-            "hinted": self.hinted,
-            "failed": self.failed,
-            "prefix_logp": self.prefix_logp,
-            "tokens": batch.mask.sum(-1),
-            "zero_std": batch.zero_std[:, 0],
-            "prompt_tokens": inputs.mask.sum(1),
-            "flops": np.array([astuple(flops)]),
-            "lines": np.frombuffer(lines, np.uint8),
-        }
-        slots = (inputs.mask.shape[1], self.final.tokens.shape[2])
-        return Counted(slots=slots, **sharding.all_gather(own, "what a step made"))
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What is counted of a step, of the whole batch, as arrays by name.
-
-    first, final: "length", "ended" and "forced" of the answers. first_table, final_table: "parts", "total",
-    "well_formed", "contradict". tokens: [N, G] that carry loss. zero_std: [N]. prompt_tokens: [N]. flops: [groups of
-    processes, phases]. lines: bytes. slots: of a prompt and of an answer. The rest as in Rollout.
+    first, final: "length", "ended" and "forced" of the answers, [N, G]. first_table, final_table: "parts", "total",
+    "well_formed", "contradict". tokens: [N, G] that carry loss. zero_std, hard, hinted, failed: [N] bool, as in Rollout
+    and GrpoBatch. prefix_logp, prompt_tokens: [N]. flops: [groups of processes, phases]. lines: bytes of a file.
+    slots: of a prompt and of an answer. rows: that the answers of a prompt take in the update.
     """
 
     first: dict[str, np.ndarray]
@@ -86,17 +45,39 @@ class Counted:
     flops: np.ndarray
     lines: np.ndarray
     slots: tuple[int, int]
+    rows: int
 
 
-def _counts(answers: Completions) -> dict[str, np.ndarray]:
-    return {name: np.asarray(getattr(answers, name)) for name in ("length", "ended", "forced")}
+def count_step(
+    rollout: Rollout,
+    examples: GrpoBatch,
+    inputs: PromptInputs,
+    *,
+    flops: GroupFlops,
+    lines: bytes,
+    sharding: BatchSharding,
+) -> StepCounts:
+    """What is counted of a step, from the parts of all processes. lines: this process's part of a file."""
+    local = {
+        "first": _counts(rollout.first),
+        "first_table": _values(rollout.first_table),
+        "final": _counts(rollout.final),
+        "final_table": _values(rollout.final_table),
+        "hard": rollout.hard,
+        "hinted": rollout.hinted,
+        "failed": rollout.failed,
+        "prefix_logp": rollout.prefix_logp,
+        "tokens": examples.mask.sum(-1),
+        "zero_std": examples.zero_std[:, 0],
+        "prompt_tokens": inputs.mask.sum(1),
+        "flops": np.array([astuple(flops)]),
+        "lines": np.frombuffer(lines, np.uint8),
+    }
+    slots = (inputs.mask.shape[1], rollout.final.tokens.shape[2])
+    return StepCounts(slots=slots, rows=num_rows(examples), **sharding.all_gather(local, "what a step made"))
 
 
-def _values(table: RewardTable) -> dict:
-    return {name: getattr(table, name) for name in ("parts", "total", "well_formed", "contradict")}
-
-
-def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, float]:
+def step_metrics(rollout: StepCounts, learned: dict[str, Any]) -> dict[str, float]:
     """One row of metrics.jsonl. `reward` is before hints and comparable between runs, `reward_train` after them."""
     first, final = rollout.first_table["total"], rollout.final_table["total"]
     length, ended = rollout.final["length"], rollout.final["ended"]
@@ -130,9 +111,9 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
         "hint/trigger_rate": float(rollout.hard.mean()),
         "num_tokens_drawn": int(rollout.first["length"].sum() + (length - rollout.final["forced"])[hinted].sum()),
     }
-    told = rollout.hard & ~np.isnan(rollout.prefix_logp)
-    if told.any():  # log-probability of the true polarity where the policy fails: does it learn, or is it told?
-        values["hint/prefix_logp"] = float(rollout.prefix_logp[told].mean())
+    known = rollout.hard & ~np.isnan(rollout.prefix_logp)
+    if known.any():  # of the true polarity where the policy fails: it rises if the policy learns from its hints
+        values["hint/prefix_logp"] = float(rollout.prefix_logp[known].mean())
     if rollout.hinted.any():
         rows = rollout.hinted
         values |= {
@@ -145,12 +126,47 @@ def step_metrics(rollout: Counted, learned: dict, config: Config) -> dict[str, f
     return values
 
 
-def sample_lines(step: int, rollout: Rollout, clips, count: int, sharding: BatchSharding) -> bytes:
+def step_speed(
+    rollout: StepCounts, clock: Clock, *, peak: float, reference: bool, num_iterations: int
+) -> dict[str, float]:
+    """How fast a step was, and what it wasted.
+
+    time/PHASE: seconds; time/other: what no phase claims, on the host. step_time: all of them, without data_time, the
+    wait for data. decode_tok_s: drawn tokens a second, hints aside. mfu, mfu/PHASE: model FLOPs by formula, as a share
+    of what `peak` FLOPs a second would have done. padding/prompt, padding/completion: share of slots that hold no
+    token, those of the update where answers are packed. compilations: since the last row.
+
+    reference: whether its log-probabilities were computed. num_iterations: updates of the step.
+    """
+    seconds, total = dict(clock.seconds), clock.elapsed()
+    wait = seconds.pop("wait", 0.0)
+    values = {f"time/{name}": spent for name, spent in seconds.items()}
+    values |= {"time/other": total - wait - sum(seconds.values()), "data_time": wait, "step_time": total - wait}
+    drawn, lengths = rollout.first["length"], rollout.final["length"]
+    flops = asdict(GroupFlops(*rollout.flops.sum(0)))
+    flops["reference"] *= reference
+    flops["update"] *= num_iterations
+    values |= {f"mfu/{name}": flops[name] / (spent * peak) for name, spent in seconds.items() if name in flops}
+    values["mfu"] = sum(flops.values()) / (total * peak)
+    prompt, slots = len(lengths) * rollout.slots[0], len(lengths) * rollout.rows * rollout.slots[1]
+    values |= {
+        "decode_tok_s": drawn.sum() / seconds["decode"],
+        "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
+        "padding/completion": 1 - lengths.sum() / slots,
+        "peak_gb": peak_gigabytes(),
+        "compilations": clock.compilations,
+        "hint/extra_gen_time": seconds.get("hint", 0.0),
+    }
+    clock.compilations = 0
+    return values
+
+
+def sample_lines(step: int, rollout: Rollout, clips: Sequence, count: int, sharding: BatchSharding) -> bytes:
     """This process's lines of completions_{step}.jsonl: every answer's bookkeeping, with the text of those to the
     batch's first `count` prompts and of hinted ones."""
     lines, first = [], sharding.group * len(clips)
     for n, clip in enumerate(clips):
-        shown = first + n < count or rollout.hinted[n]
+        with_text = first + n < count or rollout.hinted[n]
         row = {
             "step": step,
             "id": clip.id,
@@ -161,11 +177,19 @@ def sample_lines(step: int, rollout: Rollout, clips, count: int, sharding: Batch
             "rewards": _round(rollout.first_table.total[n]),
             "rewards_train": _round(rollout.final_table.total[n]),
         }
-        if shown:
+        if with_text:
             row |= {"completions": rollout.first_texts[n]}
             row |= {"hinted_completions": rollout.final_texts[n]} if rollout.replaced[n] else {}
         lines.append(json.dumps(row, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
+
+
+def _counts(answers: Completions) -> dict[str, np.ndarray]:
+    return {name: np.asarray(getattr(answers, name)) for name in ("length", "ended", "forced")}
+
+
+def _values(table: RewardTable) -> dict:
+    return {name: getattr(table, name) for name in ("parts", "total", "well_formed", "contradict")}
 
 
 def _nan(function, values: np.ndarray) -> float:

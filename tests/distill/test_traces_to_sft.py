@@ -126,7 +126,7 @@ def policy(world, tiny, tmp_path, monkeypatch):
 
 
 def test_the_best_of_several_by_reward_stands(policy, world, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(local_teacher, "texts_of", policy.texts)
+    monkeypatch.setattr(local_teacher, "answer_texts", policy.texts)
     plain = local_teacher.jax.device_get
 
     def ended(done):

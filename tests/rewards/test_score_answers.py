@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -108,3 +109,13 @@ def test_plugins(tmp_path, monkeypatch):
         assert f"reward.plugins: {bad!r}" in str(error.value)
     with pytest.raises(InputError, match="already"):
         load_plugins(specs * 2)
+
+
+def test_scoring_knows_what_was_given_and_how_frequent_classes_are():
+    format, concepts, scores = make_format("concepts", (-1, 1)), (("tone", "casual"),), (-0.8, 0.2, None, 0.4, -0.8)
+    clips = [Sample(str(i), "", score, "train", concepts=concepts) for i, score in enumerate(scores)]
+    answer = format.example(format.truth(clips[0]), "sentiment+concepts")
+    score_answers = AnswerScorer.of(format, RewardOptions(class_balance="inverse"), clips, "sentiment+concepts")
+    table = score_answers(clips[:1], [[answer, answer]], unpaid=np.array([[True, False]]))
+    weight = 4 / (3 * 2)  # two of four labelled clips are negative
+    np.testing.assert_allclose(table.total, [[1, 1 + weight + 1]])

@@ -12,9 +12,9 @@ from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.rollout.answering import answer, compile_answers, predict, texts_of
+from emsa_jax.rollout.answering import answer, compile_answers, predict
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.prompts import Prompter
+from emsa_jax.rollout.prompts import Prompter, answer_texts
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions
 
@@ -214,8 +214,8 @@ def test_programs_are_named_after_prompt_lengths(split):
 def test_texts_stop_where_answers_stop(split):
     tokens = np.array([[[2, 3, 1, 0], [2, 1, 3, 4]], [[1, 0, 0, 0], [22, 2, 1, 0]]])
     done = Completions(tokens, None, np.array([[3, 4], [1, 3]]), np.array([[True, False], [True, True]]), None)
-    assert texts_of(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc"], ["", "<22>a"]]
-    assert texts_of(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc"]]
+    assert answer_texts(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc"], ["", "<22>a"]]
+    assert answer_texts(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc"]]
 
 
 def test_a_reward_need_not_apply_to_every_clip():

@@ -12,7 +12,7 @@ from emsa_jax.data.prepare import prepare
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.rollout.prompted_data import shown
+from emsa_jax.rollout.prompted_data import modality_dropout
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.settings.config import Config
 
@@ -83,9 +83,9 @@ def test_options_that_cannot_be(world):
 
 def test_modalities_are_left_out_at_random_while_learning(world):
     both = replace(config(world), modality_dropout={"text": 1.0})
-    assert shown(config(world)) is None
-    train = open_train(both, world[1], world[0])
-    _, clips = next(iter(batches(train, train.plan(4, 0, True), 0, 1, view=shown(both))))
+    assert modality_dropout(config(world).modality_dropout, 0) is None
+    train, drop = open_train(both, world[1], world[0]), modality_dropout(both.modality_dropout, both.seed)
+    _, clips = next(iter(batches(train, train.plan(4, 0, True), 0, 1, view=drop)))
     assert all(clip.text for clip in clips)  # a clip of words alone keeps them
-    clip = replace(train[0], mel=np.zeros((50, 128), np.float32))
-    assert shown(both)(clip, 0, 0).text == "" and len(shown(both)(clip, 0, 0).mel) == 50
+    clip = drop(replace(train[0], mel=np.zeros((50, 128), np.float32)), 0, 0)
+    assert clip.text == "" and len(clip.mel) == 50

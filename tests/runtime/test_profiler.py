@@ -12,7 +12,7 @@ def test_steps_after_the_first_are_traced(tmp_path, capsys, steps, broken):
     run = SimpleNamespace(path=tmp_path.joinpath)
     traced = []
     try:
-        with profiled(run, SimpleNamespace(profile=steps), 3) as step_begins:
+        with profiled(run, steps, 3) as step_begins:
             for step in range(3, 8):
                 step_begins(step)
                 traced.append(step)
@@ -26,7 +26,7 @@ def test_steps_after_the_first_are_traced(tmp_path, capsys, steps, broken):
 
 
 def test_nothing_is_traced_unless_asked_for(tmp_path):
-    with profiled(SimpleNamespace(path=tmp_path.joinpath), SimpleNamespace(profile=0), 0) as step_begins:
+    with profiled(SimpleNamespace(path=tmp_path.joinpath), 0, 0) as step_begins:
         for step in range(3):
             step_begins(step)
     assert not list(tmp_path.iterdir())

@@ -7,13 +7,16 @@ import pytest
 
 from emsa_jax.answers.dc import DC
 from emsa_jax.data.sample import Sample
+from emsa_jax.learning.learning_options import AdvOptions, LossOptions
 from emsa_jax.rewards.score_answers import AnswerScorer
+from emsa_jax.rollout.rollout_options import HintOptions
 from emsa_jax.rollout.sampler import Completions
-from emsa_jax.settings.config import Config
-from emsa_jax.training.grpo import learn_from
-from emsa_jax.training.step_metrics import Rollout
+from emsa_jax.training.examples import ExampleOptions, make_examples
+from emsa_jax.training.rollouts import Rollout
+from emsa_jax.training.training_options import GrpoOptions
 
 N, G, C = 3, 2, 4
+OPTIONS = ExampleOptions(grpo=GrpoOptions(), hint=HintOptions(), adv=AdvOptions(), loss=LossOptions())
 
 
 @pytest.fixture
@@ -27,17 +30,25 @@ def rollout():
     table = AnswerScorer(format=DC())([Sample(str(n), "", 0.5, "train") for n in range(N)], texts)
     hard = np.array([False, True, True])
     return Rollout(
-        answers, texts, table, answers, texts, table, hard, hard, np.array([False, False, True]), np.full(N, np.nan)
+        first=answers,
+        first_texts=texts,
+        first_table=table,
+        final=answers,
+        final_texts=texts,
+        final_table=table,
+        hard=hard,
+        hinted=hard,
+        failed=np.array([False, False, True]),
+        prefix_logp=np.full(N, np.nan),
     )
 
 
 def counted(rollout, hint=None, loss=None):
-    config = Config(policy="", data="")
-    config = replace(config, hint=replace(config.hint, **hint or {}), loss=replace(config.loss, **loss or {}))
-    return learn_from(config, rollout, None, None).counted.tolist()
+    options = replace(OPTIONS, hint=replace(OPTIONS.hint, **hint or {}), loss=replace(OPTIONS.loss, **loss or {}))
+    return make_examples(rollout, None, options, None).counted.tolist()
 
 
-def test_all_answers_count_unless_told_otherwise(rollout):
+def test_all_answers_count_unless_options_say_otherwise(rollout):
     assert counted(rollout) == [[True, True]] * 3
 
 
@@ -50,6 +61,6 @@ def test_answers_that_were_cut_off_are_left_out(rollout):
 
 
 def test_forced_tokens_are_outside_the_loss(rollout):
-    mask = learn_from(Config(policy="", data=""), rollout, None, None).mask
+    mask = make_examples(rollout, None, OPTIONS, None).mask
     np.testing.assert_array_equal(mask.sum(-1), rollout.final.length - rollout.final.forced)
     assert not mask[1:, :, 0].any()

@@ -1,0 +1,109 @@
+"""What the loops of all stages have in common: going on where a killed run stopped, and what ends every step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from emsa_jax.data.batch_order import Plan
+from emsa_jax.errors import InputError
+from emsa_jax.learning.checkpoints import Checkpoints
+from emsa_jax.learning.learning_options import OptimizerOptions
+from emsa_jax.learning.optimizer import learning_rate_schedule
+from emsa_jax.parallel import preemption, processes
+from emsa_jax.runtime.console import progress
+from emsa_jax.runtime.metric_log import MetricLog, NoLog
+from emsa_jax.runtime.programs import tabulate
+from emsa_jax.runtime.resume import resume
+from emsa_jax.runtime.run import Run
+
+
+def num_steps(stage: str, *, epochs: float, max_steps: int, plan: Plan) -> int:
+    """The steps of a stage. Raises InputError if there are none."""
+    total = max_steps or int(epochs * plan.batches_per_epoch)
+    if not total:
+        raise InputError(f"{stage}.epochs: {epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
+    return total
+
+
+@dataclass(kw_only=True)
+class StageLoop:
+    """The loop of a stage, whose steps are counted from 0.
+
+    stage: "sft" or "grpo", a directory of the run. title: what a person calls it. total: steps. updates: of the
+    optimizer at each step. save_every: steps between checkpoints. identity: hashes of what must not change while a
+    stage is made; all that a checkpoint has to fit to. refresh_page: rewrites the page of the run if it is old enough.
+    first: the step that the loop begins with.
+    """
+
+    run: Run
+    stage: str
+    title: str
+    plan: Plan
+    total: int
+    optimizer: OptimizerOptions
+    save_every: int
+    identity: Mapping[str, str]
+    refresh_page: Callable[[], None]
+    updates: int = 1
+    first: int = 0
+    _checkpoints: Checkpoints = field(init=False)
+    _log: MetricLog | NoLog = field(init=False)
+    _rates: np.ndarray = field(init=False)
+    _advance: Callable[..., None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._checkpoints = Checkpoints(self.run.path(self.stage, "checkpoints"))
+
+    def resume(self, state: Any, meta: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """(state, meta) of the newest sound checkpoint, else those given. meta: JSON values that are saved too."""
+        state, meta, self.first = resume(self._checkpoints, state, dict(self.identity), meta)
+        self._log = self.run.metrics(self.stage)
+        self._log.truncate_after(self.first)
+        updates = self.total * self.updates
+        self._rates = tabulate(learning_rate_schedule(self.optimizer, updates), updates)
+        return state, meta
+
+    @contextlib.contextmanager
+    def running(self, stream: Generator) -> Iterator[None]:
+        """Inside, progress is shown and SIGTERM is kept until a step has ended; the stream is closed in the end."""
+        with (
+            progress(self.total, self.title, self.first) as self._advance,
+            contextlib.closing(stream),
+            preemption.deferred(),
+        ):
+            yield
+
+    def is_saved(self, step: int) -> bool:
+        """Whether there is a checkpoint from before a step."""
+        return step == self.first or step % self.save_every == 0
+
+    def end_step(
+        self, step: int, values: Mapping[str, Any], note: str, state: Any, meta: dict[str, Any], save: bool = False
+    ) -> None:
+        """Logs a step, saves if it is time to (or if `save` says so), and ends the process if it was told to stop."""
+        done = step + 1
+        rate, epoch = float(self._rates[done * self.updates - 1]), done / self.plan.batches_per_epoch
+        self._log.write(done, {**values, "learning_rate": rate, "epoch": epoch})
+        self._advance(note=note)
+        save = save or done % self.save_every == 0 or done == self.total
+        if save:
+            self._save(done, state, meta)
+        self.refresh_page()
+        self.stop_if_asked(done, state, meta, saved=save)
+
+    def stop_if_asked(self, done: int, state: Any, meta: dict[str, Any], *, saved: bool) -> None:
+        """Ends the process with code 42 if all processes agreed to stop, after a checkpoint of `done` steps is there.
+
+        To be asked between two exchanges of the processes, as each of them has to find the same answer."""
+        if preemption.is_agreed(processes.process_count()):
+            if not saved:
+                self._save(done, state, meta)
+            preemption.exit_saved(done, self.stage, processes.is_main())
+
+    def _save(self, done: int, state: Any, meta: dict[str, Any]) -> None:
+        self._checkpoints.save(done, state, meta | dict(self.identity))

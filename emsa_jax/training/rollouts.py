@@ -1,0 +1,123 @@
+"""Rollouts: G answers to each prompt, hinted ones where all of them fail, and what they earn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from emsa_jax.parallel.batch_sharding import BatchSharding
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
+from emsa_jax.rewards.trigger import Trigger
+from emsa_jax.rollout.hints import Hints, Redraw, apply_hints
+from emsa_jax.rollout.prompts import answer_texts
+from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions, PromptState
+from emsa_jax.runtime.clock import Clock
+from emsa_jax.training.step import GrpoStep
+
+Texts = list[list[str]]  # [N][G]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Answers before hints ("first") and after them ("final"), and their rewards. Host arrays; N prompts of this
+    process, G answers.
+
+    hard: [N] bool, groups that failed. hinted: [N] bool, groups that were sampled again. failed: [N] bool, hinted
+    groups that failed once more. prefix_logp: [N], log-probability of the true polarity's name, without tags; nan where
+    the format has none.
+    """
+
+    first: Completions
+    first_texts: Texts
+    first_table: RewardTable
+    final: Completions
+    final_texts: Texts
+    final_table: RewardTable
+    hard: np.ndarray
+    hinted: np.ndarray
+    failed: np.ndarray
+    prefix_logp: np.ndarray
+
+    @property
+    def replaced(self) -> np.ndarray:
+        """bool [N]: groups with hinted answers among those that are learned from."""
+        return (np.asarray(self.final.forced) > 0).any(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutTools:
+    """What the rollouts of all steps have in common. seed: of the run."""
+
+    seed: int
+    checkpoint: Checkpoint
+    hints: Hints
+    score_answers: AnswerScorer
+    trigger: Trigger
+    sharding: BatchSharding
+    clock: Clock
+
+    def noise(self, step: int, use: int) -> np.ndarray:
+        """int32 [3], which every random number of one use at one step follows from."""
+        return np.array([self.seed, step, use], np.int32)
+
+
+def sample_with_hints(
+    programs: GrpoStep, adapter: Any, cache: PromptState, clips: Sequence, *, step: int, tools: RolloutTools
+) -> Rollout:
+    """G answers to each prompt; where all of them fail, new ones after the true polarity from the same cache.
+
+    clips: of this process, whose prompts are in the cache. step: counted from 0."""
+    hints, sharding, clock = tools.hints, tools.sharding, tools.clock
+    ids = np.array(sharding.local_rows(hints.prompts), np.int32)
+    limit = np.full(len(clips), hints.slots, np.int32)
+    drawn = clock.run("decode", programs.sample, adapter, cache, tools.noise(step, ROLLOUT), ids, limit)
+    first = sharding.fetch(drawn)
+    prefix = programs.prefix(adapter, cache, tools.noise(step, PREFIX), *hints.forced(clips))
+    with clock.phase("reward"):  # while the device computes the prefixes
+        texts = answer_texts(tools.checkpoint, first, len(clips))
+        table = tools.score_answers(clips, texts, first.ended)
+    prefix = sharding.fetch(clock.run("hint", jax.block_until_ready, prefix))
+    none = np.zeros(len(clips), bool)
+    rollout = Rollout(
+        first=first,
+        first_texts=texts,
+        first_table=table,
+        final=first,
+        final_texts=texts,
+        final_table=table,
+        hard=tools.trigger.hard(table, first.ended),
+        hinted=none,
+        failed=none,
+        prefix_logp=hints.label_logp(clips, prefix),
+    )
+    redraw = hints.redraw(clips, rollout.hard, sharding)
+    if redraw is None:
+        return rollout
+    program, noise = programs.hint[redraw.size], tools.noise(step, HINT)
+    again = clock.run("hint", program, adapter, cache, noise, *redraw.arguments)
+    with clock.phase("reward"):
+        return with_hinted_answers(rollout, sharding.fetch(again), redraw, clips, tools)
+
+
+def with_hinted_answers(
+    rollout: Rollout, again: Completions, redraw: Redraw, clips: Sequence, tools: RolloutTools
+) -> Rollout:
+    """The rollout with the new answers in place of those of the prompts that were sampled again, and their rewards."""
+    options, rows = tools.hints.options, redraw.rows
+    final = apply_hints(rollout.first, again, rows, redraw.source)
+    texts = list(rollout.first_texts)
+    changed = answer_texts(tools.checkpoint, jax.tree.map(lambda t: t[rows], final), len(rows))
+    for row, group in zip(rows, changed, strict=True):
+        texts[row] = group
+    unpaid = None if options.count_polarity_reward else final.forced > 0
+    table = tools.score_answers(clips, texts, final.ended, unpaid)
+    all_paid = table if unpaid is None else tools.score_answers(clips, texts, final.ended)
+    failed, hinted = np.zeros((2, len(clips)), bool)
+    failed[rows] = tools.trigger.hard(all_paid, final.ended, fraction=1.0)[rows]
+    hinted[rows] = True
+    return replace(rollout, final=final, final_texts=texts, final_table=table, hinted=hinted, failed=failed)

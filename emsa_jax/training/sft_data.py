@@ -1,0 +1,87 @@
+"""What the cold start learns: traces that passed the filter, or labels alone, as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from emsa_jax.answers.labels import polarity_of
+from emsa_jax.answers.recorded_traces import cap_traces, read_any_traces
+from emsa_jax.answers.traces import Trace, filter_traces
+from emsa_jax.errors import InputError
+from emsa_jax.learning.sft_update import SftBatch
+from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
+from emsa_jax.policy.checkpoint import Checkpoint
+from emsa_jax.policy.inputs import InputShape
+from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.runtime.console import say
+
+
+def filtered_traces(train: Split, path: Path, max_per_class: int, seed: int) -> dict[str, Trace]:
+    """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why.
+
+    path: of the teacher's traces. max_per_class: at most so many traces of each class, 0 for all; which ones, the seed
+    decides. Raises InputError if none is left."""
+    clips = {entry.id: entry for entry in train.entries}
+    kept, rejected = filter_traces(read_any_traces(path), clips, train.prompter.format)
+    reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
+    say(
+        f"traces: {len(kept)} kept, {len(rejected)} dropped"
+        + "".join(f"; {count}: {why}" for why, count in reasons.items())
+    )
+    if not kept:
+        raise InputError(f"{path}: no trace passed the filter; the cold start has nothing to learn from")
+    if len(chosen := cap_traces(kept, max_per_class, seed)) < len(kept):
+        say(f"traces: {len(chosen)} of them taken, at most {max_per_class} of a class")
+    return {trace.id: trace for trace in chosen}
+
+
+def label_targets(train: Split, neutral_eps: float) -> dict[str, Trace]:
+    """Train clip id -> its label alone, for formats without reasoning. Raises InputError if no clip has a label."""
+    entries = [entry for entry in train.entries if entry.score is not None]
+    say(f"labels: {len(entries)} clips to learn from")
+    if not entries:
+        raise InputError("sft.targets: no clip of the training set has a label; there is nothing to learn from")
+    return {e.id: Trace(e.id, polarity_of(e.score, neutral_eps), "", e.score) for e in entries}
+
+
+def answer_table(checkpoint: Checkpoint, train: Split, traces: Mapping[str, Trace], limit: int) -> np.ndarray:
+    """Answers of the split's clips as ids [clips, C] int32, -1 after the end token.
+
+    limit: tokens that an answer may have. Raises InputError for a longer one."""
+    format = train.prompter.format
+    rows = [
+        answer_ids(checkpoint, format.write(t.polarity, t.think, t.score))
+        for t in (traces[entry.id] for entry in train.entries)
+    ]
+    longest = max(map(len, rows))
+    if longest > limit:
+        raise InputError(f"sampling.max_completion_length is {limit}, but a trace has {longest} tokens")
+    table = np.full((len(rows), -(-longest // 8) * 8), -1, np.int32)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = row
+    return table
+
+
+def make_batch(
+    train: Split,
+    clips: Sequence,
+    answers: np.ndarray,
+    shape: InputShape,
+    micro_batches: int,
+    sharding: BatchSharding = SINGLE_PROCESS,
+) -> SftBatch:
+    """Host arrays of one update: this process's rows of each micro-batch.
+
+    answers: of the split's clips, as `answer_table` gives them. shape: of the inputs of one shard of a micro-batch."""
+    position = {entry.id: i for i, entry in enumerate(train.entries)}
+    rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
+    size = len(clips) // micro_batches
+    parts = [clips[i * size : (i + 1) * size] for i in range(micro_batches)]
+    inputs = [train.prompter.inputs(part, shape, size, sharding) for part in parts]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *inputs)
+    return SftBatch(stacked, np.maximum(rows, 0), rows >= 0)
