@@ -18,6 +18,7 @@ from emsa_jax.evaluation.resampling import paired_seeds
 from emsa_jax.experiments.arms import TABLES, Arm
 from emsa_jax.experiments.cells import Cells
 from emsa_jax.jobs.ablation import write_tables
+from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.manifest import write_atomic
 from emsa_jax.settings.presets import ablation_options
 
@@ -32,7 +33,7 @@ Puppets are a test bench: no number here compares with one from a paper.
 def page(workdir: Path) -> str:
     """The part between the marks."""
     options = ablation_options("bench")
-    write_tables(options, Cells(workdir, options.base))
+    write_tables(options, Cells(workdir, options.base, check_inputs=check_inputs, run_stages=run_stages))
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
     trained = [cell["seconds"]["arm"] for cell in cells if cell["values"].get("tokens")]
     used = [cell["seconds"]["cpu"] for cell in cells if cell["values"].get("tokens") and "cpu" in cell["seconds"]]
