@@ -65,7 +65,7 @@ def box_plot(groups: Mapping[str, Mapping[str, Sequence[float]]], title: str, un
     )
 
 
-def _box(x: float, values: np.ndarray, colour: str, y, told: str) -> str:
+def _box(x: float, values: np.ndarray, colour: str, y, name: str) -> str:
     first, median, third = np.percentile(values, (25, 50, 75))
     reach = 1.5 * (third - first)
     inside = values[(values >= first - reach) & (values <= third + reach)]
@@ -86,4 +86,4 @@ def _box(x: float, values: np.ndarray, colour: str, y, told: str) -> str:
         f'height="{y(first) - y(third):.1f}" fill="{colour}" fill-opacity=".7"/>'
     )
     seeds = f"{len(values)} seeds, median {median:.1f}"
-    return f"<g><title>{escape(told)}: {seeds}</title>{box}{drawn}{points}</g>"
+    return f"<g><title>{escape(name)}: {seeds}</title>{box}{drawn}{points}</g>"

@@ -38,7 +38,7 @@ def make_cases(data: str, answered: Rows, before: str, after: str, language: str
             "unparsed": _polarity(row) is None,
         }
         truth = _truth(row)
-        told = truth if row.get("target") is None else f"{truth} {row['target']:+.2f}"
+        truth_text = truth if row.get("target") is None else f"{truth} {row['target']:+.2f}"
         facts = [data, *(f"{value}" for kind, value in about.items() if kind not in ("hardness", "speaker"))]
         cases.append(
             {
@@ -47,20 +47,20 @@ def make_cases(data: str, answered: Rows, before: str, after: str, language: str
                 "text": (row.get("text") or "").strip(),
                 "language": language,
                 "truth": truth,
-                "told": told,
+                "told": truth_text,
                 "facts": facts,
                 "answers": answers,
-                "kinds": [kind for kind, there in kinds.items() if there],
+                "kinds": [kind for kind, applies in kinds.items() if applies],
             }
         )
     return cases
 
 
 def numbered(cases: list[dict], with_media: Mapping[tuple[str, str], object]) -> list[dict]:
-    """The cases with a number each, those with media first and told so; with_media: by (data, id)."""
+    """The cases with a number each, those with media first and marked as such; with_media: by (data, id)."""
     kinds = [case["kinds"] + ["has media"] * ((case["data"], case["id"]) in with_media) for case in cases]
-    told = [case | {"kinds": kind} for case, kind in zip(cases, kinds, strict=True)]
-    return [case | {"n": n} for n, case in enumerate(sorted(told, key=lambda case: "has media" not in case["kinds"]))]
+    marked = [case | {"kinds": kind} for case, kind in zip(cases, kinds, strict=True)]
+    return [case | {"n": n} for n, case in enumerate(sorted(marked, key=lambda case: "has media" not in case["kinds"]))]
 
 
 def choose_media(cases: Sequence[Mapping], most: int) -> list[tuple[str, str]]:

@@ -56,9 +56,9 @@ def histogram(
     parts.append(line(LEFT, y_of(0), LEFT, y_of(top)))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, unit, "middle"))
     parts.append(text(12, (TOP + HEIGHT - BOTTOM) / 2, "clips", "middle", turned=True))
-    told = (f"{title}, a histogram: {len(values):,} clips, {values.min():.4g} to {values.max():.4g} {unit}, "
+    description = (f"{title}, a histogram: {len(values):,} clips, {values.min():.4g} to {values.max():.4g} {unit}, "
             f"median {np.median(values):.4g}")  # fmt: skip
-    return svg(WIDTH, HEIGHT, told, parts)
+    return svg(WIDTH, HEIGHT, description, parts)
 
 
 def waveform(pcm: np.ndarray, height: int = 64) -> Markup:
@@ -88,8 +88,8 @@ def _edges(low: float, high: float, step: float, centred: bool, whole: bool) -> 
     return (np.arange(first, last + 2) - shift) * step
 
 
-def _bar(x1: float, y1: float, x2: float, y2: float, told: str) -> Markup:
+def _bar(x1: float, y1: float, x2: float, y2: float, description: str) -> Markup:
     box = (x1 + 0.5, y1, max(x2 - x1 - 1, 0.5), y2 - y1)
     return Markup(
         '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-    ).format(*box, told)
+    ).format(*box, description)

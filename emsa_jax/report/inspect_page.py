@@ -31,7 +31,7 @@ def inspect_page(
     "quarantined". clips: the samples to show, each with its sound, int16 [n] at 16 kHz.
     """
     total, media, (low, high) = sum(counts["samples"].values()), counts["media"], manifest.score_range
-    told = (f"{total:,} clips, {_clock(counts['seconds'])} of media; scores from {low:g} to {high:g}; "
+    intro = (f"{total:,} clips, {_clock(counts['seconds'])} of media; scores from {low:g} to {high:g}; "
             f"{media['video']:,} with frames, {media['audio']:,} with sound, {media['text']:,} with words")  # fmt: skip
     made = {"schema": manifest.schema, "digest": manifest.digest,
             "length buckets in tokens": ", ".join(map(str, manifest.boundaries)) or "not known",
@@ -41,7 +41,7 @@ def inspect_page(
         f"{facts.title if counts['dataset'] else 'A prepared set'}: what the records hold",
         template("inspect.css"),
         template("inspect.js"),
-        told=told,
+        intro=intro,
         known=[("licence", facts.licence), *(("note", note) for note in facts.notes)] if counts["dataset"] else [],
         total=total,
         counts=counts,
@@ -90,7 +90,7 @@ def _cells(n: int, official: Mapping[str, int] | None, value: str) -> list[str]:
 def _lengths(quantiles: Mapping[str, Mapping[str, float]]):
     """(caption, column names, rows) of the manifest's quantiles."""
     named = {"text": "characters of words", "mel_frames": "frames of the log-mel"}
-    shares = [f"{100 * float(share):g}%" for share in quantiles["seconds"]]
+    shares = [f"{100 * float(fraction):g}%" for fraction in quantiles["seconds"]]
     rows = [(named.get(name, name), [f"{value:.6g}" for value in row.values()]) for name, row in quantiles.items()]
     return "Lengths that this share of the clips does not exceed", ["length", *shares], rows
 
@@ -113,13 +113,13 @@ def _clock(seconds: float) -> str:
 def _card(clip: Clip, pcm: np.ndarray) -> dict[str, Any]:
     """What the template shows of a clip; all texts are still as the data has them."""
     total = len(clip.frames)
-    shown = np.unique(np.round(np.linspace(0, total - 1, STRIP_FRAMES)).astype(int)) if total else []
+    strip = np.unique(np.round(np.linspace(0, total - 1, STRIP_FRAMES)).astype(int)) if total else []
     played = pcm[: PLAYED_SECONDS * SAMPLE_RATE]
     score = [] if clip.score is None else [f"score {clip.score:g}"]
     named = {"label": clip.label, "speaker": clip.speaker, "language": clip.language}
     notes = [f"{total} frames, {clip.frames.shape[2]} x {clip.frames.shape[1]} pixels" if total else "no frames"]
-    if len(shown) < total:
-        notes.append(f"{len(shown)} of them are shown")
+    if len(strip) < total:
+        notes.append(f"{len(strip)} of them are shown")
     notes.append(f"{len(pcm) / SAMPLE_RATE:.2f} s of sound, {loudness(pcm)}" if len(pcm) else "no sound")
     if len(played) < len(pcm):
         notes.append(f"the first {PLAYED_SECONDS} s can be played")
@@ -127,7 +127,7 @@ def _card(clip: Clip, pcm: np.ndarray) -> dict[str, Any]:
         "id": clip.id,
         "facts": [clip.split, class_of(clip), *score, *(f"{name} {value}" for name, value in named.items() if value)],
         "seconds": f"{total / clip.frame_rate if total else 0:.3f}",
-        "frames": [(jpeg_uri(clip.frames[i], FRAME_HEIGHT), f"frame {i + 1} of {total}") for i in shown],
+        "frames": [(jpeg_uri(clip.frames[i], FRAME_HEIGHT), f"frame {i + 1} of {total}") for i in strip],
         "sound": sound_uri(played, SAMPLE_RATE) if len(pcm) else "",
         "wave": waveform(played) if len(pcm) else "",
         "notes": notes,

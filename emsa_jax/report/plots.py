@@ -80,12 +80,12 @@ def curves(
         parts.append(_path([x_of(x) for x in s.steps], [y_of(y) for y in values], f"curve {colour} d{i % 4}"))
         if len(s.steps) == 1:
             parts.append(_dot(x_of(s.steps[0]), y_of(s.values[0]), colour))
-    told = "; ".join(
+    description = "; ".join(
         f"{s.name}: {s.values[0]:.4g} at first, {s.values[-1]:.4g} at last, between {s.values.min():.4g} "
         f"and {s.values.max():.4g}"
         for s in drawn
     )
-    return svg(WIDTH, HEIGHT, f"{title}, {unit} by {across}. {told}", parts)
+    return svg(WIDTH, HEIGHT, f"{title}, {unit} by {across}. {description}", parts)
 
 
 def intervals_plot(
@@ -124,15 +124,16 @@ def intervals_plot(
             parts.append(_path([x_of(bar.interval[0]), x_of(bar.interval[1])], [y, y], f"whisker {colour}"))
         parts += [_dot(x_of(bar.value), y, colour), text(WIDTH - 4, y + 4, f"{bar.value:.3f}", "end", "value")]
     parts.append(text((left + WIDTH - RIGHT - 34) / 2, height - 6, unit, "middle"))
-    told = "; ".join(
+    description = "; ".join(
         f"{bar.name} {bar.value:.3f}" + (" ({:.3f} to {:.3f})".format(*bar.interval) if bar.interval else "")
         for bar in bars
     )
-    return svg(WIDTH, height, f"{title}, {unit}. {told}", parts)
+    return svg(WIDTH, height, f"{title}, {unit}. {description}", parts)
 
 
 def heat_map(
     title: str,
+    *,
     rows: Sequence[str],
     columns: Sequence[str],
     cells: Sequence[Sequence[float | None]],
@@ -161,17 +162,17 @@ def heat_map(
                     '<rect class="cell" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>'
                 ).format(*box)
             )
-            shown = "-" if value is None else f"{value:.{digits}f}"
-            parts.append(text(left + size * (c + 0.5), top + high * (r + 0.5) + 4, shown, "middle", "value"))
+            number = "-" if value is None else f"{value:.{digits}f}"
+            parts.append(text(left + size * (c + 0.5), top + high * (r + 0.5) + 4, number, "middle", "value"))
     parts.append(text(width / 2, height - 8, legend, "middle"))
-    told = "; ".join(
+    description = "; ".join(
         f"{name}: "
         + ", ".join(
             f"{column} {'none' if v is None else f'{v:.{digits}f}'}" for column, v in zip(columns, values, strict=True)
         )
         for name, values in zip(rows, cells, strict=True)
     )
-    return svg(width, height, f"{title}, {down} by {across}. {told}", parts)
+    return svg(width, height, f"{title}, {down} by {across}. {description}", parts)
 
 
 def shares(title: str, unit: str, parts_of: Mapping[str, float]) -> Markup | None:
@@ -191,11 +192,11 @@ def shares(title: str, unit: str, parts_of: Mapping[str, float]) -> Markup | Non
             )
         )
         at += long
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x = 12 + share * width
+    for fraction in (0, 0.25, 0.5, 0.75, 1):
+        x = 12 + fraction * width
         parts += [
             line(x, top + 26, x, top + 31),
-            text(min(max(x, 20), WIDTH - 22), top + 44, f"{share * whole:.2g}", "middle"),
+            text(min(max(x, 20), WIDTH - 22), top + 44, f"{fraction * whole:.2g}", "middle"),
         ]
     parts.append(text(WIDTH / 2, top + 60, unit, "middle"))
     return svg(WIDTH, top + 68, f"{title}: {', '.join(names)}", parts)
@@ -227,10 +228,8 @@ def _known(steps: Sequence[float], values: Sequence[float | None]) -> tuple[np.n
 def _running_mean(values: np.ndarray) -> np.ndarray:
     reach = len(values) // 24
     padded = np.concatenate([[0.0], np.cumsum(values)])
-    low, high = (
-        np.maximum(np.arange(len(values)) - reach, 0),
-        np.minimum(np.arange(len(values)) + reach + 1, len(values)),
-    )
+    at = np.arange(len(values))
+    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
     return (padded[high] - padded[low]) / (high - low)
 
 

@@ -41,9 +41,10 @@ class Content:
 def section(
     id: str,
     title: str,
+    *,
     drawn: Sequence = (),
     tables: Sequence = (),
-    told: str = "",
+    text: str = "",
     kind: str = "",
     folded: Sequence = (),
     folded_title: str = "",
@@ -57,7 +58,7 @@ def section(
         "title": title,
         "drawn": drawn,
         "tables": tables,
-        "told": told,
+        "text": text,
         "kind": kind,
         "folded": folded,
         "folded_title": folded_title,
@@ -78,5 +79,5 @@ def cell(value: float | int | None, interval: Sequence[float] | None = None, sig
     """A number as a table shows it, with its interval below."""
     if value is None:
         return {"value": "-", "note": ""}
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:{sign}.{digits}f}"
-    return {"value": shown, "note": f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""}
+    number = f"{value:,}" if isinstance(value, int) else f"{value:{sign}.{digits}f}"
+    return {"value": number, "note": f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""}

@@ -30,7 +30,7 @@ def run_page(content: Content) -> bytes:
             "choices": [kind for kind in KINDS if any(kind in case["kinds"] for case in content.cases)],
         },
     ]
-    told = (
+    intro = (
         f"{len(content.cases):,} clips, {len(content.media):,} of them with pictures and sound. Right and wrong are "
         "those of the last policy; hard: all sampled answers of the cold start failed; rescued: hard, and right "
         "after all; fixed and broken: between the two policies side by side."
@@ -45,7 +45,7 @@ def run_page(content: Content) -> bytes:
         live=content.live,
         sections=sections,
         total_cases=len(content.cases),
-        cases_told=told,
+        cases_intro=intro,
         fields=[f for f in fields if len(f["choices"]) > 1],
         made=[pair for pair in content.made if pair[1]],
         data=data,

@@ -39,7 +39,7 @@ def results(content: Content) -> dict | None:
             ]
             if bars:
                 bars += [
-                    Bar(told, found[key], None, True) for told, found in _controls(scored) if found.get(key) is not None
+                    Bar(text, found[key], None, True) for text, found in _controls(scored) if found.get(key) is not None
                 ]
             drawn.append(intervals_plot(f"{name}, {data}", unit, bars, 0 if key == "Polarity_acc" else None))
         if scored:
@@ -52,7 +52,7 @@ def results(content: Content) -> dict | None:
                 for r in labelled
             ]
             tables.append({"caption": f"Classes, {data}", "columns": ["policy", *names], "rows": rows})
-    told = " ".join(
+    text = " ".join(
         ["Intervals: 95%, bootstrap over clips. Unparsed answers count as wrong, and as score 0.", *content.notes]
     )
     folded = [
@@ -68,7 +68,14 @@ def results(content: Content) -> dict | None:
         for name, found in content.paired
     ]
     return section(
-        "results", "Results", drawn, tables, told, "few", folded, "Paired tests on the same clips (permutation)"
+        "results",
+        "Results",
+        drawn=drawn,
+        tables=tables,
+        text=text,
+        kind="few",
+        folded=folded,
+        folded_title="Paired tests on the same clips (permutation)",
     )
 
 
@@ -83,8 +90,8 @@ def _metrics_table(data: str, results: Sequence[Result]) -> dict:
         rows.append(
             row(r.policy, rewards + [cell(r.found["metrics"][key], bounds.get(key)) for key in columns.values()])
         )
-    for told, found in _controls(results):
-        rows.append(row(told, [cell(None)] * 2 + [cell(found.get(key)) for key in columns.values()], True))
+    for text, found in _controls(results):
+        rows.append(row(text, [cell(None)] * 2 + [cell(found.get(key)) for key in columns.values()], True))
     return {
         "caption": f"{data}: {results[-1].found['metrics']['n']:,} clips with a score",
         "columns": ["policy", "reward, sampled", "reward, answer", *columns],
@@ -112,8 +119,8 @@ def curve_plots(content: Content) -> dict | None:
             staged = [row for row in rows if row.get("stage") == curve.stage]
             names = dict(list(curve.names.items())[:1]) if several else curve.names
             series += [
-                Series(run if several else told, [row["step"] for row in staged], [row.get(name) for row in staged])
-                for name, told in names.items()
+                Series(run if several else text, [row["step"] for row in staged], [row.get(name) for row in staged])
+                for name, text in names.items()
             ]
         title = (
             f"{curve.title}: {next(iter(curve.names.values()))}" if several and len(curve.names) > 1 else curve.title
@@ -122,7 +129,7 @@ def curve_plots(content: Content) -> dict | None:
     return section(
         "curves",
         "Curves",
-        drawn,
-        told="Thin: as logged. Bold: running mean. reward is before hints and "
+        drawn=drawn,
+        text="Thin: as logged. Bold: running mean. reward is before hints and "
         "comparable between runs; reward_train contains the polarity that a hint gave away.",
     )

@@ -28,16 +28,16 @@ def confusions(content: Content) -> dict | None:
         drawn.append(
             heat_map(
                 f"{r.policy}, {r.data}",
-                names,
-                columns,
-                counts[: len(names)],
-                [[v / most for v in row] for row, most in zip(counts, largest, strict=True)],
-                "truth",
-                "answer",
-                "clips; shade: share of the row",
+                rows=names,
+                columns=columns,
+                cells=counts[: len(names)],
+                shades=[[v / most for v in row] for row, most in zip(counts, largest, strict=True)],
+                down="truth",
+                across="answer",
+                legend="clips; shade: share of the row",
             )
         )
-    return section("confusion", "Confusion", drawn, kind="few", told="What clips of each class were called.")
+    return section("confusion", "Confusion", drawn=drawn, kind="few", text="What clips of each class were called.")
 
 
 def across(content: Content) -> dict | None:
@@ -52,17 +52,17 @@ def across(content: Content) -> dict | None:
     return section(
         "across",
         "Across domains",
-        [
+        drawn=[
             heat_map(
                 "Polarity accuracy",
-                policies,
-                data,
-                values,
-                shades,
-                "policy",
-                "judged on",
-                "% of clips; shade: the same",
-                1,
+                rows=policies,
+                columns=data,
+                cells=values,
+                shades=shades,
+                down="policy",
+                across="judged on",
+                legend="% of clips; shade: the same",
+                digits=1,
             )
         ],
         kind="few",
@@ -107,7 +107,7 @@ def breakdowns(content: Content) -> dict | None:
         "breakdowns",
         "By kind of clip",
         tables=tables,
-        told="hardness: what the cold start's sampled answers "
+        text="hardness: what the cold start's sampled answers "
         "to a clip came to: all below the hint's threshold (hard), some (mixed), none (easy).",
     )
 
@@ -120,28 +120,28 @@ def reasoning(content: Content) -> dict | None:
         if not held:
             continue
         rows = [
-            row(told, [cell(r.found["reasoning"].get(name), digits=1 if name == "words" else 3) for r in held])
-            for name, told in CHECKS.items()
+            row(text, [cell(r.found["reasoning"].get(name), digits=1 if name == "words" else 3) for r in held])
+            for name, text in CHECKS.items()
         ]
         for name in ("text", "video", "audio"):
             rows.append(row(f"speaks of {name}", [cell(r.found["reasoning"]["mentions"].get(name)) for r in held]))
         for name in dict.fromkeys(n for r in held for n in r.found["reasoning"]["concepts"]):
             rows.append(row(f"{name} is the label", [cell(r.found["reasoning"]["concepts"].get(name)) for r in held]))
         tables.append({"caption": f"Reasoning, {data}", "columns": ["check", *(r.policy for r in held)], "rows": rows})
-    hints = {run: share for run, share in content.hints.items() if share is not None}
+    hints = {run: fraction for run, fraction in content.hints.items() if fraction is not None}
     if hints:
         tables.append(
             {
                 "caption": "Hinted answers that deny the hint, while learning",
                 "columns": ["run", "share"],
-                "rows": [row(run, [cell(share)]) for run, share in hints.items()],
+                "rows": [row(run, [cell(fraction)]) for run, fraction in hints.items()],
             }
         )
     return section(
         "reasoning",
         "Reasoning",
         tables=tables,
-        told="Shares that need no judge. They show reasoning that cannot be right; they cannot show that it is.",
+        text="Shares that need no judge. They show reasoning that cannot be right; they cannot show that it is.",
     )
 
 
@@ -152,7 +152,7 @@ def time_spent(content: Content) -> dict | None:
         held = [row for row in rows if row.get("stage") == "grpo" and row.get("step_time") is not None]
         if not held:
             continue
-        phases = {told: sum(row.get(name) or 0.0 for row in held) / len(held) for name, told in TIME.items()}
+        phases = {text: sum(row.get(name) or 0.0 for row in held) / len(held) for name, text in TIME.items()}
         named = f", {run}" if len(content.rows) > 1 else ""
         drawn.append(shares(f"A GRPO step{named}", "s", phases))
         drawn.append(
@@ -162,4 +162,4 @@ def time_spent(content: Content) -> dict | None:
                 [Series("decode_tok_s", [r["step"] for r in held], [r.get("decode_tok_s") for r in held])],
             )
         )
-    return section("time", "Where the time went", drawn)
+    return section("time", "Where the time went", drawn=drawn)

@@ -9,7 +9,7 @@ from emsa_jax.data.facts import Facts
 from emsa_jax.data.records import Entry
 from emsa_jax.data.sample import SPLITS
 
-LISTED = 40  # values of one kind that are told apart, beside those known; the rest are counted as one
+LISTED = 40  # values of one kind that are counted each, beside those known; the rest are counted as one
 UNLABELLED = "unlabelled"
 SIGNS = tuple(reversed(POLARITIES))  # from negative to positive
 

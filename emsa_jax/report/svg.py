@@ -12,11 +12,11 @@ def round_step(span: float, most: int) -> float:
     return next(step * factor for factor in (1, 2, 5, 10, 20) if span <= most * step * factor * (1 + 1e-9))
 
 
-def svg(width: float, height: float, told: str, parts: Sequence[Markup], stretched: bool = False) -> Markup:
-    """A drawing; told: what it says in words. stretched: it fills its box, whatever its proportions."""
+def svg(width: float, height: float, description: str, parts: Sequence[Markup], stretched: bool = False) -> Markup:
+    """A drawing; description: what it says in words. stretched: it fills its box, whatever its proportions."""
     ratio = Markup(' preserveAspectRatio="none"') if stretched else ""
     return Markup('<svg viewBox="0 0 {} {}"{} role="img" aria-label="{}">{}</svg>').format(
-        width, height, ratio, told, Markup("").join(parts)
+        width, height, ratio, description, Markup("").join(parts)
     )
 
 

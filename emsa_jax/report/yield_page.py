@@ -9,7 +9,7 @@ from emsa_jax.report.page import render, template
 def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping) -> bytes:
     """The page, as UTF-8 HTML. counts, examples: as teaching.yields has them. made: what was asked for."""
     samples, tokens = counts["samples"], counts["tokens"]
-    told = (f"{samples['kept']:,} of {samples['asked']:,} samples have a trace that was kept, "
+    intro = (f"{samples['kept']:,} of {samples['asked']:,} samples have a trace that was kept, "
             f"{samples['kept aside']:,} were kept aside, {samples['open']:,} are open; {counts['answers']:,} answers, "
             f"{counts['requests']:,} requests, {tokens['prompt']:,} tokens of prompts, {tokens['answer']:,} of answers"
             + (f", cost {counts['money']:,}" if counts["money"] else ""))  # fmt: skip
@@ -25,7 +25,7 @@ def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mappin
         template("yield.html"),
         "What the teacher gave",
         template("yield.css"),
-        told=told,
+        intro=intro,
         tables=tables,
         groups=groups,
         made=made,
@@ -33,12 +33,12 @@ def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mappin
 
 
 def _shares(caption: str, table: Mapping[str, Mapping[str, int]]):
-    rows = [(value, [f"{row['asked']:,}", f"{row['kept']:,}", _share(row["kept"], row["asked"])])
+    rows = [(value, [f"{row['asked']:,}", f"{row['kept']:,}", _percent(row["kept"], row["asked"])])
             for value, row in table.items()]  # fmt: skip
     return caption, ["class", "asked", "kept", "share"], rows
 
 
-def _share(part: int, whole: int) -> str:
+def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 
 
@@ -52,7 +52,7 @@ def _card(row: Mapping[str, Any]) -> dict[str, Any]:
     prompt = row.get("prompt", {})
     return {
         "id": row["id"],
-        "told": f"{which}; true: {truth['polarity']}, {truth['score']:g}; shown: {', '.join(truth['modalities'])}",
+        "summary": f"{which}; true: {truth['polarity']}, {truth['score']:g}; shown: {', '.join(truth['modalities'])}",
         "answer": row["answer"] if row.get("answer") is not None else "(no answer)",
         "wrong": [f"{name}: {why}" for name, why in row.get("checks", {}).items() if why] or
                  ([row["reason"]] if row.get("reason") else []),

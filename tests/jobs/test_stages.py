@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 
 import jax
@@ -14,8 +15,12 @@ from peft import PeftModel
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from emsa_jax.answers.formats import make_format
+from emsa_jax.config.edge import pick, results_digest
+from emsa_jax.config.fields import has_effect
 from emsa_jax.data.pipeline import Clips
 from emsa_jax.data.records import read_index, read_manifest
+from emsa_jax.jobs.evaluate import EvaluateSettings
+from emsa_jax.jobs.export import ExportSettings
 from emsa_jax.manifest import verify
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
@@ -25,6 +30,8 @@ from emsa_jax.rollout.answering import answer
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION
+from emsa_jax.settings.config import Config
+from emsa_jax.training.stage_settings import GrpoSettings, SftSettings
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -304,3 +311,17 @@ def test_the_export_is_the_trained_policy(mini):
     assert max(jax.tree.leaves(moved["text"])) > 1e-5 and max(jax.tree.leaves(moved["vision"])) == 0
     trained = Path("grpo/adapter/adapter_model.safetensors")
     assert (mini.workdir / trained).read_bytes() == (mini.workdir / "export/adapter" / trained.name).read_bytes()
+
+
+@pytest.mark.parametrize("settings", [SftSettings, GrpoSettings, EvaluateSettings, ExportSettings])
+def test_what_a_stage_depends_on_is_what_it_is_handed(settings):
+    """A field of a stage's settings is without effect where the same field of the config is, and nowhere else."""
+    described = {field.name: has_effect(field) for field in fields(Config)}
+    assert {field.name: has_effect(field) for field in fields(settings)} == {
+        field.name: described[field.name] for field in fields(settings)
+    }
+    config = Config()
+    same = replace(config, attention="plain", profile=3, mesh=replace(config.mesh, fsdp=4))
+    assert results_digest(pick(settings, same)) == results_digest(pick(settings, config))
+    changed = replace(config, dtype="bfloat16")
+    assert results_digest(pick(settings, changed)) != results_digest(pick(settings, config))
