@@ -11,6 +11,7 @@ A leaf is a field that is no group of options itself. The ranges given here are 
 """
 
 import dataclasses
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -90,9 +91,20 @@ class Options:
 
 
 def check_ranges(options: Any, path: str) -> None:
-    """Raises InputError naming the first leaf of a dataclass whose value is out of its range. path: its dotted name."""
+    """Raises InputError naming the first leaf of a dataclass whose value is out of its range, or none of its choices.
+    path: the dotted name of the dataclass."""
+    choices = _choices(type(options))
     for field in dataclasses.fields(options):
-        check_range(field, getattr(options, field.name), f"{path}.{field.name}" if path else field.name)
+        name, value = f"{path}.{field.name}" if path else field.name, getattr(options, field.name)
+        if field.name in choices and value not in choices[field.name]:
+            raise InputError(f"{name}: {value!r} is none of {', '.join(map(str, choices[field.name]))}")
+        check_range(field, value, name)
+
+
+@functools.cache
+def _choices(cls: type) -> dict[str, tuple]:
+    """Field -> what it may be, of the fields that are a choice."""
+    return {name: get_args(hint) for name, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
 
 
 def check_range(field: dataclasses.Field, value: Any, name: str) -> None:
