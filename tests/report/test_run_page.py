@@ -137,7 +137,17 @@ def test_other_plots():
     dots = str(intervals_plot("t", "u", [Bar("a", 0.5, (0.4, 0.6)), Bar("floor", 0.3, None, True)], 0, 1))
     assert dots.count("<circle") == 2 and dots.count('class="whisker') == 1 and "floor: saw no clip" in dots
     assert intervals_plot("t", "u", []) is None
-    grid = str(heat_map("t", ["r"], ["c", "d"], [[1, None]], [[1.0, 0.0]], "truth", "answer", "clips"))
+    drawn = heat_map(
+        "t",
+        rows=["r"],
+        columns=["c", "d"],
+        cells=[[1, None]],
+        shades=[[1.0, 0.0]],
+        down="truth",
+        across="answer",
+        legend="clips",
+    )
+    grid = str(drawn)
     assert grid.count("<rect") == 2 and ">1<" in grid and ">-<" in grid
     parts = str(shares("t", "s", {"update": 3.0, "decode": 1.0, "none": 0.0}))
     assert "update 3 s (75%)" in parts and "none" not in parts and shares("t", "s", {}) is None
