@@ -29,9 +29,8 @@ from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.rewards.score_answers import AnswerScorer
-from emsa_jax.rollout.answering import texts_of
-from emsa_jax.rollout.hints import loss_mask, splice
-from emsa_jax.rollout.prompts import Prompter, answer_ids
+from emsa_jax.rollout.hints import apply_hints, loss_mask
+from emsa_jax.rollout.prompts import Prompter, answer_ids, answer_texts
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import HINT, ROLLOUT, prefill, sample
 
@@ -68,7 +67,7 @@ def main() -> None:
     prompts = encode(base, state.params, inputs=inputs)
     cache, ids = fill(base, state.params, prompts), np.arange(N, dtype=np.int32)
     rollout = draw(base, state.params, prompts=cache, group_size=G, noise=np.array([0, 0, ROLLOUT]), prompt_ids=ids)
-    table = score(clips, texts_of(checkpoint, rollout, N), np.asarray(rollout.ended))
+    table = score(clips, answer_texts(checkpoint, rollout, N), np.asarray(rollout.ended))
 
     # where no answer has the true polarity, half of the group is sampled again after it
     hard = np.flatnonzero((table.parts["polarity"] < 1).all(axis=1))
@@ -77,8 +76,8 @@ def main() -> None:
     forced = {"forced": np.array([np.resize(hint, lengths.max()) for hint in hints]), "forced_length": lengths}
     noise = np.array([0, 0, HINT])
     hinted = draw(base, state.params, prompts=cache, group_size=G // 2, noise=noise, prompt_ids=ids, **forced)
-    rollout = splice(rollout, hinted, hard, hard)
-    table = score(clips, texts_of(checkpoint, rollout, N), rollout.ended)
+    rollout = apply_hints(rollout, hinted, hard, hard)
+    table = score(clips, answer_texts(checkpoint, rollout, N), rollout.ended)
 
     # the update learns from the drawn tokens; those that were forced are masked out
     adv = advantages(table.total, AdvOptions())
