@@ -39,7 +39,7 @@ test-slow: $(VENV)/.dev
 test-aot: $(VENV)/.dev $(VENV)/.aot
 	$(PY) -m pytest -m aot -n 2 --dist load tests/aot $(ARGS)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
@@ -59,6 +59,10 @@ $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
 $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
 	$(PIP) install -r requirements-dev.txt -e .
+	@touch $@
+
+$(VENV)/.lint: requirements-dev.txt | $(PY)
+	$(PIP) install "$$(grep ^ruff== requirements-dev.txt)"
 	@touch $@
 
 $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
