@@ -24,7 +24,8 @@ from emsa_jax.settings.job_options import PlanOptions
 from emsa_jax.settings.presets import SHARED
 from emsa_jax.training.abstract_step import abstract_hints, abstract_step
 from emsa_jax.training.memory_work import grpo_work
-from emsa_jax.training.step import StepOptions, compile_grpo
+from emsa_jax.training.step import compile_grpo
+from emsa_jax.training.step_functions import StepOptions
 
 POLICIES = {"qwen2_5_omni_7b": "7B", "qwen2_5_omni_3b": "3B"}
 _COMPILED = {  # programs of a step, by what `compile` asks for

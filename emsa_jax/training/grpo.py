@@ -42,7 +42,8 @@ from emsa_jax.training.loop import StageLoop, num_steps
 from emsa_jax.training.memory_work import grpo_work
 from emsa_jax.training.rollouts import RolloutTools, sample_with_hints
 from emsa_jax.training.stage_settings import GrpoSettings
-from emsa_jax.training.step import Base, GrpoStep, StepOptions, compile_grpo
+from emsa_jax.training.step import Base, GrpoStep, compile_grpo
+from emsa_jax.training.step_functions import StepOptions
 from emsa_jax.training.step_metrics import count_step, sample_lines, step_metrics, step_speed
 from emsa_jax.training.trained_policy import write_trained
 

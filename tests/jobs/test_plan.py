@@ -19,7 +19,7 @@ from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.settings.job_options import PlanOptions
 from emsa_jax.settings.presets import plan_options
-from emsa_jax.training import step as grpo_programs
+from emsa_jax.training import step_functions as grpo_programs
 from emsa_jax.training.training_options import GrpoOptions
 
 PROMPT = PromptShape(48, 2, 56, 56, 0.5)
