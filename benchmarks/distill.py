@@ -33,8 +33,12 @@ def measure(folder: Path, samples: int, slots: int, delay: float, frames: int, s
     polarities = write_records(folder / "data", samples, frames, seconds)
     served = Served(folder, polarities, delay=delay, log="")
     try:
-        command = job("distill", folder / "out", folder / "data", **{
-            "teacher.url": served.url, "teacher.model": "m", "teacher.concurrency": slots})  # fmt: skip
+        command = job(
+            "distill",
+            folder / "out",
+            folder / "data",
+            **{"teacher.url": served.url, "teacher.model": "m", "teacher.concurrency": slots},
+        )
         environment = {**os.environ, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
         begun = time.monotonic()
         with open(folder / "log", "w") as log:
@@ -55,8 +59,15 @@ def measure(folder: Path, samples: int, slots: int, delay: float, frames: int, s
             counted = json.loads(response.read())
     finally:
         served.close()
-    return {"busy": counted["busy"] / (counted["span"] * slots), "most": counted["most"], "span": counted["span"],
-            "answers": counted["answers"], "wall": wall, "cpu": cpu, "resident": resident}  # fmt: skip
+    return {
+        "busy": counted["busy"] / (counted["span"] * slots),
+        "most": counted["most"],
+        "span": counted["span"],
+        "answers": counted["answers"],
+        "wall": wall,
+        "cpu": cpu,
+        "resident": resident,
+    }
 
 
 def _lines(path: Path) -> int:
@@ -76,15 +87,20 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), args.samples, args.slots, args.delay, args.frames, args.seconds)
-    lines = [f"{args.samples:,} samples of {args.frames} frames and {args.seconds:g} s of sound, {args.slots} slots, "
-             f"an endpoint that answers after {1000 * args.delay:g} ms:", "",
-             f"- {found['busy']:.1%} of the slots busy, {found['most']} at most, over {found['span']:.1f} s",
-             f"- {found['answers'] / found['span']:.0f} answers a second"
-             + (f" of {args.slots / args.delay:.0f} that the endpoint could give" if args.delay else ""),
-             f"- {found['wall']:.1f} s from start to report, {found['cpu']:.1f} s of one core"]  # fmt: skip
+    lines = [
+        f"{args.samples:,} samples of {args.frames} frames and {args.seconds:g} s of sound, {args.slots} slots, "
+        f"an endpoint that answers after {1000 * args.delay:g} ms:",
+        "",
+        f"- {found['busy']:.1%} of the slots busy, {found['most']} at most, over {found['span']:.1f} s",
+        f"- {found['answers'] / found['span']:.0f} answers a second"
+        + (f" of {args.slots / args.delay:.0f} that the endpoint could give" if args.delay else ""),
+        f"- {found['wall']:.1f} s from start to report, {found['cpu']:.1f} s of one core",
+    ]
     if args.memory:
-        lines.append("- resident memory: " + ", ".join(f"{mib:.0f} MiB after {rows:,} answers" for rows, mib in
-                                                       _spread(found["resident"], 6)))  # fmt: skip
+        lines.append(
+            "- resident memory: "
+            + ", ".join(f"{mib:.0f} MiB after {rows:,} answers" for rows, mib in _spread(found["resident"], 6))
+        )
     text = "\n".join(lines)
     print(text)
     if args.out:

@@ -13,16 +13,39 @@ from emsa_jax.answers.dc import DC
 from emsa_jax.answers.scores import write_score
 
 # fault -> the check that is meant to notice it; "" if none is
-MEANT = {"wrong polarity": "polarity", "wrong sign": "score_sign", "broken form": "parse", "cut off": "finished",
-         "leak": "leak", "absent modality": "absent_modality", "silent on a modality": "modalities",
-         "too short": "length", "repetition": "repetition", "other language": "language",
-         "false observation": ""}  # fmt: skip
-LEAKS = ("the label says {}", "as the given sentiment is {}, this fits", "the annotation is {}",
-         "we were told it is {}", "this matches the ground truth, {}", "in line with the answer key: {}",
-         "the score of {} that was supplied fits", "it must be {}, as stated above", "the correct polarity is {}",
-         "knowing that it is {}, the cues are clear")  # fmt: skip
-CLAIMED = ("voice: low, falling", "the voice trembles", "a raised pitch can be heard", "the tone is flat",
-           "he speaks loudly", "the audio sounds tired")  # fmt: skip
+MEANT = {
+    "wrong polarity": "polarity",
+    "wrong sign": "score_sign",
+    "broken form": "parse",
+    "cut off": "finished",
+    "leak": "leak",
+    "absent modality": "absent_modality",
+    "silent on a modality": "modalities",
+    "too short": "length",
+    "repetition": "repetition",
+    "other language": "language",
+    "false observation": "",
+}
+LEAKS = (
+    "the label says {}",
+    "as the given sentiment is {}, this fits",
+    "the annotation is {}",
+    "we were told it is {}",
+    "this matches the ground truth, {}",
+    "in line with the answer key: {}",
+    "the score of {} that was supplied fits",
+    "it must be {}, as stated above",
+    "the correct polarity is {}",
+    "knowing that it is {}, the cues are clear",
+)
+CLAIMED = (
+    "voice: low, falling",
+    "the voice trembles",
+    "a raised pitch can be heard",
+    "the tone is flat",
+    "he speaks loudly",
+    "the audio sounds tired",
+)
 CHINESE = ("文字：不错。表情：微笑。声音：上升。三者一致。", "文字、表情和声音都指向同一种情感，程度一般。")
 
 
@@ -68,9 +91,13 @@ def write(trace: dict, index: int, fault: str, format: DC, rng: np.random.Genera
         text = text.replace("level mouth", "broad smile")
     answer = format.write(polarity, text, 0.0).replace("<score>0.0<", f"<score>{write_score(score)}<")
     if fault == "broken form":
-        broken = (answer.replace("</think>", ""), answer + "\nThat is my judgement.",
-                  answer.replace("<score>", "<score>about "),
-                  answer.replace("<polarity>", "<sentiment>").replace("</polarity>", "</sentiment>"), text)  # fmt: skip
+        broken = (
+            answer.replace("</think>", ""),
+            answer + "\nThat is my judgement.",
+            answer.replace("<score>", "<score>about "),
+            answer.replace("<polarity>", "<sentiment>").replace("</polarity>", "</sentiment>"),
+            text,
+        )
         answer = broken[int(rng.integers(len(broken)))]
     elif fault == "cut off":
         answer, finish = answer[: int(rng.integers(30, len(answer) - 10))], "length"

@@ -50,9 +50,14 @@ FORMAT = DC((-3.0, 3.0))
 SHARE = 0.3
 LONGEST = 96  # tokens; what is longer is cut: repeated texts, and those in a script that tiny spells by bytes
 ARMS = ("unfiltered", "filtered", "clean")
-COLUMNS = {"reward, sampled": lambda r: r["mean_sampled_reward"], "reward, greedy": lambda r: r["rewards"]["total"],
-           "parsed": lambda r: r["format_rate"], "polarity acc": lambda r: r["metrics"]["Polarity_acc"],
-           "MAE": lambda r: r["metrics"]["MAE"], "Corr": lambda r: r["metrics"]["Corr"]}  # fmt: skip
+COLUMNS = {
+    "reward, sampled": lambda r: r["mean_sampled_reward"],
+    "reward, greedy": lambda r: r["rewards"]["total"],
+    "parsed": lambda r: r["format_rate"],
+    "polarity acc": lambda r: r["metrics"]["Polarity_acc"],
+    "MAE": lambda r: r["metrics"]["MAE"],
+    "Corr": lambda r: r["metrics"]["Corr"],
+}
 
 
 def planted(seed: int, share: float, clips: float = 1.0, num_train: int = 1024) -> list[tuple[Clip, Written]]:
@@ -128,10 +133,24 @@ def write_record(out: Path, made: list[tuple[Clip, Written]]) -> None:
     for clip, written in made:
         truth = truth_of(clip, written)
         decided = asked.check(written.answer, written.finish, truth)
-        record.append({"kind": "attempt", "id": clip.id, "step": "write", "attempt": 0, "ask": asked.asks["write"],
-                       "teacher": "templates", "answer": written.answer, "finish": written.finish,
-                       "truth": asked.truth_row(truth), "parsed": parsed_row(FORMAT, written.answer), **decided,
-                       "tokens": {"prompt": 0, "answer": 0}, "requests": 0, "time": {"ended": now()}})  # fmt: skip
+        record.append(
+            {
+                "kind": "attempt",
+                "id": clip.id,
+                "step": "write",
+                "attempt": 0,
+                "ask": asked.asks["write"],
+                "teacher": "templates",
+                "answer": written.answer,
+                "finish": written.finish,
+                "truth": asked.truth_row(truth),
+                "parsed": parsed_row(FORMAT, written.answer),
+                **decided,
+                "tokens": {"prompt": 0, "answer": 0},
+                "requests": 0,
+                "time": {"ended": now()},
+            }
+        )
     record.close()
 
 
@@ -201,8 +220,11 @@ def study_table(found: dict[int, dict]) -> str:
             spread = f" ({statistics.stdev(values):.3f})" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}" if values else "-")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    gains = {label: [column(r["filtered"]) - column(r["unfiltered"]) for r in found.values()]
-             for label, column in COLUMNS.items() if label != "Corr"}  # fmt: skip
+    gains = {
+        label: [column(r["filtered"]) - column(r["unfiltered"]) for r in found.values()]
+        for label, column in COLUMNS.items()
+        if label != "Corr"
+    }
     lines += [
         "",
         "Filtered less unfiltered, each seed: "

@@ -54,15 +54,22 @@ def test_help_of_a_job_is_a_line_for_each_of_its_fields():
 def test_help_of_a_group():
     done = start("--config=configs/grpo.py", "--help=lora")
     assert done.returncode == 0 and [line.partition("=")[0] for line in done.stdout.splitlines()] == [
-        "--config.lora.rank", "--config.lora.alpha", "--config.lora.targets"]  # fmt: skip
+        "--config.lora.rank",
+        "--config.lora.alpha",
+        "--config.lora.targets",
+    ]
     done = start("--config=configs/grpo.py", "--help=loar")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("error: --help=loar: no such group of fields; there are read, mix, cross")
 
 
 def test_the_printed_config_names_where_each_value_comes_from(tmp_path):
-    done = start("--config=configs/grpo.py:msa_thinker", "--print_config", "--config.hint.replace=2",
-                 f"--workdir={tmp_path / 'run'}")  # fmt: skip
+    done = start(
+        "--config=configs/grpo.py:msa_thinker",
+        "--print_config",
+        "--config.hint.replace=2",
+        f"--workdir={tmp_path / 'run'}",
+    )
     assert (done.returncode, done.stderr) == (0, "") and not (tmp_path / "run").exists()
     lines = done.stdout.splitlines()
     assert "--config.hint.replace=2  command line" in lines

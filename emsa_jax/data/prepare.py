@@ -177,14 +177,15 @@ def _reusable(out_dir: Path, inputs: str) -> Manifest | None:
             return manifest
     except InputError:
         return None
-    raise InputError(f"{out_dir} holds records of other clips, labels or options; "
-                     "remove it or name another directory")  # fmt: skip
+    raise InputError(f"{out_dir} holds records of other clips, labels or options; remove it or name another directory")
 
 
 def _check_share(reasons: dict[str, str], num_clips: int, options: PrepareOptions) -> None:
     if num_clips and len(reasons) > options.max_bad_share * num_clips:
-        raise InputError(f"{len(reasons)} of the {num_clips} clips with video or sound are missing or broken, more "
-                         f"than a share of {options.max_bad_share:g} (max_bad_share); {_first(reasons)}")  # fmt: skip
+        raise InputError(
+            f"{len(reasons)} of the {num_clips} clips with video or sound are missing or broken, more "
+            f"than a share of {options.max_bad_share:g} (max_bad_share); {_first(reasons)}"
+        )
 
 
 def _first(reasons: dict[str, str]) -> str:

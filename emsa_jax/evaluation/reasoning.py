@@ -14,13 +14,19 @@ from emsa_jax.answers.labels import polarity_of
 
 # words that speak of a modality; English ones stand at the start of a word, Chinese ones anywhere
 MENTIONS = {
-    "text": (("word", "said", "say", "text", "utter", "dialogue", "transcript", "sentence", "phrase", "wording"),
-             ("话", "文本", "台词", "说", "词", "文字")),
-    "video": (("fac", "expression", "smil", "frown", "brow", "eye", "mouth", "gaze", "visual", "gesture", "posture"),
-              ("表情", "面部", "画面", "视觉", "眉", "嘴", "眼", "脸", "笑")),
-    "audio": (("voice", "tone", "pitch", "volume", "speech", "vocal", "audio", "tempo", "loud", "intonation"),
-              ("声音", "语气", "语调", "音调", "语速", "音量", "嗓")),
-}  # fmt: skip
+    "text": (
+        ("word", "said", "say", "text", "utter", "dialogue", "transcript", "sentence", "phrase", "wording"),
+        ("话", "文本", "台词", "说", "词", "文字"),
+    ),
+    "video": (
+        ("fac", "expression", "smil", "frown", "brow", "eye", "mouth", "gaze", "visual", "gesture", "posture"),
+        ("表情", "面部", "画面", "视觉", "眉", "嘴", "眼", "脸", "笑"),
+    ),
+    "audio": (
+        ("voice", "tone", "pitch", "volume", "speech", "vocal", "audio", "tempo", "loud", "intonation"),
+        ("声音", "语气", "语调", "音调", "语速", "音量", "嗓"),
+    ),
+}
 _PATTERNS = {
     name: re.compile(rf"\b(?:{'|'.join(english)})|{'|'.join(chinese)}", re.IGNORECASE)
     for name, (english, chinese) in MENTIONS.items()

@@ -124,19 +124,47 @@ SWAPPED = replace(PAPER, name="swapped", title="trained on the other domain: SFT
 
 TABLES = {
     "hint": Table("Does the hint help, and do hard samples?", (ZERO, COLD, OFF, CONTINUED, PAPER, DROP), "off"),
-    "hints": Table("Which form of help for hard samples?", (
-        COLD, OFF, PAPER, DROP, TWO, NLL, TWO_MASKED, NLL_ALL, NO_STD, LONGER, SUPERVISED, CONTINUED), "paper"),
-    "cross_domain": Table("What is left in the other domain?", (
-        replace(COLD, title="trained on the first domain: cold start"),
-        replace(PAPER, title="trained on the first domain: SFT + RL"), SWAPPED_COLD, SWAPPED), "paper"),
-    "format": Table("Does the order of the answer matter, and the reasoning?", (
-        *_format("polarity, reasoning, score (DC)"), *_format("reasoning first", "think_first"),
-        *_format("score alone", "label_only")), "off"),
-    "modality": Table("Which modality carries it?", (
-        SHOWN_ALL, _kept("text"), _kept("audio"), _kept("video"),
-        _kept("text", "audio"), _kept("text", "video"), _kept("audio", "video"),
-        _hidden("text"), _hidden("audio"), _hidden("video")), "shown_all"),
-}  # fmt: skip
+    "hints": Table(
+        "Which form of help for hard samples?",
+        (COLD, OFF, PAPER, DROP, TWO, NLL, TWO_MASKED, NLL_ALL, NO_STD, LONGER, SUPERVISED, CONTINUED),
+        "paper",
+    ),
+    "cross_domain": Table(
+        "What is left in the other domain?",
+        (
+            replace(COLD, title="trained on the first domain: cold start"),
+            replace(PAPER, title="trained on the first domain: SFT + RL"),
+            SWAPPED_COLD,
+            SWAPPED,
+        ),
+        "paper",
+    ),
+    "format": Table(
+        "Does the order of the answer matter, and the reasoning?",
+        (
+            *_format("polarity, reasoning, score (DC)"),
+            *_format("reasoning first", "think_first"),
+            *_format("score alone", "label_only"),
+        ),
+        "off",
+    ),
+    "modality": Table(
+        "Which modality carries it?",
+        (
+            SHOWN_ALL,
+            _kept("text"),
+            _kept("audio"),
+            _kept("video"),
+            _kept("text", "audio"),
+            _kept("text", "video"),
+            _kept("audio", "video"),
+            _hidden("text"),
+            _hidden("audio"),
+            _hidden("video"),
+        ),
+        "shown_all",
+    ),
+}
 
 
 def changed(config: C, changes: Mapping[str, Any]) -> C:

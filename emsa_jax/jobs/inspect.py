@@ -64,8 +64,11 @@ def choose(splits: dict[str, Sequence[Entry]], number: int) -> list[tuple[str, i
         for i, group in enumerate(turns):
             take = min(left, shares[i] < len(group))
             shares[i], left = shares[i] + take, left - take
-    chosen = [group[i] for group, n in zip(turns, shares, strict=True)
-              for i in np.round(np.linspace(0, len(group) - 1, n)).astype(int)]  # fmt: skip
+    chosen = [
+        group[i]
+        for group, n in zip(turns, shares, strict=True)
+        for i in np.round(np.linspace(0, len(group) - 1, n)).astype(int)
+    ]
     return sorted(chosen, key=lambda clip: (SPLITS.index(clip[0]), clip[1]))
 
 

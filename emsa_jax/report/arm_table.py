@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from emsa_jax.evaluation.resampling import over_seeds, paired_seeds
 
 COLUMNS = {
-    "accuracy": ("polarity acc", "%"), "reward_sampled": ("reward, sampled", ""), "hard_accuracy": ("on hard", "%"),
-    "prefix_logp": ("prefix logp", "nats"), "f1": ("macro F1", "%"), "mae": ("MAE", ""), "corr": ("Corr", ""),
-    "parsed": ("parsed", "%"), "accuracy_cross": ("acc, other domain", "%"), "mae_cross": ("MAE, other domain", ""),
-    "moved": ("moved", "%"), "tokens": ("tokens drawn", "k"),
-}  # fmt: skip
+    "accuracy": ("polarity acc", "%"),
+    "reward_sampled": ("reward, sampled", ""),
+    "hard_accuracy": ("on hard", "%"),
+    "prefix_logp": ("prefix logp", "nats"),
+    "f1": ("macro F1", "%"),
+    "mae": ("MAE", ""),
+    "corr": ("Corr", ""),
+    "parsed": ("parsed", "%"),
+    "accuracy_cross": ("acc, other domain", "%"),
+    "mae_cross": ("MAE, other domain", ""),
+    "moved": ("moved", "%"),
+    "tokens": ("tokens drawn", "k"),
+}
 COMPARED = ("accuracy", "reward_sampled", "hard_accuracy", "prefix_logp", "accuracy_cross", "mae")
 _FACTOR = {"%": 100.0, "k": 0.001}
 

@@ -56,8 +56,10 @@ def histogram(
     parts.append(line(LEFT, y_of(0), LEFT, y_of(top)))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, unit, "middle"))
     parts.append(text(12, (TOP + HEIGHT - BOTTOM) / 2, "clips", "middle", turned=True))
-    description = (f"{title}, a histogram: {len(values):,} clips, {values.min():.4g} to {values.max():.4g} {unit}, "
-            f"median {np.median(values):.4g}")  # fmt: skip
+    description = (
+        f"{title}, a histogram: {len(values):,} clips, {values.min():.4g} to {values.max():.4g} {unit}, "
+        f"median {np.median(values):.4g}"
+    )
     return svg(WIDTH, HEIGHT, description, parts)
 
 

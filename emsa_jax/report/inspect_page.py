@@ -31,11 +31,17 @@ def inspect_page(
     "quarantined". clips: the samples to show, each with its sound, int16 [n] at 16 kHz.
     """
     total, media, (low, high) = sum(counts["samples"].values()), counts["media"], manifest.score_range
-    intro = (f"{total:,} clips, {_clock(counts['seconds'])} of media; scores from {low:g} to {high:g}; "
-            f"{media['video']:,} with frames, {media['audio']:,} with sound, {media['text']:,} with words")  # fmt: skip
-    made = {"schema": manifest.schema, "digest": manifest.digest,
-            "length buckets in tokens": ", ".join(map(str, manifest.boundaries)) or "not known",
-            **manifest.options, **manifest.software}  # fmt: skip
+    intro = (
+        f"{total:,} clips, {_clock(counts['seconds'])} of media; scores from {low:g} to {high:g}; "
+        f"{media['video']:,} with frames, {media['audio']:,} with sound, {media['text']:,} with words"
+    )
+    made = {
+        "schema": manifest.schema,
+        "digest": manifest.digest,
+        "length buckets in tokens": ", ".join(map(str, manifest.boundaries)) or "not known",
+        **manifest.options,
+        **manifest.software,
+    }
     return render(
         template("inspect.html"),
         f"{facts.title if counts['dataset'] else 'A prepared set'}: what the records hold",
@@ -71,8 +77,10 @@ def _table(caption: str, table: Table, official: Mapping[str, Mapping[str, int]]
     values = next(iter(table.values()))
     table = {**table, "all": {value: sum(column[value] for column in table.values()) for value in values}}
     names = [name for split in table for name in (split, "official")[: 1 + (split in official)]]
-    rows = [(value, [cell for split in table for cell in _cells(table[split][value], official.get(split), value)])
-            for value in values]  # fmt: skip
+    rows = [
+        (value, [cell for split in table for cell in _cells(table[split][value], official.get(split), value)])
+        for value in values
+    ]
     return caption, ["class", *names], rows
 
 
@@ -83,8 +91,10 @@ def _cells(n: int, official: Mapping[str, int] | None, value: str) -> list[str]:
     if value not in official:
         return [f"{n:,}", "-"]
     more = n - official[value]
-    return [f"{n:,}", Markup('{:,} <strong>({:+,})</strong>').format(official[value], more) if more
-            else f"{official[value]:,}"]  # fmt: skip
+    return [
+        f"{n:,}",
+        Markup("{:,} <strong>({:+,})</strong>").format(official[value], more) if more else f"{official[value]:,}",
+    ]
 
 
 def _lengths(quantiles: Mapping[str, Mapping[str, float]]):

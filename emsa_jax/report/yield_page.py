@@ -9,10 +9,12 @@ from emsa_jax.report.page import render, template
 def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping) -> bytes:
     """The page, as UTF-8 HTML. counts, examples: as teaching.yields has them. made: what was asked for."""
     samples, tokens = counts["samples"], counts["tokens"]
-    intro = (f"{samples['kept']:,} of {samples['asked']:,} samples have a trace that was kept, "
-            f"{samples['kept aside']:,} were kept aside, {samples['open']:,} are open; {counts['answers']:,} answers, "
-            f"{counts['requests']:,} requests, {tokens['prompt']:,} tokens of prompts, {tokens['answer']:,} of answers"
-            + (f", cost {counts['money']:,}" if counts["money"] else ""))  # fmt: skip
+    intro = (
+        f"{samples['kept']:,} of {samples['asked']:,} samples have a trace that was kept, "
+        f"{samples['kept aside']:,} were kept aside, {samples['open']:,} are open; {counts['answers']:,} answers, "
+        f"{counts['requests']:,} requests, {tokens['prompt']:,} tokens of prompts, {tokens['answer']:,} of answers"
+        + (f", cost {counts['money']:,}" if counts["money"] else "")
+    )
     tables = [
         _shares("By polarity", counts["by_polarity"]),
         _shares("By what the teacher was shown", counts["by_modalities"]),
@@ -33,8 +35,10 @@ def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mappin
 
 
 def _shares(caption: str, table: Mapping[str, Mapping[str, int]]):
-    rows = [(value, [f"{row['asked']:,}", f"{row['kept']:,}", _percent(row["kept"], row["asked"])])
-            for value, row in table.items()]  # fmt: skip
+    rows = [
+        (value, [f"{row['asked']:,}", f"{row['kept']:,}", _percent(row["kept"], row["asked"])])
+        for value, row in table.items()
+    ]
     return caption, ["class", "asked", "kept", "share"], rows
 
 
@@ -54,7 +58,7 @@ def _card(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "summary": f"{which}; true: {truth['polarity']}, {truth['score']:g}; shown: {', '.join(truth['modalities'])}",
         "answer": row["answer"] if row.get("answer") is not None else "(no answer)",
-        "wrong": [f"{name}: {why}" for name, why in row.get("checks", {}).items() if why] or
-                 ([row["reason"]] if row.get("reason") else []),
+        "wrong": [f"{name}: {why}" for name, why in row.get("checks", {}).items() if why]
+        or ([row["reason"]] if row.get("reason") else []),
         "prompt": "\n\n".join(filter(None, (prompt.get("system"), prompt.get("user")))),
-    }  # fmt: skip
+    }

@@ -143,11 +143,19 @@ def bench() -> Config:
     """Puppets and steps as few as still let a policy learn."""
     config = embedded()
     return replace(
-        config, puppets=PuppetOptions(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
+        config,
+        puppets=PuppetOptions(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
         evaluate=replace(config.evaluate, samples=0),
         sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, save_every=96),
-        grpo=replace(config.grpo, group_size=4, prompts_per_step=16, max_steps=40, save_every=40,
-                     optimizer=OptimizerOptions(2e-3, warmup=5, schedule="constant", b2=0.95)))  # fmt: skip
+        grpo=replace(
+            config.grpo,
+            group_size=4,
+            prompts_per_step=16,
+            max_steps=40,
+            save_every=40,
+            optimizer=OptimizerOptions(2e-3, warmup=5, schedule="constant", b2=0.95),
+        ),
+    )
 
 
 def ablation_options(preset: str) -> AblationOptions:

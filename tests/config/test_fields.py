@@ -54,8 +54,13 @@ def test_what_changes_no_result_is_left_out_of_the_digest():
 
 
 def test_types_and_values_as_they_are_written():
-    names = {"int": int, "float|none": float | None, "'a'|int": Literal["a"] | int,
-             "dict[str, float]": dict[str, float], "tuple[int, ...]": tuple[int, ...]}  # fmt: skip
+    names = {
+        "int": int,
+        "float|none": float | None,
+        "'a'|int": Literal["a"] | int,
+        "dict[str, float]": dict[str, float],
+        "tuple[int, ...]": tuple[int, ...],
+    }
     assert {type_name(annotation): annotation for annotation in names.values()} == names
     values = [("a b", "a b"), (None, "none"), ((1,), "(1,)"), (("a", "b"), "('a','b')")]
     assert [value_text(value) for value, _ in values] == [text for _, text in values]

@@ -69,8 +69,9 @@ def test_the_rows_of_all_processes_are_the_batch(lengths, processes, rows, mixed
         np.testing.assert_array_equal(np.concatenate(shares), batch_at(plan, step))
         of_parts = [parts_at(plan, step, p, processes) for p in range(processes)]
         np.testing.assert_array_equal(np.concatenate(of_parts), parts_at(plan, step))
-        np.testing.assert_array_equal(parts_at(plan, step), [-1 if i < 0 else int(mixed and i > 0 and bool(parts))
-                                                             for i in batch_at(plan, step)])  # fmt: skip
+        np.testing.assert_array_equal(
+            parts_at(plan, step), [-1 if i < 0 else int(mixed and i > 0 and bool(parts)) for i in batch_at(plan, step)]
+        )
 
 
 def test_rows_are_blocks_in_the_order_of_processes():

@@ -197,8 +197,14 @@ class Calls:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_code_is_refused_by_name(read, protocol, tmp_path):
-    for function, name in ((os.system, "posix.system"), (eval, "eval"), (np.load, "load"), (np.memmap, "memmap"),
-                           (getattr, "getattr"), (pickle.loads, "loads")):  # fmt: skip
+    for function, name in (
+        (os.system, "posix.system"),
+        (eval, "eval"),
+        (np.load, "load"),
+        (np.memmap, "memmap"),
+        (getattr, "getattr"),
+        (pickle.loads, "loads"),
+    ):
         done = tmp_path / "done"
         with pytest.raises(InputError, match=rf"it asks for [\w.]*{name}, which may run code"):
             read(dump({"train": part() | {"extra": Calls(function, f"touch {done}")}}, protocol))
@@ -206,12 +212,21 @@ def test_code_is_refused_by_name(read, protocol, tmp_path):
 
 
 def test_code_is_refused_in_every_spelling(read):
-    for content in (b"cos\nsystem\n.", b"(S'ls'\nios\nsystem\n.", b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
-                    b"\x80\x02cposix\nsystem\n)\x81.", b"(cposix\nsystem\no."):  # fmt: skip
+    for content in (
+        b"cos\nsystem\n.",
+        b"(S'ls'\nios\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+        b"\x80\x02cposix\nsystem\n)\x81.",
+        b"(cposix\nsystem\no.",
+    ):
         with pytest.raises(InputError, match=r"it asks for (os|posix)\.system, which"):
             read(content)
-    for content, opcode in ((b"\x80\x02\x82\x01.", "EXT1"), (b"P1\n.", "PERSID"), (b"\x80\x05\x97.", "NEXT_BUFFER"),
-                            (b"\x80\x02N)\x81.", "NEWOBJ")):  # fmt: skip
+    for content, opcode in (
+        (b"\x80\x02\x82\x01.", "EXT1"),
+        (b"P1\n.", "PERSID"),
+        (b"\x80\x05\x97.", "NEXT_BUFFER"),
+        (b"\x80\x02N)\x81.", "NEWOBJ"),
+    ):
         with pytest.raises(InputError, match=f"it uses the pickle opcode {opcode}, which no array needs"):
             read(content)
 
@@ -257,11 +272,19 @@ def test_giants_cost_nothing(read):
     key = b"\x80\x04}" + b")" + b"\x85" * 300_000 + b"K\x00s."  # hashing it would end the process
     call = b"\x80\x04)" + b"\x85" * 300_000 + b")R."
     for content in (
-        b"\x80\x04N" + b"r\xff\xff\xff\xff" + b".", b"\x80\x04\x8e" + giant + b"abc.",
-        b"\x80\x05\x96" + giant + b"abc.", b"\x80\x04\x8d" + giant + b"abc.", b"\x80\x04\x95" + giant + b"N.",
-        b"\x80\x02\x8b\xff\xff\xff\x7f1.", b"\x80\x02T\xff\xff\xff\x7f1.", b"I" + b"9" * 300_000 + b"\n.",
-        deep + b".", same + b".", key, call,
-    ):  # fmt: skip
+        b"\x80\x04N" + b"r\xff\xff\xff\xff" + b".",
+        b"\x80\x04\x8e" + giant + b"abc.",
+        b"\x80\x05\x96" + giant + b"abc.",
+        b"\x80\x04\x8d" + giant + b"abc.",
+        b"\x80\x04\x95" + giant + b"N.",
+        b"\x80\x02\x8b\xff\xff\xff\x7f1.",
+        b"\x80\x02T\xff\xff\xff\x7f1.",
+        b"I" + b"9" * 300_000 + b"\n.",
+        deep + b".",
+        same + b".",
+        key,
+        call,
+    ):
         begun = time.process_time()
         with pytest.raises(InputError):
             read(content)
@@ -281,9 +304,35 @@ def test_one_content_for_many_arrays_is_refused(read):
         read(dump({"train": part() | {f"extra{i}": Same() for i in range(3)}}))
 
 
-NASTY = [b"r\xff\xff\xff\xff", b"\x8e" + b"\xff" * 8, b"\x96" + b"\xff\xff\xff\xff\xff\x00\x00\x00", b"R", b"b", b".",
-         b"(", b"t", b"\x94", b"s", b"h\x00", b"cos\nsystem\n", b"\x85" * 50, b"T\xff\xff\xff\x7f", b"}", b"]", b"a",
-         b"e", b"u", b"\x93", b"0", b"1", b"2", b"O8", b"V8", b"U0", struct.pack("<q", 2**60)]  # fmt: skip
+NASTY = [
+    b"r\xff\xff\xff\xff",
+    b"\x8e" + b"\xff" * 8,
+    b"\x96" + b"\xff\xff\xff\xff\xff\x00\x00\x00",
+    b"R",
+    b"b",
+    b".",
+    b"(",
+    b"t",
+    b"\x94",
+    b"s",
+    b"h\x00",
+    b"cos\nsystem\n",
+    b"\x85" * 50,
+    b"T\xff\xff\xff\x7f",
+    b"}",
+    b"]",
+    b"a",
+    b"e",
+    b"u",
+    b"\x93",
+    b"0",
+    b"1",
+    b"2",
+    b"O8",
+    b"V8",
+    b"U0",
+    struct.pack("<q", 2**60),
+]
 
 
 def mutated(content, rng):

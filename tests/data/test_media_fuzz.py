@@ -107,5 +107,7 @@ def test_mutated_media(tmp_path, clip):
         clip_ = unpack(record)
         assert np.isfinite(clip_.mel).all() and len(clip_.frames) <= 4 and clip_.frame_rate < 1e4
     crashes = sum("crashed" in reason for reason in reasons.values())
-    print(f"\n{len(names)} files in {seconds:.1f} s: {len(arrived)} arrived, {len(reasons)} quarantined, "
-          f"{crashes} decoders crashed")  # fmt: skip
+    print(
+        f"\n{len(names)} files in {seconds:.1f} s: {len(arrived)} arrived, {len(reasons)} quarantined, "
+        f"{crashes} decoders crashed"
+    )

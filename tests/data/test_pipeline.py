@@ -161,8 +161,13 @@ HEAVY = ("jax", "jaxlib", "flax", "tensorflow", "torch")
 
 def elsewhere(code, *arguments):
     """What a fresh process prints."""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], text=True, check=True,
-                          stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     return done.stdout.split()
 
 

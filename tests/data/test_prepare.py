@@ -198,8 +198,15 @@ def test_frames_a_second_and_lengths(data, tmp_path):
     assert [e.num_frames for e in read_index(tmp_path / "out", "train")] == [0, 0, 0, 4]  # 5 in the second, so 4
     assert manifest.quantiles["frames"]["1"] == 4 and manifest.quantiles["seconds"]["1"] == pytest.approx(1.1)
     assert manifest.quantiles["tokens"] == {
-        "0": 500, "0.25": 500, "0.5": 600, "0.75": 600, "0.9": 600, "0.95": 600, "0.99": 600, "1": 600,
-    }  # fmt: skip
+        "0": 500,
+        "0.25": 500,
+        "0.5": 600,
+        "0.75": 600,
+        "0.9": 600,
+        "0.95": 600,
+        "0.99": 600,
+        "1": 600,
+    }
     assert manifest.boundaries == [512, 640]
     longer = prepare(
         data, tmp_path / "out", options, (-1.0, 1.0), "en", quietly, token_length=lambda e: 2000
@@ -240,8 +247,10 @@ def test_a_full_disk(data, tmp_path, room):
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(data), str(out), str(room)],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 1, done.stderr
     assert "cannot be written" in done.stdout and "out.partial" in done.stdout
     assert "too large" in done.stdout or "No space left" in done.stdout

@@ -73,8 +73,9 @@ prepare(sys.argv[1], sys.argv[2], options, (-1.0, 1.0), "en", telling, shard_byt
 def start(source, out):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(source), str(out)],
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
     assert process.stdout.readline() == b"begun\n"
     return process
 

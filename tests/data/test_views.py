@@ -18,8 +18,11 @@ ENTRY = Entry("a", "words", 0.5, "train", "en", 2, 28, 28, 2.0, 9)
 
 def test_modalities():
     assert [modalities(c) for c in (WHOLE, SILENT, MUTE, NOTHING)] == [
-        ("text", "audio", "video"), ("text", "video"), ("audio",), (),
-    ]  # fmt: skip
+        ("text", "audio", "video"),
+        ("text", "video"),
+        ("audio",),
+        (),
+    ]
     assert modalities(ENTRY) == MODALITIES
 
 
@@ -34,8 +37,11 @@ def test_a_single_modality(kept):
     assert (clip.id, clip.score, clip.split) == ("a", 0.5, "train")
     entry = only(ENTRY, (kept,))
     assert (entry.text, entry.num_frames, entry.frame_rate, entry.mel_frames) == (
-        clip.text, len(clip.frames), clip.frame_rate, len(clip.mel),
-    )  # fmt: skip
+        clip.text,
+        len(clip.frames),
+        clip.frame_rate,
+        len(clip.mel),
+    )
     assert modalities(WHOLE) == MODALITIES  # untouched
 
 
@@ -50,8 +56,9 @@ def test_a_draw_is_a_function_of_seed_step_and_row():
     shown = {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
     assert shown == {key: modalities(show(WHOLE, key[0], key[1], seed=key[2])) for key in np.ndindex(6, 6, 6)}
     for axis in range(3):  # each of them matters
-        tables = np.array([[len(set(shown[tuple(np.insert(rest, axis, i))] for i in range(6)))] for rest in
-                           np.ndindex(6, 6)])  # fmt: skip
+        tables = np.array(
+            [[len(set(shown[tuple(np.insert(rest, axis, i))] for i in range(6)))] for rest in np.ndindex(6, 6)]
+        )
         assert tables.max() > 2
 
 
@@ -60,8 +67,7 @@ def test_rates_and_the_last_modality():
     shown = [modalities(view(WHOLE, step, row, rates=rates, seed=1)) for step in range(250) for row in range(8)]
     share = {name: sum(name in s for s in shown) / len(shown) for name in MODALITIES}
     assert share == {"text": pytest.approx(0.8, abs=0.03), "audio": pytest.approx(0.5, abs=0.04), "video": 1.0}
-    alone = [modalities(view(SILENT, step, 0, rates={"text": 1.0, "video": 1.0}, seed=1))
-             for step in range(600)]  # fmt: skip
+    alone = [modalities(view(SILENT, step, 0, rates={"text": 1.0, "video": 1.0}, seed=1)) for step in range(600)]
     assert {len(s) for s in alone} == {1}
     assert sum(s == ("text",) for s in alone) / 600 == pytest.approx(0.5, abs=0.07)
     always = dict.fromkeys(MODALITIES, 1.0)

@@ -70,16 +70,22 @@ class Served:
 def job(config, out, data, **fields):
     """The command of a job."""
     fields = {"data": data, "out": out, **fields}
-    return [sys.executable, "-m", "emsa_jax.main", f"--config=configs/{config}.py",
-            *(f"--config.{name}={value}" for name, value in fields.items())]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "emsa_jax.main",
+        f"--config=configs/{config}.py",
+        *(f"--config.{name}={value}" for name, value in fields.items()),
+    ]
 
 
 def start(command, log, key=KEY):
     """Starts a job in a session of its own, its output in `log`."""
     environment = {**os.environ, "OPENAI_API_KEY": key, "COLUMNS": "120"}
     with open(log, "a") as out:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT,
-                                start_new_session=True)  # fmt: skip
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def kill(process):

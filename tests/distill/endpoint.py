@@ -14,8 +14,19 @@ import re
 import time
 
 TRANSPORT = ("429", "500", "503", "slow", "cut", "cut_body", "malformed", "wrong_shape", "down")
-CONTENT = ("wrong_format", "wrong_polarity", "wrong_sign", "leak", "short", "repeated", "silent", "foreign", "refusal",
-           "cut_off", "varying")  # fmt: skip
+CONTENT = (
+    "wrong_format",
+    "wrong_polarity",
+    "wrong_sign",
+    "leak",
+    "short",
+    "repeated",
+    "silent",
+    "foreign",
+    "refusal",
+    "cut_off",
+    "varying",
+)
 FAULTS = TRANSPORT + CONTENT
 _NUMBER = re.compile(r"#(\d+)")
 _BASE = {"Positive": 0.6, "Neutral": 0.0, "Negative": -0.6}
@@ -126,14 +137,16 @@ class Endpoint:
 
     async def request(self, reader, writer) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        headers = {name.lower(): value.strip() for name, _, value in
-                   (line.partition(":") for line in head.split("\r\n")[1:])}  # fmt: skip
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:])
+        }
         path = head.split(" ", 2)[1]
         if path == "/busy":
             self.count(0)
             span = self.last - self.first if self.first is not None else 0.0
-            await self.send(writer, 200, json.dumps({"busy": self.busy, "most": self.most, "span": span,
-                                                     "answers": self.answers}))  # fmt: skip
+            await self.send(
+                writer, 200, json.dumps({"busy": self.busy, "most": self.most, "span": span, "answers": self.answers})
+            )
             return True
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         if not path.endswith("/chat/completions") or self.options.key not in headers.get("authorization", ""):
@@ -167,8 +180,14 @@ class Endpoint:
             message |= {"content": None, "refusal": "I cannot judge people."}
         usage = {"prompt_tokens": 100 + len(text) // 4, "completion_tokens": len(said) // 4}
         choice = {"index": 0, "message": message, "finish_reason": "length" if what == "cut_off" else "stop"}
-        response = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice],
-                    "usage": usage | {"total_tokens": sum(usage.values())}}  # fmt: skip
+        response = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage | {"total_tokens": sum(usage.values())},
+        }
         await self.send(writer, 200, json.dumps(response))
         self.note(sample=sample, step=step, attempt=attempt, retry=retry, answered=time.time())
         return True

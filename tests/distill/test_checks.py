@@ -11,10 +11,9 @@ from emsa_jax.distill.teacher_options import FilterOptions
 ALL = ("text", "audio", "video")
 GOOD = {
     "en": "He says that the film was a waste of an evening. The voice drops at the end and slows down. The brows are "
-          "knit and the mouth stays tight. Words, voice and face agree: he is annoyed.",
-    "zh": "他的话里说电影不值得看，用词直接。声音在句尾下降，语速变慢。"
-          "眉头紧锁，嘴角向下。三者一致，情感消极。",
-}  # fmt: skip
+    "knit and the mouth stays tight. Words, voice and face agree: he is annoyed.",
+    "zh": "他的话里说电影不值得看，用词直接。声音在句尾下降，语速变慢。眉头紧锁，嘴角向下。三者一致，情感消极。",
+}
 
 
 def answer(think, polarity="Negative", score="-0.6"):
@@ -34,28 +33,34 @@ def test_a_sound_trace_passes(language):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [(answer(GOOD["en"], "Positive", "0.6"), "polarity"),
-     (answer(GOOD["en"], score="0.6"), "score_sign"),
-     (GOOD["en"], "parse"),
-     (answer(GOOD["en"]) + " That is all.", "parse"),
-     (answer(GOOD["en"]).replace("</think>", ""), "parse"),
-     (answer("The label says negative, and the words fit, as do the voice and the face of this man."), "leak"),
-     (answer(GOOD["en"] + " As the given sentiment is negative, this fits."), "leak"),
-     (answer(GOOD["en"] + " We were told that he is sad."), "leak"),
-     (answer("The words are bitter, and the voice drops at the end of the line, as if he gave up."), "modalities"),
-     (answer("Words, voice and face: bad."), "length"),
-     (answer("The words, the face and the voice agree. " * 20), "repetition"),
-     (answer(GOOD["zh"]), "language")],
-)  # fmt: skip
+    [
+        (answer(GOOD["en"], "Positive", "0.6"), "polarity"),
+        (answer(GOOD["en"], score="0.6"), "score_sign"),
+        (GOOD["en"], "parse"),
+        (answer(GOOD["en"]) + " That is all.", "parse"),
+        (answer(GOOD["en"]).replace("</think>", ""), "parse"),
+        (answer("The label says negative, and the words fit, as do the voice and the face of this man."), "leak"),
+        (answer(GOOD["en"] + " As the given sentiment is negative, this fits."), "leak"),
+        (answer(GOOD["en"] + " We were told that he is sad."), "leak"),
+        (answer("The words are bitter, and the voice drops at the end of the line, as if he gave up."), "modalities"),
+        (answer("Words, voice and face: bad."), "length"),
+        (answer("The words, the face and the voice agree. " * 20), "repetition"),
+        (answer(GOOD["zh"]), "language"),
+    ],
+)
 def test_each_fault_has_its_check(text, name):
     assert faults(text) == [name]
 
 
 @pytest.mark.parametrize(
     ("more", "name"),
-    [("标签为消极。", "leak"), ("真实情感是消极的。", "leak"), ("根据给定的情感可知消极。", "leak"),
-     ("This is in English. " * 12, "language")],
-)  # fmt: skip
+    [
+        ("标签为消极。", "leak"),
+        ("真实情感是消极的。", "leak"),
+        ("根据给定的情感可知消极。", "leak"),
+        ("This is in English. " * 12, "language"),
+    ],
+)
 def test_faults_in_chinese(more, name):
     assert name in faults(answer(GOOD["zh"] + more), "zh")
 
@@ -67,26 +72,39 @@ def test_an_answer_that_did_not_end(finish):
 
 @pytest.mark.parametrize(
     ("think", "shown", "found"),
-    [("The words are bitter and final, he will not go there again, that much is plain.", ("text",), []),
-     ("The words are bitter; his face is tense and he will not go there again, so it seems.", ("text",),
-      ["absent_modality"]),
-     ("The words are bitter, the tone of the sentence is final, there is no video to go by here.", ("text",), []),
-     ("The words are bitter. There is no audio, but the voice sounds tired and low in the end.", ("text",),
-      ["absent_modality"]),
-     ("The face is tense, the brows are knit, the mouth is tight, and nothing is to be heard.", ("video",), []),
-     ("The face is tense, and his voice drops at the end of what he has to say to us all.", ("audio",),
-      ["absent_modality"])],
-)  # fmt: skip
+    [
+        ("The words are bitter and final, he will not go there again, that much is plain.", ("text",), []),
+        (
+            "The words are bitter; his face is tense and he will not go there again, so it seems.",
+            ("text",),
+            ["absent_modality"],
+        ),
+        ("The words are bitter, the tone of the sentence is final, there is no video to go by here.", ("text",), []),
+        (
+            "The words are bitter. There is no audio, but the voice sounds tired and low in the end.",
+            ("text",),
+            ["absent_modality"],
+        ),
+        ("The face is tense, the brows are knit, the mouth is tight, and nothing is to be heard.", ("video",), []),
+        (
+            "The face is tense, and his voice drops at the end of what he has to say to us all.",
+            ("audio",),
+            ["absent_modality"],
+        ),
+    ],
+)
 def test_modalities_that_are_not_there(think, shown, found):
     assert faults(answer(think), shown=shown) == found
 
 
 @pytest.mark.parametrize(
     "think",
-    ["He was given a present and says so; the words are warm. The voice rises. A smile spreads over the whole face.",
-     "Her words name the record that she was known for. The voice is level, the expression of the face is true to it.",
-     "The score of the match is in his words, nothing else. The voice is dull. The face hardly moves at all."],
-)  # fmt: skip
+    [
+        "He was given a present and says so; the words are warm. The voice rises. A smile spreads over the whole face.",
+        "Her words name the record that she was known for. The voice is level, the expression of the face is true to it.",
+        "The score of the match is in his words, nothing else. The voice is dull. The face hardly moves at all.",
+    ],
+)
 def test_words_that_only_look_like_a_leak(think):
     assert faults(answer(think)) == []
 
@@ -108,8 +126,19 @@ def test_the_reason_is_the_first_check_that_objects():
 
 
 def test_any_text_is_looked_at_in_linear_time():
-    pieces = ("the label of ", "<think>", "given ", "词", "<" * 10, "the true correct actual ", "\x00", "0" * 50, "no ",
-              "sentiment is ", "voice ")  # fmt: skip
+    pieces = (
+        "the label of ",
+        "<think>",
+        "given ",
+        "词",
+        "<" * 10,
+        "the true correct actual ",
+        "\x00",
+        "0" * 50,
+        "no ",
+        "sentiment is ",
+        "voice ",
+    )
     seconds = {}
     for size in (20_000, 80_000):
         for piece in pieces:

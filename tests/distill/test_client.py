@@ -99,11 +99,21 @@ def test_an_answer(monkeypatch):
 
 @pytest.mark.parametrize(
     "bad",
-    [http(429, "{}", "retry-after: 0.01"), http(500, "oops"), http(503, ""), http(408, ""), None, http(200, "{"),
-     http(200, "[]"), http(200, '{"choices": []}'), http(200, '{"choices": [{"message": {"content": 7}}]}'),
-     http(200, '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "x"}}'),
-     b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", b"no http at all\r\n\r\n"],
-)  # fmt: skip
+    [
+        http(429, "{}", "retry-after: 0.01"),
+        http(500, "oops"),
+        http(503, ""),
+        http(408, ""),
+        None,
+        http(200, "{"),
+        http(200, "[]"),
+        http(200, '{"choices": []}'),
+        http(200, '{"choices": [{"message": {"content": 7}}]}'),
+        http(200, '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "x"}}'),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+        b"no http at all\r\n\r\n",
+    ],
+)
 def test_asked_again_until_there_is_an_answer(bad):
     reply, server = ask(bad, bad, said("yes"), timeout_seconds=0.5)
     assert (reply.answer, reply.requests, reply.error) == ("yes", 3, "")
@@ -277,7 +287,14 @@ def test_how_long_an_endpoint_asks_to_wait():
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 25 < retry_after({"retry-after": later}) <= 30
     assert [retry_after({"retry-after": value}) for value in ("2", "0.5", "-1", "nan", "soon", "", "1e9")] == [
-        2.0, 0.5, 0.0, 0.0, 0.0, 0.0, 600.0]  # fmt: skip
+        2.0,
+        0.5,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        600.0,
+    ]
     assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
 
 

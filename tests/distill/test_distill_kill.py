@@ -34,9 +34,16 @@ def number(row):
 
 
 def fields(served):
-    return {"teacher.url": served.url, "teacher.model": "m", "teacher.concurrency": SLOTS, "teacher.retries": 3,
-            "teacher.timeout_seconds": SECONDS, "teacher.backoff_seconds": 0.02, "refine": True,
-            "filter.judge": True}  # fmt: skip
+    return {
+        "teacher.url": served.url,
+        "teacher.model": "m",
+        "teacher.concurrency": SLOTS,
+        "teacher.retries": 3,
+        "teacher.timeout_seconds": SECONDS,
+        "teacher.backoff_seconds": 0.02,
+        "refine": True,
+        "filter.judge": True,
+    }
 
 
 def test_killed_at_random_moments(world, tmp_path):
@@ -68,8 +75,9 @@ def test_killed_at_random_moments(world, tmp_path):
             killed += process.poll() is None
             world.kill(process)
         # judges are asked about several answers with one seed: how often, not whether
-        asked = Counter((row["sample"], row["step"], row["attempt"]) for row in served.requests(before)
-                        if row["retry"] == 0)  # fmt: skip
+        asked = Counter(
+            (row["sample"], row["step"], row["attempt"]) for row in served.requests(before) if row["retry"] == 0
+        )
         again = {key for key in asked if key[1] != "judge"} & known
         assert not again, f"asked although the answer was there: {sorted(again)[:3]}"
         new = Counter((number(row), row["parameters"]["seed"]) for row in world.rows(out) if row["step"] == "judge")

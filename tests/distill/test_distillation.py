@@ -50,13 +50,23 @@ def test_faults_of_every_kind(world, run, tmp_path):
         assert (row["verdict"] == "accepted") == (not row["reason"])
     found = {row["fault"]: set() for row in served.requests()}
     for row in served.requests():
-        verdict = next(r for r in rows if r["prompt"]["user"].find(f"#{row['sample']} ") > 0 and
-                       r["attempt"] == row["attempt"])  # fmt: skip
+        verdict = next(
+            r for r in rows if r["prompt"]["user"].find(f"#{row['sample']} ") > 0 and r["attempt"] == row["attempt"]
+        )
         found[row["fault"]].add(verdict["reason"].split(":")[0])
-    expected = {"wrong_format": {"parse"}, "wrong_polarity": {"polarity"}, "wrong_sign": {"score_sign"},
-                "leak": {"leak"}, "short": {"length"}, "repeated": {"repetition"}, "silent": {"modalities"},
-                "foreign": {"language"}, "refusal": {"finished"}, "cut_off": {"finished"},
-                "down": {"no answer"}}  # fmt: skip
+    expected = {
+        "wrong_format": {"parse"},
+        "wrong_polarity": {"polarity"},
+        "wrong_sign": {"score_sign"},
+        "leak": {"leak"},
+        "short": {"length"},
+        "repeated": {"repetition"},
+        "silent": {"modalities"},
+        "foreign": {"language"},
+        "refusal": {"finished"},
+        "cut_off": {"finished"},
+        "down": {"no answer"},
+    }
     for fault, reasons in found.items():
         assert reasons <= expected.get(fault, {""}), fault
     before = served.lines()
@@ -193,12 +203,14 @@ def test_a_dry_run_asks_nothing(world, run, tmp_path):
 def test_errors_say_what_to_do(world, run, tmp_path, monkeypatch):
     data, served = world(10)
     for fields, words in (
-        ({"teacher": {"url": ""}}, "teacher.url"), ({"out": ""}, "config.out"), ({"attempts": 0}, "attempts"),
+        ({"teacher": {"url": ""}}, "teacher.url"),
+        ({"out": ""}, "config.out"),
+        ({"attempts": 0}, "attempts"),
         ({"templates": str(tmp_path / "none")}, "templates: "),
         ({"teacher": {"extra": '{"seed": 1}'}}, "teacher.extra"),
         ({"split": "valid"}, "no sample of valid has a score"),
         ({"teacher": {"url": "ftp://x"}}, "teacher.url"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=words):
             run(data, served, **fields)
     (tmp_path / "dc.en.txt").write_text("{{ nothing }}\n---\n{{ utterance }}")

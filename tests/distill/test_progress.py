@@ -11,18 +11,43 @@ ASKS = {"write": "w", "refine": "r"}
 
 def attempt(n, verdict, step="write", **more):
     of = {"of": {"step": "write", "attempt": 0, "ask": "w"}} if step == "refine" else {}
-    return {"kind": "attempt", "id": "a", "step": step, "attempt": n, "ask": ASKS[step], "verdict": verdict,
-            "filter": "f", "requests": 1, "tokens": {"prompt": 10, "answer": 5}, **of, **more}  # fmt: skip
+    return {
+        "kind": "attempt",
+        "id": "a",
+        "step": step,
+        "attempt": n,
+        "ask": ASKS[step],
+        "verdict": verdict,
+        "filter": "f",
+        "requests": 1,
+        "tokens": {"prompt": 10, "answer": 5},
+        **of,
+        **more,
+    }
 
 
 def judge(n, verdict, of):
-    return {"kind": "judge", "id": "a", "step": "judge", "attempt": n, "ask": of["ask"], "verdict": verdict,
-            "of": {name: of[name] for name in ("step", "attempt", "ask")}, "requests": 2, "tokens": {}}  # fmt: skip
+    return {
+        "kind": "judge",
+        "id": "a",
+        "step": "judge",
+        "attempt": n,
+        "ask": of["ask"],
+        "verdict": verdict,
+        "of": {name: of[name] for name in ("step", "attempt", "ask")},
+        "requests": 2,
+        "tokens": {},
+    }
 
 
 def decision(verdict, version, of=None):
-    return {"kind": "decision", "id": "a", "verdict": verdict, "version": version,
-            "of": of and {name: of[name] for name in ("step", "attempt", "ask")}}  # fmt: skip
+    return {
+        "kind": "decision",
+        "id": "a",
+        "verdict": verdict,
+        "version": version,
+        "of": of and {name: of[name] for name in ("step", "attempt", "ask")},
+    }
 
 
 def after(*rows, refine=False, attempts=2, asks=ASKS):
@@ -39,21 +64,23 @@ P0, R0 = attempt(0, "pending"), attempt(0, "accepted", "refine")
 
 @pytest.mark.parametrize(
     ("rows", "step", "place"),
-    [((), Step("write", 0, None), None),
-     ((W0,), Step("write", 1, None), None),
-     ((attempt(0, "failed"),), Step("write", 1, None), None),
-     ((W0, W1), None, 1),
-     ((W0, attempt(1, "rejected")), None, None),
-     ((P0,), Step("judge", 0, ("write", 0, "w")), None),
-     ((P0, judge(0, "accepted", P0)), None, 0),
-     ((P0, judge(0, "rejected", P0)), Step("write", 1, None), None),
-     ((P0, judge(0, "failed", P0)), Step("judge", 1, ("write", 0, "w")), None),
-     ((W0, decision("rejected", 1)), None, None),
-     ((W0, decision("accepted", 1, W0)), None, 0),
-     ((W0, W1, decision("rejected", 1)), None, None),
-     ((W0, W1, decision("edited", 1)), None, 2),
-     ((W0, W1, decision("edited", 1), decision("rejected", 2)), None, None)],
-)  # fmt: skip
+    [
+        ((), Step("write", 0, None), None),
+        ((W0,), Step("write", 1, None), None),
+        ((attempt(0, "failed"),), Step("write", 1, None), None),
+        ((W0, W1), None, 1),
+        ((W0, attempt(1, "rejected")), None, None),
+        ((P0,), Step("judge", 0, ("write", 0, "w")), None),
+        ((P0, judge(0, "accepted", P0)), None, 0),
+        ((P0, judge(0, "rejected", P0)), Step("write", 1, None), None),
+        ((P0, judge(0, "failed", P0)), Step("judge", 1, ("write", 0, "w")), None),
+        ((W0, decision("rejected", 1)), None, None),
+        ((W0, decision("accepted", 1, W0)), None, 0),
+        ((W0, W1, decision("rejected", 1)), None, None),
+        ((W0, W1, decision("edited", 1)), None, 2),
+        ((W0, W1, decision("edited", 1), decision("rejected", 2)), None, None),
+    ],
+)
 def test_next(rows, step, place):
     assert after(*rows) == (step, place)
 
@@ -73,14 +100,23 @@ def test_another_question_has_its_own_attempts():
 
 
 def test_the_best_by_reward_stands():
-    rows = [attempt(n, verdict, reward=reward) for n, (verdict, reward) in
-            enumerate([("accepted", 1.0), ("accepted", 2.5), ("rejected", 3.0), ("accepted", 2.0)])]  # fmt: skip
+    rows = [
+        attempt(n, verdict, reward=reward)
+        for n, (verdict, reward) in enumerate(
+            [("accepted", 1.0), ("accepted", 2.5), ("rejected", 3.0), ("accepted", 2.0)]
+        )
+    ]
     assert after(*rows)[1] == 1
 
 
 def test_an_earlier_verdict_can_be_taken_back():
-    again = {"kind": "filter", "id": "a", "of": {"step": "write", "attempt": 1, "ask": "w"}, "verdict": "rejected",
-             "filter": "g"}  # fmt: skip
+    again = {
+        "kind": "filter",
+        "id": "a",
+        "of": {"step": "write", "attempt": 1, "ask": "w"},
+        "verdict": "rejected",
+        "filter": "g",
+    }
     assert after(W0, W1, again, attempts=3) == (Step("write", 2, None), None)
 
 

@@ -33,8 +33,9 @@ THINK = "The words are clear. The face stays with them. The voice does as well, 
 def write_traces(out, data, bad=()):
     """A record with one answer to each sample, wrong about those whose index is in `bad`."""
     prompts = read_prompts(("dc", "refine", "judge"))
-    plan = DistillPlan(method="dc", format=DC((-3.0, 3.0)), prompts=prompts, teacher=TeacherOptions(model="m"),
-                       filter=FilterOptions())  # fmt: skip
+    plan = DistillPlan(
+        method="dc", format=DC((-3.0, 3.0)), prompts=prompts, teacher=TeacherOptions(model="m"), filter=FilterOptions()
+    )
     out.mkdir(exist_ok=True)
     record = AppendLog(out / "record.jsonl", RECORD_FORMAT, Progress().take)
     record.append(plan.settings())
@@ -45,9 +46,22 @@ def write_traces(out, data, bad=()):
         written = ("Negative" if polarity != "Negative" else "Positive") if i in bad else polarity
         score = {"Positive": 0.5, "Neutral": 0.0, "Negative": -0.5}[written]
         reply = Reply(answer=plan.format.write(written, THINK, score), finish="stop")
-        record.append({"kind": "attempt", "id": entry.id, "step": "write", "attempt": 0, "ask": plan.asks["write"],
-                       "teacher": "m", "answer": reply.answer, "finish": "stop", "truth": plan.truth_row(truth),
-                       **check_reply(plan, reply, truth), "requests": 1, "tokens": {}})  # fmt: skip
+        record.append(
+            {
+                "kind": "attempt",
+                "id": entry.id,
+                "step": "write",
+                "attempt": 0,
+                "ask": plan.asks["write"],
+                "teacher": "m",
+                "answer": reply.answer,
+                "finish": "stop",
+                "truth": plan.truth_row(truth),
+                **check_reply(plan, reply, truth),
+                "requests": 1,
+                "tokens": {},
+            }
+        )
     record.close()
     return entries
 
@@ -130,9 +144,12 @@ def test_reviewers_get_different_traces(traces, tmp_path):
 
 @pytest.mark.parametrize(
     ("answer", "note"),
-    [("no tags at all", "parse"), ("", "parse"),
-     ("<polarity>Neutral</polarity>\n<think>a</think>\n<score>9</score>", "parse: score is out of range")],
-)  # fmt: skip
+    [
+        ("no tags at all", "parse"),
+        ("", "parse"),
+        ("<polarity>Neutral</polarity>\n<think>a</think>\n<score>9</score>", "parse: score is out of range"),
+    ],
+)
 def test_what_cannot_be_learned_cannot_be_accepted(traces, tmp_path, answer, note):
     desk = Desk(tmp_path / "out", traces, "all")
     result = desk.decide(traces[0].id, "ada", "edited", 0, answer)
@@ -185,8 +202,12 @@ def test_no_cell_is_a_formula(words):
 
 def test_a_file_that_is_no_such_csv(traces, tmp_path):
     desk = Desk(tmp_path / "out", traces)
-    for content, words in ((b"", "no rows"), (b"id,what\na,b\n", "no column decision"),
-                           (b"\xff\xfe\x00", "cannot be read"), (b"\x00", "no rows|cannot be read")):  # fmt: skip
+    for content, words in (
+        (b"", "no rows"),
+        (b"id,what\na,b\n", "no column decision"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\x00", "no rows|cannot be read"),
+    ):
         (tmp_path / "bad.csv").write_bytes(content)
         with pytest.raises(InputError, match=words):
             read_csv(desk, tmp_path / "bad.csv", "ada")
@@ -244,8 +265,10 @@ def test_only_with_the_token_and_from_this_machine(served, traces, tmp_path):
         assert status == 403 and token.encode() not in content
     assert ask(served, "GET", f"/?token={token}", host="evil.example")[0] == 403
     assert decisions(tmp_path / "out") == []
-    assert ask(served, "POST", "/api/decide", token, body, host=f"localhost:{port}",
-               origin=f"http://localhost:{port}")[0] == 200  # fmt: skip
+    assert (
+        ask(served, "POST", "/api/decide", token, body, host=f"localhost:{port}", origin=f"http://localhost:{port}")[0]
+        == 200
+    )
     assert len(decisions(tmp_path / "out")) == 1
 
 
@@ -262,9 +285,15 @@ def test_the_page_loads_nothing_from_elsewhere(served, traces, tmp_path):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"id": 7}', b"[" * 100_000,
-     b'{"id": "a", "by": "b", "verdict": "accepted", "version": "0", "answer": "", "reason": ""}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"id": 7}',
+        b"[" * 100_000,
+        b'{"id": "a", "by": "b", "verdict": "accepted", "version": "0", "answer": "", "reason": ""}',
+    ],
+)
 def test_no_body_stops_the_server(served, body):
     assert ask(served, "POST", "/api/decide", served.token, body)[0] == 400
     assert ask(served, "GET", "/api/next?by=a", served.token)[0] == 200

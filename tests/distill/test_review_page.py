@@ -41,8 +41,12 @@ def reviewer(browser, url, name, problems):
     page = browser.new_context().new_page()
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url)
-            if not request.url.startswith((url.split("?")[0], "data:")) else None)  # fmt: skip
+    page.on(
+        "request",
+        lambda request: (
+            problems.append(request.url) if not request.url.startswith((url.split("?")[0], "data:")) else None
+        ),
+    )
     page.goto(f"{url}&by={name}")
     ready(page)
     return page

@@ -41,8 +41,10 @@ def test_there_is_a_template_for_each_name_and_language():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_only_what_is_there_is_asked_about(clip, name, language):
-    names = {"en": {"text": "words", "audio": "sound", "video": "picture"},
-             "zh": {"text": "文字", "audio": "声音", "video": "画面"}}[language]  # fmt: skip
+    names = {
+        "en": {"text": "words", "audio": "sound", "video": "picture"},
+        "zh": {"text": "文字", "audio": "声音", "video": "画面"},
+    }[language]
     for shown in (ALL, ("text",), ("audio", "video"), ("video",), ()):
         system, user = fill(clip, name, language, shown, answer="<think>x</think>")
         assert system and "{" not in system + user and ("#0" in user) == ("text" in shown)
@@ -76,8 +78,13 @@ def test_a_users_own_templates(clip, tmp_path):
     assert fill(clip, language="zh", directory=str(tmp_path)) == fill(clip, language="zh")
 
     def asks(directory):
-        plan = DistillPlan(method="dc", format=DC(), prompts=read_prompts(("dc", "refine", "judge"), directory),
-                           teacher=TeacherOptions(), filter=FilterOptions())  # fmt: skip
+        plan = DistillPlan(
+            method="dc",
+            format=DC(),
+            prompts=read_prompts(("dc", "refine", "judge"), directory),
+            teacher=TeacherOptions(),
+            filter=FilterOptions(),
+        )
         return plan.asks
 
     ours, own = asks(""), asks(str(tmp_path))
@@ -86,10 +93,14 @@ def test_a_users_own_templates(clip, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("no line", "needs a line of ---"), ("a\n---\n{% if %}", "cannot be used as a template"),
-     ("a\n---\n{{ nothing }}", "'nothing' is undefined"),
-     ("a\n---\n{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"), (b"\xff\n---\n", "cannot be used")],
-)  # fmt: skip
+    [
+        ("no line", "needs a line of ---"),
+        ("a\n---\n{% if %}", "cannot be used as a template"),
+        ("a\n---\n{{ nothing }}", "'nothing' is undefined"),
+        ("a\n---\n{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        (b"\xff\n---\n", "cannot be used"),
+    ],
+)
 def test_a_template_that_cannot_be_used_is_named(clip, tmp_path, text, words):
     (tmp_path / "dc.en.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=words) as error:

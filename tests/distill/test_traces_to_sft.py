@@ -90,9 +90,13 @@ def answers_of(entry, n):
     write = DC((-3.0, 3.0)).write
     wrong = "Negative" if polarity != "Negative" else "Positive"
     silent = "It is what it is, to be sure, and no more than that."
-    return [write(polarity, think + " So it seems.", far), write(polarity, silent, near),
-            write(wrong, think, {"Negative": -1.0, "Positive": 1.0}[wrong]), write(polarity, think, near),
-            "no form"][n]  # fmt: skip
+    return [
+        write(polarity, think + " So it seems.", far),
+        write(polarity, silent, near),
+        write(wrong, think, {"Negative": -1.0, "Positive": 1.0}[wrong]),
+        write(polarity, think, near),
+        "no form",
+    ][n]
 
 
 @pytest.fixture

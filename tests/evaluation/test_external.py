@@ -60,10 +60,15 @@ def test_classes(scored):
     assert scored("a,1\nb,1\nc,0\n", {"a": "joy", "b": "sad", "c": "sad", "d": "sad"}, ("sad", "joy"))[0] == named
 
 
-@pytest.mark.parametrize("text, message", [("a,1\na,2\n", "line 3: id 'a' was already given"),
-                                           ("a,1\nb,good\n", "line 3: pred 'good' is no number"),
-                                           ("a,Positive\nb,5.5\n", "line 3: pred '5.5' is none of"),
-                                           ("a,1\nb,1e99\n", "not finite")])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a,1\na,2\n", "line 3: id 'a' was already given"),
+        ("a,1\nb,good\n", "line 3: pred 'good' is no number"),
+        ("a,Positive\nb,5.5\n", "line 3: pred '5.5' is none of"),
+        ("a,1\nb,1e99\n", "not finite"),
+    ],
+)
 def test_bad_files(scored, text, message):
     with pytest.raises(InputError, match=message):
         scored(text)
@@ -80,8 +85,15 @@ def test_the_command(tmp_path):
     )
     theirs = tmp_path / "closed.csv"
     theirs.write_text("id,pred\nv$_$1,0.9\nv$_$2,0.4\nv$_$0,1\n")
-    command = [sys.executable, "-m", "emsa_jax.main", "--config=configs/evaluate.py", f"--config.predictions={theirs}",
-               f"--config.data={table}", f"--workdir={tmp_path / 'run'}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "emsa_jax.main",
+        "--config=configs/evaluate.py",
+        f"--config.predictions={theirs}",
+        f"--config.data={table}",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

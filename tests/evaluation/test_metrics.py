@@ -19,9 +19,20 @@ SCORES = (
     "has0_acc2 has0_f1 non0_acc2 non0_f1 acc2 f1 acc3 acc5 acc7 acc2_weak f1_macro mae corr r2 parse_rate n"
 ).split()
 LABELS = "ACC WF1 WP F1 R P UAR WAR confusion parse_rate n".split()
-NAMES = {"Has0_acc_2": "has0_acc2", "Has0_F1_score": "has0_f1", "Non0_acc_2": "non0_acc2", "Non0_F1_score": "non0_f1",
-         "Mult_acc_2": "acc2", "F1_score": "f1", "Mult_acc_3": "acc3", "Mult_acc_5": "acc5", "Mult_acc_7": "acc7",
-         "Mult_acc_2_weak": "acc2_weak", "MAE": "mae", "Corr": "corr"}  # fmt: skip
+NAMES = {
+    "Has0_acc_2": "has0_acc2",
+    "Has0_F1_score": "has0_f1",
+    "Non0_acc_2": "non0_acc2",
+    "Non0_F1_score": "non0_f1",
+    "Mult_acc_2": "acc2",
+    "F1_score": "f1",
+    "Mult_acc_3": "acc3",
+    "Mult_acc_5": "acc5",
+    "Mult_acc_7": "acc7",
+    "Mult_acc_2_weak": "acc2_weak",
+    "MAE": "mae",
+    "Corr": "corr",
+}
 
 
 @pytest.fixture
@@ -43,8 +54,11 @@ def score(tmp_path, capsys):
 def test_a_module_that_can_be_called(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,pred,true\na,0.5,1\nb,,-1\n")
-    done = subprocess.run([sys.executable, "-m", "emsa_jax.evaluation.metrics", "--family=sims", str(path)],
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "emsa_jax.evaluation.metrics", "--family=sims", str(path)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and list(json.loads(done.stdout)) == SCORES and done.stdout.count("\n") == 1
 
 
@@ -183,8 +197,9 @@ def test_controls_are_those_of_the_answers(score):
 def test_more_on_request(score, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("true,pred\n" + "1,-1\n-1,-1\n" * 20)
-    asked = score("sims", [1, -1] * 20, [0.9, -0.9] * 20, "--intervals", "--controls", f"--against={other}",
-                  "--resamples=200")  # fmt: skip
+    asked = score(
+        "sims", [1, -1] * 20, [0.9, -0.9] * 20, "--intervals", "--controls", f"--against={other}", "--resamples=200"
+    )
     assert asked["intervals"]["acc2"] == [1, 1] and asked["controls"].keys() == {"constant", "random", "shuffled"}
     assert asked["against"]["acc2"]["difference"] == 0.5 and asked["against"]["acc2"]["p"] < 0.01
     other.write_text("true,pred\n1,1\n")

@@ -20,8 +20,16 @@ def said(polarity=None, score=None):
 
 
 def entry(id="a", score=0.5, **given):
-    fields = {"text": "words", "split": "test", "language": "en", "num_frames": 4, "height": 56, "width": 56,
-              "frame_rate": 2.0, "mel_frames": 100}  # fmt: skip
+    fields = {
+        "text": "words",
+        "split": "test",
+        "language": "en",
+        "num_frames": 4,
+        "height": 56,
+        "width": 56,
+        "frame_rate": 2.0,
+        "mel_frames": 100,
+    }
     return Entry(id=id, score=score, **{**fields, **given})
 
 
@@ -101,8 +109,12 @@ def test_checks_of_the_reasoning():
 
 
 def test_hints_that_are_ignored():
-    hinted = [(said("Positive", 0.5), "Positive"), (said("Positive", -0.5), "Positive"), (said(None, 0.5), "Positive"),
-              (said("Negative", None), "Negative")]  # fmt: skip
+    hinted = [
+        (said("Positive", 0.5), "Positive"),
+        (said("Positive", -0.5), "Positive"),
+        (said(None, 0.5), "Positive"),
+        (said("Negative", None), "Negative"),
+    ]
     assert ignored_hints(hinted) == 0.5 and ignored_hints([]) is None
 
 

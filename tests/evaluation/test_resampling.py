@@ -39,8 +39,9 @@ def test_two_runs_on_the_same_clips():
     low, high = found["mae"]["interval"]
     assert low < difference < high < 0
     errors = [np.abs(pred - TRUE) for pred in (GOOD, WEAK)]
-    theirs = stats.permutation_test(errors, lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples",
-                                    n_resamples=500, rng=0)  # fmt: skip
+    theirs = stats.permutation_test(
+        errors, lambda a, b: np.mean(a) - np.mean(b), permutation_type="samples", n_resamples=500, rng=0
+    )
     assert found["mae"]["p"] == pytest.approx(theirs.pvalue, abs=0.01)
     near = np.clip(GOOD + np.where(np.arange(200) < 12, 0.4, 0), -1, 1)
     same = compare(sims, GOOD.tolist(), near.tolist(), TRUE, 500)["acc2"]

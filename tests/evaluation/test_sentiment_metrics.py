@@ -101,8 +101,10 @@ def test_polarity_is_what_the_answer_named():
 
 def test_the_averages_of_f1():
     pred, true = [1, 1, 1, -1], [1, 1, -1, 1]  # F1 of negative 0, of positive 2/3
-    f1 = {kind: regression_metrics(pred, true, "sims", f1_average=kind)["F1_score"]
-          for kind in ("weighted", "macro", "weighted_pred")}  # fmt: skip
+    f1 = {
+        kind: regression_metrics(pred, true, "sims", f1_average=kind)["F1_score"]
+        for kind in ("weighted", "macro", "weighted_pred")
+    }
     assert f1 == pytest.approx({"weighted": 0.5, "macro": 1 / 3, "weighted_pred": 0.5})
     metrics = regression_metrics([1, 1, 1, 1], true, "sims")
     assert metrics["F1_macro"] == pytest.approx(3 / 7)

@@ -19,10 +19,22 @@ from emsa_jax.settings.job_options import AblationOptions
 from emsa_jax.settings.presets import ablation_options, bench
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"puppets.num_train": 24, "puppets.num_valid": 8, "puppets.num_test": 8, "puppets.trace_share": 1.0,
-         "prepare.workers": 1, "sampling.max_completion_length": 80, "sft.max_steps": 2, "sft.batch_size": 8,
-         "sft.eval_every": 2, "sft.save_every": 2, "grpo.max_steps": 2, "grpo.prompts_per_step": 4,
-         "grpo.save_every": 2, "evaluate.batch_size": 8}  # fmt: skip
+SIZES = {
+    "puppets.num_train": 24,
+    "puppets.num_valid": 8,
+    "puppets.num_test": 8,
+    "puppets.trace_share": 1.0,
+    "prepare.workers": 1,
+    "sampling.max_completion_length": 80,
+    "sft.max_steps": 2,
+    "sft.batch_size": 8,
+    "sft.eval_every": 2,
+    "sft.save_every": 2,
+    "grpo.max_steps": 2,
+    "grpo.prompts_per_step": 4,
+    "grpo.save_every": 2,
+    "evaluate.batch_size": 8,
+}
 COUNTED = """
 import sys, jax
 from emsa_jax import main
@@ -71,7 +83,10 @@ def test_changes_reach_their_fields():
     config = changed(Config(), {"hint.mode": "off", "adv.scale": "none", "format": "label_only"})
     assert (config.hint.mode, config.adv.scale, config.format) == ("off", "none", "label_only")
     assert {f.name for f in fields(Config) if getattr(config, f.name) != getattr(Config(), f.name)} == {
-        "hint", "adv", "format"}  # fmt: skip
+        "hint",
+        "adv",
+        "format",
+    }
     with pytest.raises(InputError, match="hint_mode"):
         changed(Config(), {"hint_mode": "off"})
     turned = swapped(bench(), "")
@@ -111,13 +126,24 @@ def test_what_is_not_there_is_told_before_anything_is_made(tmp_path, fields, mes
 @pytest.mark.slow
 def test_a_table_cell_by_cell(tmp_path):
     workdir = tmp_path / "tables"
-    arguments = ["--config=configs/ablation.py:bench", "--config.tables=('hint',)", f"--workdir={workdir}",
-                 "--config.seeds=2", "--config.hint_seeds=2", "--config.minutes=0.01",
-                 *(f"--config.base.{name}={value}" for name, value in SIZES.items())]  # fmt: skip
+    arguments = [
+        "--config=configs/ablation.py:bench",
+        "--config.tables=('hint',)",
+        f"--workdir={workdir}",
+        "--config.seeds=2",
+        "--config.hint_seeds=2",
+        "--config.minutes=0.01",
+        *(f"--config.base.{name}={value}" for name, value in SIZES.items()),
+    ]
 
     def run():
-        done = subprocess.run([sys.executable, "-c", COUNTED, *arguments], cwd=ROOT, capture_output=True, text=True,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", COUNTED, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -127,8 +153,9 @@ def test_a_table_cell_by_cell(tmp_path):
     arguments.remove("--config.minutes=0.01")
     rest = run()
     assert "ablation: 11 cells to make" in rest
-    compiled = {tuple(line.split()[2:4]): int(line.split()[4]) for line in rest.splitlines()
-                if line.startswith("compiled in")}  # fmt: skip
+    compiled = {
+        tuple(line.split()[2:4]): int(line.split()[4]) for line in rest.splitlines() if line.startswith("compiled in")
+    }
     assert len(compiled) == 11
     assert not {arm: count for (arm, seed), count in compiled.items() if seed == "1" and count and arm != "zero_shot"}
     cells = [json.loads(path.read_text()) for path in sorted((workdir / "cells").glob("*.json"))]
@@ -141,5 +168,9 @@ def test_a_table_cell_by_cell(tmp_path):
         assert counts == {len(held["hard"])}
     assert "2 of 2" in (workdir / "tables/hint.md").read_text()
     assert {path.name for path in (workdir / "tables").iterdir()} == {
-        "hint.csv", "hint.md", "hint.tex", "hint_differences.csv"}  # fmt: skip
+        "hint.csv",
+        "hint.md",
+        "hint.tex",
+        "hint_differences.csv",
+    }
     assert "ablation: 0 cells to make" in run()

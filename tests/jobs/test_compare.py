@@ -16,8 +16,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(runs, out):
-    arguments = [sys.executable, "-m", "emsa_jax.main", "--config=configs/compare.py", "--config.resamples=50",
-                 f"--config.runs={tuple(map(str, runs))!r}", f"--config.out={out}"]  # fmt: skip
+    arguments = [
+        sys.executable,
+        "-m",
+        "emsa_jax.main",
+        "--config=configs/compare.py",
+        "--config.resamples=50",
+        f"--config.runs={tuple(map(str, runs))!r}",
+        f"--config.out={out}",
+    ]
     return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
 
 

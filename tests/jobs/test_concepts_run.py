@@ -18,12 +18,22 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SIZES = {
-    "prepare.workers": 1, "sampling.max_completion_length": 80, "sft.max_steps": 2, "sft.batch_size": 4,
-    "sft.eval_every": 2, "grpo.max_steps": 2, "grpo.prompts_per_step": 4, "grpo.group_size": 2,
-    "grpo.micro_batches": 1, "evaluate.batch_size": 8, "evaluate.samples": 0,
-    "stages": "('prepare','sft','grpo','evaluate','report')", "concepts.classes": 5,
-    "reward.class_balance": "inverse", "reward.partial_credit": 0.5,
-}  # fmt: skip
+    "prepare.workers": 1,
+    "sampling.max_completion_length": 80,
+    "sft.max_steps": 2,
+    "sft.batch_size": 4,
+    "sft.eval_every": 2,
+    "grpo.max_steps": 2,
+    "grpo.prompts_per_step": 4,
+    "grpo.group_size": 2,
+    "grpo.micro_batches": 1,
+    "evaluate.batch_size": 8,
+    "evaluate.samples": 0,
+    "stages": "('prepare','sft','grpo','evaluate','report')",
+    "concepts.classes": 5,
+    "reward.class_balance": "inverse",
+    "reward.partial_credit": 0.5,
+}
 
 
 def start(*arguments):

@@ -88,8 +88,11 @@ def test_counts_and_page_of_a_set(prepared, start, tmp_path):
     assert sum(counts["samples"].values()) == len(rows) == 11
     for split in SPLITS:
         scores = [float(row["label"]) for row in rows if row["mode"] == split]
-        signs = {"Negative": sum(s < 0 for s in scores), "Neutral": scores.count(0.0),
-                 "Positive": sum(s > 0 for s in scores)}  # fmt: skip
+        signs = {
+            "Negative": sum(s < 0 for s in scores),
+            "Neutral": scores.count(0.0),
+            "Positive": sum(s > 0 for s in scores),
+        }
         assert counts["samples"][split] == len(scores) and counts["polarity"][split] == signs | {"unlabelled": 0}
     assert counts["quarantined"] == 1 and counts["languages"] == {"en": 11} and counts["dataset"] == ""
     assert counts["media"] == {"video": 11, "audio": 11, "text": 11}
@@ -123,16 +126,19 @@ def test_the_page_lies_beside_the_records(prepared, start):
     page.unlink()
 
 
-@pytest.mark.parametrize("argument, said", [
-    ("clips=-1", "config: clips must be at least 0, not -1"),
-    ("dataset=mosi", "config.dataset: 'mosi' is none of cmu_mosi, "),
-    ("out={records}/page.html", "lies among the records"),
-    ("out={records}/../records/deeper/page.html", "lies among the records"),
-    ("out={records}/manifest.json", "let it end in .html"),
-    ("out=/proc/none/page.html", "/proc/none/page.html cannot be written"),
-    ("out={folder}", "is a directory"),
-    ("stages=(1,)", "config.stages is not a known field"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argument, said",
+    [
+        ("clips=-1", "config: clips must be at least 0, not -1"),
+        ("dataset=mosi", "config.dataset: 'mosi' is none of cmu_mosi, "),
+        ("out={records}/page.html", "lies among the records"),
+        ("out={records}/../records/deeper/page.html", "lies among the records"),
+        ("out={records}/manifest.json", "let it end in .html"),
+        ("out=/proc/none/page.html", "/proc/none/page.html cannot be written"),
+        ("out={folder}", "is a directory"),
+        ("stages=(1,)", "config.stages is not a known field"),
+    ],
+)
 def test_wrong_options_are_one_line(prepared, refused, tmp_path, argument, said):
     folder = tmp_path / "folder.html"
     folder.mkdir()

@@ -85,25 +85,59 @@ def read_page():
 
 
 def _entry(**given) -> Entry:
-    fields = {"id": "c", "text": "words", "score": 0.5, "split": "train", "language": "en", "num_frames": 4,
-              "height": 56, "width": 84, "frame_rate": 2.0, "mel_frames": 150}  # fmt: skip
+    fields = {
+        "id": "c",
+        "text": "words",
+        "score": 0.5,
+        "split": "train",
+        "language": "en",
+        "num_frames": 4,
+        "height": 56,
+        "width": 84,
+        "frame_rate": 2.0,
+        "mel_frames": 150,
+    }
     return Entry(**{**fields, **given})
 
 
 def _clip(**given) -> Clip:
     frames = np.random.default_rng(0).integers(0, 255, (4, 56, 84, 3), np.uint8)
-    fields = {"id": "c", "text": "words", "score": 0.5, "split": "train", "language": "en", "frames": frames,
-              "frame_rate": 2.0, "mel": np.zeros((150, 128), np.float32)}  # fmt: skip
+    fields = {
+        "id": "c",
+        "text": "words",
+        "score": 0.5,
+        "split": "train",
+        "language": "en",
+        "frames": frames,
+        "frame_rate": 2.0,
+        "mel": np.zeros((150, 128), np.float32),
+    }
     return Clip(**{**fields, **given})
 
 
 def _manifest(**given) -> Manifest:
     shares = {"0": 1.0, "0.5": 2.0, "1": 3.0}
-    fields = {"schema": 1, "dataset": "", "inputs": "", "score_range": (-1.0, 1.0), "languages": ["en"],
-              "samples": {"train": 1, "valid": 0, "test": 0}, "quarantined": [], "options": {"num_frames": 4},
-              "files": [], "hashes": {}, "digest": "d1", "quantiles": {"text": shares, "seconds": shares},
-              "boundaries": [], "max_frames": 4, "max_pixels": 4704, "max_mel_frames": 150, "max_text_length": 5,
-              "mean_text_length": 5.0, "software": {"av": "1"}}  # fmt: skip
+    fields = {
+        "schema": 1,
+        "dataset": "",
+        "inputs": "",
+        "score_range": (-1.0, 1.0),
+        "languages": ["en"],
+        "samples": {"train": 1, "valid": 0, "test": 0},
+        "quarantined": [],
+        "options": {"num_frames": 4},
+        "files": [],
+        "hashes": {},
+        "digest": "d1",
+        "quantiles": {"text": shares, "seconds": shares},
+        "boundaries": [],
+        "max_frames": 4,
+        "max_pixels": 4704,
+        "max_mel_frames": 150,
+        "max_text_length": 5,
+        "mean_text_length": 5.0,
+        "software": {"av": "1"},
+    }
     return Manifest(**{**fields, **given})
 
 
@@ -132,11 +166,23 @@ def _rows(rng, targets, skill, seed):
         reasons = f"<think>1. words: {think}. 2. face: a frown. 3. voice: low.</think>"
         answer = f"<polarity>{polarity}</polarity>\n{reasons}\n<score>{score}</score>"
         rewards = {"format": 1.0, "polarity": 1.0, "score": 0.5, "total": 2.5}
-        rows.append({"id": f"clip {i:05d}", "text": " ".join(rng.choice(WORDS, 14)), "target": float(target),
-                     "target_polarity": POLARITY[int(np.sign(target)) + 1], "polarity": polarity, "score": score,
-                     "think": think, "well_formed": True, "answer": answer if i else HOSTILE, "rewards": rewards,
-                     "about": {"hardness": ("hard", "mixed", "easy")[i % 3], "scenario": f"scene {i % 4}"},
-                     "shown": ["text", "audio", "video"], "sampled_rewards": [2.5, 1.0]})  # fmt: skip
+        rows.append(
+            {
+                "id": f"clip {i:05d}",
+                "text": " ".join(rng.choice(WORDS, 14)),
+                "target": float(target),
+                "target_polarity": POLARITY[int(np.sign(target)) + 1],
+                "polarity": polarity,
+                "score": score,
+                "think": think,
+                "well_formed": True,
+                "answer": answer if i else HOSTILE,
+                "rewards": rewards,
+                "about": {"hardness": ("hard", "mixed", "easy")[i % 3], "scenario": f"scene {i % 4}"},
+                "shown": ["text", "audio", "video"],
+                "sampled_rewards": [2.5, 1.0],
+            }
+        )
     return rows
 
 
@@ -174,9 +220,18 @@ def run_content():
             for run in runs
         }
         media = {case["n"]: media[key] for case in cases if (key := (case["data"], case["id"])) in media}
-        return Content("A run", "After RL it is right.", rows, results, cases, media,
-                       hints={"mine": 0.01},
-                       made=[("What was asked", [("seed", "0")]), ("grpo", [("group_size", "8")])],
-                       notes=["A note."], tiles=[("MAE", "0.5", "cold start 0.9")], live=live)  # fmt: skip
+        return Content(
+            "A run",
+            "After RL it is right.",
+            rows,
+            results,
+            cases,
+            media,
+            hints={"mine": 0.01},
+            made=[("What was asked", [("seed", "0")]), ("grpo", [("group_size", "8")])],
+            notes=["A note."],
+            tiles=[("MAE", "0.5", "cold start 0.9")],
+            live=live,
+        )
 
     return build

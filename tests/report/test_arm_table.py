@@ -27,8 +27,11 @@ def test_csv():
 
 
 def test_differences_are_paired_by_seed():
-    (row,) = [row for row in csv.DictReader(io.StringIO(differences_csv(ROWS, "off")))
-              if (row["arm"], row["metric"]) == ("hint", "accuracy")]  # fmt: skip
+    (row,) = [
+        row
+        for row in csv.DictReader(io.StringIO(differences_csv(ROWS, "off")))
+        if (row["arm"], row["metric"]) == ("hint", "accuracy")
+    ]
     found = stats.ttest_rel(HINT[:3], OFF)
     assert float(row["p"]) == pytest.approx(found.pvalue, rel=1e-4) and int(row["seeds"]) == 3
     assert float(row["difference"]) == pytest.approx(np.mean(np.subtract(HINT[:3], OFF)))

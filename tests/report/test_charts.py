@@ -50,14 +50,19 @@ def test_scores_stand_on_their_grid():
 def test_a_length_on_an_edge_belongs_above_it():
     lengths = [round(k / 10, 1) for k in range(31)]
     assert bars(histogram(lengths, "Duration", "seconds", step=0.1)) == {
-        f"{k / 10:.6g} to {(k + 1) / 10:.6g} seconds": 1 for k in range(31)}  # fmt: skip
+        f"{k / 10:.6g} to {(k + 1) / 10:.6g} seconds": 1 for k in range(31)
+    }
 
 
 def test_whole_numbers_name_both_ends():
     assert bars(histogram([3, 3, 4], "Words", "characters", whole=True)) == {
-        "3 to 3 characters": 2, "4 to 4 characters": 1}  # fmt: skip
+        "3 to 3 characters": 2,
+        "4 to 4 characters": 1,
+    }
     assert list(bars(histogram([12, 78], "Words", "characters", whole=True))) == [
-        "12 to 13 characters", "78 to 79 characters"]  # fmt: skip
+        "12 to 13 characters",
+        "78 to 79 characters",
+    ]
 
 
 def test_a_tall_bar_is_as_high_as_its_count():
@@ -80,7 +85,15 @@ def test_titles_are_escaped():
 
 def test_round_steps():
     assert [round_step(span, 10) for span in (1, 10, 11, 20, 21, 50, 100, 0.03)] == [
-        0.1, 1, 2, 2, 5, 5, 10, pytest.approx(0.005)]  # fmt: skip
+        0.1,
+        1,
+        2,
+        2,
+        5,
+        5,
+        10,
+        pytest.approx(0.005),
+    ]
 
 
 def test_a_waveform_reaches_as_high_as_its_peak():

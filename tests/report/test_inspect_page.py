@@ -24,8 +24,16 @@ def page_of(make, read_page):
 
 
 def test_a_clip_in_full(make, page_of):
-    clip = make.clip(id="v$_$7", text="我不想嫁给李茶", score=-0.6, language="zh", label="sad", speaker="Li",
-                     concepts=(("tone", "wistful"), ("expression", "sad")), reasoning="The voice falls.")  # fmt: skip
+    clip = make.clip(
+        id="v$_$7",
+        text="我不想嫁给李茶",
+        score=-0.6,
+        language="zh",
+        label="sad",
+        speaker="Li",
+        concepts=(("tone", "wistful"), ("expression", "sad")),
+        reasoning="The voice falls.",
+    )
     page = page_of([make.entry()], [(clip, SOUND)])
     assert page.text("h3") == "v$_$7" and page.text("blockquote") == "我不想嫁给李茶"
     assert [quote["lang"] for quote in page.all("blockquote")] == ["zh"]
@@ -67,11 +75,25 @@ def test_long_clips_are_shown_in_part_and_that_is_said(make, page_of):
 
 def test_no_text_of_the_data_does_anything(make, page_of):
     entry = make.entry(id=HOSTILE, text=HOSTILE, label=HOSTILE, concepts=((HOSTILE, HOSTILE),), speaker=HOSTILE)
-    clip = make.clip(id=HOSTILE, text=HOSTILE, label=HOSTILE, concepts=((HOSTILE, HOSTILE),), speaker=HOSTILE,
-                     reasoning=HOSTILE, language=HOSTILE)  # fmt: skip
-    page = page_of([entry], [(clip, SOUND)], Facts(HOSTILE, "en", HOSTILE, notes=(HOSTILE,)), dataset=HOSTILE,
-                   digest=HOSTILE, options={HOSTILE: HOSTILE}, software={HOSTILE: HOSTILE},
-                   quarantined=[{"id": HOSTILE, "reason": HOSTILE}])  # fmt: skip
+    clip = make.clip(
+        id=HOSTILE,
+        text=HOSTILE,
+        label=HOSTILE,
+        concepts=((HOSTILE, HOSTILE),),
+        speaker=HOSTILE,
+        reasoning=HOSTILE,
+        language=HOSTILE,
+    )
+    page = page_of(
+        [entry],
+        [(clip, SOUND)],
+        Facts(HOSTILE, "en", HOSTILE, notes=(HOSTILE,)),
+        dataset=HOSTILE,
+        digest=HOSTILE,
+        options={HOSTILE: HOSTILE},
+        software={HOSTILE: HOSTILE},
+        quarantined=[{"id": HOSTILE, "reason": HOSTILE}],
+    )
     calm = page_of([make.entry()], [(make.clip(), SOUND)])
     assert [len(page.all(tag)) for tag in ("script", "style", "img")] == [1, 1, 4]
     assert page.text("script") == calm.text("script") and page.text("style") == calm.text("style")
@@ -85,8 +107,14 @@ def test_no_text_of_the_data_does_anything(make, page_of):
 
 def test_counts_against_the_official_numbers(make, page_of):
     entries = [make.entry(), make.entry(score=-1.0), make.entry(split="test")]
-    facts = Facts("Small", "en", "free", sizes={"train": 1300, "test": 1},
-                  class_sizes={"all": {"negative": 1, "neutral": 0, "positive": 1}}, notes=("a trap",))  # fmt: skip
+    facts = Facts(
+        "Small",
+        "en",
+        "free",
+        sizes={"train": 1300, "test": 1},
+        class_sizes={"all": {"negative": 1, "neutral": 0, "positive": 1}},
+        notes=("a trap",),
+    )
     page = page_of(entries, (), facts, dataset="small", quarantined=[{"id": "bad7", "reason": "it is cut short"}])
     told = page.text("table")
     assert "split clips official train 2 1,300 (-1,298) valid 0 - test 1 1 Polarity" in told
@@ -103,8 +131,10 @@ def test_without_official_numbers_it_says_how_to_get_them(make, page_of):
 
 
 def test_classes_and_concepts_are_counted_by_name(make, page_of):
-    entries = [make.entry(score=None, label="items", concepts=(("values", "1.5"),)),
-               make.entry(score=None, label="a.b", split="valid", concepts=(("values", "keys"),))]  # fmt: skip
+    entries = [
+        make.entry(score=None, label="items", concepts=(("values", "1.5"),)),
+        make.entry(score=None, label="a.b", split="valid", concepts=(("values", "keys"),)),
+    ]
     text = page_of(entries).text("table")
     assert "a.b 0 1 0 1" in text and "items 1 0 0 1" in text and "class train valid test all 1.5 1 0 0 1" in text
     assert "unlabelled" not in text  # a set with classes has no polarity to count
@@ -112,9 +142,11 @@ def test_classes_and_concepts_are_counted_by_name(make, page_of):
 
 def test_charts_of_what_there_is(make, page_of):
     charts = [svg["aria-label"] for svg in page_of([make.entry(mel_frames=300), make.entry(text="")]).all("svg")]
-    assert charts == ["Duration, a histogram: 2 clips, 2 to 3 seconds, median 2.5",
-                      "Words, a histogram: 1 clips, 5 to 5 characters, median 5",
-                      "Score, a histogram: 2 clips, 0.5 to 0.5 score, median 0.5"]  # fmt: skip
+    assert charts == [
+        "Duration, a histogram: 2 clips, 2 to 3 seconds, median 2.5",
+        "Words, a histogram: 1 clips, 5 to 5 characters, median 5",
+        "Score, a histogram: 2 clips, 0.5 to 0.5 score, median 0.5",
+    ]
     assert page_of([]).all("svg") == []
 
 

@@ -17,8 +17,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"),
-                                            args=["--headless", "--no-sandbox", "--disable-gpu"])  # fmt: skip
+        opened = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
         yield opened
         opened.close()
 
@@ -43,8 +44,12 @@ def visit(browser):
         page.on("console", lambda message: message.type in ("error", "warning") and page.trouble.append(message.text))
         page.on("pageerror", lambda error: page.trouble.append(str(error)))
         page.on("dialog", lambda dialog: (page.trouble.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith("data:") or request.url == path.as_uri()
-                or page.trouble.append(request.url))  # fmt: skip
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith("data:") or request.url == path.as_uri() or page.trouble.append(request.url)
+            ),
+        )
         page.goto(path.as_uri())
         return page
 
@@ -83,8 +88,10 @@ def test_a_large_page_is_quick(visit, large):
             )
         )
     assert max(took) < 200, took
-    print(f"\nfirst paint {painted:.0f} ms; filters {', '.join(f'{one:.0f}' for one in took)} ms; "
-          f"{large.stat().st_size / 1e6:.1f} MB")  # fmt: skip
+    print(
+        f"\nfirst paint {painted:.0f} ms; filters {', '.join(f'{one:.0f}' for one in took)} ms; "
+        f"{large.stat().st_size / 1e6:.1f} MB"
+    )
     assert page.trouble == []
 
 

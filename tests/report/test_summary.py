@@ -5,19 +5,29 @@ import pytest
 from emsa_jax.data.facts import FACTS, Facts
 from emsa_jax.report.summary import LISTED, class_of, summarize, tally
 
-SMALL = Facts("Small", "en", "", classes=("angry", "happy"), concepts={"tone": ("cold", "flat")},
-              chinese={"tone": ("冷", "平")},
-              sizes={"train": 3, "test": 1}, class_sizes={"test": {"happy": 1}})  # fmt: skip
+SMALL = Facts(
+    "Small",
+    "en",
+    "",
+    classes=("angry", "happy"),
+    concepts={"tone": ("cold", "flat")},
+    chinese={"tone": ("冷", "平")},
+    sizes={"train": 3, "test": 1},
+    class_sizes={"test": {"happy": 1}},
+)
 
 
 def test_a_small_set(make):
     e = make.entry
-    counts = summarize([
-        e(score=-0.2, label="sad", speaker="A", concepts=(("tone", "平"), ("expression", "sad"))),
-        e(score=0.0, label="happy", speaker="B", concepts=(("tone", "warm"),), language="zh"),
-        e(score=None, split="test", num_frames=0, frame_rate=0.0, speaker="A"),
-        e(score=1.0, split="test", label="happy", mel_frames=0, text=" ", concepts=(("tone", "warm"),)),
-    ], SMALL)  # fmt: skip
+    counts = summarize(
+        [
+            e(score=-0.2, label="sad", speaker="A", concepts=(("tone", "平"), ("expression", "sad"))),
+            e(score=0.0, label="happy", speaker="B", concepts=(("tone", "warm"),), language="zh"),
+            e(score=None, split="test", num_frames=0, frame_rate=0.0, speaker="A"),
+            e(score=1.0, split="test", label="happy", mel_frames=0, text=" ", concepts=(("tone", "warm"),)),
+        ],
+        SMALL,
+    )
     assert counts == {
         "samples": {"train": 2, "valid": 0, "test": 2},
         "polarity": {

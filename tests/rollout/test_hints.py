@@ -23,10 +23,18 @@ from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import cd_grpo, cd_grpo_hint
 
 CONCEPTS = (("expression", "sad"), ("speaking_style", "Informational Interaction"), ("tone", "casual"))
-ENTRIES = [Entry(str(i), "words", score, "train", language, 0, 0, 0, 0.0, 0, concepts=concepts)
-           for i, (score, language, concepts) in enumerate(
-               [(-0.8, "en", CONCEPTS), (0.2, "zh", CONCEPTS), (None, "en", CONCEPTS), (0.4, "en", CONCEPTS[:1]),
-                (-0.8, "en", CONCEPTS)])]  # fmt: skip
+ENTRIES = [
+    Entry(str(i), "words", score, "train", language, 0, 0, 0, 0.0, 0, concepts=concepts)
+    for i, (score, language, concepts) in enumerate(
+        [
+            (-0.8, "en", CONCEPTS),
+            (0.2, "zh", CONCEPTS),
+            (None, "en", CONCEPTS),
+            (0.4, "en", CONCEPTS[:1]),
+            (-0.8, "en", CONCEPTS),
+        ]
+    )
+]
 HARD = np.array([True, False, True, True, False, False, True, True])  # rows 0, 2, 3, 6, 7
 
 
@@ -89,8 +97,18 @@ def test_prompts_stay_in_their_shard(rows, packed):
 def test_each_process_asks_its_hard_groups_again(hard):
     """Two processes with two shards of two prompts each: every hard prompt gets answers to itself, with its hint."""
     ids = np.arange(9, dtype=np.int32)[:, None] + 100  # the hint of clip n begins with token 100 + n
-    hints = Hints(options=HintOptions(), format=None, level="", ids=ids, lengths=np.ones(9, np.int32), labels=ids > 0,
-                  rows={}, prompts=8, sizes=(1, 2), slots=10)  # fmt: skip
+    hints = Hints(
+        options=HintOptions(),
+        format=None,
+        level="",
+        ids=ids,
+        lengths=np.ones(9, np.int32),
+        labels=ids > 0,
+        rows={},
+        prompts=8,
+        sizes=(1, 2),
+        slots=10,
+    )
     every = np.isin(np.arange(8), hard)
     asked = []
     for group in range(2):

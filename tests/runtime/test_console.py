@@ -51,6 +51,10 @@ def test_work_goes_on_where_nobody_reads():
 
 
 def test_what_the_terminal_cannot_spell_is_escaped():
-    done = subprocess.run([sys.executable, "-c", LINES.replace("20_000", "1")], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONIOENCODING": "ascii"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LINES.replace("20_000", "1")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
     assert done.stdout.startswith(r"\u79ef\u6781 ") and done.returncode == 0, done.stderr

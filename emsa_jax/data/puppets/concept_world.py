@@ -31,11 +31,20 @@ EXPRESSIONS = {
 STYLE_WEIGHTS = {STYLES[1]: 64, STYLES[0]: 36}
 # tone -> (syllables a second, dB from the usual loudness, semitones that the voice rises beyond its level's contour)
 VOICES = {
-    "sad": (2.9, -5, 0), "angry": (5.4, 6, 0), "disappointed": (3.5, -2, -3), "nervous": (5.4, -4, 3),
-    "disgusted": (3.0, 4, -3), "casual": (4.6, 0, 0), "neutral": (3.8, 0, 0), "curious": (4.2, -1, 6),
-    "indifferent": (3.0, -5, -3), "happy": (4.8, 4, 0), "excited": (5.8, 6, 2), "confident": (3.6, 5, -2),
+    "sad": (2.9, -5, 0),
+    "angry": (5.4, 6, 0),
+    "disappointed": (3.5, -2, -3),
+    "nervous": (5.4, -4, 3),
+    "disgusted": (3.0, 4, -3),
+    "casual": (4.6, 0, 0),
+    "neutral": (3.8, 0, 0),
+    "curious": (4.2, -1, 6),
+    "indifferent": (3.0, -5, -3),
+    "happy": (4.8, 4, 0),
+    "excited": (5.8, 6, 2),
+    "confident": (3.6, 5, -2),
     "expectant": (4.2, -3, 4),
-}  # fmt: skip
+}
 ANNOTATORS = 5
 FIELDS = ("tone", "expression", "speaking_style")
 SCENARIOS = dict(zip(FACTS["ch_cems"].concepts["scenario"], (30, 22, 18, 8, 14, 8), strict=True))

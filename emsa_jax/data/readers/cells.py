@@ -8,9 +8,15 @@ from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_SPLIT_WORDS = {word: split for split, words in
-                {"train": ("train", "training"), "valid": ("valid", "val", "validation", "dev"),
-                 "test": ("test", "testing", "eval", "evaluation")}.items() for word in words}  # fmt: skip
+_SPLIT_WORDS = {
+    word: split
+    for split, words in {
+        "train": ("train", "training"),
+        "valid": ("valid", "val", "validation", "dev"),
+        "test": ("test", "testing", "eval", "evaluation"),
+    }.items()
+    for word in words
+}
 
 
 def split_of(mode: str, where: str) -> str:
@@ -41,8 +47,10 @@ def score_of(cell: str, score_range: tuple[float, float], where: str, name: str 
         return None
     score, (lo, hi) = number_of(cell, name, where), score_range
     if not lo <= score <= hi:
-        raise InputError(f"{where}: {name} {cell.strip()} lies outside the score range [{lo:g}, {hi:g}]; "
-                         "correct it or give the data set's own range")  # fmt: skip
+        raise InputError(
+            f"{where}: {name} {cell.strip()} lies outside the score range [{lo:g}, {hi:g}]; "
+            "correct it or give the data set's own range"
+        )
     return score
 
 

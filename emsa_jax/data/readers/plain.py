@@ -33,7 +33,8 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
         sample = Sample(
             id=row["id"].strip(),
             text=row.get("text", ""),
-            score=score_of(score, options.score_range, where) if may_lack
+            score=score_of(score, options.score_range, where)
+            if may_lack
             else known_score_of(score, split, options.score_range, where),
             split=split,
             video=video,
@@ -45,6 +46,6 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
             concepts=concepts_of(get("concepts", ""), where),
             speaker=get("speaker", ""),
             reasoning=get("reasoning", ""),
-        )  # fmt: skip
+        )
         found.add(where, sample)
     return found.samples()

@@ -131,9 +131,13 @@ def entry(record: bytes) -> Entry:
     content = _content(record)
     num_frames, height, width, _ = content["frames_shape"]
     return Entry(
-        **_labels(content), num_frames=num_frames, height=height, width=width, frame_rate=content["frame_rate"],
+        **_labels(content),
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        frame_rate=content["frame_rate"],
         mel_frames=len(content["mel"]) // (2 * MEL_BINS),
-    )  # fmt: skip
+    )
 
 
 def entry_of(row: dict[str, Any]) -> Entry:

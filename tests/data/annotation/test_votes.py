@@ -19,8 +19,12 @@ def write(tmp_path, *rows, head=HEAD):
 
 
 def test_reading(tmp_path):
-    votes = read_votes(write(tmp_path, "b,1,tone,sad", "b,1,sentiment,-1", "a,1,sentiment,1.0", "b,2,sentiment,0",
-                             "a,1,style,Scientific"), {"style": {"Scientific": "Narrative"}})  # fmt: skip
+    votes = read_votes(
+        write(
+            tmp_path, "b,1,tone,sad", "b,1,sentiment,-1", "a,1,sentiment,1.0", "b,2,sentiment,0", "a,1,style,Scientific"
+        ),
+        {"style": {"Scientific": "Narrative"}},
+    )
     assert votes.items == ("b", "a") and votes.concepts == ("tone", "style")
     assert votes.votes["sentiment"] == {"b": ("-1", "0"), "a": ("1",)}
     assert votes.votes["style"] == {"a": ("Narrative",)}
@@ -31,8 +35,15 @@ def test_reading(tmp_path):
 
 def test_one_label_in_two_spellings_is_one(tmp_path):
     spellings = {concept.name: concept.labels.read for concept in CH_CEMS}
-    path = write(tmp_path, "a,1,sentiment,0", "a,1,tone,casual", "a,2,tone,CASUAL", "a,3,tone,随意", "a,4,tone,Other",
-                 "a,1,gaze,Away")  # fmt: skip
+    path = write(
+        tmp_path,
+        "a,1,sentiment,0",
+        "a,1,tone,casual",
+        "a,2,tone,CASUAL",
+        "a,3,tone,随意",
+        "a,4,tone,Other",
+        "a,1,gaze,Away",
+    )
     votes = read_votes(path, {"tone": {"Other": "sad"}}, spellings).votes
     assert votes["tone"] == {"a": ("casual", "casual", "casual", "sad")} and votes["gaze"] == {"a": ("Away",)}
     for field in ("Tone", "SENTIMENT"):
@@ -65,13 +76,22 @@ def test_merging(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("a,1,speaker,x", "'speaker' is the name"), ('"a\tb",1,sentiment,1', "item has a line break or control"),
-     ("a,1,sentiment,2", "is -1, 0 or 1, not '2'"), ("a,1,sentiment,0.5", "is -1, 0 or 1"),
-     ("a,1,sentiment,good", "is -1, 0 or 1, not 'good'"), ("a,1,sentiment,nan", "is -1, 0 or 1"),
-     ("a,,tone,sad", "annotator is empty"), ("a,1,tone, ", "value is empty"), (",1,tone,sad", "item is empty"),
-     ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
-     ("c,1,tone,sad", "'c' has no vote on sentiment"), ("a,1,tone", "3 cells"), ("a,1,split,x", "'split' is the name")],
-)  # fmt: skip
+    [
+        ("a,1,speaker,x", "'speaker' is the name"),
+        ('"a\tb",1,sentiment,1', "item has a line break or control"),
+        ("a,1,sentiment,2", "is -1, 0 or 1, not '2'"),
+        ("a,1,sentiment,0.5", "is -1, 0 or 1"),
+        ("a,1,sentiment,good", "is -1, 0 or 1, not 'good'"),
+        ("a,1,sentiment,nan", "is -1, 0 or 1"),
+        ("a,,tone,sad", "annotator is empty"),
+        ("a,1,tone, ", "value is empty"),
+        (",1,tone,sad", "item is empty"),
+        ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
+        ("c,1,tone,sad", "'c' has no vote on sentiment"),
+        ("a,1,tone", "3 cells"),
+        ("a,1,split,x", "'split' is the name"),
+    ],
+)
 def test_a_bad_line_is_named(tmp_path, row, message):
     path = write(tmp_path, "a,9,sentiment,1", row)
     with pytest.raises(InputError) as error:

@@ -5,13 +5,29 @@ from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
 COLUMNS = "video_id,clip_id,text,label,mode,tone,expression,speaking_style,scenario,interaction,reasoning"
-ROW = ["BV1", "3", "你可真行，啊", "-0.6", "train", "sarcastic", "happy", "Informational Interaction", "vlogs",
-       "single", "笑着说反话"]  # fmt: skip
+ROW = [
+    "BV1",
+    "3",
+    "你可真行，啊",
+    "-0.6",
+    "train",
+    "sarcastic",
+    "happy",
+    "Informational Interaction",
+    "vlogs",
+    "single",
+    "笑着说反话",
+]
 
 
 def expected(video):
-    concepts = (("tone", "sarcastic"), ("expression", "happy"), ("speaking_style", "Informational Interaction"),
-                ("scenario", "vlogs"), ("interaction", "single"))  # fmt: skip
+    concepts = (
+        ("tone", "sarcastic"),
+        ("expression", "happy"),
+        ("speaking_style", "Informational Interaction"),
+        ("scenario", "vlogs"),
+        ("interaction", "single"),
+    )
     return Sample(
         "BV1$_$3", "你可真行，啊", -0.6, "train", video, language="zh", concepts=concepts, reasoning="笑着说反话"
     )

@@ -22,8 +22,11 @@ def test_the_worked_example(folder):
 
 
 def test_the_table():
-    rows = {name: line for line in PAGE.splitlines() if (name := line.partition("`")[2].partition("`")[0]) in FACTS
-            and line.startswith("| `")}  # fmt: skip
+    rows = {
+        name: line
+        for line in PAGE.splitlines()
+        if (name := line.partition("`")[2].partition("`")[0]) in FACTS and line.startswith("| `")
+    }
     assert list(rows) == list(FACTS)
     for name, line in rows.items():
         facts = FACTS[name]

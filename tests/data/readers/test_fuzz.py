@@ -55,14 +55,18 @@ FILES = {
         "clips.csv": "id,text,label,mode,video,start,end,class,concepts,language\n"
         "a,好,0.5,train,a.mp4,1,2.5,happy,tone=sad; style=vlog,zh\nb,x,,test,,,,,,\n"
     },
-}  # fmt: skip
+}
 TOKENS = [
     *(b'"', b",", b"\n", b"\r", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"\\u0000", b"../../x", b"/", b"nan"),
     *(b"1e999", b"-0", b"9" * 400, b"{", b"[", b"[" * 3000, b"}", b"null", b"true", b'"a":', b"\xe9", b"\xa1\xa1"),
     *(b";", b"\t", b"=", b" ", "１".encode(), b"\xe2\x80\xa8", b"<answer>", b"x" * 140_000),
-]  # fmt: skip
-MUTATION = st.tuples(st.sampled_from(("insert", "replace", "cut", "repeat", "truncate")), st.floats(0, 1),
-                     st.integers(1, 30), st.sampled_from(TOKENS) | st.binary(max_size=6))  # fmt: skip
+]
+MUTATION = st.tuples(
+    st.sampled_from(("insert", "replace", "cut", "repeat", "truncate")),
+    st.floats(0, 1),
+    st.integers(1, 30),
+    st.sampled_from(TOKENS) | st.binary(max_size=6),
+)
 EXAMPLES = settings(
     max_examples=int(os.environ.get("EXAMPLES", "40")),
     deadline=timedelta(seconds=10),
@@ -123,12 +127,20 @@ def test_damaged_files(folder, dataset, data):
     check(folder / "clips.csv" if dataset == "plain" else folder.root, dataset)
 
 
-LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
-    ["../a", "a", "train", "test", "0.5", "nan", "\ud800", "\0", "zh", "tone=x", "<answer>a</answer>"])  # fmt: skip
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["../a", "a", "train", "test", "0.5", "nan", "\ud800", "\0", "zh", "tone=x", "<answer>a</answer>"]
+    )
+)
 FIELDS = st.sampled_from(
     "video conversations id text label mode class concepts start end audio video_id clip_id tone expression language "
     "speaking_style reasoning caption smp_reason_caption pseu_emotion from value".split()
-) | st.text(max_size=3)  # fmt: skip
+) | st.text(max_size=3)
 VALUE = st.recursive(LEAF, lambda v: st.lists(v, max_size=3) | st.dictionaries(FIELDS, v, max_size=3), max_leaves=6)
 OBJECT = st.dictionaries(FIELDS, VALUE, max_size=8)
 GOOD = {

@@ -90,8 +90,19 @@ def test_links_in_a_circle(folder, dataset):
     with pytest.raises(InputError, match="loop does not exist"):
         read_samples(folder / "loop", dataset=dataset)
     (folder / "set").mkdir()
-    for name in ("label.csv", "meta.csv", "train_sent_emo.csv", "train-label.csv", "track2_train_mercaptionplus.csv",
-                 "MERR_fine_grained.json", "gt-chi.csv", "train.json", "train.txt", "video", "Raw"):  # fmt: skip
+    for name in (
+        "label.csv",
+        "meta.csv",
+        "train_sent_emo.csv",
+        "train-label.csv",
+        "track2_train_mercaptionplus.csv",
+        "MERR_fine_grained.json",
+        "gt-chi.csv",
+        "train.json",
+        "train.txt",
+        "video",
+        "Raw",
+    ):
         os.symlink(folder / "set" / name, folder / "set" / name)
     with pytest.raises(InputError, match="set"):
         read_samples(folder / "set", dataset=dataset)

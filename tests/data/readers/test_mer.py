@@ -84,13 +84,19 @@ def test_ov_merd(folder):
 
 
 def test_merr(folder):
-    folder.json("MERR_coarse_grained.json", {
-        "sample_1": {"AU_list": ["AU01"], "peak_index": "3", "pseu_emotion": "doubt", "caption": "A template."},
-        "sample_2": {"caption": "Another."},
-    })  # fmt: skip
-    folder.json("MERR_fine_grained.json", {
-        "sample_1": {"pseu_emotion": "worried", "smp_reason_caption": "He frowns.", "text": "So?", "peak_index": 3},
-    })  # fmt: skip
+    folder.json(
+        "MERR_coarse_grained.json",
+        {
+            "sample_1": {"AU_list": ["AU01"], "peak_index": "3", "pseu_emotion": "doubt", "caption": "A template."},
+            "sample_2": {"caption": "Another."},
+        },
+    )
+    folder.json(
+        "MERR_fine_grained.json",
+        {
+            "sample_1": {"pseu_emotion": "worried", "smp_reason_caption": "He frowns.", "text": "So?", "peak_index": 3},
+        },
+    )
     folder.text("MERR_coarse_grained.txt", "sample_1 35 doubt\nsample_2 40 happy -2.5\n")
     video = folder.clip("video/sample_2.avi")
     missing = str(folder / "video/sample_1.mp4")
@@ -201,7 +207,7 @@ BAD = {
         ("train.txt", "a 3 sad inf\n", "line 1: valence 'inf' is not a number"),
         ("other.csv", "", "holds no .txt"),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dataset, name, content, complaint", [(d, *case) for d in BAD for case in BAD[d]])

@@ -13,34 +13,70 @@ HEADER = "id,text,label,mode,video,audio,start,end,class,concepts,speaker,reason
 def expected(folder):
     return [
         Sample(
-            "talk/1", "好，吧", 0.5, "train", str(folder / "a.mp4"), "", "zh", 3600.0, 3604.5, "happy",
-            (("tone", "sarcastic"), ("scenario", "vlogs")), "Ann", "She rolls her eyes.",
+            "talk/1",
+            "好，吧",
+            0.5,
+            "train",
+            str(folder / "a.mp4"),
+            "",
+            "zh",
+            3600.0,
+            3604.5,
+            "happy",
+            (("tone", "sarcastic"), ("scenario", "vlogs")),
+            "Ann",
+            "She rolls her eyes.",
         ),
         Sample("2", "", None, "valid", "", "/sounds/b.wav", label="sad"),
         Sample("3", "words", None, "test"),
-    ]  # fmt: skip
+    ]
 
 
 def test_csv_with_every_column(folder):
     path = folder.csv(
-        "clips.csv", HEADER,
-        ["talk/1", "好，吧", "0.5", "train", "a.mp4", "", "3600", "3604.5", "happy", "tone=sarcastic; scenario = vlogs",
-         "Ann", "She rolls her eyes.", "zh"],
+        "clips.csv",
+        HEADER,
+        [
+            "talk/1",
+            "好，吧",
+            "0.5",
+            "train",
+            "a.mp4",
+            "",
+            "3600",
+            "3604.5",
+            "happy",
+            "tone=sarcastic; scenario = vlogs",
+            "Ann",
+            "She rolls her eyes.",
+            "zh",
+        ],
         ["2", "", "", "valid", "", "/sounds/b.wav", "", "", "sad", "", "", "", ""],
         ["3", "words", "", "test", "", "", "", "", "", "", "", "", ""],
-    )  # fmt: skip
+    )
     assert read_samples(path, dataset="plain") == expected(folder) == read_samples(path, (-1, 1), "en")
 
 
 def test_jsonl(folder):
     path = folder.jsonl(
         "clips.jsonl",
-        {"id": "talk/1", "text": "好，吧", "label": 0.5, "mode": "train", "video": "a.mp4", "start": 3600,
-         "end": 3604.5, "class": "happy", "concepts": {"tone": "sarcastic", "scenario": "vlogs"}, "speaker": "Ann",
-         "reasoning": "She rolls her eyes.", "language": "zh"},
+        {
+            "id": "talk/1",
+            "text": "好，吧",
+            "label": 0.5,
+            "mode": "train",
+            "video": "a.mp4",
+            "start": 3600,
+            "end": 3604.5,
+            "class": "happy",
+            "concepts": {"tone": "sarcastic", "scenario": "vlogs"},
+            "speaker": "Ann",
+            "reasoning": "She rolls her eyes.",
+            "language": "zh",
+        },
         {"id": 2, "mode": "valid", "audio": "/sounds/b.wav", "class": "sad", "label": None},
         {"id": "3", "text": "words", "mode": "test", "label": None, "mine\n": [True, {}]},
-    )  # fmt: skip
+    )
     assert read_samples(path, dataset="plain") == expected(folder) == read_samples(path, (-1, 1), "en")
 
 

@@ -57,9 +57,11 @@ def release(folder, train=("1",), val=("0",), test=(), label="0.4"):
     for name, index in (("train", train), ("val", val), ("test", test)):
         folder.csv(f"metadata/{name}_index.csv", "index", *([i] for i in index))
     folder.csv(
-        "metadata/Translation.csv", "video_id,clip_id,Chinese,English",
-        ["video_0001", "0001", "我不想去", "I won't"], ["video_0002", "0003", "很好，真的", "good"],
-    )  # fmt: skip
+        "metadata/Translation.csv",
+        "video_id,clip_id,Chinese,English",
+        ["video_0001", "0001", "我不想去", "I won't"],
+        ["video_0002", "0003", "很好，真的", "good"],
+    )
     return folder.root
 
 
