@@ -101,7 +101,8 @@ def test_modalities_that_are_not_there(think, shown, found):
     "think",
     [
         "He was given a present and says so; the words are warm. The voice rises. A smile spreads over the whole face.",
-        "Her words name the record that she was known for. The voice is level, the expression of the face is true to it.",
+        "Her words name the record that she was known for. The voice is level, the expression of the face is true to "
+        "it.",
         "The score of the match is in his words, nothing else. The voice is dull. The face hardly moves at all.",
     ],
 )
