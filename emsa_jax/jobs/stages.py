@@ -20,7 +20,7 @@ from emsa_jax.parallel import processes
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.report.run_files import ReportSettings
-from emsa_jax.report.run_report import LivePage
+from emsa_jax.report.run_report import write_page
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
@@ -90,7 +90,8 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
         return
     settings = pick(stage.settings, config)
     if issubclass(stage.settings, TrainSettings):  # they run long enough for somebody to look at the page meanwhile
-        stage.work(run, settings, LivePage(run, pick(ReportSettings, config)).refresh)
+        page = pick(ReportSettings, config)
+        stage.work(run, settings, lambda: write_page(run, page, live=True))
     else:
         stage.work(run, settings)
     run.mark_done(name, inputs, [path for output in stage.outputs if (path := run.path(output)).exists()])

@@ -22,20 +22,23 @@ class BatchSharding:
       num_shards: equal parts into which the whole mesh cuts a batch; devices along `tensor` hold the same part.
       group, groups: this process holds part `group` of `groups` equal parts; other processes may hold it too.
       leaders: for each of these parts, the process whose values count.
+      processes: how many the run has.
     """
 
     num_shards: int = 1
     group: int = 0
     groups: int = 1
     leaders: tuple[int, ...] = (0,)
+    processes: int = 1
 
     @classmethod
     def of(cls, mesh: Mesh) -> BatchSharding:
         """The sharding of this process on a mesh."""
-        found = [rows_held(mesh, process) for process in range(processes.process_count())]
+        count = processes.process_count()
+        found = [rows_held(mesh, process) for process in range(count)]
         group, groups = found[processes.process_index()]
         leaders = tuple(next(p for p, (g, _) in enumerate(found) if g == part) for part in range(groups))
-        return cls(batch_shards(mesh), group, groups, leaders)
+        return cls(batch_shards(mesh), group, groups, leaders, count)
 
     @property
     def local_shards(self) -> int:
@@ -72,14 +75,14 @@ class BatchSharding:
 
     def all_gather(self, tree: Any, what: str) -> Any:
         """Host arrays [rows, ...] of this process -> those of the whole batch. what: names the exchange, for errors."""
-        return processes.all_gather(tree, what, self.leaders)
+        return processes.all_gather(tree, what, self.leaders) if self.processes > 1 else tree
 
     def fetch(self, tree: Any) -> Any:
         """Device arrays [batch, ...] -> the rows of them that this process holds, as host arrays.
 
         An array that every device holds is fetched whole.
         """
-        return jax.tree.map(_local, tree) if processes.process_count() > 1 else jax.device_get(tree)
+        return jax.tree.map(_local, tree) if self.processes > 1 else jax.device_get(tree)
 
 
 def _local(array: jax.Array) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, read_manifest, unpack, unpack_pcm
 from emsa_jax.json_file import read_json_rows
 from emsa_jax.manifest import write_atomic
-from emsa_jax.parallel import processes
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_files import (
@@ -26,9 +24,9 @@ from emsa_jax.report.run_files import (
 from emsa_jax.report.run_page import run_page
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import records_dir
+from emsa_jax.training.loop import PAGE_SECONDS
 
 PAGE = "report.html"
-LIVE_SECONDS = 15
 
 
 def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
@@ -50,23 +48,10 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
         made=made(run.workdir),
         tiles=tiles(found, cases, rows),
         notes=[PUPPETS_NOTE] if settings.data in PUPPETS else [],
-        live=LIVE_SECONDS if live else 0,
+        live=PAGE_SECONDS if live else 0,
     )
     write_atomic(run.path(PAGE), run_page(content))
     return run.path(PAGE)
-
-
-class LivePage:
-    """report.html of a run at work, written anew not more often than `LIVE_SECONDS`."""
-
-    def __init__(self, run: Run, settings: ReportSettings) -> None:
-        self._run, self._settings, self._written = run, settings, -float(LIVE_SECONDS)
-
-    def refresh(self) -> None:
-        """Writes the page if it is old enough, on process 0."""
-        if processes.is_main() and time.monotonic() - self._written >= LIVE_SECONDS:
-            write_page(self._run, self._settings, live=True)
-            self._written = time.monotonic()
 
 
 def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str:

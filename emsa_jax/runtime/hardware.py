@@ -1,10 +1,9 @@
-"""What the devices of the run could do at best, how much memory they have, and how much was used at most."""
+"""What the devices of the run could do at best, and how much memory they have."""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -41,16 +40,6 @@ def _measure_flops(size: int = 1024) -> float:
         product(square, square).block_until_ready()
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / min(seconds)
-
-
-def peak_gigabytes() -> float:
-    """The most memory that was in use, in 10^9 bytes: of the first device, or of this process where the device does
-    not count it."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"] / 1e9
-    lines = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []
-    return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), float("nan"))
 
 
 def device_bytes() -> int:

@@ -33,12 +33,11 @@ from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.clock import Clock
 from emsa_jax.runtime.hardware import peak_flops
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.prefetch import ahead
 from emsa_jax.runtime.profiler import profiled
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import cold_started, records_dir
 from emsa_jax.training.examples import ExampleOptions, make_examples, num_rows, with_reference
-from emsa_jax.training.loop import StageLoop, num_steps
+from emsa_jax.training.loop import StageLoop, num_steps, prepare_ahead
 from emsa_jax.training.memory_work import grpo_work
 from emsa_jax.training.rollouts import RolloutTools, sample_with_hints
 from emsa_jax.training.stage_settings import GrpoSettings
@@ -247,7 +246,7 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
                 reference=settings.loss.beta > 0,
                 num_iterations=settings.grpo.num_iterations,
             )
-            loop.run.write(f"grpo/completions/completions_{number + 1:05d}.jsonl", counts.lines.tobytes())
+            loop.write_answers(number, counts.lines.tobytes())
             loop.end_step(number, values, note(values), state, {})
             clock.restart()
     return state
@@ -264,7 +263,7 @@ def prepared_batches(setup: GrpoSetup, loop: StageLoop) -> Iterator[tuple]:
 
     view = modality_dropout(settings.modality_dropout, settings.seed)
     reading = {"process": sharding.group, "processes": sharding.groups}
-    return ahead(batches(data, loop.plan, loop.first, loop.total, view=view, **reading), prepare)
+    return prepare_ahead(batches(data, loop.plan, loop.first, loop.total, view=view, **reading), prepare)
 
 
 def update(

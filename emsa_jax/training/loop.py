@@ -1,10 +1,15 @@
-"""What the loops of all stages have in common: going on where a killed run stopped, and what ends every step."""
+"""What the loops of all stages have in common: host work done ahead, going on where a killed run stopped, and what ends
+every step."""
 
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +19,31 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.learning_options import OptimizerOptions
 from emsa_jax.learning.optimizer import learning_rate_schedule
+from emsa_jax.manifest import write_atomic
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.runtime.console import progress
 from emsa_jax.runtime.metric_log import MetricLog, NoLog
 from emsa_jax.runtime.programs import tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
+
+PAGE_SECONDS = 15  # a page of a run at work is written anew not more often than this
+_END = object()
+
+
+def prepare_ahead(items: Iterator[Any], prepare: Callable[[Any], Any]) -> Iterator[Any]:
+    """`prepare` of each item, in order; a thread makes the next one while the devices are busy with this one. What it
+    raises is raised where the item is asked for."""
+
+    def one() -> Any:
+        item = next(items, _END)
+        return item if item is _END else prepare(item)
+
+    with contextlib.closing(items), ThreadPoolExecutor(1) as thread:
+        upcoming = thread.submit(one)
+        while (made := upcoming.result()) is not _END:
+            upcoming = thread.submit(one)
+            yield made
 
 
 def num_steps(stage: str, *, epochs: float, max_steps: int, plan: Plan) -> int:
@@ -36,8 +60,8 @@ class StageLoop:
 
     stage: "sft" or "grpo", a directory of the run. title: what a person calls it. total: steps. updates: of the
     optimizer at each step. save_every: steps between checkpoints. identity: hashes of what must not change while a
-    stage is made; all that a checkpoint has to fit to. refresh_page: rewrites the page of the run if it is old enough.
-    first: the step that the loop begins with.
+    stage is made; all that a checkpoint has to fit to. refresh_page: rewrites the page of the run; called on process 0,
+    every `PAGE_SECONDS` at most. first: the step that the loop begins with.
     """
 
     run: Run
@@ -51,13 +75,19 @@ class StageLoop:
     refresh_page: Callable[[], None]
     updates: int = 1
     first: int = 0
+    _directory: Path = field(init=False)
+    _processes: int = field(init=False)
+    _is_main: bool = field(init=False)
     _checkpoints: Checkpoints = field(init=False)
     _log: MetricLog | NoLog = field(init=False)
     _rates: np.ndarray = field(init=False)
     _advance: Callable[..., None] = field(init=False)
+    _page_written: float = field(default=-math.inf, init=False)
 
     def __post_init__(self) -> None:
-        self._checkpoints = Checkpoints(self.run.path(self.stage, "checkpoints"))
+        self._directory = self.run.path(self.stage)
+        self._checkpoints = Checkpoints(self._directory / "checkpoints")
+        self._processes, self._is_main = processes.process_count(), processes.is_main()
 
     def resume(self, state: Any, meta: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """(state, meta) of the newest sound checkpoint, else those given. meta: JSON values that are saved too."""
@@ -93,17 +123,26 @@ class StageLoop:
         save = save or done % self.save_every == 0 or done == self.total
         if save:
             self._save(done, state, meta)
-        self.refresh_page()
+        if self._is_main and time.monotonic() - self._page_written >= PAGE_SECONDS:
+            self.refresh_page()
+            self._page_written = time.monotonic()
         self.stop_if_asked(done, state, meta, saved=save)
+
+    def write_answers(self, step: int, lines: bytes) -> None:
+        """Writes answers of a step, JSON lines, for people to read."""
+        if self._is_main:
+            directory = self._directory / "completions"
+            directory.mkdir(parents=True, exist_ok=True)
+            write_atomic(directory / f"completions_{step + 1:05d}.jsonl", lines)
 
     def stop_if_asked(self, done: int, state: Any, meta: dict[str, Any], *, saved: bool) -> None:
         """Ends the process with code 42 if all processes agreed to stop, after a checkpoint of `done` steps is there.
 
         To be asked between two exchanges of the processes, as each of them has to find the same answer."""
-        if preemption.is_agreed(processes.process_count()):
+        if preemption.is_agreed(self._processes):
             if not saved:
                 self._save(done, state, meta)
-            preemption.exit_saved(done, self.stage, processes.is_main())
+            preemption.exit_saved(done, self.stage, self._is_main)
 
     def _save(self, done: int, state: Any, meta: dict[str, Any]) -> None:
         self._checkpoints.save(done, state, meta | dict(self.identity))

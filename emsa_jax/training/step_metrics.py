@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from emsa_jax.learning.grpo_update import GrpoBatch
@@ -16,7 +18,6 @@ from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.rewards.score_answers import RewardTable
 from emsa_jax.rollout.sampler import Completions
 from emsa_jax.runtime.clock import Clock
-from emsa_jax.runtime.hardware import peak_gigabytes
 from emsa_jax.training.examples import num_rows
 from emsa_jax.training.rollouts import Rollout
 
@@ -153,7 +154,7 @@ def step_speed(
         "decode_tok_s": drawn.sum() / seconds["decode"],
         "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
         "padding/completion": 1 - lengths.sum() / slots,
-        "peak_gb": peak_gigabytes(),
+        "peak_gb": _peak_gigabytes(),
         "compilations": clock.compilations,
         "hint/extra_gen_time": seconds.get("hint", 0.0),
     }
@@ -203,3 +204,13 @@ def _sample_std(values: np.ndarray) -> float:
 
 def _round(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(v) else round(float(v), 4) for v in values]
+
+
+def _peak_gigabytes() -> float:
+    """The most memory that was in use, in 10^9 bytes: of the first device, or of this process where the device does
+    not count it."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"] / 1e9
+    lines = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []
+    return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), float("nan"))

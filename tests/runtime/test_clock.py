@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import pytest
 
 from emsa_jax.runtime.clock import Clock
-from emsa_jax.runtime.prefetch import ahead
 
 
 def test_phases_add_up_and_start_anew():
@@ -46,36 +45,3 @@ def test_compilations_are_counted():
     assert once >= 1
     function(jnp.ones(7))
     assert clock.compilations == once
-
-
-def test_one_is_made_ahead_and_no_more():
-    made, closed = [], []
-
-    def items():
-        try:
-            yield from range(5)
-        finally:
-            closed.append(True)
-
-    stream = ahead(items(), lambda i: made.append(i) or i * i)
-    assert next(stream) == 0
-    time.sleep(0.05)
-    assert made == [0, 1]
-    assert list(stream) == [1, 4, 9, 16] and made == [0, 1, 2, 3, 4] and closed
-    assert list(ahead((i for i in ()), str)) == []
-
-
-def test_what_goes_wrong_ahead_is_told_in_its_turn_and_closing_ends_it():
-    def fails(i):
-        if i == 1:
-            raise ValueError("no")
-        return i
-
-    stream = ahead((i for i in range(3)), fails)
-    assert next(stream) == 0
-    with pytest.raises(ValueError, match="no"):
-        next(stream)
-    stream = ahead((i for i in range(10**9)), lambda i: i)
-    next(stream)
-    stream.close()
-    assert list(stream) == []
