@@ -1,4 +1,4 @@
-"""What can be said of the answers: their classes, their concepts, and what counts as neutral. Imports no jax."""
+"""Options of the answers: their classes, their concepts, and what counts as neutral. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

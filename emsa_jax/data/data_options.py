@@ -1,4 +1,4 @@
-"""What can be said of the data: which set, how it is read, mixed, prepared and made. Imports no jax."""
+"""Options of the data: which set, how it is read, mixed, prepared and made. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What `distill` can be asked to do. Imports no jax."""
+"""Options of `distill`. Imports no jax."""
 
 from __future__ import annotations
 

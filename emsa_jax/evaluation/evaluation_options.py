@@ -1,4 +1,4 @@
-"""What can be said of an evaluation. Imports no jax."""
+"""Options of an evaluation. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

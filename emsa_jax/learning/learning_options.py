@@ -1,4 +1,4 @@
-"""What can be said of learning: advantages, loss and optimizer. Imports no jax."""
+"""Options of learning: advantages, loss and optimizer. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What can be said of the policy: its adapter and its attention kernel. Imports no jax."""
+"""Options of the policy: its adapter and its attention kernel. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What is rewarded and how much. Imports no jax."""
+"""Options of the rewards: what is rewarded and how much. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args, get_type_hints

@@ -87,7 +87,7 @@ def predict(
       process; the last of a bucket may have no clip of this one's.
     """
     budgets, checkpoint = split.input_shapes(batch_size // sharding.num_shards), split.prompter.checkpoint
-    own = sharding.local_rows(batch_size)
+    local = sharding.local_rows(batch_size)
     edges = np.array(split.buckets())
     bucket_of = edges[np.searchsorted(edges, split.lengths)]
     asked = np.zeros(len(split), bool)
@@ -95,8 +95,8 @@ def predict(
     for bucket in split.buckets():
         rows = np.flatnonzero((bucket_of == bucket) & asked)
         for start in range(0, len(rows), batch_size):
-            indices = rows[start : start + batch_size][own.start : own.stop].tolist()
-            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(own), sharding)
-            ids = np.array(indices + [0] * (len(own) - len(indices)), np.int32)
+            indices = rows[start : start + batch_size][local.start : local.stop].tolist()
+            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(local), sharding)
+            ids = np.array(indices + [0] * (len(local) - len(indices)), np.int32)
             done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
             yield indices, answer_texts(checkpoint, done, len(indices)), done.ended[: len(indices)]

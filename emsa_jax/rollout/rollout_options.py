@@ -1,4 +1,4 @@
-"""What can be said of rollouts: sampling, prompts and hints. Imports no jax."""
+"""Options of rollouts: sampling, prompts and hints. Imports no jax."""
 
 import math
 from dataclasses import dataclass

@@ -32,12 +32,12 @@ def _of(options) -> str:
     """A table of the fields at the top, then one for each group; groups of a run that a job shares are named alone."""
     parts = [_table(leaf for leaf in leaves(options) if not leaf.group)]
     for name, group in groups(options):
-        own = [leaf for leaf in leaves(group, name) if leaf.group == name]
+        direct = [leaf for leaf in leaves(group, name) if leaf.group == name]
         if not isinstance(options, Config) and (name == "base" or name.startswith("base.")):
             parts += ["`base`: the fields of a run.\n"] if name == "base" else []
-        elif own:
+        elif direct:
             first = (type(group).__doc__ or "").split("\n")[0]
-            parts += [f"### {name}\n", f"{first}\n", _table(own)]
+            parts += [f"### {name}\n", f"{first}\n", _table(direct)]
     return "\n".join(parts)
 
 

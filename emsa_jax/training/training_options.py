@@ -1,4 +1,4 @@
-"""What can be said of the stages that learn. Imports no jax."""
+"""Options of the stages that learn. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
