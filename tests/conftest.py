@@ -198,6 +198,7 @@ def _memory(pid: int) -> int:
         return 0
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Says which tests one worker takes: those that look at the same run, those of a room that share fixtures, and else
     those of a file. The longest come first, so that no worker is left alone with one of them at the end."""

@@ -197,7 +197,9 @@ def identity(setup: GrpoSetup, plan: Plan) -> dict[str, str]:
 def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[int, GrpoStep], loop: StageLoop) -> Any:
     """All steps that are left; returns the state after the last one."""
     settings, hints, sharding = setup.settings, setup.hints, setup.placement.sharding
-    options, clock, peak = pick(ExampleOptions, settings), Clock(), peak_flops()
+    options = pick(ExampleOptions, settings)
+    peak = peak_flops()  # may compile, which the first step is not to count
+    clock = Clock()
     format, level = setup.train.prompter.format, settings.hint.levels
     tools = RolloutTools(
         seed=settings.seed,

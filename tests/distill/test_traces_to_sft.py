@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.answers.dc import DC
-from emsa_jax.answers.recorded_traces import cap_traces
+from emsa_jax.answers.recorded_traces import cap_traces, read_any_traces
 from emsa_jax.answers.traces import Trace
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.data.records import read_index
@@ -18,10 +18,10 @@ from emsa_jax.jobs.distill import distill
 from emsa_jax.jobs.stages import check_inputs
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
+from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.settings.config import Config
-from emsa_jax.training import sft
 from emsa_jax.training.artifacts import traces_file
-from emsa_jax.training.training_options import SftOptions
+from emsa_jax.training.sft_data import filtered_traces
 
 FIELDS = {"timeout_seconds": 5.0, "backoff_seconds": 0.02, "model": "m"}
 
@@ -46,14 +46,13 @@ def test_the_cold_start_reads_the_record(traces, tiny, tmp_path, capsys):
     Desk(traces, entries, "all").decide(entries[0].id, "ada", "rejected", 0)
     config = Config(data=str(tmp_path / "data"), policy=str(tiny), traces=str(traces))
     assert traces_file(None, config) == traces / "record.jsonl"
-    checkpoint = open_checkpoint(tiny)
-    kept = sft.kept_traces(config, tmp_path / "data", traces_file(None, config), checkpoint)
+    train = open_split(config, tmp_path / "data", open_checkpoint(tiny), "train")
+    kept = filtered_traces(train, traces_file(None, config), 0, seed=0)
     assert kept.keys() == {entry.id for entry in entries[1:]}
     assert all(kept[entry.id].score == entry.score for entry in entries[1:])
     assert "traces: 29 kept, 0 dropped" in capsys.readouterr().out
 
-    config = Config(data=str(tmp_path / "data"), policy=str(tiny), traces=str(traces), sft=SftOptions(max_per_class=4))
-    few = sft.kept_traces(config, tmp_path / "data", traces_file(None, config), checkpoint)
+    few = filtered_traces(train, traces_file(None, config), 4, seed=0)
     counts = [sum(trace.polarity == p for trace in few.values()) for p in ("Negative", "Neutral", "Positive")]
     assert counts == [4, 4, 4] and few.items() <= kept.items()
 
@@ -65,7 +64,7 @@ def test_a_damaged_record_is_named_before_anything_is_learned(traces, tiny, tmp_
     path = traces / "record.jsonl"
     path.write_bytes(path.read_bytes().replace(b"rejected", b"accepted", 1).replace(b'"score":-', b'"score":', 1))
     with pytest.raises(InputError, match=r"record.jsonl, line \d+: damaged"):
-        sft.read_any_traces(path)
+        read_any_traces(path)
 
 
 def test_caps_take_the_same_traces_whatever_else_there_is():
@@ -144,7 +143,7 @@ def test_the_best_of_several_by_reward_stands(policy, world, tmp_path, monkeypat
     assert reasons == {0: {""}, 1: {"modalities"}, 2: {"polarity"}, 3: {""}, 4: {"parse"}}
     counts = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert counts["samples"]["kept"] == 10
-    kept = {trace.id: trace.think for trace in sft.read_any_traces(tmp_path / "out")}
+    kept = {trace.id: trace.think for trace in read_any_traces(tmp_path / "out")}
     better = {row["id"] for row in rows if row["attempt"] == 0 and row["reward"] < 3 - 1e-6}
     assert better and all(not kept[id].endswith("So it seems.") for id in better)
     assert policy() == []  # nothing is left to ask

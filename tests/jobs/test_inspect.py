@@ -129,7 +129,7 @@ def test_the_page_lies_beside_the_records(prepared, start):
 @pytest.mark.parametrize(
     "argument, said",
     [
-        ("clips=-1", "config: clips must be at least 0, not -1"),
+        ("clips=-1", "config.clips must be at least 0, not -1"),
         ("dataset=mosi", "config.dataset: 'mosi' is none of cmu_mosi, "),
         ("out={records}/page.html", "lies among the records"),
         ("out={records}/../records/deeper/page.html", "lies among the records"),

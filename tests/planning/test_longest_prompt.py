@@ -25,5 +25,5 @@ def test_the_longest_prompt_is_what_was_asked_for():
     [("frames", -1), ("height", 0), ("audio_seconds", -1.0), ("frames", 10**6), ("audio_seconds", 1e12), ("tokens", 0)],
 )
 def test_a_prompt_that_nobody_has_is_named(field, value):
-    with pytest.raises(InputError, match=f"prompt.{field} must be from"):
+    with pytest.raises(InputError, match=f"prompt.{field} must be "):
         PromptShape(**{field: value})

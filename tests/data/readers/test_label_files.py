@@ -139,9 +139,10 @@ def test_wrong_arguments(folder):
     for keywords, complaint in [
         ({"dataset": "mosi"}, "dataset 'mosi' is none of cmu_mosi, "),
         ({"language": "fr"}, "language 'fr' is neither 'en' nor 'zh'"),
-        ({"reading": ReadingOptions(split="dev")}, "split 'dev' is none of train, valid, test"),
     ]:
         with pytest.raises(InputError, match=complaint):
             read_samples(path, **keywords)
+    with pytest.raises(InputError, match="read.split: 'dev' is none of train, valid, test"):
+        ReadingOptions(split="dev")
     with pytest.raises(InputError, match="is neither a directory nor a .csv or .jsonl file; name its dataset"):
         read_samples(folder.text("texts.xlsx", "x"))
