@@ -25,7 +25,7 @@ plan: $(VENV)/.run $(VENV)/.aot
 	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py$(addprefix :,$(PRESET)) $(ARGS)
 
 test: $(VENV)/.dev
-	XLA_FLAGS="$(FAST_COMPILE)" $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	XLA_FLAGS="$(FAST_COMPILE)" $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-kill: $(VENV)/.dev
 	KILLS=$(KILLS) $(PY) -m pytest tests/jobs/test_kill.py -s $(ARGS)

@@ -16,6 +16,8 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(os.path.join(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 
+import functools
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from pathlib import Path
 import psutil
 import pytest
 from absl import flags
+from xdist.scheduler import LoadScopeScheduling
 
 from emsa_jax import main
 
@@ -198,20 +201,34 @@ def _memory(pid: int) -> int:
         return 0
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class GroupScheduling(LoadScopeScheduling):
+    """Gives each worker whole groups of tests: those that look at the same run, those of a room that share fixtures,
+    and else those of a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> GroupScheduling:
+    """The scheduler of `pytest -n 2`."""
+    return GroupScheduling(config, log)
+
+
+@functools.cache
+def group_of(path: str) -> str:
+    """The group of a file of tests, given from the root of the repository."""
+    file = Path(path).relative_to("tests")
+    if re.search(r"def test_\w+\([^)]*\bmini\b", (ROOT / path).read_text(encoding="utf-8")):
+        return "mini"
+    return file.parts[0] if file.parts[0] in TOGETHER else file.with_suffix("").as_posix()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests one worker takes: those that look at the same run, those of a room that share fixtures, and else
-    those of a file. The longest come first, so that no worker is left alone with one of them at the end."""
-    slow, others = [], []
-    for item in items:
-        file = item.path.relative_to(ROOT / "tests")
-        if "mini" in item.fixturenames:
-            group = "mini"
-        else:
-            group = file.parts[0] if file.parts[0] in TOGETHER else file.with_suffix("").as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-        (slow if group in ("mini", "parallel/test_two_processes") else others).append(item)
-    items[:] = slow + others
+    """The longest groups come first, so that no worker is left alone with one of them at the end."""
+    groups = [group_of(item.path.relative_to(ROOT).as_posix()) for item in items]
+    order = sorted(range(len(items)), key=lambda i: groups[i] not in ("mini", "parallel/test_two_processes"))
+    items[:] = [items[i] for i in order]
 
 
 @pytest.fixture(scope="session", autouse=True)
