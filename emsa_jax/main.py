@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import runpy
 import sys
 import traceback
@@ -144,6 +145,9 @@ def _reason(error: BaseException | None) -> str:
     while link := link.__context__:
         found = link if isinstance(link, InputError) else found
     text = f"config has no field {found.args[0]}" if isinstance(found, KeyError) else str(found)
+    if number := re.match(r"flag --([\w.]+)=(.*): (invalid literal for int|could not convert string to float)", text):
+        field, value, kind = number.groups()
+        text = f"{field} must be {'a whole' if 'int' in kind else 'a'} number, not {value!r}"
     return " ".join(text.split())
 
 

@@ -8,11 +8,12 @@ from emsa_jax.settings.job_options import JOBS
 
 HEAD = """# Options
 
-Every field that can be set as `--config.FIELD=VALUE`, with its default before a preset changes it. This page is made by
+Every field that can be set as `--config.FIELD=VALUE`, with its default before a preset changes it. `configs/grpo.py`
+without a preset is the embedded world, which has some values of its own, as `--help` shows. This page is made by
 `python -m emsa_jax.settings.document > docs/options.md`. The same text is printed by
 
     python -m emsa_jax.main --config=configs/grpo.py --help            # all fields, with the preset's defaults
-    python -m emsa_jax.main --config=configs/grpo.py --help=hint       # one group
+    python -m emsa_jax.main --config=configs/grpo.py --help=hint       # one group, or one field: --help=hint.mode
     python -m emsa_jax.main --config=configs/grpo.py --print_config    # the values, and where each comes from
 
 Source: the paper's section, or "ours". Fields marked *experimental* are beyond what the papers ask for.

@@ -14,18 +14,18 @@ def help_lines(options: Any, group: str = "") -> list[str]:
 
     Args:
       options: of a job, a dataclass whose values are the defaults to show.
-      group: the dotted name of one group, whose fields alone are shown; "" for all.
+      group: the dotted name of one group or field, which alone is shown; "" for all.
 
     Raises:
-      InputError: there is no such group; the message names those there are.
+      InputError: there is no such group or field; the message names the groups there are.
     """
     found = list(leaves(options))
     if group:
-        names = [name for name, _ in groups(options)]
-        if group not in names:
+        found = [leaf for leaf in found if leaf.path == group or leaf.path.startswith(f"{group}.")]
+        if not found:
+            names = [name for name, _ in groups(options)]
             known = f"there are {', '.join(names)}" if names else "this job has none"
             raise InputError(f"--help={group}: no such group of fields; {known}")
-        found = [leaf for leaf in found if leaf.path.startswith(f"{group}.")]
     usual = [leaf for leaf in found if not leaf.description.experimental]
     beyond = [leaf for leaf in found if leaf.description.experimental]
     return [*map(_help_line, usual), *(["", EXPERIMENTAL] if beyond else []), *map(_help_line, beyond)]

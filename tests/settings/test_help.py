@@ -32,3 +32,8 @@ def test_origins():
     assert found["seed=3"] == "command line" and found["dtype=bfloat16"] == "preset mine"
     assert found["stages=('sft',)"] == "configs/sft.py" and found["lora.rank=64"] == "default"
     assert found["modality_dropout={'text':0.0,'audio':0.0,'video':0.0}"] == "command line"
+
+
+def test_one_field():
+    assert [line.partition("=")[0] for line in help_lines(Config(), "hint.mode")] == ["--config.hint.mode"]
+    assert [line.partition("=")[0] for line in help_lines(Config(), "policy")] == ["--config.policy"]
