@@ -82,7 +82,9 @@ def print_config(options: Any) -> None:
 
 def print_help(argv: list[str], group: str) -> None:
     """Prints what the program takes, or, with a config file in `argv`, the fields of its job."""
-    named = [value for name, _, value in (argument.partition("=") for argument in argv) if name == "--config"]
+    flag = ("--config", "-config")
+    named = [value for name, _, value in (argument.partition("=") for argument in argv) if name in flag and value]
+    named += [value for name, value in zip(argv, argv[1:], strict=False) if name in flag]
     if not named and group:
         raise InputError(f"--help={group}: say of which job, as --config=configs/grpo.py --help={group}")
     if not named:
@@ -131,8 +133,8 @@ def _parse(argv: list[str]) -> list[str]:
     """absl's flag parser, with its errors turned into ours."""
     from emsa_jax.settings.old_fields import check_old_fields
 
-    names = [argument.partition("=")[0] for argument in argv if argument.startswith("--config.")]
-    check_old_fields([name.removeprefix("--config.") for name in names])
+    found = [re.match(r"--?(?:no)?config\.([\w.]+)", argument) for argument in argv]
+    check_old_fields([match[1] for match in found if match])
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # a config file is a program: it may fail in any way

@@ -48,14 +48,16 @@ def only(item: _Item, kept: Collection[str]) -> _Item:
     return replace(item, **changes)
 
 
-def view(clip: Clip, step: int, row: int, *, rates: Mapping[str, float], seed: int) -> Clip:
+def view(
+    clip: Clip, step: int, row: int, *, rates: Mapping[str, float], seed: int, among: Collection[str] = MODALITIES
+) -> Clip:
     """The clip as it is shown in this row of this step.
 
-    rates: modality -> how often it is dropped, drawn by (seed, step, row). A clip never loses its
-    last one: where all would go, one of them, each as likely, stays. Prompts only get shorter, so lengths measured
-    without dropping stay upper bounds for the plan's buckets.
+    rates: modality -> how often it is dropped, drawn by (seed, step, row). among: the modalities that prompts have. A
+    clip never loses its last one of these: where all would go, one of them, each as likely, stays. Prompts only get
+    shorter, so lengths measured without dropping stay upper bounds for the plan's buckets.
     """
-    present = modalities(clip)
+    present = [name for name in modalities(clip) if name in among]
     # One draw for each modality, there or not: what happens to one does not hang on which others a clip has.
     draws = dict(zip(MODALITIES, np.random.default_rng((seed, step, row, _USE)).random(len(MODALITIES)), strict=True))
     kept = [name for name in present if draws[name] >= rates.get(name, 0.0)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,8 +113,11 @@ def open_split(
     return Split(manifest, prompter, chosen, lengths, Clips(records, split), np.array(order))
 
 
-def modality_dropout(rates: Mapping[str, float], seed: int) -> Callable[[Any, int, int], Any] | None:
+def modality_dropout(
+    rates: Mapping[str, float], seed: int, modalities: Collection[str]
+) -> Callable[[Any, int, int], Any] | None:
     """What `data.pipeline.batches` does to each clip while the policy learns: it leaves out modalities at random.
 
-    rates: modality -> the chance that it is left out. None where all modalities are always kept."""
-    return functools.partial(view, rates=rates, seed=seed) if any(rates.values()) else None
+    rates: modality -> the chance that it is left out. modalities: those that prompts have, one of which always stays.
+    None where all modalities are always kept."""
+    return functools.partial(view, rates=rates, seed=seed, among=modalities) if any(rates.values()) else None

@@ -115,8 +115,8 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     new["data"] = source or new.get("data", "")
     new["modality_dropout"] = {name: view.get(f"drop_{name}", 0.0) for name in ("text", "audio", "video")}
     prompt = new.get("prompt", {})
-    kept = [name for name in ("text", "audio", "video") if prompt.pop(name, True) and name in view.get("keep", name)]
-    prompt["modalities"] = kept
+    # view.keep acted while learning alone: such a run is evaluated, as it was, on all that its prompts have
+    prompt["modalities"] = [name for name in ("text", "audio", "video") if prompt.pop(name, True)]
     if isinstance(export, Mapping):
         new["export"] = [name for name in ("merged", "adapter") if export.get(name, True)]
     if "reader" in new.get("cross", {}):

@@ -263,7 +263,7 @@ def prepared_batches(setup: GrpoSetup, loop: StageLoop) -> Iterator[tuple]:
         bucket = boundary_at(loop.plan, step)
         return step, clips, bucket, data.prompter.inputs(clips, setup.shapes[bucket], len(clips), sharding)
 
-    view = modality_dropout(settings.modality_dropout, settings.seed)
+    view = modality_dropout(settings.modality_dropout, settings.seed, settings.prompt.modalities)
     reading = {"process": sharding.group, "processes": sharding.groups}
     return prepare_ahead(batches(data, loop.plan, loop.first, loop.total, view=view, **reading), prepare)
 

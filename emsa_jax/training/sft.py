@@ -200,7 +200,7 @@ def identity(setup: SftSetup, plan: Plan) -> dict[str, str]:
 def train(progress: SftProgress, setup: SftSetup, step: SftStep, loop: StageLoop) -> None:
     """All updates that are left, unless the validation reward stops to rise before; changes `progress`."""
     settings, options, sharding = setup.settings, setup.settings.sft, setup.placement.sharding
-    view = modality_dropout(settings.modality_dropout, settings.seed)
+    view = modality_dropout(settings.modality_dropout, settings.seed, settings.prompt.modalities)
     reading = {"process": sharding.group, "processes": sharding.groups}
     stream = batches(setup.train, loop.plan, loop.first, loop.total, view=view, **reading)
     with loop.running(stream):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.config.fields import no_effect
-from emsa_jax.data.data_options import MixOptions
+from emsa_jax.data.data_options import CrossDataset, MixOptions
 from emsa_jax.data.datasets import DataSettings
 from emsa_jax.data.records import read_manifest
 from emsa_jax.learning.learning_options import AdvOptions, LossOptions
@@ -33,6 +33,7 @@ from emsa_jax.training.training_options import GrpoOptions, SftOptions
 class TrainSettings(DataSettings, PolicySettings):
     """What both stages read."""
 
+    cross: CrossDataset = no_effect()
     seed: int
     dtype: str
     attention: str = no_effect()
@@ -47,7 +48,6 @@ class TrainSettings(DataSettings, PolicySettings):
     lora: LoraOptions
     sampling: SamplingOptions
     reward: RewardOptions
-    hint: HintOptions
 
     def records(self, run: Run) -> list[str]:
         """Hashes of the records that are learned from."""
@@ -80,6 +80,7 @@ class SftSettings(TrainSettings):
 class GrpoSettings(TrainSettings):
     """What Hint-GRPO reads."""
 
+    hint: HintOptions
     adv: AdvOptions
     loss: LossOptions
     grpo: GrpoOptions

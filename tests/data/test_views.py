@@ -76,6 +76,14 @@ def test_rates_and_the_last_modality():
         assert modalities(view(NOTHING, step, 0, rates=always, seed=1)) == ()
 
 
+def test_what_prompts_do_not_have_is_no_last_modality():
+    rates = {"text": 0.9}
+    for step in range(50):
+        assert "text" in modalities(view(WHOLE, step, 0, rates=rates, seed=0, among=("text",)))
+        assert set(modalities(view(WHOLE, step, 0, rates=rates, seed=0, among=("text", "audio")))) >= {"audio"}
+    assert view(SILENT, 0, 0, rates={"audio": 1.0}, seed=0, among=("audio",)) is SILENT
+
+
 def test_dropping_one_does_not_hang_on_the_others():
     rates = {"text": 0.5, "audio": 0.9}
     for step in range(100):

@@ -28,10 +28,10 @@ from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.thinker import logits
 from emsa_jax.rollout.answering import answer
 from emsa_jax.rollout.prompts import Prompter
-from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION
 from emsa_jax.settings.config import Config
-from emsa_jax.training.stage_settings import GrpoSettings, SftSettings
+from emsa_jax.training.stage_settings import GrpoSettings, SftSettings, TrainSettings
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -317,11 +317,15 @@ def test_the_export_is_the_trained_policy(mini):
 def test_what_a_stage_depends_on_is_what_it_is_handed(settings):
     """A field of a stage's settings is without effect where the same field of the config is, and nowhere else."""
     described = {field.name: has_effect(field) for field in fields(Config)}
+    if issubclass(settings, TrainSettings):
+        described["cross"] = False  # nothing is learned from the other domain
     assert {field.name: has_effect(field) for field in fields(settings)} == {
         field.name: described[field.name] for field in fields(settings)
     }
     config = Config()
     same = replace(config, attention="plain", profile=3, mesh=replace(config.mesh, fsdp=4))
     assert results_digest(pick(settings, same)) == results_digest(pick(settings, config))
+    hinted = results_digest(pick(settings, replace(config, hint=HintOptions(mode="off"))))
+    assert (hinted != results_digest(pick(settings, config))) == (settings in (GrpoSettings, EvaluateSettings))
     changed = replace(config, dtype="bfloat16")
     assert results_digest(pick(settings, changed)) != results_digest(pick(settings, config))
