@@ -43,11 +43,12 @@ def warm(world):
 )
 def test_logprobs_are_the_learners(world, options, reported):
     done = world.sample(options, forced=FORCED, forced_length=HINTED, logp_temperature=reported)
-    learned = world.learner_logprobs(done.tokens, reported or options.temperature)
+    temperature = reported or options.temperature or 1.0  # greedy answers have those of the plain distribution
+    learned = world.learner_logprobs(done.tokens, temperature)
     within = slots_of(world, done.length)
     np.testing.assert_allclose(done.logps[within], learned[within], atol=1e-4)
     assert (done.logps[~within] == 0).all() and (learned[within] < 0).all()
-    plain = special.log_softmax(world.logits(done.tokens) / (reported or options.temperature), axis=-1)
+    plain = special.log_softmax(world.logits(done.tokens) / temperature, axis=-1)
     plain = np.take_along_axis(plain, done.tokens[..., None], -1)[..., 0]
     np.testing.assert_allclose(done.logps[within], plain[within], atol=1e-4)
 
