@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.batch_order import parts_at
-from emsa_jax.data.data_options import MixOptions, PrepareOptions
+from emsa_jax.data.data_options import MODALITIES, MixOptions, PrepareOptions
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.prepare import prepare
 from emsa_jax.errors import InputError
@@ -83,8 +83,8 @@ def test_options_that_cannot_be(world):
 
 def test_modalities_are_left_out_at_random_while_learning(world):
     both = replace(config(world), modality_dropout={"text": 1.0})
-    assert modality_dropout(config(world).modality_dropout, 0) is None
-    train, drop = open_train(both, world[1], world[0]), modality_dropout(both.modality_dropout, both.seed)
+    assert modality_dropout(config(world).modality_dropout, 0, MODALITIES) is None
+    train, drop = open_train(both, world[1], world[0]), modality_dropout(both.modality_dropout, both.seed, MODALITIES)
     _, clips = next(iter(batches(train, train.plan(4, 0, True), 0, 1, view=drop)))
     assert all(clip.text for clip in clips)  # a clip of words alone keeps them
     clip = drop(replace(train[0], mel=np.zeros((50, 128), np.float32)), 0, 0)
