@@ -49,12 +49,6 @@ class Run:
         """A path inside the work directory."""
         return self.workdir.joinpath(*parts)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Writes a file of the work directory, whole or not at all."""
-        if processes.is_main():
-            self.path(name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path(name), data)
-
     def metrics(self, stage: str) -> MetricLog | NoLog:
         """Opens the metric rows of a stage, which `close` closes; see MetricLog."""
         if not processes.is_main():
