@@ -51,7 +51,7 @@ def export(run: Run, settings: ExportSettings) -> None:
         base = run.path("export", "base")
         hf.save(base, checkpoint.config, checkpoint.params, source=directory, extra=origin)
         origin |= {"base": _hash_weights(base, "hashes of the export")}
-        peft.save_adapter(run.path("export", "adapter"), adapter, "../base", origin)
+        peft.save_adapter(run.path("export", "adapter"), checkpoint.config, adapter, "../base", origin)
     say(f"exported {name} to {run.path('export')}")
 
 

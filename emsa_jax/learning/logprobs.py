@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from emsa_jax.learning.packing import Packing
 from emsa_jax.policy import decoder
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.lora import Adapter, with_whole
 from emsa_jax.policy.thinker import Prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
@@ -81,7 +81,7 @@ def group_logprobs(
     temperature: logits are divided by it. remat: see `decoder.forward`. chunk: see `token_logprobs`.
     packing: how several answers lie in one row; values after an answer's end then have no meaning.
     """
-    text = params["text"]
+    text = with_whole(params, adapter)["text"]
     positions = jnp.moveaxis(prompts.positions, 1, 0)
     rows = tokens if packing is None else packing.pack(tokens)
     slot = jnp.broadcast_to(jnp.arange(tokens.shape[-1]), rows.shape) if packing is None else packing.slot

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
-from emsa_jax.policy.layers import layer_norm, linear, stack_of, take_in_shards
+from emsa_jax.policy.layers import layer_norm, linear, singles_of, stack_of, take_in_shards
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import AudioConfig
 
@@ -62,7 +62,8 @@ def encode_audio(
     flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
     pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
     pooled = pooled.reshape(-1, x.shape[-1])
-    return linear(layer_norm(pooled, params["ln_post"]), params["proj"])
+    single = singles_of(adapter, "audio")
+    return linear(layer_norm(pooled, params["ln_post"]), params["proj"], single.get("proj"), scale)
 
 
 def _conv(x: jax.Array, p: dict, stride: int) -> jax.Array:

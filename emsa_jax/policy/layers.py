@@ -48,4 +48,14 @@ def take_in_shards(table: jax.Array, index: jax.Array) -> jax.Array:
 
 def stack_of(adapter: Adapter | None, tower: str) -> dict:
     """The adapter's stacked weights of one tower's layers ({} when it has none), ready to be scanned."""
-    return {} if adapter is None else adapter.weights.get(tower, {})
+    return _of_rank(adapter, tower, 3)
+
+
+def singles_of(adapter: Adapter | None, tower: str) -> dict:
+    """The adapter's weights of the linears of a tower that lie in no layer, such as projectors."""
+    return _of_rank(adapter, tower, 2)
+
+
+def _of_rank(adapter: Adapter | None, tower: str, ndim: int) -> dict:
+    linears = {} if adapter is None else adapter.weights.get(tower, {})
+    return {name: ab for name, ab in linears.items() if ab["a"].ndim == ndim}

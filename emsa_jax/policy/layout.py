@@ -11,8 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from emsa_jax.parallel.mesh import BATCH_AXES, batch_shards
 from emsa_jax.parallel.rules import Rules, matching
-from emsa_jax.policy.lora import Adapter
-from emsa_jax.policy.parameter_table import ParamSpec, nest, param_table
+from emsa_jax.policy.lora import Adapter, linear_specs
+from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
 
@@ -52,17 +52,19 @@ class Layout:
 
     def adapter(self, adapter: Adapter) -> Adapter:
         """Shardings in the shape of an adapter (of arrays or ShapeDtypeStructs): A as its linear's input, B as its
-        output."""
-        axes = {(s.path[0], s.path[2]): s.axes for s in param_table(self.config) if s.layers and s.path[-1] == "weight"}
-        weights: dict = {}
+        output; what is trained whole as the parameter that it stands for."""
+        specs, weights = linear_specs(self.config), {}
         for tower, linears in adapter.weights.items():
             for name, ab in linears.items():
-                out, into = axes[tower, name]
+                spec = specs[tower, name]
+                (out, into), layers = spec.axes, ("layers",) * bool(spec.layers)
                 weights.setdefault(tower, {})[name] = {
-                    "a": self.rules.sharding(("layers", "rank", into), ab["a"].shape, self.mesh, self._units),
-                    "b": self.rules.sharding(("layers", out, "rank"), ab["b"].shape, self.mesh, self._units),
+                    "a": self.rules.sharding((*layers, "rank", into), ab["a"].shape, self.mesh, self._units),
+                    "b": self.rules.sharding((*layers, out, "rank"), ab["b"].shape, self.mesh, self._units),
                 }
-        return Adapter(weights, adapter.scale)
+        params = self.params()
+        whole = jax.tree_util.tree_map_with_path(lambda path, _: get(params, [at.key for at in path]), adapter.whole)
+        return Adapter(weights, adapter.scale, whole)
 
     def trained(self, trained: Any) -> Any:
         """Shardings of what is trained: an adapter, or all parameters."""

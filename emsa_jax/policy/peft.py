@@ -2,7 +2,7 @@
 
 Read in all three spellings that are around: under `transformers` 5 (`model.language_model.layers`), older thinker
 class (`model.layers`) and full class (`thinker.model.layers`). Written in the first, with a target pattern that hits
-the text decoder alone under any of them.
+the adapted linears alone under any of them. What is trained whole is PEFT's `modules_to_save`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
@@ -20,41 +21,18 @@ from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
 from emsa_jax.policy.layout import on_host
-from emsa_jax.policy.lora import Adapter, linear_shapes
+from emsa_jax.policy.lora import Adapter, linear_specs
+from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
+from emsa_jax.policy.peft_names import is_called, module_pattern, stem, stems, written
 from emsa_jax.policy.tensor_files import write_tensors
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
-_KEY = re.compile(
-    r"base_model\.model\.(?:thinker\.)?(?:model\.)?"
-    r"(?P<tower>language_model\.|audio_tower\.|visual\.)?"
-    r"(?:layers|blocks)\.(?P<layer>\d+)\.(?P<name>[a-z0-9_.]+?)\.lora_(?P<half>[AB])(?:\.default)?\.weight"
+_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
+_WHOLE_KEY = re.compile(
+    r"base_model\.model\.(?P<module>.+?)(?:\.modules_to_save(?:\.default)?)?\.(?P<kind>weight|bias)"
 )
-_TOWERS = {None: "text", "language_model.": "text", "audio_tower.": "audio", "visual.": "vision"}
-_GROUPS = {
-    "text": {
-        "q_proj": "self_attn",
-        "k_proj": "self_attn",
-        "v_proj": "self_attn",
-        "o_proj": "self_attn",
-        "gate_proj": "mlp",
-        "up_proj": "mlp",
-        "down_proj": "mlp",
-    },
-    "audio": {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "out_proj": "self_attn"},
-    "vision": {
-        "q": "attn",
-        "k": "attn",
-        "v": "attn",
-        "proj": "attn",
-        "gate_proj": "mlp",
-        "up_proj": "mlp",
-        "down_proj": "mlp",
-    },
-}
-_PLACE = {"text": "model.language_model.layers", "audio": "model.audio_tower.layers", "vision": "model.visual.blocks"}
 _UNSUPPORTED = (
     "use_dora",
-    "modules_to_save",
     "rank_pattern",
     "alpha_pattern",
     "layers_to_transform",
@@ -109,73 +87,133 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
             raise ValueError
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: r and lora_alpha must be numbers, r positive") from error
-    weights = _stack(tensors, linear_shapes(config), rank, directory)
-    return Adapter(weights, alpha / (rank**0.5 if raw.get("use_rslora") else rank))
+    saved = raw.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
+        raise InputError(f"{path}: modules_to_save is {saved!r}, but must be a list of names")
+    whole, rest = _read_whole(tensors, config, tuple(saved), path)
+    weights = _stack(rest, config, rank, directory)
+    return Adapter(weights, alpha / (rank**0.5 if raw.get("use_rslora") else rank), whole)
 
 
-def _stack(tensors: dict, shapes: dict, rank: int, directory: Path) -> dict:
+def _read_whole(tensors: dict, config: ThinkerConfig, saved: tuple[str, ...], path: Path) -> tuple[dict, dict]:
+    """(what is trained whole, as a part of the tree of parameters; the tensors that are left).
+
+    saved: ends of the names of modules that are trained whole. path: of the adapter's configuration, for errors."""
+    every = stems(param_table(config))
+    for end in saved:
+        if not any(is_called(*at, (end,)) for at in every.values()):
+            raise InputError(f"{path}: modules_to_save names {end}, which this policy does not have")
+    wanted = {name: at for name, at in every.items() if is_called(*at, saved)}
+    found, rest = {}, {}
+    for key, tensor in tensors.items():
+        match = _WHOLE_KEY.fullmatch(key)
+        name = stem(f"{match['module']}.{match['kind']}") if match else ""
+        if name not in wanted:
+            rest[key] = tensor
+        elif tensor.shape != wanted[name][0].shape:
+            raise InputError(
+                f"{path.parent}: adapter tensor {key!r} of shape {list(tensor.shape)} is for another base: "
+                f"this one needs {list(wanted[name][0].shape)}"
+            )
+        else:
+            found[name] = tensor
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise InputError(f"{path}: modules_to_save asks for {missing[0]}, but the adapter does not hold it")
+    stacks: dict[ParamSpec, list[np.ndarray]] = {}
+    for name, (spec, _) in wanted.items():
+        stacks.setdefault(spec, []).append(np.asarray(found[name], np.float32))
+    whole = ((spec.path, np.stack(stack) if spec.layers else stack[0]) for spec, stack in stacks.items())
+    return jax.tree.map(jnp.asarray, nest(whole)), rest
+
+
+def _stack(tensors: dict, config: ThinkerConfig, rank: int, directory: Path) -> dict:
+    """The pairs of LoRA matrices, those of all layers of a linear in one array."""
     if not tensors:
         raise InputError(f"{directory}: no adapter tensors")
+    linears = linear_specs(config)
+    known = {_module(name): at for name, at in stems(linears.values()).items()}
     weights: dict = {}
     seen: set = set()
     for key, tensor in sorted(tensors.items()):
         match = _KEY.fullmatch(key)
-        tower = _TOWERS[match["tower"]] if match else None
-        name = match["name"].rsplit(".", 1)[-1] if match else ""
-        if not match or (tower, name) not in shapes:
+        module = stem(match["module"]) if match else ""
+        spec, layer = known.get(module) or (_in_another_layer(module, known), None)
+        if spec is None:
             raise InputError(f"{directory}: adapter tensor {key!r} belongs to no linear of this policy")
-        layers, out, width = shapes[tower, name]
-        layer, half = int(match["layer"]), match["half"].lower()
+        (out, width), half, (tower, name) = spec.shape, match["half"].lower(), _place(spec)
         want = (rank, width) if half == "a" else (out, rank)
-        if layer >= layers or tensor.shape != want:
+        if layer is None or tensor.shape != want:
             raise InputError(
                 f"{directory}: adapter tensor {key!r} of shape {list(tensor.shape)} is for another base: "
-                f"this one has {layers} layers and needs {list(want)}"
+                f"this one has {spec.layers} layers and needs {list(want)}"
             )
         if (tower, name, half, layer) in seen:
             raise InputError(f"{directory}: adapter tensor {key!r} is there twice, in two spellings")
+        lead = spec.stacked_shape[:-2]
         pair = weights.setdefault(tower, {}).setdefault(
-            name, {"a": np.zeros((layers, rank, width), np.float32), "b": np.zeros((layers, out, rank), np.float32)}
+            name, {"a": np.zeros((*lead, rank, width), np.float32), "b": np.zeros((*lead, out, rank), np.float32)}
         )
-        pair[half][layer] = tensor
+        pair[half][layer if lead else ...] = tensor
         seen.add((tower, name, half, layer))
-    for tower, linears in weights.items():
-        for name in linears:
-            for layer in range(shapes[tower, name][0]):
-                for half in "ab":
-                    if (tower, name, half, layer) not in seen:
-                        raise InputError(
-                            f"{directory}: lora_{half.upper()} of {tower} {name} in layer {layer} is "
-                            "missing: damaged, or an adapter for another base"
-                        )
-    return {
-        t: {n: {h: jnp.asarray(x) for h, x in ab.items()} for n, ab in names.items()} for t, names in weights.items()
-    }
+    for spec, layer in known.values():
+        tower, name = _place(spec)
+        for half in "ab":
+            if name in weights.get(tower, {}) and (tower, name, half, layer) not in seen:
+                raise InputError(
+                    f"{directory}: lora_{half.upper()} of {tower} {name} in layer {layer} is "
+                    "missing: damaged, or an adapter for another base"
+                )
+    return jax.tree.map(jnp.asarray, weights)
 
 
-def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra: dict | None = None) -> None:
+def _module(name: str) -> str:
+    """The module that a parameter belongs to."""
+    return name.rpartition(".")[0]
+
+
+def _place(spec: ParamSpec) -> tuple[str, str]:
+    """(tower, name) of a linear's weight."""
+    return spec.path[0], spec.path[-2]
+
+
+def _in_another_layer(module: str, known: dict) -> ParamSpec | None:
+    """The linear that a module would be if the policy had more layers."""
+    spec, _ = known.get(re.sub(r"(layers|blocks)\.\d+\.", r"\1.0.", module, count=1), (None, 0))
+    return spec
+
+
+def save_adapter(
+    directory: str | Path, config: ThinkerConfig, adapter: Adapter, base: str = "", extra: dict | None = None
+) -> None:
     """Writes an adapter directory that PEFT loads, with a hash manifest, all or nothing. Process 0 writes; all take
     part, as in `hf.save`.
 
     Args:
+      config: of the policy that it is for.
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
     """
-    weights = {
-        tower: {name: {half: on_host(array) for half, array in ab.items()} for name, ab in linears.items()}
-        for tower, linears in adapter.weights.items()
-    }
+    weights, whole = jax.tree.map(on_host, (adapter.weights, adapter.whole))
     if not processes.is_main():
         return processes.broadcast(lambda: None, "an adapter is saved")
+    linears = linear_specs(config)
     with manifest.staged(directory, extra) as part:
-        tensors, rank = {}, 0
-        for tower, linears in weights.items():
-            for name, ab in linears.items():
-                rank = ab["a"].shape[1]
-                for layer in range(ab["a"].shape[0]):
-                    place = f"base_model.model.{_PLACE[tower]}.{layer}.{_module(tower, name)}"
-                    tensors[f"{place}.lora_A.weight"] = np.asarray(ab["a"][layer], np.float32)
-                    tensors[f"{place}.lora_B.weight"] = np.asarray(ab["b"][layer], np.float32)
+        tensors, rank, specs = {}, 0, []
+        for tower, pairs in weights.items():
+            for name, ab in pairs.items():
+                rank, spec = ab["a"].shape[-2], linears[tower, name]
+                specs.append(spec)
+                for layer in range(spec.layers or 1):
+                    module = "base_model.model." + _module(written(spec, layer))
+                    for half in "ab":
+                        matrix = ab[half][layer if spec.layers else ...]
+                        tensors[f"{module}.lora_{half.upper()}.weight"] = np.asarray(matrix, np.float32)
+        saved = {}
+        for spec, layer in stems(param_table(config)).values():
+            if _holds(whole, spec.path):
+                name, values = written(spec, layer), get(whole, spec.path)
+                tensors[f"base_model.model.{name}"] = np.asarray(values[layer if spec.layers else ...], np.float32)
+                saved[_module(name).removeprefix("model.")] = None
         write_tensors(tensors, part / "adapter_model.safetensors")
         raw = {
             "peft_type": "LORA",
@@ -187,21 +225,17 @@ def save_adapter(directory: str | Path, adapter: Adapter, base: str = "", extra:
             "bias": "none",
             "inference_mode": True,
             "fan_in_fan_out": False,
-            "target_modules": _target_pattern(adapter),
+            "target_modules": "|".join(map(module_pattern, specs)),
+            "modules_to_save": list(saved) or None,
         }
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
     processes.broadcast(lambda: None, "an adapter is saved")
 
 
-def _module(tower: str, name: str) -> str:
-    group = _GROUPS[tower].get(name)
-    return f"{group}.{name}" if group else name
-
-
-def _target_pattern(adapter: Adapter) -> str:
-    """A pattern over module names: a bare list of names would hit the audio tower's linears too."""
-    places = {"text": r"(?:language_model|model)\.layers", "audio": r"audio_tower\.layers", "vision": r"visual\.blocks"}
-    return "|".join(
-        rf".*(?:^|\.){places[tower]}\.\d+\.(?:[a-z_]+\.)?(?:{'|'.join(linears)})"
-        for tower, linears in adapter.weights.items()
-    )
+def _holds(tree: dict, path: tuple[str, ...]) -> bool:
+    """Whether a nested dict has something at a path."""
+    for key in path:
+        if key not in tree:
+            return False
+        tree = tree[key]
+    return True

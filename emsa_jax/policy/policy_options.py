@@ -18,7 +18,13 @@ class LoraOptions(Options):
     rank: int = option(64, "rank of the update of each linear", low=1)
     alpha: float = option(128.0, "the update is multiplied by alpha / rank", above=0)
     targets: tuple[str, ...] = option(
-        TEXT_LINEARS, "linears with an adapter: one of the text layers, or audio.NAME or vision.NAME of the towers"
+        TEXT_LINEARS,
+        "linears with an adapter: one of the text layers, or audio.NAME or vision.NAME of the towers and projectors",
+    )
+    also: tuple[str, ...] = option(
+        (),
+        "parts of the policy that are trained whole beside the adapter, by their place in the table of parameters: "
+        "audio.proj, vision.merger_out, vision.merger_norm ...",
     )
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from emsa_jax.policy.audio import encode_audio
 from emsa_jax.policy.decoder import forward, head
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.layers import take_in_shards
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.lora import Adapter, with_whole
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.policy.vision import encode_vision
 
@@ -44,6 +44,7 @@ def encode_prompts(params: dict, adapter: Adapter | None, config: ThinkerConfig,
 
 def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:
     """Prompt embeddings [B, S, D]: text embeddings, with the media's in place of their placeholders."""
+    params = with_whole(params, adapter)
     x = params["text"]["embed_tokens"][inputs.tokens]
     media = []
     if inputs.mel.shape[0]:
@@ -68,6 +69,7 @@ def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs:
 
 def logits(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs: PromptInputs) -> jax.Array:
     """Next-token logits [B, S, V], float32. For tests and small models: nothing here is chunked."""
+    params = with_whole(params, adapter)
     x = encode(params, adapter, config, inputs)
     hidden, _ = forward(params["text"], adapter, config.text, x, inputs.positions, inputs.mask)
     return jnp.einsum("bsd,vd->bsv", hidden, head(params["text"])).astype(jnp.float32)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
-from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.layers import linear, rms_norm, rotate, singles_of, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import VisionConfig
 
@@ -60,7 +60,9 @@ def encode_vision(
 
     x, _ = jax.lax.scan(layer, x, (params["layers"], lora, full))
     blocks = rms_norm(x, params["merger_norm"], EPS).reshape(-1, config.spatial_merge_size**2 * config.hidden_size)
-    return linear(jax.nn.gelu(linear(blocks, params["merger_in"]), approximate=False), params["merger_out"])
+    single = singles_of(adapter, "vision")
+    blocks = linear(blocks, params["merger_in"], single.get("merger_in"), scale)
+    return linear(jax.nn.gelu(blocks, approximate=False), params["merger_out"], single.get("merger_out"), scale)
 
 
 def _same_segment(segment: jax.Array) -> jax.Array:

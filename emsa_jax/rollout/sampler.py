@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from emsa_jax.policy import decoder
-from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.lora import Adapter, with_whole
 from emsa_jax.policy.thinker import Prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.draw import draw
@@ -84,7 +84,12 @@ class Completions:
 def prefill(params: dict, adapter: Adapter | None, config: ThinkerConfig, prompts: Prompts) -> PromptState:
     """Runs the prompts once, for all of their answers."""
     hidden, cache = decoder.forward(
-        params["text"], adapter, config.text, prompts.x, jnp.moveaxis(prompts.positions, 1, 0), prompts.mask
+        with_whole(params, adapter)["text"],
+        adapter,
+        config.text,
+        prompts.x,
+        jnp.moveaxis(prompts.positions, 1, 0),
+        prompts.mask,
     )
     return PromptState(
         cache, prompts.mask, decoder.last_valid(hidden, prompts.mask), jnp.moveaxis(prompts.next_position, 1, 0)
@@ -145,7 +150,7 @@ def sample(
       limit: [N] int32, tokens after which an answer is cut off, at most `slots` (default: `slots`).
       logp_temperature: of the distribution whose log-probabilities are reported (default: the one drawn from).
     """
-    text, rows, scale = params["text"], prompts.mask.shape[0], adapter.scale if adapter else 0.0
+    text, rows, scale = with_whole(params, adapter)["text"], prompts.mask.shape[0], adapter.scale if adapter else 0.0
     if forced is None:
         forced, forced_length = jnp.zeros((rows, 1), jnp.int32), jnp.zeros(rows, jnp.int32)
     if limit is None:

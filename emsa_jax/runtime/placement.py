@@ -17,7 +17,7 @@ from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.parallel.rules import DECODE, UPDATE
 from emsa_jax.policy.inputs import InputShape, PromptInputs, abstract_inputs
 from emsa_jax.policy.layout import Layout, place
-from emsa_jax.policy.lora import linear_shapes
+from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.thinker_config import ThinkerConfig
@@ -160,18 +160,13 @@ def memory_need(policy: ThinkerConfig, dtype: str, trained: Trained) -> Need:
 def trained_bytes(policy: ThinkerConfig, trained: Trained) -> int:
     """Bytes of what is trained, of its gradients and of Adam's two moments, each in float32.
 
-    A LoRA target that the policy does not have counts for nothing here; `init_adapter` raises an error for it.
+    Raises InputError as `policy.lora.init_adapter` does.
     """
     if trained is None:
         return 0
     if trained == "all":
         return 16 * num_params(policy)
-    shapes, total = linear_shapes(policy), 0
-    for target in trained.targets:
-        tower, _, name = target.rpartition(".")
-        layers, out, into = shapes.get((tower or "text", name), (0, 0, 0))
-        total += layers * trained.rank * (out + into)
-    return 16 * total
+    return 16 * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_adapter(policy, trained)))
 
 
 def bytes_per_device(tree: Any, shardings: Any) -> int:

@@ -165,12 +165,14 @@ def choose_micro_batches(setup: GrpoSetup) -> GrpoSetup:
 def load_policy(setup: GrpoSetup, updates: int) -> LoadedPolicy:
     """Loads the weights. updates: of the optimizer in the whole run."""
     settings, config, placement = setup.settings, setup.checkpoint.config, setup.placement
-    adapter = init_adapter(config, settings.lora, jax.random.key(settings.seed))
     reference = peft.load_adapter(setup.adapter_dir, config) if setup.adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
-        adapter = jax.tree.map(jnp.copy, reference)
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
+    if reference is not None:
+        adapter = jax.tree.map(jnp.copy, reference)
+    else:
+        adapter = init_adapter(config, settings.lora, jax.random.key(settings.seed), checkpoint.params)
     optimizer = build_optimizer(settings.grpo.optimizer, updates)
     return LoadedPolicy(
         checkpoint=checkpoint,

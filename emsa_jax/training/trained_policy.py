@@ -32,7 +32,7 @@ def trained_and_frozen(
         return checkpoint.params, {}
     if adapter:
         return peft.load_adapter(adapter, checkpoint.config), checkpoint.params
-    return init_adapter(checkpoint.config, lora, jax.random.key(seed)), checkpoint.params
+    return init_adapter(checkpoint.config, lora, jax.random.key(seed), checkpoint.params), checkpoint.params
 
 
 def write_trained(directory: Path, checkpoint: Checkpoint, trained: Any, extra: dict) -> None:
@@ -49,4 +49,4 @@ def write_trained(directory: Path, checkpoint: Checkpoint, trained: Any, extra: 
     base = checkpoint.directory.absolute()
     if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
         base = os.path.relpath(base, directory / "adapter")
-    peft.save_adapter(directory / "adapter", adapter, str(base), extra | {"base": base_hash})
+    peft.save_adapter(directory / "adapter", checkpoint.config, adapter, str(base), extra | {"base": base_hash})

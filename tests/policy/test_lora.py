@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import Adapter, init_adapter, linear_shapes, merge
+from emsa_jax.policy.lora import Adapter, abstract_adapter, init_adapter, linear_shapes, merge, with_whole
 from emsa_jax.policy.policy_options import LoraOptions
 
 TEXT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-AUDIO = tuple(f"audio.{n}" for n in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"))
-VISION = tuple(f"vision.{n}" for n in ("q", "k", "v", "proj", "gate_proj", "up_proj", "down_proj"))
+AUDIO = tuple(f"audio.{n}" for n in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2", "proj"))
+VISION_LAYERS = ("q", "k", "v", "proj", "gate_proj", "up_proj", "down_proj")
+VISION = tuple(f"vision.{n}" for n in (*VISION_LAYERS, "merger_in", "merger_out"))
 
 jitted_merge = jax.jit(merge)  # one program instead of one for every shape
 EVERYWHERE = LoraOptions(3, 12, TEXT + AUDIO + VISION)
@@ -70,7 +71,7 @@ def test_every_layer_of_every_linear_is_reached(world):
     plain = world.logits(world.params, fresh, inputs)
     for tower, linears in full.weights.items():
         for name, ab in linears.items():
-            for layer in range(len(ab["b"])):
+            for layer in range(len(ab["b"])) if ab["b"].ndim == 3 else (...,):
                 one = np.zeros_like(ab["b"])
                 one[layer] = ab["b"][layer]
                 weights = {**fresh.weights, tower: {**fresh.weights[tower], name: {"a": ab["a"], "b": one}}}
@@ -90,3 +91,50 @@ def test_merged_equals_unmerged(world):
     half = jax.tree.map(lambda x: np.asarray(x, jnp.bfloat16), world.params)
     half = jax.eval_shape(merge, half, adapter)  # in the base's own type
     assert {x.dtype for x in jax.tree.leaves(half)} == {jnp.dtype(jnp.bfloat16)}
+
+
+ALSO = LoraOptions(
+    3, 12, ("q_proj", "vision.merger_in"), also=("audio.proj", "vision.merger_norm", "text.layers.input_norm")
+)
+
+
+def test_what_is_trained_whole_begins_as_the_base_and_acts_in_its_place(world):
+    adapter, inputs = init_adapter(world.config, ALSO, jax.random.key(0), world.params), world.inputs("mix")
+    assert set(adapter.whole) == {"audio", "vision", "text"} and set(adapter.whole["audio"]["proj"]) == {
+        "weight",
+        "bias",
+    }
+    assert set(adapter.whole["text"]["layers"]) == {"input_norm"} and adapter.touches_towers
+    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), adapter)
+    assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), abstract_adapter(world.config, ALSO))
+    plain = world.logits(world.params, None, inputs)
+    np.testing.assert_array_equal(world.logits(world.params, adapter, inputs), plain)
+    for tower, part in adapter.whole.items():
+        moved = adapter.replace(whole=adapter.whole | {tower: jax.tree.map(lambda x: 1.5 * x, part)})
+        ours = world.logits(world.params, moved, inputs)
+        assert np.abs(ours - plain)[inputs.mask].max() > 1e-3, tower
+        merged = world.logits(jitted_merge(world.params, moved), None, inputs)
+        assert np.abs(ours - merged)[inputs.mask].max() < 2e-4
+    half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), world.params)
+    assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(with_whole, half, adapter))} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (LoraOptions(2, 2.0, ("q_proj",), also=("audio.project",)), "'audio.project' is no part.*audio.proj, .*vision"),
+        (LoraOptions(2, 2.0, ("q_proj",), also=("audio.proj.weight",)), "'audio.proj.weight' is no part"),
+        (LoraOptions(2, 2.0, ("q_proj", "audio.proj"), also=("audio.proj",)), "audio.proj is trained whole.*targets"),
+        (LoraOptions(2, 2.0, ("q_proj",), also=("text.layers",)), "text.q_proj is trained whole.*targets"),
+    ],
+)
+def test_a_set_that_cannot_be_trained_whole_is_named(world, options, message):
+    with pytest.raises(InputError, match=f"lora.also: {message}"):
+        abstract_adapter(world.config, options)
+
+
+def test_embeddings_that_are_the_head_too_are_not_trained_whole(worlds):
+    options = LoraOptions(2, 2.0, ("q_proj",), also=("text.embed_tokens",))
+    abstract_adapter(worlds["base"].config, options)
+    with pytest.raises(InputError, match="lora.also: text.embed_tokens holds the embeddings"):
+        abstract_adapter(worlds["alt"].config, options)

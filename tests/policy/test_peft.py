@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.numpy import load_file, save_file
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import Adapter, init_adapter, merge
+from emsa_jax.policy.lora import init_adapter, merge
 from emsa_jax.policy.peft import load_adapter, save_adapter
 from emsa_jax.policy.policy_options import LoraOptions
 
@@ -39,6 +39,8 @@ EVERYTHING = (
     "vision.up_proj",
     "vision.down_proj",
 )
+PROJECTORS = ("audio.proj", "vision.merger_in", "vision.merger_out")
+ALSO = ("audio.proj", "audio.ln_post", "vision.merger_norm", "vision.merger_out", "text.norm", "text.layers.input_norm")
 
 
 def wrap(model, rng, **options):
@@ -130,24 +132,30 @@ def rename(source, target, old, new):
 
 
 @pytest.mark.parametrize(
-    "name, targets", [("base", ("q_proj", "down_proj")), ("base", EVERYTHING), ("alt", EVERYTHING)]
+    "name, targets, also",
+    [
+        ("base", ("q_proj", "down_proj"), ()),
+        ("base", EVERYTHING + PROJECTORS, ()),
+        ("alt", EVERYTHING, ALSO),
+        ("base", ("q_proj", "vision.merger_in"), (*ALSO, "text.lm_head", "text.embed_tokens")),
+    ],
 )
-def test_peft_loads_what_is_saved(worlds, tmp_path, logits_of, name, targets):
+def test_peft_loads_what_is_saved(worlds, tmp_path, logits_of, name, targets, also):
+    """LoRA on linears of layers and on projectors, and what is trained whole: `modules_to_save`."""
     world = worlds[name]
-    adapter = init_adapter(world.config, LoraOptions(RANK, ALPHA, targets), jax.random.key(0))
-    leaves, tree = jax.tree.flatten(adapter.weights)
+    options = LoraOptions(RANK, ALPHA, targets, also=also)
+    adapter = init_adapter(world.config, options, jax.random.key(0), world.params)
+    leaves, tree = jax.tree.flatten(adapter)
     rng = np.random.default_rng(1)
-    adapter = Adapter(
-        tree.unflatten([0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves]), adapter.scale
-    )
-    save_adapter(tmp_path / "new", adapter, base="somewhere")
+    adapter = tree.unflatten([x + 0.08 * rng.standard_normal(x.shape).astype(np.float32) for x in leaves])
+    save_adapter(tmp_path / "new", world.config, adapter, base="somewhere")
     again = load_adapter(tmp_path / "new", world.config)
     assert again.scale == adapter.scale
-    assert jax.tree.all(jax.tree.map(np.array_equal, again.weights, adapter.weights))
+    assert jax.tree.all(jax.tree.map(np.array_equal, again, adapter))
     raw = json.loads((tmp_path / "new" / "adapter_config.json").read_text())
     assert (raw["r"], raw["lora_alpha"], raw["base_model_name_or_path"]) == (RANK, ALPHA, "somewhere")
     wrapped = PeftModel.from_pretrained(world.reload(), tmp_path / "new").eval()
-    theirs = {n: p for n, p in wrapped.named_parameters() if "lora_" in n}
+    theirs = {n: p for n, p in wrapped.named_parameters() if "lora_" in n or "modules_to_save" in n}
     # every module that the pattern hit has been filled, and no other was hit
     assert len(theirs) == len(load_file(tmp_path / "new" / "adapter_model.safetensors"))
     assert all(float(p.detach().abs().max()) > 0 for p in theirs.values())
@@ -272,10 +280,10 @@ def test_unreadable_files(worlds, made, tmp_path, file, content):
 def test_one_flipped_bit_and_existing_directories(worlds, tmp_path):
     world = worlds["base"]
     adapter = init_adapter(world.config, LoraOptions(2, 4.0, ("q_proj",)), jax.random.key(0))
-    save_adapter(tmp_path / "new", adapter, extra={"step": 1})
+    save_adapter(tmp_path / "new", world.config, adapter, extra={"step": 1})
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
     with pytest.raises(InputError, match="new: exists already"):
-        save_adapter(tmp_path / "new", adapter)
+        save_adapter(tmp_path / "new", world.config, adapter)
     for path in (tmp_path / "new").iterdir():
         data = path.read_bytes()
         at = len(data) // 2
