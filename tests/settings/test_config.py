@@ -14,10 +14,6 @@ from emsa_jax.settings.job_options import JOBS
 HEAVY = ("jax", "grain", "orbax", "transformers", "array_record", "librosa", "scipy")
 
 
-def test_a_run_has_few_fields():
-    assert sum(1 for _ in leaves(Config())) <= 130
-
-
 @pytest.mark.parametrize("options", [Config, *JOBS.values()])
 def test_every_field_says_what_it_is(options):
     for leaf in leaves(options()):
