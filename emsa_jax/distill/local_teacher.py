@@ -26,7 +26,7 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint, open_checkpoint
 from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.rewards.score_answers import AnswerScorer
-from emsa_jax.rollout.answering import compile_answers
+from emsa_jax.rollout.answering import asked_clips, compile_answers
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.rollout_options import PromptOptions
@@ -107,11 +107,11 @@ class LocalTeacher:
         prompt = PromptOptions(modalities=modalities, audio_in_video=local.audio_in_video)
         settings = _PromptSettings(format=plan.format.name, concepts=options.concepts, prompt=prompt)
         self.clips = open_split(settings, Path(options.data), self.checkpoint, options.split)
-        self.shapes = self.clips.input_shapes(local.batch_size)
+        self.asked = asked_clips(self.clips, local.batch_size)
         self.score_answers = AnswerScorer.of(plan.format, local.reward)
         shapes = {
-            bucket: abstract_inputs(self.checkpoint.config, shape, local.batch_size)
-            for bucket, shape in self.shapes.items()
+            bucket: abstract_inputs(self.checkpoint.config, asked.shape, asked.rows)
+            for bucket, asked in self.asked.items()
         }
         self.programs = compile_answers(
             Programs(),
@@ -126,17 +126,16 @@ class LocalTeacher:
 
     def batches(self, samples: Sequence[LabelledSample]) -> Iterator[tuple[int, list[LabelledSample]]]:
         """(prompt length, at most `batch_size` samples whose prompts have about this length), each sample once."""
-        edges = np.array(self.clips.buckets())
-        for bucket in self.clips.buckets():
-            members = [one for one in samples if edges[np.searchsorted(edges, self.clips.lengths[one.index])] == bucket]
-            for start in range(0, len(members), self.options.batch_size):
-                yield bucket, members[start : start + self.options.batch_size]
+        for bucket, asked in self.asked.items():
+            indices = set(asked.indices.tolist())
+            members = [one for one in samples if one.index in indices]
+            for start in range(0, len(members), asked.rows):
+                yield bucket, members[start : start + asked.rows]
 
     def answer(self, bucket: int, samples: Sequence[LabelledSample]) -> list[list[SampledAnswer]]:
         """[sample][attempt] -> answer."""
-        indices = [one.index for one in samples]
-        rows = self.options.batch_size
-        inputs = self.clips.prompter.inputs([self.clips[i] for i in indices], self.shapes[bucket], rows)
+        indices, rows = [one.index for one in samples], self.asked[bucket].rows
+        inputs = self.clips.prompter.inputs([self.clips[i] for i in indices], self.asked[bucket].shape, rows)
         ids = np.array(indices + [0] * (rows - len(indices)), np.int32)
         noise = np.array([self.plan.seed, 0, EVALUATION], np.int32)
         done = jax.device_get(self.programs[bucket](self.checkpoint.params, self.adapter, inputs, noise, ids))

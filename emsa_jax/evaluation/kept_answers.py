@@ -15,7 +15,7 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.evaluation.journal import Answered, Journal, read_answers
 from emsa_jax.parallel import processes
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.rollout.answering import compile_answers, predict
+from emsa_jax.rollout.answering import asked_clips, compile_answers, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.runtime.console import progress, say
@@ -133,10 +133,8 @@ class _Asked:
         if not self.missing:
             return {}
         placement = policy.placement
-        inputs = {
-            bucket: placement.inputs(shape, batch_size)
-            for bucket, shape in split.input_shapes(batch_size // placement.sharding.num_shards).items()
-        }
+        asked = asked_clips(split, batch_size, placement.sharding.num_shards, self.missing)
+        inputs = {bucket: placement.inputs(one.shape, one.rows) for bucket, one in asked.items()}
         return compile_answers(
             programs,
             self.kind,

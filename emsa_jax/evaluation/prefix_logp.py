@@ -14,6 +14,7 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.rewards.reward_options import RewardOptions
+from emsa_jax.rollout.answering import asked_clips
 from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
@@ -37,7 +38,7 @@ class PrefixSettings:
 def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[int]) -> np.ndarray:
     """[len(members)] natural logarithms: of the true polarity's name where answers begin with it, summed over its
     tokens, tags left out; nan where the format has none."""
-    checkpoint, size = split.prompter.checkpoint, settings.evaluate.batch_size
+    checkpoint = split.prompter.checkpoint
     hints = Hints.of(
         settings.hint,
         checkpoint,
@@ -48,27 +49,26 @@ def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[
     found = np.full(len(members), np.nan)
     if not members or not hints.lengths.any():
         return found
-    shapes, edges, programs = split.input_shapes(size), np.array(split.buckets()), Programs()
-    bucket_of = edges[np.searchsorted(edges, split.lengths[members])]
+    programs, place = Programs(), {index: i for i, index in enumerate(members)}
     function = functools.partial(_forced, config=checkpoint.config, sampling=settings.sampling)
-    for bucket in sorted(set(bucket_of.tolist())):
+    for bucket, asked in asked_clips(split, settings.evaluate.batch_size, members=members).items():
+        size = asked.rows
         program = programs.add(
             "prefix",
             function,
             checkpoint.params,
             adapter,
-            abstract_inputs(checkpoint.config, shapes[bucket], size),
+            abstract_inputs(checkpoint.config, asked.shape, size),
             *hints.forced_like(size),
             label=f"prefix/{bucket}",
         )
-        rows = np.flatnonzero(bucket_of == bucket)
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            clips = [split[members[i]] for i in some]
+        for start in range(0, len(asked.indices), size):
+            some = asked.indices[start : start + size].tolist()
+            clips = [split[i] for i in some]
             forced, lengths = hints.forced([*clips, *[clips[0]] * (size - len(clips))])
-            inputs = split.prompter.inputs(clips, shapes[bucket], size)
+            inputs = split.prompter.inputs(clips, asked.shape, size)
             logps = jax.device_get(program(checkpoint.params, adapter, inputs, forced, lengths))
-            found[some] = hints.label_logp(clips, logps[: len(clips)])
+            found[[place[i] for i in some]] = hints.label_logp(clips, logps[: len(clips)])
     return found
 
 

@@ -21,6 +21,7 @@ from emsa_jax.policy.checkpoint import Checkpoint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.rollout.answering import asked_clips
 from emsa_jax.rollout.prompted_data import Split, open_split
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
@@ -65,15 +66,16 @@ class _Opened:
     def load(self, settings: EvaluateSettings, split: Split) -> LoadedPolicy:
         """The policy as it decodes, after a line about the memory that answering the split takes."""
         placement, config = self.placement, self.checkpoint.config
-        shapes = split.input_shapes(settings.evaluate.batch_size // placement.sharding.num_shards)
+        asked = asked_clips(split, settings.evaluate.batch_size, placement.sharding.num_shards)
+        most = max(asked.values(), key=lambda one: one.slots)
         work = AnswerWork(
             dtype=settings.dtype,
             adapter=settings.lora if self.adapter_dir else None,
-            batch_size=settings.evaluate.batch_size,
+            batch_size=most.rows,
             answers=max(1, settings.evaluate.samples),
             answer_slots=settings.sampling.max_completion_length,
         )
-        memory = answer_memory(work, config, placement, shapes[max(shapes)])
+        memory = answer_memory(work, config, placement, most.shape)
         announce(memory, answer_advice(memory, work, placement))
         base = load_weights(self.checkpoint, settings.dtype, placement.decode).params
         adapter = peft.load_adapter(self.adapter_dir, config) if self.adapter_dir else None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
+from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
@@ -66,8 +69,50 @@ def compile_answers(
     return compiled
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Clips that are asked about in batches of one shape.
+
+    indices: the clips, places in the split, rising. rows: prompts of a batch on all processes together. shape: of the
+    inputs of one shard of it."""
+
+    indices: np.ndarray
+    rows: int
+    shape: InputShape
+
+    @property
+    def slots(self) -> int:
+        """Prompt tokens of a batch, those that fill it up among them."""
+        return self.rows * self.shape.prompt
+
+
+def asked_clips(
+    split: Split, batch_size: int, num_shards: int = 1, members: Sequence[int] | None = None
+) -> dict[int, Asked]:
+    """Prompt bucket -> the clips whose prompts it holds, without buckets that have none.
+
+    One long clip sets the shape of its own bucket alone. The clips of a bucket go into as few batches as `batch_size`
+    allows, of equal size, so that the last one is full but for a few rows, and a bucket of one clip has a batch of one.
+
+    Args:
+      num_shards: parts that the mesh cuts a batch into.
+      members: indices of the clips to ask about (default: all).
+    """
+    edges = np.array(split.buckets())
+    bucket_of = edges[np.searchsorted(edges, split.lengths)]
+    asked = np.zeros(len(split), bool)
+    asked[list(range(len(split)) if members is None else members)] = True
+    found = {}
+    for bucket in edges.tolist():
+        indices = np.flatnonzero((bucket_of == bucket) & asked)
+        if len(indices):
+            per_shard = -(-len(indices) // (-(-len(indices) // batch_size) * num_shards))
+            found[bucket] = Asked(indices, per_shard * num_shards, split.input_shape(bucket, per_shard))
+    return found
+
+
 def predict(
-    split,
+    split: Split,
     run: Callable[[int, Any, np.ndarray, np.ndarray], Completions],
     batch_size: int,
     seed: int,
@@ -78,25 +123,20 @@ def predict(
     batches: noise follows the clip's index.
 
     Args:
-      split: jobs.datasets.Split (entries, lengths, budgets, clips by index).
-      run: (bucket, inputs, noise, prompt_ids) -> Completions.
+      run: (bucket, inputs, noise, prompt_ids) -> Completions, of batches as `asked_clips` makes them.
+      batch_size: clips of a batch at most.
       members: indices of the clips to ask about (default: all).
 
     Yields:
       (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
       process; the last of a bucket may have no clip of this one's.
     """
-    budgets, checkpoint = split.input_shapes(batch_size // sharding.num_shards), split.prompter.checkpoint
-    local = sharding.local_rows(batch_size)
-    edges = np.array(split.buckets())
-    bucket_of = edges[np.searchsorted(edges, split.lengths)]
-    asked = np.zeros(len(split), bool)
-    asked[list(range(len(split)) if members is None else members)] = True
-    for bucket in split.buckets():
-        rows = np.flatnonzero((bucket_of == bucket) & asked)
-        for start in range(0, len(rows), batch_size):
-            indices = rows[start : start + batch_size][local.start : local.stop].tolist()
-            inputs = split.prompter.inputs([split[i] for i in indices], budgets[bucket], len(local), sharding)
+    checkpoint = split.prompter.checkpoint
+    for bucket, asked in asked_clips(split, batch_size, sharding.num_shards, members).items():
+        local = sharding.local_rows(asked.rows)
+        for start in range(0, len(asked.indices), asked.rows):
+            indices = asked.indices[start : start + asked.rows][local.start : local.stop].tolist()
+            inputs = split.prompter.inputs([split[i] for i in indices], asked.shape, len(local), sharding)
             ids = np.array(indices + [0] * (len(local) - len(indices)), np.int32)
             done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
             yield indices, answer_texts(checkpoint, done, len(indices)), done.ended[: len(indices)]

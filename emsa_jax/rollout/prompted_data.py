@@ -24,6 +24,8 @@ from emsa_jax.policy.inputs import InputShape
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
 from emsa_jax.rollout.rollout_options import PromptOptions
 
+BATCHES_OF_BUCKET = 4  # of training: a bucket has clips for so many at least
+
 
 class QuestionOptions(Protocol):
     """How a policy is asked about clips, and in which format it answers. format: its name."""
@@ -54,9 +56,14 @@ class Split:
     def __getitem__(self, index: int):
         return self.source[int(self.order[index])]
 
-    def buckets(self) -> tuple[int, ...]:
-        """The compiled prompt lengths."""
-        return prompt_buckets(self.lengths, self.prompter.options)
+    def buckets(self, least: int = 1) -> tuple[int, ...]:
+        """The compiled prompt lengths. least: prompts of each, where the lengths are chosen."""
+        return prompt_buckets(self.lengths, self.prompter.options, least)
+
+    def training_buckets(self, batch_size: int) -> tuple[int, ...]:
+        """The compiled prompt lengths where batches are drawn at random: each length has so many clips that few of them
+        are left over by the batches of an epoch."""
+        return self.buckets(BATCHES_OF_BUCKET * batch_size)
 
     def balanced(self, neutral_eps: float) -> Split:
         """With the clips of rarer polarities repeated until each is as frequent as the most frequent one; a last,
@@ -73,13 +80,19 @@ class Split:
             self, entries=[self.entries[i] for i in chosen], lengths=self.lengths[chosen], order=self.order[chosen]
         )
 
-    def input_shapes(self, batch_size: int) -> dict[int, InputShape]:
-        """Prompt bucket -> the shape of its batches."""
-        return {bucket: self.prompter.input_shape(self.entries, batch_size, bucket) for bucket in self.buckets()}
+    def input_shape(self, bucket: int, rows: int) -> InputShape:
+        """The shape of any `rows` clips whose prompts are not longer than `bucket`."""
+        entries = [entry for entry, length in zip(self.entries, self.lengths, strict=True) if length <= bucket]
+        return self.prompter.input_shape(entries, rows, bucket, repeated=bool(self.parts))
+
+    def input_shapes(self, rows: int, batch_size: int) -> dict[int, InputShape]:
+        """Prompt bucket -> the shape of `rows` clips of the batches that `plan` makes."""
+        return {bucket: self.input_shape(bucket, rows) for bucket in self.training_buckets(batch_size)}
 
     def plan(self, batch_size: int, seed: int, drop_remainder: bool) -> Plan:
         """The order of the batches."""
-        return Plan(self.lengths, self.buckets(), batch_size, seed, drop_remainder, self.parts)
+        buckets = self.training_buckets(batch_size)
+        return Plan(self.lengths, buckets, batch_size, seed, drop_remainder, self.parts)
 
 
 def open_split(

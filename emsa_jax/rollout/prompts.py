@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from emsa_jax.answers.answer_format import AnswerFormat, Truth
 from emsa_jax.answers.messages import messages
+from emsa_jax.data.length_buckets import choose_buckets
 from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
@@ -54,15 +56,22 @@ class Prompter:
             tokens += num_audio_tokens(entry.mel_frames) - 1 + 3 * interleaved
         return tokens
 
-    def input_shape(self, entries: Sequence[Entry], batch_size: int, prompt: int) -> InputShape:
-        """The shape that holds any `batch_size` of the clips, with prompts of at most `prompt` tokens."""
-        config = self.checkpoint.config
+    def input_shape(self, entries: Sequence[Entry], rows: int, prompt: int, repeated: bool = False) -> InputShape:
+        """The shape that holds any `rows` of the clips, with prompts of at most `prompt` tokens.
+
+        repeated: whether a clip may be among them more than once. If not, one clip with much media takes its own place
+        in the shape, and not that of every other clip.
+        """
         grids = [self._grid(e) for e in entries if self._modalities(e.num_frames, e.mel_frames)[0]]
         mels = [e.mel_frames for e in entries if self._modalities(e.num_frames, e.mel_frames)[1]]
         patch_row = max((g.h * g.w for g in grids), default=0)
-        rows = max((-(-g.t // (patch_row // (g.h * g.w))) for g in grids), default=0)
-        chunks = max((-(-m // (2 * config.audio.n_window)) for m in mels), default=0)
-        return InputShape(prompt, batch_size * chunks, batch_size * rows, patch_row)
+
+        def most(sizes: list[int]) -> int:
+            return rows * max(sizes, default=0) if repeated else sum(heapq.nlargest(rows, sizes))
+
+        chunks = most([-(-mel // (2 * self.checkpoint.config.audio.n_window)) for mel in mels])
+        patch_rows = most([-(-g.t // (patch_row // (g.h * g.w))) for g in grids])
+        return InputShape(prompt, chunks, patch_rows, patch_row)
 
     def inputs(
         self, clips: Sequence[Clip], shape: InputShape, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS
@@ -107,15 +116,14 @@ class Prompter:
         return tokenizer(rendered, add_special_tokens=False)["input_ids"]
 
 
-def prompt_buckets(lengths: Sequence[int], options: PromptOptions, multiple: int = 16) -> tuple[int, ...]:
-    """The compiled prompt lengths: as asked for, or one that holds every prompt.
+def prompt_buckets(lengths: Sequence[int], options: PromptOptions, least: int = 1) -> tuple[int, ...]:
+    """The compiled prompt lengths, rising: as asked for, else chosen, each for `least` prompts or more.
 
-    Raises: InputError if a prompt is longer than the largest.
+    Raises: InputError if a prompt is longer than the largest that is asked for.
     """
-    longest = max(lengths)
     if not options.buckets:
-        return (-(-longest // multiple) * multiple,)
-    if longest > max(options.buckets):
+        return choose_buckets(lengths, least)
+    if (longest := max(lengths)) > max(options.buckets):
         raise InputError(
             f"prompt.buckets: the longest prompt has {longest} tokens, but the largest bucket is {max(options.buckets)}"
         )

@@ -73,7 +73,11 @@ class PromptOptions(Options):
         source="Qwen2.5-Omni, section 2.2",
     )
     buckets: tuple[int, ...] = option(
-        (), "prompt lengths that are compiled, rising; (): one, the longest of the data", unit="tokens", low=1
+        (),
+        "prompt lengths that are compiled, rising; (): at most four, from the lengths of the data, or one where more "
+        "would save little",
+        unit="tokens",
+        low=1,
     )
 
     def __post_init__(self) -> None:

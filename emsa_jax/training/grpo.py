@@ -142,7 +142,7 @@ def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
         placement=placement,
         train=data,
         hints=hints,
-        shapes=data.input_shapes(options.prompts_per_step // shards),
+        shapes=data.input_shapes(options.prompts_per_step // shards, options.prompts_per_step),
     )
 
 

@@ -25,7 +25,7 @@ from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
 from emsa_jax.rewards.score_answers import AnswerScorer
-from emsa_jax.rollout.answering import predict
+from emsa_jax.rollout.answering import Asked, asked_clips, predict
 from emsa_jax.rollout.prompted_data import Split, modality_dropout, open_split
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import say
@@ -45,7 +45,8 @@ EVAL_CLIPS = 128  # of the validation split, at most
 @dataclass(frozen=True, kw_only=True)
 class SftSetup:
     """What is known of a cold start before weights are loaded. checkpoint: without weights. answers: of the training
-    set, as `answer_table` gives them. shapes, valid_shapes: prompt bucket -> the inputs of one shard."""
+    set, as `answer_table` gives them. shapes: prompt bucket -> the inputs of one shard. asked: the same and the clips,
+    of the validation set."""
 
     settings: SftSettings
     checkpoint: Checkpoint
@@ -54,7 +55,7 @@ class SftSetup:
     valid: Split
     answers: np.ndarray
     shapes: Mapping[int, InputShape]
-    valid_shapes: Mapping[int, InputShape]
+    asked: Mapping[int, Asked]
     score_answers: AnswerScorer
 
 
@@ -102,8 +103,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         placement=placement,
         train_shapes=setup.shapes,
         answer_slots=setup.answers.shape[1],
-        valid_shapes=setup.valid_shapes,
-        valid_batch=settings.evaluate.batch_size,
+        asked=setup.asked,
         max_completion_length=settings.sampling.max_completion_length,
     )
     loop = StageLoop(
@@ -142,20 +142,26 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
     records, shards = records_dir(run, settings, "train"), placement.sharding.num_shards
     data, answers = open_targets(run, settings, records, checkpoint)
     valid = open_split(settings, records, checkpoint, "valid", EVAL_CLIPS)
-    valid_shapes, shapes_of = valid.input_shapes(asking // shards), functools.cache(data.input_shapes)
+    asked = asked_clips(valid, asking, shards)
+    most = max(asked.values(), key=lambda one: one.slots)
+
+    @functools.cache
+    def shapes_of(rows: int) -> Mapping[int, InputShape]:
+        return data.input_shapes(rows, options.batch_size)
+
     work = sft_work(
         options,
         dtype=settings.dtype,
         lora=settings.lora,
         trace_slots=answers.shape[1],
-        batch_size=asking,
+        batch_size=most.rows,
         answer_slots=settings.sampling.max_completion_length,
     )
 
     def longest(prompts: int) -> InputShape:
         return shapes_of(prompts)[max(shapes_of(prompts))]
 
-    work, memory = fit_sft(work, checkpoint.config, placement, longest, valid_shapes[max(valid_shapes)])
+    work, memory = fit_sft(work, checkpoint.config, placement, longest, most.shape)
     announce(memory, sft_advice(memory, work, placement))
     return SftSetup(
         settings=replace(settings, sft=replace(options, micro_batches=work.micro_batches)),
@@ -165,7 +171,7 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
         valid=valid,
         answers=answers,
         shapes=shapes_of(options.batch_size // shards // work.micro_batches),
-        valid_shapes=valid_shapes,
+        asked=asked,
         score_answers=AnswerScorer.of(valid.prompter.format, settings.reward, read_index(records, "train")),
     )
 

@@ -13,7 +13,7 @@ import optax
 from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
-from emsa_jax.rollout.answering import compile_answers
+from emsa_jax.rollout.answering import Asked, compile_answers
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Program, Programs
@@ -50,14 +50,13 @@ def compile_sft(
     placement: Placement,
     train_shapes: Mapping[int, InputShape],
     answer_slots: int,
-    valid_shapes: Mapping[int, InputShape],
-    valid_batch: int,
+    asked: Mapping[int, Asked],
     max_completion_length: int,
 ) -> SftStep:
     """Compiles every program of the cold start before its first update.
 
-    base: the frozen parameters; {} where all are trained. train_shapes, valid_shapes: bucket -> sizes of one shard's
-    inputs. answer_slots: of the longest answer to learn. valid_batch: clips that are asked about at a time.
+    base: the frozen parameters; {} where all are trained. train_shapes: bucket -> sizes of one shard's inputs.
+    answer_slots: of the longest answer to learn. asked: bucket -> clips of the validation set.
     max_completion_length: tokens after which an answer in validation is cut off."""
 
     def update(base: dict, state: Any, batch: SftBatch) -> tuple[Any, dict]:
@@ -81,7 +80,7 @@ def compile_sft(
         "answer",
         *split_trained(trained, decode_base),
         checkpoint.config,
-        inputs={bucket: placement.inputs(shape, valid_batch) for bucket, shape in valid_shapes.items()},
+        inputs={bucket: placement.inputs(one.shape, one.rows) for bucket, one in asked.items()},
         sampling=SamplingOptions(temperature=0.0, max_completion_length=max_completion_length),
         group_size=1,
     )

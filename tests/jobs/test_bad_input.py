@@ -93,7 +93,10 @@ LINES = {
     "unknown flag": (["--workdri=x"], "'workdri'"),
     "stray argument": (["now"], "'now'"),
     "a word for a number": (["--config.seed=many"], r"config\.seed must be a whole number, not 'many'"),
-    "a fraction for a number": (["--config.sft.batch_size=1.5"], r"config\.sft\.batch_size must be a whole number, not '1\.5'"),
+    "a fraction for a number": (
+        ["--config.sft.batch_size=1.5"],
+        r"config\.sft\.batch_size must be a whole number, not '1\.5'",
+    ),
     "a word for a switch": (["--config.prompt.audio_in_video=perhaps"], r"config\.prompt\.audio_in_video=perhaps"),
     "not a choice": (["--config.loss.kind=ppo"], r"config\.loss\.kind must be 'grpo', .*'ppo'"),
     "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),

@@ -12,7 +12,7 @@ from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.rollout.answering import answer, compile_answers, predict
+from emsa_jax.rollout.answering import answer, asked_clips, compile_answers, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import Prompter, answer_texts
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
@@ -157,7 +157,8 @@ def test_each_clip_once_in_the_bucket_that_holds_it(split, ask):
     for (indices, texts, ended), (bucket, shape, noise, prompt_ids) in zip(batches, seen, strict=True):
         smaller = [b for b in split.buckets() if b < bucket]
         assert all(max(smaller, default=0) < split.lengths[i] <= bucket for i in indices)
-        assert shape == (4, bucket) and noise == [7, 0, EVALUATION]
+        rows = asked_clips(split, 4)[bucket].rows
+        assert shape == (rows, bucket) and noise == [7, 0, EVALUATION]
         assert prompt_ids[: len(indices)] == indices and len(texts) == len(ended) == len(indices)
     assert {bucket for bucket, *_ in seen} == set(split.buckets())
     assert any(len(indices) < 4 for indices, _, _ in batches)
@@ -181,6 +182,27 @@ def test_sampled_answers_do_not_depend_on_the_batches_either(split, ask):
     assert list(predict(split, ask(hot, 3), 4, seed=3, members=[])) == []
 
 
+def test_one_long_clip_sets_its_own_shape_alone(split, ask):
+    """And the answers are those of one bucket that holds everything, in whole batches."""
+    rng, prompter = np.random.default_rng(1), replace(split.prompter, options=PromptOptions())
+    clips = [replace(split[i], text=split[i].text[:3]) for i in range(len(split))]
+    clips[3] = replace(clips[3], text="abc" * 40, mel=rng.standard_normal((400, 4)).astype(np.float32))
+    entries = [Entry(c.id, c.text, c.score, c.split, c.language, len(c.frames), 8, 4, 2.0, len(c.mel)) for c in clips]
+    lengths = np.array([prompter.length(entry) for entry in entries])
+    whole = Split(None, prompter, entries, lengths, clips, np.arange(len(clips)))
+    one = replace(whole, prompter=replace(prompter, options=PromptOptions(buckets=(int(lengths.max()),))))
+    short, long = asked_clips(whole, 8).values()
+    assert long.indices.tolist() == [3] and long.rows == 1 and long.shape.chunks == 50
+    assert short.rows == 5 and len(short.indices) == 9  # two batches, one row in vain
+    assert short.shape.prompt < long.shape.prompt / 4 and short.shape.chunks <= 2 * 2
+    seen = []
+    found = by_index(predict(whole, ask(GREEDY, 1, seen), 8, seed=3))
+    assert [shape for _, shape, *_ in seen] == [(5, short.shape.prompt)] * 2 + [(1, long.shape.prompt)]
+    assert found == by_index(predict(one, ask(GREEDY, 1), 8, seed=3)) and found.keys() == set(range(10))
+    assert asked_clips(whole, 8, members=[3, 5])[short.shape.prompt].rows == 1  # what is left after a kill
+    assert [one.rows for one in asked_clips(whole, 8, num_shards=4).values()] == [8, 4]
+
+
 def test_programs_are_named_after_prompt_lengths(split):
     added = {}
 
@@ -190,7 +212,7 @@ def test_programs_are_named_after_prompt_lengths(split):
             return name
 
     checkpoint = split.prompter.checkpoint
-    shapes = {bucket: abstract_inputs(checkpoint.config, budget, 4) for bucket, budget in split.input_shapes(4).items()}
+    shapes = {bucket: abstract_inputs(checkpoint.config, split.input_shape(bucket, 4), 4) for bucket in split.buckets()}
     compiled = compile_answers(
         Programs(),
         "greedy",
@@ -205,7 +227,7 @@ def test_programs_are_named_after_prompt_lengths(split):
     assert list(added) == [f"greedy/{bucket}" for bucket in split.buckets()]
     for bucket in split.buckets():
         _, _, inputs, noise, ids = added[f"greedy/{bucket}"]
-        real = split.prompter.inputs([split[0]], split.input_shapes(4)[bucket], 4)
+        real = split.prompter.inputs([split[0]], split.input_shape(bucket, 4), 4)
         asked, made = (jax.tree.map(lambda t: (t.shape, t.dtype), x) for x in (inputs, real))
         assert asked == made
         assert noise.shape == (3,) and ids.shape == (4,)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emsa_jax.data.data_options import PrepareOptions
+from emsa_jax.data.length_buckets import choose_buckets
 from emsa_jax.data.records.record import SCHEMA, Entry, entry_of
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
@@ -160,16 +161,6 @@ def quantiles(lengths: Sequence[float]) -> dict[str, float]:
     return {f"{q:g}": length for q, length in zip(_QUANTILES, found.tolist(), strict=True)}
 
 
-def bucket_boundaries(lengths: Sequence[int], count: int = 4, multiple: int = 64) -> list[int]:
-    """At most `count` rising boundaries, the last holding the longest: each bucket has about as many clips.
-
-    Multiples of `multiple`, since what is padded to them runs best on hardware with tiles of 128 or 64.
-    """
-    ends = np.arange(1, count + 1) / count
-    found = np.quantile(np.asarray(lengths), ends, method="inverted_cdf")
-    return sorted({max(1, -(-int(length) // multiple)) * multiple for length in found})
-
-
 def _digest(hashes: Mapping[str, str]) -> str:
     """One sha256 for all shards and the index."""
     return hashlib.sha256("".join(f"{name} {sha}\n" for name, sha in hashes.items()).encode()).hexdigest()
@@ -183,7 +174,7 @@ def _check_file(directory: str | Path, manifest: Manifest, name: str) -> None:
 
 def _with_tokens(manifest: Manifest, tokens: Sequence[int]) -> Manifest:
     measured = {**manifest.quantiles, "tokens": quantiles(tokens)}
-    return replace(manifest, quantiles=measured, boundaries=bucket_boundaries(tokens))
+    return replace(manifest, quantiles=measured, boundaries=list(choose_buckets(tokens)))
 
 
 def _write_manifest(directory: str | Path, manifest: Manifest) -> None:
