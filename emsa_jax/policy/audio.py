@@ -34,6 +34,19 @@ def encode_audio(
     Returns:
       [A, output_dim].
     """
+    x = encode_chunks(params, adapter, config, mel, mel_length)
+    flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
+    pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
+    pooled = pooled.reshape(-1, x.shape[-1])
+    scale = adapter.scale if adapter else 0.0
+    return linear(layer_norm(pooled, params["ln_post"]), params["proj"], singles_of(adapter, "audio").get("proj"), scale)
+
+
+def encode_chunks(
+    params: dict, adapter: Adapter | None, config: AudioConfig, mel: jax.Array, mel_length: jax.Array
+) -> jax.Array:
+    """States [K, n_window, d_model] of the chunks after the last layer, before pooling and the last norm: Whisper's
+    encoder, whose one chunk of 30 s has n_window 1500. Arguments as in `encode_audio`."""
     lora, scale = stack_of(adapter, "audio"), adapter.scale if adapter else 0.0
     frames = mel.shape[1]
     dtype = params["conv1"]["weight"].dtype
@@ -42,7 +55,7 @@ def encode_audio(
     x = jax.nn.gelu(_conv(x, params["conv1"], stride=1), approximate=False)
     x = jnp.where(valid[..., None], x, 0)  # so the next convolution sees zeros beyond the chunk's true end
     x = jax.nn.gelu(_conv(x, params["conv2"], stride=2), approximate=False)
-    x = x + jnp.asarray(_sinusoids(x.shape[1], config.d_model), dtype)  # positions restart in every chunk
+    x = x + jnp.asarray(sinusoids(x.shape[1], config.d_model), dtype)  # positions restart in every chunk
     length = (mel_length - 1) // 2 + 1
     keys = jnp.arange(x.shape[1])[None, :] < length[:, None]
     mask = jnp.broadcast_to(keys[:, None, :], (x.shape[0], x.shape[1], x.shape[1]))
@@ -58,12 +71,7 @@ def encode_audio(
         h = jax.nn.gelu(linear(layer_norm(x, p["mlp_norm"]), p["fc1"], ab.get("fc1"), scale), approximate=False)
         return x + linear(h, p["fc2"], ab.get("fc2"), scale), None
 
-    x, _ = jax.lax.scan(layer, x, (params["layers"], lora))
-    flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
-    pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
-    pooled = pooled.reshape(-1, x.shape[-1])
-    single = singles_of(adapter, "audio")
-    return linear(layer_norm(pooled, params["ln_post"]), params["proj"], single.get("proj"), scale)
+    return jax.lax.scan(layer, x, (params["layers"], lora))[0]
 
 
 def _conv(x: jax.Array, p: dict, stride: int) -> jax.Array:
@@ -72,7 +80,7 @@ def _conv(x: jax.Array, p: dict, stride: int) -> jax.Array:
     return y + p["bias"]
 
 
-def _sinusoids(length: int, width: int) -> np.ndarray:
+def sinusoids(length: int, width: int) -> np.ndarray:
     """Position table [length, width]: sines, then cosines (not interleaved)."""
     inverse = np.exp(-np.log(10000.0) / (width // 2 - 1) * np.arange(width // 2))
     angles = np.arange(length)[:, None] * inverse[None, :]

@@ -241,6 +241,8 @@ def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
         linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], -1, config.head_dim)
         for n in ("q_proj", "k_proj", "v_proj")
     )
+    if config.qk_norm:
+        q, k = rms_norm(q, p["q_norm"], config.rms_norm_eps), rms_norm(k, p["k_norm"], config.rms_norm_eps)
     return rotate(q, cos, sin), rotate(k, cos, sin), v
 
 

@@ -65,17 +65,18 @@ def text_linears(config: ThinkerConfig) -> int:
     """Weights of the decoder's linear layers, without head and embedding."""
     c = config.text
     key_value = 2 * c.num_key_value_heads * c.head_dim
-    return c.num_hidden_layers * c.hidden_size * (2 * c.hidden_size + key_value + 3 * c.intermediate_size)
+    return c.num_hidden_layers * c.hidden_size * (2 * c.heads_dim + key_value + 3 * c.intermediate_size)
 
 
 def attention_pair(config: ThinkerConfig) -> int:
     """FLOPs of one query attending to one key, over all heads and layers of the decoder: logit and weighted value."""
-    return 4 * config.text.num_hidden_layers * config.text.hidden_size
+    return 4 * config.text.num_hidden_layers * config.text.heads_dim
 
 
 def media_flops(config: ThinkerConfig, inputs: PromptInputs) -> float:
     """FLOPs of the towers over a batch's frames and sound."""
-    return _vision(config, inputs) + _audio(config, inputs)
+    sound = _audio(config, inputs) if config.audio else 0.0
+    return sound + (_vision(config, inputs) if config.vision else 0.0)
 
 
 def _vision(config: ThinkerConfig, inputs: PromptInputs) -> float:

@@ -1,7 +1,8 @@
-"""Hugging Face checkpoint directories in and out, tensor by tensor.
+"""Policy directories in and out, tensor by tensor: those of `transformers` and our own (see `policy.hf_config`).
 
-Read: thinker-only and full (`thinker.*`) directories, one file or shards. Every tensor must be there, none may be
-left over and each must have its shape; a head that is missing is an error, never random.
+Read: thinker-only and full (`thinker.*`) directories, text models alone, our own layout, in one file or shards. Every
+tensor must be there, none may be left over and each must have its shape; a head that is missing is an error, never
+random.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,13 +35,17 @@ from emsa_jax.policy.tensor_files import (
 )
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
+PARTS = ("text", "audio", "vision")
 SHARD_BYTES = 5 * 10**9
 FLOATS = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
+BUFFERS = "rotary_emb.inv_freq"  # old files hold what is computed
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
 
 
-def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tuple[ThinkerConfig, dict]:
+def load(
+    directory: str | Path, dtype=None, layout: Layout | None = None, parts: Sequence[str] = PARTS
+) -> tuple[ThinkerConfig, dict]:
     """Reads a policy directory.
 
     Layer after layer is read from its file straight into its place in preallocated stacks, which on CPUs are the
@@ -49,6 +55,7 @@ def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tup
       directory: with config.json and safetensors; a hash manifest is verified first where there is one.
       dtype: of the parameters (default: as on disk, float32, float16 or bfloat16).
       layout: where they lie (default: on one device).
+      parts: which of "text", "audio" and "vision" are read.
 
     Returns:
       (config, params). Raises: InputError naming the file and the tensor.
@@ -58,6 +65,7 @@ def load(directory: str | Path, dtype=None, layout: Layout | None = None) -> tup
     return config, nest(
         (spec.path, _load_stack(spec, prefix, files, headers, dtype, layout and layout.param(spec)))
         for spec in param_table(config)
+        if spec.path[0] in parts
     )
 
 
@@ -74,9 +82,30 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
     files = tensor_files(directory)
     prefix = "thinker." if any(name.startswith("thinker.") for name in files) else ""
     config = replace(config, tie_word_embeddings=_tied(config, files, prefix, directory))
-    shapes = {prefix + name: spec.shape for spec in param_table(config) for name in _disk_names(spec)}
-    missing = sorted(set(shapes) - set(files))
-    extra = sorted(n for n in set(files) - set(shapes) if not n.startswith(PASS_THROUGH))
+    kept = {name for name in files if name.startswith(PASS_THROUGH) or name.endswith(BUFFERS)}
+    return config, prefix, files, _headers(param_table(config), prefix, files, directory, set(files) - kept)
+
+
+def load_table(
+    directory: str | Path, table: Sequence[ParamSpec], dtype=None, known: Callable[[str], bool] = lambda name: True
+) -> dict:
+    """Reads a part of a directory: the parameters of `table`, whose names on disk are those of the directory.
+
+    known: whether a tensor that the table does not hold may be there.
+    Raises: InputError naming the directory and the tensor, as `load` does.
+    """
+    directory = Path(directory)
+    manifest.require_sound(directory)
+    files = tensor_files(directory)
+    headers = _headers(table, "", files, directory, {name for name in files if not known(name)})
+    return nest((spec.path, _load_stack(spec, "", files, headers, dtype, None)) for spec in table)
+
+
+def _headers(table: Sequence[ParamSpec], prefix: str, files: dict[str, Path], directory: Path, used: set[str]) -> dict:
+    """file -> layout of its tensors, all of which are checked but for their values; `used`: those that the table has
+    to name."""
+    shapes = {prefix + name: spec.shape for spec in table for name in _disk_names(spec)}
+    missing, extra = sorted(set(shapes) - set(files)), sorted(used - set(shapes))
     if missing or extra:
         raise InputError(
             f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "
@@ -85,7 +114,7 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
     layouts = {path: tensor_layout(path) for path in {files[name] for name in shapes}}
     for name, shape in shapes.items():
         _stored_dtype(layouts[files[name]], files[name], name, shape)
-    return config, prefix, files, layouts
+    return layouts
 
 
 def _tied(config: ThinkerConfig, files: dict, prefix: str, directory: Path) -> bool:

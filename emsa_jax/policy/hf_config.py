@@ -1,7 +1,8 @@
-"""The Thinker's configuration, read from and written as Hugging Face's config.json.
+"""A policy's configuration, read from and written as config.json, in three layouts.
 
-Only what Qwen2.5-Omni checkpoints use is accepted; anything else (another activation, sliding windows, scaled rotary
-embeddings) is an error, never ignored.
+Qwen2.5-Omni's Thinker, as `transformers` has it; a text model alone (Qwen2, Llama, Qwen3), as `transformers` has it;
+and, for parts that fit neither, a layout of our own (docs/parts.md). What a file asks for and the policy does not
+compute (another activation, sliding windows, scaled rotary embeddings) is an error, never ignored.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from pathlib import Path
 from emsa_jax.errors import InputError
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
+OWN = "emsa_policy"
+THINKER = ("qwen2_5_omni_thinker", "qwen2_5_omni")
+FAMILIES = {"qwen2": (True, False), "llama": (False, False), "qwen3": (False, True)}  # qkv_bias, qk_norm
+_CLASSES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+_PARTS = ("text", "audio", "vision")
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
     "image_token_id": "image_token_index",
@@ -21,10 +28,17 @@ _TOKEN_KEYS = {
 
 
 def read_config(directory: str | Path) -> ThinkerConfig:
-    """Reads `config.json` of a thinker-only or full Qwen2.5-Omni directory, in the old or the new spelling.
+    """Reads `config.json` of a policy directory: a Thinker (alone or in a full Qwen2.5-Omni directory, in the old or
+    the new spelling), a text model alone, or our own layout.
 
     Raises: InputError naming the file and the field.
     """
+    raw, path = read_json_config(directory), Path(directory) / "config.json"
+    return from_hf(raw, str(path))
+
+
+def read_json_config(directory: str | Path) -> dict:
+    """`config.json` of a directory as it is. Raises: InputError naming the file."""
     path = Path(directory) / "config.json"
     try:
         raw = json.loads(path.read_text())
@@ -32,112 +46,195 @@ def read_config(directory: str | Path) -> ThinkerConfig:
         raise InputError(f"{path}: cannot be read ({error.strerror}); a policy directory needs config.json") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
-    return from_hf(raw, str(path))
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not an object; not a Qwen2.5-Omni Thinker configuration")
+    return raw
 
 
 def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     """The configuration that a Hugging Face dict describes; see `read_config`."""
-    raw = raw.get("thinker_config", raw) if isinstance(raw, dict) else raw
+    raw = raw.get("thinker_config", raw)
     if not isinstance(raw, dict):
-        raise InputError(f"{where}: not an object; not a Qwen2.5-Omni Thinker configuration")
-    for section in ("text_config", "audio_config", "vision_config"):
-        if not isinstance(raw.get(section), dict):
-            raise InputError(f"{where}: {section} is missing; not a Qwen2.5-Omni Thinker configuration")
-    text, vision = dict(raw["text_config"]), dict(raw["vision_config"])
+        raise InputError(f"{where}: thinker_config is not an object; not a Qwen2.5-Omni Thinker configuration")
+    kind = raw.get("model_type", THINKER[0])
+    if kind in FAMILIES:
+        text = text_config(raw, where, kind)
+        media = {f.name: -1 for f in fields(ThinkerConfig) if f.name.startswith(("audio_", "image_", "video_", "vis"))}
+        return ThinkerConfig(**(media | {"text": text, "audio": None, "vision": None} | _text_tokens(raw, where)))
+    if kind not in (*THINKER, OWN):
+        raise InputError(
+            f"{where}: model_type is {kind!r}, but a policy is one of {', '.join((*THINKER, OWN, *FAMILIES))}"
+        )
+    for part in _PARTS:
+        absent = kind == OWN and part != "text" and raw.get(f"{part}_config") is None
+        if not absent and not isinstance(raw.get(f"{part}_config"), dict):
+            raise InputError(f"{where}: {part}_config is missing; not a Qwen2.5-Omni Thinker configuration")
+    text, audio, vision = (raw.get(f"{part}_config") for part in _PARTS)
+    config = ThinkerConfig(
+        text=text_config(text, where, text.get("model_type") if kind == OWN else "qwen2", "text_config."),
+        audio=audio and audio_config(audio, where, "audio_config."),
+        vision=vision and vision_config(vision, where, "vision_config."),
+        **_tokens(raw, where),
+    )
+    for field, width in tower_widths(config).items():
+        _require(width == config.text.hidden_size, where, field, width, config.text.hidden_size)
+    return config
+
+
+def tower_widths(config: ThinkerConfig) -> dict[str, int]:
+    """Widths of what the towers give, each of which has to be the text model's hidden_size: field -> width."""
+    found = {}
+    if config.audio:
+        found["audio_config.output_dim"] = config.audio.output_dim
+    if config.vision:
+        found["vision_config.out_hidden_size"] = config.vision.out_hidden_size
+    return found
+
+
+def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
+    """A text model from its part of a Hugging Face dict. at: where that part stands in the file.
+
+    family: one of `FAMILIES`. Raises: InputError naming the field.
+    """
+    _require(family in FAMILIES, where, f"{at}model_type", family, " or ".join(FAMILIES))
+    text, bias_and_norm = dict(raw), dict(zip(("qkv_bias", "qk_norm"), FAMILIES[family], strict=True))
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    vision_rope = vision.get("rope_parameters") or {}
-    for name, value in (("text_config", rope), ("vision_config", vision_rope)):
-        _require(isinstance(value, dict), where, f"{name}.rope_parameters", value, "an object")
+    _require(isinstance(rope, dict), where, f"{at}rope_parameters", rope, "an object")
     kind = rope.get("rope_type", rope.get("type", "default"))
-    _require(kind in ("default", "mrope"), where, "text_config.rope_scaling.type", kind, "default")
-    text["rope_theta"] = rope.get("rope_theta", text.get("rope_theta", TextConfig.rope_theta))
-    text["mrope_section"] = rope.get("mrope_section")
-    vision["rope_theta"] = vision_rope.get("rope_theta")
+    _require(kind in ("default", "mrope"), where, f"{at}rope_scaling.type", kind, "default")
+    _require(text.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", text.get("hidden_act"), "silu")
+    for field in ("use_sliding_window", "attention_bias", "mlp_bias"):
+        _require(not text.get(field), where, f"{at}{field}", text.get(field), False)
+    if not at:  # a text model alone, whose class has other defaults
+        for field in _SIZES:
+            _require(text.get(field) is not None, where, field, None, "a number")
+        text = {"num_key_value_heads": text["num_attention_heads"], "rope_theta": 1e4} | text
+        text.setdefault("head_dim", 128 if family == "qwen3" else None)
+    text |= bias_and_norm | {"attention": None, "mrope_section": rope.get("mrope_section")}
+    text["rope_theta"] = rope.get("rope_theta", text.get("rope_theta"))
+    if not at:
+        sized = _section(TextConfig, text, where, at)
+        text["mrope_section"] = list(mrope_section(sized.head_dim))
+    config = _section(TextConfig, text, where, at)
+    rest = config.num_attention_heads % config.num_key_value_heads
+    _require(not rest, where, f"{at}num_key_value_heads", config.num_key_value_heads, "a part of num_attention_heads")
+    ok = 2 * sum(config.mrope_section) == config.head_dim and len(config.mrope_section) == 3
+    want = f"three numbers whose sum is half of head_dim, {config.head_dim}"
+    _require(ok, where, f"{at}rope_scaling.mrope_section", config.mrope_section, want)
+    return config
+
+
+def mrope_section(head_dim: int) -> tuple[int, int, int]:
+    """How many frequencies follow time, height and width, in the proportions of the released sizes (16, 24, 24)."""
+    space = 3 * head_dim // 16
+    return (head_dim // 2 - 2 * space, space, space)
+
+
+def audio_config(raw: dict, where: str, at: str = "") -> AudioConfig:
+    """Omni's or Whisper's encoder, whose fields have the same names. Raises: InputError naming the field."""
+    act = raw.get("activation_function", "gelu")
+    _require(act == "gelu", where, f"{at}activation_function", act, "gelu")
+    return _section(AudioConfig, raw, where, at)
+
+
+def vision_config(raw: dict, where: str, at: str = "") -> VisionConfig:
+    """Omni's (and Qwen2.5-VL's) vision tower. Raises: InputError naming the field."""
+    vision, rope = dict(raw), raw.get("rope_parameters") or {}
+    _require(isinstance(rope, dict), where, f"{at}rope_parameters", rope, "an object")
+    _require(vision.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", vision.get("hidden_act"), "silu")
+    vision["rope_theta"] = rope.get("rope_theta")
     vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
-    _require(not text.get("use_sliding_window"), where, "text_config.use_sliding_window", True, False)
-    _require(text.get("hidden_act", "silu") == "silu", where, "text_config.hidden_act", text.get("hidden_act"), "silu")
-    _require(
-        vision.get("hidden_act", "silu") == "silu", where, "vision_config.hidden_act", vision.get("hidden_act"), "silu"
-    )
-    audio = raw["audio_config"]
-    _require(
-        audio.get("activation_function", "gelu") == "gelu",
-        where,
-        "audio_config.activation_function",
-        audio.get("activation_function"),
-        "gelu",
-    )
+    return _section(VisionConfig, vision, where, at)
+
+
+def _tokens(raw: dict, where: str) -> dict:
+    """Ids of tokens and what else stands at the top of the file."""
     top = {
         f.name: raw[k]
         for f in fields(ThinkerConfig)
-        if f.name not in ("text", "audio", "vision")
+        if f.name not in _PARTS
         for k in (_TOKEN_KEYS.get(f.name, f.name), f.name)
         if raw.get(k) is not None
     }
     if top.get("eos_token_id") and isinstance(top["eos_token_id"], list):
         top["eos_token_id"] = top["eos_token_id"][0]
     for name, value in top.items():
-        _require(_like(value, getattr(ThinkerConfig, name), 0), where, name, value, "a value of its type")
-    config = ThinkerConfig(
-        text=_section(TextConfig, text, f"{where}: text_config"),
-        audio=_section(AudioConfig, audio, f"{where}: audio_config"),
-        vision=_section(VisionConfig, vision, f"{where}: vision_config"),
-        **top,
-    )
-    head_dim = text.get("head_dim") or config.text.head_dim
-    _require(head_dim == config.text.head_dim, where, "text_config.head_dim", head_dim, config.text.head_dim)
-    _require(
-        2 * sum(config.text.mrope_section) == head_dim,
-        where,
-        "mrope_section",
-        config.text.mrope_section,
-        f"a sum of {head_dim // 2}",
-    )
-    return config
+        least = -1 if name.endswith("_id") else 0
+        _require(_like(value, getattr(ThinkerConfig, name), least), where, name, value, "a value of its type")
+    return top
+
+
+def _text_tokens(raw: dict, where: str) -> dict:
+    """The same for a text model alone, whose padding token may be its end token."""
+    top = {"tie_word_embeddings": False} | _tokens(raw, where)
+    _require("eos_token_id" in top, where, "eos_token_id", None, "a token")
+    return {name: top["eos_token_id"] for name in ("bos_token_id", "pad_token_id", "user_token_id")} | top
+
+
+def fits_thinker(config: ThinkerConfig, biases: bool = False) -> bool:
+    """Whether the parts are those that Omni's Thinker has, so that `transformers` loads them as one; with `biases`,
+    whether they would be once the text model has biases."""
+    text = config.text
+    has = (text.qkv_bias or biases) and not text.qk_norm
+    return has and config.audio is not None and isinstance(config.vision, VisionConfig)
+
+
+def family_of(config: TextConfig) -> str:
+    """The kind of a text model, as `transformers` names it."""
+    return next(name for name, kind in FAMILIES.items() if kind == (config.qkv_bias, config.qk_norm))
 
 
 def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
-    """The thinker-only config.json (released spelling, which old and new `transformers` read)."""
-    text = asdict(config.text)
-    section = list(text.pop("mrope_section"))
-    text.pop("attention")
-    text.update(
-        model_type="qwen2_5_omni_text",
-        hidden_act="silu",
-        tie_word_embeddings=config.tie_word_embeddings,
-        rope_scaling={"mrope_section": section, "rope_type": "default", "type": "default"},
-    )
-    vision = asdict(config.vision)
-    vision.pop("rope_theta")
-    vision.update(
-        model_type="qwen2_5_omni_vision_encoder",
-        hidden_act="silu",
-        fullatt_block_indexes=list(config.vision.fullatt_block_indexes),
-    )
-    audio = dict(asdict(config.audio), model_type="qwen2_5_omni_audio_encoder", activation_function="gelu")
+    """The config.json, in the first layout that fits: Thinker (released spelling, which old and new `transformers`
+    read), a text model alone, our own."""
+    types = {"dtype": dtype, "torch_dtype": dtype}
     top = {
-        _TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name)
-        for f in fields(ThinkerConfig)
-        if f.name not in ("text", "audio", "vision")
+        _TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name) for f in fields(ThinkerConfig) if f.name not in _PARTS
     }
-    return dict(
-        top,
-        architectures=["Qwen2_5OmniThinkerForConditionalGeneration"],
-        model_type="qwen2_5_omni_thinker",
-        dtype=dtype,
-        torch_dtype=dtype,
-        text_config=text,
-        audio_config=audio,
-        vision_config=vision,
-    )
+    if config.text_alone:
+        family = family_of(config.text)
+        named = {n: top[n] for n in ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")}
+        text = _text_to_hf(config, family)
+        text.pop("rope_scaling")
+        return text | named | types | {"architectures": [_CLASSES[family]], "model_type": family}
+    thinker = fits_thinker(config)
+    text = _text_to_hf(config, "qwen2_5_omni_text" if thinker else family_of(config.text))
+    parts = {"text_config": text}
+    if config.audio:
+        parts["audio_config"] = dict(
+            asdict(config.audio), model_type="qwen2_5_omni_audio_encoder", activation_function="gelu"
+        )
+    if config.vision:
+        parts["vision_config"] = _vision_to_hf(config.vision)
+    if not thinker:
+        return top | types | {"model_type": OWN} | parts
+    named = {"architectures": ["Qwen2_5OmniThinkerForConditionalGeneration"], "model_type": THINKER[0]}
+    return top | named | types | parts
 
 
-def _section(cls, raw: dict, where: str):
+def _text_to_hf(config: ThinkerConfig, model_type: str) -> dict:
+    c = config.text
+    text = {k: v for k, v in asdict(c).items() if k not in ("mrope_section", "qkv_bias", "qk_norm", "attention")}
+    if c.heads_dim == c.hidden_size:
+        text.pop("head_dim")
+    rope = {"mrope_section": list(c.mrope_section), "rope_type": "default", "type": "default"}
+    named = {"model_type": model_type, "hidden_act": "silu", "tie_word_embeddings": config.tie_word_embeddings}
+    return text | named | {"rope_scaling": rope}
+
+
+def _vision_to_hf(config: VisionConfig) -> dict:
+    vision = asdict(config)
+    vision.pop("rope_theta")
+    vision["fullatt_block_indexes"] = list(config.fullatt_block_indexes)
+    return vision | {"model_type": "qwen2_5_omni_vision_encoder", "hidden_act": "silu"}
+
+
+def _section(cls, raw: dict, where: str, at: str):
     values = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
     for name, value in values.items():
         values[name] = value = tuple(value) if isinstance(value, list) else value
         if not _like(value, getattr(cls, name), 1):
-            raise InputError(f"{where}.{name} is {value!r}, but must be like {getattr(cls, name)!r}")
+            raise InputError(f"{where}: {at}{name} is {value!r}, but must be like {getattr(cls, name)!r}")
     return cls(**values)
 
 

@@ -87,6 +87,12 @@ def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
 
 def smallest_shape(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) -> InputShape:
     """The smallest shape that holds `rows`, its rows of patches being at least `patch_row` long."""
+    for kind, tower, given in (
+        ("sound", config.audio, any(row.audios for row in rows)),
+        ("pictures", config.vision, any(row.images or row.videos for row in rows)),
+    ):
+        if given and tower is None:
+            raise InputError(f"a prompt has {kind}, but this policy has no tower for them: change prompt.modalities")
     visuals = [v for row in rows for v in visuals_in_order(config, row)]
     frame = max([patch_row, *(v.grid.h * v.grid.w for v in visuals)])
     packed = _pack_frames(visuals, frame)
@@ -107,7 +113,7 @@ def build_inputs(
     """
     need = smallest_shape(config, rows, shape.patch_row if shape else 0)
     shape = shape or need
-    if shape.patch_row % config.vision.spatial_merge_size**2:
+    if config.vision and shape.patch_row % config.vision.spatial_merge_size**2:
         raise InputError(
             f"patch_row is {shape.patch_row}, but must be a multiple of {config.vision.spatial_merge_size**2}"
         )
@@ -146,6 +152,8 @@ def abstract_inputs(config: ThinkerConfig, shape: InputShape, batch_size: int) -
 
 def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
     c = config.audio
+    if c is None:
+        return {"mel": np.zeros((0, 0, 0), np.float32), "mel_length": _none(0), "audio_pairs": _none(0, 2)}
     frames = 2 * c.n_window
     mel = np.zeros((shape.chunks, frames, c.num_mel_bins), np.float32)
     length = np.zeros(shape.chunks, np.int32)
@@ -164,6 +172,10 @@ def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
     return {"mel": mel, "mel_length": length, "audio_pairs": pairs}
 
 
+def _none(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.int32)
+
+
 def _pack_frames(visuals: list[Visual], patch_row: int) -> list[tuple[int, int]]:
     """(row, first slot) of each temporal patch, in order: a frame that does not fit opens the next row."""
     placed, row, used = [], 0, 0
@@ -179,6 +191,9 @@ def _pack_frames(visuals: list[Visual], patch_row: int) -> list[tuple[int, int]]
 
 def _pack_vision(config: ThinkerConfig, rows: list[Row], shape: InputShape, offset: int) -> tuple[dict, list]:
     c = config.vision
+    if c is None:
+        empty = {"patches": np.zeros((0, 0, 0), np.float32), "patch_hw": _none(0, 0, 2)}
+        return empty | {"frame": _none(0, 0), "window": _none(0, 0)}, [[] for _ in rows]
     table = (shape.patch_rows, shape.patch_row)
     patches = np.zeros((*table, c.patch_dim), np.float32)
     hw = np.zeros((*table, 2), np.int32)

@@ -7,14 +7,14 @@ transpose. The tensors of all layers of a stack are stored as one array with a l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,11 @@ class ParamSpec:
 
 def param_table(config: ThinkerConfig) -> tuple[ParamSpec, ...]:
     """Every parameter of the policy, in the order of the forward pass."""
-    return (*_text(config), *_audio(config), *_vision(config))
+    return (
+        *_text(config),
+        *(audio_table(config.audio) if config.audio else ()),
+        *(vision_table(config.vision) if config.vision else ()),
+    )
 
 
 def _linear(path, disk, out_in, axes, layers=0, bias=True) -> Iterator[ParamSpec]:
@@ -61,15 +65,18 @@ def _norm(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
 
 def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
     c, n = config.text, config.text.num_hidden_layers
-    hidden, heads, kv = c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    hidden, heads, kv, bias = c.hidden_size, c.heads_dim, c.num_key_value_heads * c.head_dim, c.qkv_bias
     yield ParamSpec(
         ("text", "embed_tokens"), "model.embed_tokens.weight", (c.vocab_size, hidden), ("vocab", "embed"), init="embed"
     )
     at, disk = ("text", "layers"), "model.layers.{n}"
     yield from _norm((*at, "input_norm"), f"{disk}.input_layernorm", hidden, n)
-    yield from _linear((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n)
-    yield from _linear((*at, "k_proj"), f"{disk}.self_attn.k_proj", (kv, hidden), ("kv_heads", "embed"), n)
-    yield from _linear((*at, "v_proj"), f"{disk}.self_attn.v_proj", (kv, hidden), ("kv_heads", "embed"), n)
+    yield from _linear((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n, bias)
+    yield from _linear((*at, "k_proj"), f"{disk}.self_attn.k_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
+    yield from _linear((*at, "v_proj"), f"{disk}.self_attn.v_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
+    if c.qk_norm:
+        for name in ("q_norm", "k_norm"):
+            yield from _norm((*at, name), f"{disk}.self_attn.{name}", c.head_dim, n)
     yield from _linear((*at, "o_proj"), f"{disk}.self_attn.o_proj", (hidden, heads), ("embed", "heads"), n, False)
     yield from _norm((*at, "post_attention_norm"), f"{disk}.post_attention_layernorm", hidden, n)
     for name in ("gate_proj", "up_proj"):
@@ -82,8 +89,8 @@ def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
         yield ParamSpec(("text", "lm_head"), "lm_head.weight", (c.vocab_size, hidden), ("vocab", "embed"))
 
 
-def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
-    c, n = config.audio, config.audio.encoder_layers
+def audio_table(c: AudioConfig) -> Iterator[ParamSpec]:
+    n = c.encoder_layers
     d, ffn = c.d_model, c.encoder_ffn_dim
     for name, channels in (("conv1", c.num_mel_bins), ("conv2", d)):
         yield ParamSpec(
@@ -113,8 +120,8 @@ def _audio(config: ThinkerConfig) -> Iterator[ParamSpec]:
     yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
 
 
-def _vision(config: ThinkerConfig) -> Iterator[ParamSpec]:
-    c, n = config.vision, config.vision.depth
+def vision_table(c: VisionConfig) -> Iterator[ParamSpec]:
+    n = c.depth
     e, mlp, merged = c.hidden_size, c.intermediate_size, c.hidden_size * c.spatial_merge_size**2
     yield ParamSpec(
         ("vision", "patch_embed"),
@@ -173,8 +180,13 @@ def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dic
 
     Drawn on the host: a device would compile a program for every shape.
     """
+    return init_table(param_table(config), key, dtype)
+
+
+def init_table(table: Sequence[ParamSpec], key: jax.Array, dtype=jnp.float32) -> dict:
+    """Random parameters of a table, as `init_params` draws those of a policy."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype)) for i, s in enumerate(param_table(config)))
+    return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype)) for i, s in enumerate(table))
 
 
 def _init(spec: ParamSpec, rng: np.random.Generator, dtype) -> jax.Array:

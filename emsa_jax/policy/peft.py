@@ -204,14 +204,14 @@ def save_adapter(
                 rank, spec = ab["a"].shape[-2], linears[tower, name]
                 specs.append(spec)
                 for layer in range(spec.layers or 1):
-                    module = "base_model.model." + _module(written(spec, layer))
+                    module = "base_model.model." + _module(written(spec, layer, config.text_alone))
                     for half in "ab":
                         matrix = ab[half][layer if spec.layers else ...]
                         tensors[f"{module}.lora_{half.upper()}.weight"] = np.asarray(matrix, np.float32)
         saved = {}
         for spec, layer in stems(param_table(config)).values():
             if _holds(whole, spec.path):
-                name, values = written(spec, layer), get(whole, spec.path)
+                name, values = written(spec, layer, config.text_alone), get(whole, spec.path)
                 tensors[f"base_model.model.{name}"] = np.asarray(values[layer if spec.layers else ...], np.float32)
                 saved[_module(name).removeprefix("model.")] = None
         write_tensors(tensors, part / "adapter_model.safetensors")

@@ -1,4 +1,4 @@
-"""The Thinker's static configuration. Field names follow `transformers` where it has one."""
+"""A policy's static configuration: text model, audio tower, vision tower. Field names follow `transformers`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from emsa_jax.errors import InputError
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The decoder: grouped-query attention with TMRoPE, SwiGLU, RMSNorm.
+    """The decoder: grouped-query attention with TMRoPE, SwiGLU, RMSNorm. Qwen2 (Omni's too), Llama and Qwen3 are the
+    same but for two details, and plain RoPE is TMRoPE with three equal positions.
 
-    attention: the kernel by name, see policy/attention.py; chosen for a machine and stored in no policy directory.
+    Attributes:
+      head_dim: of one head; 0: hidden_size / num_attention_heads.
+      qkv_bias: whether the projections of queries, keys and values have biases (Qwen2).
+      qk_norm: whether each head of queries and keys is normalised before it is rotated (Qwen3).
+      attention: the kernel by name, see policy/attention.py; chosen for a machine, stored in no policy directory.
     """
 
     vocab_size: int = 152064
@@ -24,11 +29,19 @@ class TextConfig:
     rope_theta: float = 1e6
     mrope_section: tuple[int, ...] = (16, 24, 24)
     max_position_embeddings: int = 32768
+    head_dim: int = 0
+    qkv_bias: bool = True
+    qk_norm: bool = False
     attention: str = "auto"
 
+    def __post_init__(self) -> None:
+        if not self.head_dim:
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
+
     @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
+    def heads_dim(self) -> int:
+        """Width of the queries of all heads together."""
+        return self.num_attention_heads * self.head_dim
 
 
 @dataclass(frozen=True)
@@ -69,11 +82,14 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class ThinkerConfig:
-    """Everything static about a policy; hashable, so it is a jit-static argument."""
+    """Everything static about a policy; hashable, so it is a jit-static argument.
+
+    A policy may have no audio or no vision tower (None); ids of tokens that it does not have are -1.
+    """
 
     text: TextConfig = TextConfig()
-    audio: AudioConfig = AudioConfig()
-    vision: VisionConfig = VisionConfig()
+    audio: AudioConfig | None = AudioConfig()
+    vision: VisionConfig | None = VisionConfig()
     tie_word_embeddings: bool = False
     audio_token_id: int = 151646
     image_token_id: int = 151655
@@ -88,6 +104,11 @@ class ThinkerConfig:
     user_token_id: int = 872
     position_id_per_seconds: int = 25
     seconds_per_chunk: int = 2
+
+    @property
+    def text_alone(self) -> bool:
+        """Whether the policy is a text model without towers, whose directory is that model's."""
+        return self.audio is None and self.vision is None
 
 
 def preset(name: str) -> ThinkerConfig:

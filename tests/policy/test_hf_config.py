@@ -20,7 +20,10 @@ def equals_transformers(ours: ThinkerConfig, theirs: Qwen2_5OmniThinkerConfig):
     for section in ("text", "audio", "vision"):
         mine, other = getattr(ours, section), getattr(theirs, f"{section}_config")
         for field in fields(mine):
-            if field.name == "attention":  # the machine's affair
+            if field.name in ("attention", "qkv_bias", "qk_norm"):  # the machine's affair; what Omni's class fixes
+                continue
+            if field.name == "head_dim":
+                assert mine.head_dim == getattr(other, "head_dim", mine.hidden_size // mine.num_attention_heads)
                 continue
             if field.name in ("rope_theta", "mrope_section"):
                 value = other.rope_parameters.get(field.name, [16, 24, 24])  # its fallback

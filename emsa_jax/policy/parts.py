@@ -1,0 +1,166 @@
+"""Parts of a policy out of pretrained directories: text models, audio towers, vision towers.
+
+A part is read into its place in the policy's parameter tree, under the names and in the layout of the parameter table,
+so that the policy computes with it as with Omni's own. What a part lacks (the projection of its tokens to the width of
+the text model) is drawn at random and has to be trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emsa_jax.data.mel import MEL_BINS
+from emsa_jax.errors import InputError
+from emsa_jax.policy import hf
+from emsa_jax.policy.audio import sinusoids
+from emsa_jax.policy.hf_config import OWN, THINKER, audio_config, fits_thinker, read_json_config, tower_widths
+from emsa_jax.policy.parameter_table import ParamSpec, audio_table, init_table
+from emsa_jax.policy.tensor_files import open_tensors, tensor_files
+from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
+
+POLICIES = (*THINKER, OWN)
+WHISPER_BINS = (80, 128)
+
+
+def read_text_model(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
+    """The text model of a directory (Qwen2, Llama, Qwen3, or a policy's) as a policy that neither hears nor sees.
+
+    Returns:
+      (config without towers, {"text": parameters}). Ids of media tokens are -1 unless the directory is a policy's.
+    Raises: InputError naming the file and the field or the tensor.
+    """
+    config, params = hf.load(directory, dtype, parts=("text",))
+    return replace(config, audio=None, vision=None), params
+
+
+def with_qkv_biases(config: ThinkerConfig, params: dict) -> tuple[ThinkerConfig, dict]:
+    """The same policy with biases of queries, keys and values that are zero, as Omni's Thinker wants them."""
+    if config.text.qkv_bias:
+        return config, params
+    layers = dict(params["text"]["layers"])
+    for name in ("q_proj", "k_proj", "v_proj"):
+        weight = layers[name]["weight"]
+        layers[name] = dict(layers[name], bias=jnp.zeros(weight.shape[:2], weight.dtype))
+    return replace(config, text=replace(config.text, qkv_bias=True)), dict(
+        params, text=dict(params["text"], layers=layers)
+    )
+
+
+def join_parts(
+    text: tuple[ThinkerConfig, dict],
+    audio: tuple[AudioConfig, dict] | None = None,
+    vision: tuple[VisionConfig, dict] | None = None,
+    **tokens: int,
+) -> tuple[ThinkerConfig, dict]:
+    """One policy of parts, each (config, parameters) as the readers here give it.
+
+    Biases of zero are added to a text model that has none where that makes the policy a Thinker, which `transformers`
+    loads; a text model with normalised queries and keys, or one without a tower, has our own layout.
+
+    tokens: ids of media tokens and other fields of `ThinkerConfig`.
+    Raises: InputError where a tower is not as wide as the text model.
+    """
+    config, params = replace(text[0], **tokens), dict(text[1])
+    towers = {name: part for name, part in (("audio", audio), ("vision", vision)) if part}
+    config = replace(config, **{name: part[0] for name, part in towers.items()})
+    for field, width in tower_widths(config).items():
+        if width != config.text.hidden_size:
+            raise InputError(f"{field} is {width}, but the text model is {config.text.hidden_size} wide")
+    config, params = with_qkv_biases(config, params) if fits_thinker(config, biases=True) else (config, params)
+    return config, params | {name: part[1] for name, part in towers.items()}
+
+
+def read_audio_tower(
+    directory: str | Path, width: int, key: jax.Array, n_window: int = 0, bins: int = MEL_BINS, dtype=None
+) -> tuple[AudioConfig, dict]:
+    """An audio tower: a policy's, or Whisper's encoder, which is Omni's tower tensor for tensor.
+
+    Args:
+      directory: of a policy, or of Whisper (`WhisperModel` or `WhisperForConditionalGeneration`).
+      width: of the text model. The projection is drawn from `key` where the directory has none of this width.
+      n_window: half the mel frames of a chunk, inside which attention stays (default: the policy's, for Whisper its
+        30 s).
+      bins: mel bins; 80 of Whisper's become 128 (see `mel_map`).
+
+    Returns:
+      (config, the "audio" subtree). Raises: InputError naming the file and the field or the tensor.
+    """
+    raw = read_json_config(directory)
+    kind = raw.get("model_type")
+    if kind == "whisper":
+        config, params = _whisper(Path(directory), raw, bins, dtype)
+    elif kind in POLICIES:
+        whole, params = hf.load(directory, dtype, parts=("audio",))
+        config, params = whole.audio, params.get("audio")
+    else:
+        raise _unknown(directory, kind, "audio towers", ("whisper", *POLICIES))
+    if config is None:
+        raise InputError(f"{directory}: this policy has no audio tower")
+    fits = config.output_dim == width and "proj" in params
+    config = replace(config, output_dim=width, n_window=n_window or config.n_window)
+    fresh = init_table(() if fits else _named(audio_table(config), "proj", "bos_eos"), key, _dtype(params))
+    return config, params | fresh.get("audio", {})
+
+
+def mel_map(bins: int, wanted: int = MEL_BINS) -> np.ndarray:
+    """Linear interpolation [bins, wanted] on the mel axis: row i reads a value at the centre of the i-th of `bins`
+    bands out of the centres of `wanted` bands, both evenly spaced on the mel scale from 0 to 8 kHz.
+
+    Raises: InputError where more bands are asked for than there are.
+    """
+    if bins > wanted:
+        raise InputError(f"num_mel_bins is {bins}, but only up to {wanted} mel bins can be read out of {wanted}")
+    centres, asked = np.arange(1, wanted + 1) / (wanted + 1), np.arange(1, bins + 1) / (bins + 1)
+    return np.stack([np.interp(asked, centres, row) for row in np.eye(wanted)], axis=1).astype(np.float32)
+
+
+def _whisper(directory: Path, raw: dict, bins: int, dtype) -> tuple[AudioConfig, dict]:
+    """The encoder under Omni's names: `layer_norm` is `ln_post`, and the positions are computed."""
+    where = str(directory / "config.json")
+    own = audio_config({k: v for k, v in raw.items() if k not in ("output_dim", "n_window")}, where)
+    if own.num_mel_bins not in WHISPER_BINS:
+        raise InputError(f"{where}: num_mel_bins is {own.num_mel_bins}, but only 80 and 128 can be mapped to {bins}")
+    files = tensor_files(directory)
+    prefix = next((p for p in ("model.encoder.", "encoder.", "") if f"{p}conv1.weight" in files), "encoder.")
+    own = replace(own, n_window=own.max_source_positions)
+    table = [
+        replace(spec, disk=spec.disk.replace("audio_tower.", prefix).replace("ln_post", "layer_norm"))
+        for spec in audio_table(own)
+        if spec.path[1] not in ("proj", "bos_eos")
+    ]
+    params = hf.load_table(directory, table, dtype, lambda name: not name.startswith(f"{prefix}layers."))["audio"]
+    _require_sinusoids(files, f"{prefix}embed_positions.weight", own)
+    if own.num_mel_bins != bins:
+        conv1 = params["conv1"]
+        weight = np.einsum("oik,in->onk", np.asarray(conv1["weight"], np.float32), mel_map(own.num_mel_bins, bins))
+        params["conv1"] = dict(conv1, weight=jnp.asarray(weight, conv1["weight"].dtype))
+    return replace(own, num_mel_bins=bins), params
+
+
+def _require_sinusoids(files: dict[str, Path], name: str, config: AudioConfig) -> None:
+    """Whisper keeps its fixed positions on disk. Raises: InputError where they are other ones."""
+    if name not in files:
+        return
+    with open_tensors(files[name]) as file:
+        stored = file.get_tensor(name).astype(np.float32)
+    table = sinusoids(config.max_source_positions, config.d_model)
+    if stored.shape != table.shape or np.abs(stored - table).max() > 1e-2:
+        raise InputError(f"{files[name]}: {name} are not Whisper's sinusoids: this is another encoder")
+
+
+def _named(table: Sequence[ParamSpec], *names: str) -> list[ParamSpec]:
+    return [spec for spec in table if spec.path[1] in names]
+
+
+def _dtype(params: dict):
+    return jax.tree.leaves(params)[0].dtype
+
+
+def _unknown(directory: str | Path, kind: str | None, what: str, known: Sequence[str]) -> InputError:
+    return InputError(f"{directory}/config.json: model_type is {kind!r}, but {what} are read from {', '.join(known)}")
