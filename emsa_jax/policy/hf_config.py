@@ -72,8 +72,8 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     text, audio, vision = (raw.get(f"{part}_config") for part in _PARTS)
     config = ThinkerConfig(
         text=text_config(text, where, text.get("model_type") if kind == OWN else "qwen2", "text_config."),
-        audio=audio and audio_config(audio, where, "audio_config."),
-        vision=vision and vision_config(vision, where, "vision_config."),
+        audio=None if audio is None else audio_config(audio, where, "audio_config."),
+        vision=None if vision is None else vision_config(vision, where, "vision_config."),
         **_tokens(raw, where),
     )
     for field, width in tower_widths(config).items():
