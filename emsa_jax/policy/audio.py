@@ -39,7 +39,9 @@ def encode_audio(
     pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
     pooled = pooled.reshape(-1, x.shape[-1])
     scale = adapter.scale if adapter else 0.0
-    return linear(layer_norm(pooled, params["ln_post"]), params["proj"], singles_of(adapter, "audio").get("proj"), scale)
+    return linear(
+        layer_norm(pooled, params["ln_post"]), params["proj"], singles_of(adapter, "audio").get("proj"), scale
+    )
 
 
 def encode_chunks(

@@ -27,7 +27,9 @@ def stems(specs: Iterable[ParamSpec]) -> dict[str, tuple[ParamSpec, int]]:
 def written(spec: ParamSpec, layer: int, text_alone: bool = False) -> str:
     """The parameter's name under `transformers` 5, in a Thinker or in a text model alone."""
     name = stem(spec.disk.format(n=layer))
-    tower = {"text": "model." if text_alone else "model.language_model.", "audio": "model.", "vision": "model."}[spec.path[0]]
+    tower = {"text": "model." if text_alone else "model.language_model.", "audio": "model.", "vision": "model."}[
+        spec.path[0]
+    ]
     return name if spec.path == ("text", "lm_head") else tower + name
 
 
