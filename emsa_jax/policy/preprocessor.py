@@ -37,13 +37,15 @@ def read_preprocessor(directory: str | Path, config: ThinkerConfig) -> Preproces
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("size") or {}, dict):
         raise InputError(f"{path}: not an object of settings")
-    vision = config.vision
-    wanted = _FIXED | {
-        "feature_size": config.audio.num_mel_bins,
-        "patch_size": vision.patch_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-        "merge_size": vision.spatial_merge_size,
-    }
+    wanted = dict(_FIXED)
+    if config.audio:
+        wanted["feature_size"] = config.audio.num_mel_bins
+    if vision := config.vision:
+        wanted |= {
+            "patch_size": vision.patch_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+            "merge_size": vision.spatial_merge_size,
+        }
     for field, value in wanted.items():
         if raw.get(field, value) != value:
             raise InputError(f"{path}: {field} is {raw[field]!r}, but this policy needs {value}")

@@ -58,10 +58,13 @@ def tensor_layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
 
 def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
     """Writes a safetensors file. Raises: OSError, also where the disk is full."""
+    path.touch()  # as readable as other files are; the library gives it to its owner alone
+    readable = path.stat().st_mode
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    path.chmod(readable)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from emsa_jax.policy import hf
+from emsa_jax.policy.media_tokens import CHAT_TEMPLATE
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.prompt_row import MEAN, STD
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
@@ -29,16 +30,6 @@ SPECIAL = (
 )
 # words, single digits, runs of signs with the line breaks after them: tags and hints end where a token ends
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] }}"
-    "{% elif part['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>"
-    "{% elif part['type'] == 'image' %}<|vision_bos|><|IMAGE|><|vision_eos|>"
-    "{% elif part['type'] == 'video' %}<|vision_bos|><|VIDEO|><|vision_eos|>"
-    "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def tiny_config(ids: dict[str, int], vocab_size: int) -> ThinkerConfig:

@@ -49,6 +49,37 @@ class AnnotateOptions(Options):
 
 
 @dataclass(frozen=True)
+class AssembleOptions(Options):
+    """Pretrained parts become one policy directory."""
+
+    job: Literal["assemble"] = option("assemble", JOB)
+    text: str = option("", "a directory of a text model of the kind Qwen2, Llama (SmolLM2) or Qwen3, or of a policy")
+    audio: str = option("", "a directory of Whisper, whose encoder is taken, or of a policy; empty: no audio tower")
+    vision: str = option(
+        "",
+        "a directory of CLIP, Qwen2.5-VL or a policy; empty: a small random tower where the layout of Qwen2.5-Omni's "
+        "Thinker asks for one",
+    )
+    out: str = option("", "the policy directory to write")
+    dtype: Literal["float32", "bfloat16"] = option("float32", "in which weights are written")
+    n_window: int = option(
+        0,
+        "half the mel frames, 10 ms each, of a chunk inside which the audio tower attends; 0: 500 for Whisper, where "
+        "chunks of 10 s change its states little, the policy's own for another tower",
+        low=0,
+    )
+    media_tokens: Literal["auto", "reuse", "add"] = option(
+        "auto",
+        "where a tokenizer has no media tokens: reuse, unused special tokens become them; add, new tokens in rows that "
+        "no token has, or in new rows; auto: what costs no new row",
+    )
+    chat_template: str = option(
+        "", "a file with a chat template that takes media; empty: the text model's, made to take them, or ChatML"
+    )
+    seed: int = option(0, "of what is drawn at random: projections, a vision tower", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
 class BenchmarkOptions(Options):
     """The tables and figures of CH-CEMS."""
 
@@ -162,6 +193,7 @@ class AblationOptions(Options):
 JOBS = {
     "ablation": AblationOptions,
     "annotate": AnnotateOptions,
+    "assemble": AssembleOptions,
     "benchmark": BenchmarkOptions,
     "compare": CompareOptions,
     "distill": DistillOptions,

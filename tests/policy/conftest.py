@@ -5,6 +5,7 @@ positions, other windows, clocks, thetas and head counts.
 """
 
 import functools
+import json
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from transformers import Qwen2_5OmniConfig, Qwen2_5OmniThinkerConfig
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2_5OmniConfig, Qwen2_5OmniThinkerConfig
 from transformers import Qwen2_5OmniForConditionalGeneration as Omni
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
@@ -30,6 +32,13 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(1)  # two would wait for each other on models this small
 
+_CODE = ["<repo_name>", "<reponame>", "<file_sep>", "<filename>", "<gh_stars>", "<issue_start>", "<issue_comment>"]
+_TEMPLATE = (  # SmolLM2's
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 TOKENS = {
     "audio_token_index": 110,
     "image_token_index": 111,
@@ -374,3 +383,29 @@ def case(request) -> str:
 def logits_of():
     """(torch model, torch inputs) -> logits; the models may be wrapped by PEFT."""
     return torch_logits
+
+
+@pytest.fixture(scope="session")
+def write_tokenizer():
+    """Writes a text model's tokenizer."""
+    return _write_tokenizer
+
+
+def _write_tokenizer(
+    directory, special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", *_CODE), template=_TEMPLATE, **given
+):
+    """A tokenizer of SmolLM2's kind: bytes, each digit a token. Returns how many tokens it has."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = {token: i for i, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(tokens, []))
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    ends = dict(bos_token="<|im_start|>", eos_token="<|im_end|>", unk_token="<|endoftext|>") | given
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
+    wrapped.chat_template = template
+    wrapped.save_pretrained(directory)
+    settings = directory / "tokenizer_config.json"  # as the hub has it: a class with a rule of its own for digits
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "GPT2Tokenizer"}))
+    return len(tokens)
