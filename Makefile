@@ -1,5 +1,7 @@
 # make train [ARGS="--config.grpo.max_steps=10"] [WORKDIR=runs/default] [EXTRA=cuda|tpu]
 # make install [EXTRA=cuda|tpu]
+# make weights                                          pretrained parts, and weights/smol put together of them
+# make smol [DATA=FILE.csv] [WORKDIR=runs/smol]         weights, a cold start on your own sentences, evaluation, page
 # make plan [PRESET=msa_thinker] [ARGS="--config.topology=v5e:4x4"]
 # make test | test-kill | test-browser | test-slow | test-aot | lint | clean
 #
@@ -14,12 +16,23 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 
-.PHONY: train install plan test test-kill test-browser test-slow test-aot lint clean
+.PHONY: train install weights smol plan test test-kill test-browser test-slow test-aot lint clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
 
 install: $(VENV)/.run$(EXTRA)
+
+weights: $(VENV)/.run
+	$(PY) tools/weights.py
+	test -d weights/smol || $(PY) -m emsa_jax.main --config=configs/assemble.py --config.out=weights/smol \
+		--config.text=weights/smollm2-135m-instruct --config.audio=weights/whisper-base
+
+smol: WORKDIR = runs/smol
+smol: weights
+	@$(if $(DATA),,echo "note: no DATA=FILE.csv is given: smol learns the words of puppets, where they often mislead")
+	$(PY) -m emsa_jax.main --config=configs/sft.py:smol --workdir=$(WORKDIR) \
+		--config.data=$(or $(DATA),puppets:en) $(ARGS)
 
 plan: $(VENV)/.run $(VENV)/.aot
 	PYTHONPATH=$(VENV)/aot $(PY) -m emsa_jax.main --config=configs/plan.py$(addprefix :,$(PRESET)) $(ARGS)
@@ -43,7 +56,7 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-clean:  # keeps runs/
+clean:  # keeps runs/ and weights/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
