@@ -73,8 +73,9 @@ def _gpu(*, kind: str, total: int, bandwidth: float, link: float, outer_link: fl
     )
 
 
-_A100 = {"core_count": 108, "shared_memory_per_core": 167_936, "clock_rate_ghz": 1.41, "major": 8}
-_HOPPER = {"core_count": 132, "shared_memory_per_core": 233_472, "clock_rate_ghz": 1.98, "major": 9}
+_A100 = {"core_count": 108, "shared_memory_per_core": 167_936, "clock_rate_ghz": 1.41, "major": 8, "minor": 0}
+_HOPPER = {"core_count": 132, "shared_memory_per_core": 233_472, "clock_rate_ghz": 1.98, "major": 9, "minor": 0}
+_ADA = {"shared_memory_per_core": 102_400, "clock_rate_ghz": 2.52, "major": 8, "minor": 9}
 
 # Data sheets of the vendors; links of TPUs: jax-ml.github.io/scaling-book, chapter 2.
 CHIPS = {
@@ -105,6 +106,22 @@ CHIPS = {
         outer_link=100e9,
         target=_HOPPER | {"name": "NVIDIA H200"},
     ),
+    "rtx4090": _gpu(  # 24 GB; without NVLink, here as below: PCIe 4.0 x 16
+        kind="RTX 4090",
+        total=25_757_220_864,
+        bandwidth=1008e9,
+        link=64e9,
+        outer_link=25e9,
+        target=_ADA | {"core_count": 128, "name": "NVIDIA GeForce RTX 4090"},
+    ),
+    "l40s": _gpu(  # 48 GB
+        kind="L40S",
+        total=48_305_799_168,
+        bandwidth=864e9,
+        link=64e9,
+        outer_link=25e9,
+        target=_ADA | {"core_count": 142, "name": "NVIDIA L40S"},
+    ),
 }
 
 _TARGET = """gpu_device_info {{ threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -112,7 +129,8 @@ _TARGET = """gpu_device_info {{ threads_per_block_limit: 1024 threads_per_warp: 
   fpus_per_core: 128 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
   memory_bandwidth: {memory_bandwidth} l2_cache_size: 52428800 clock_rate_ghz: {clock_rate_ghz}
   device_memory_size: {device_memory_size} shared_memory_per_block_optin: {shared_memory_per_block_optin}
-  cuda_compute_capability {{ major: {major} }} registers_per_core_limit: 65536 registers_per_block_limit: 65536 }}
+  cuda_compute_capability {{ major: {major} minor: {minor} }} registers_per_core_limit: 65536
+  registers_per_block_limit: 65536 }}
 platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 7 }} runtime_version {{ major: 12 minor: 8 }}
 device_description_str: "{name}"
 """

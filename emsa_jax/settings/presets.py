@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.data.data_options import CrossDataset, PrepareOptions, PuppetOptions
+from emsa_jax.data.data_options import CrossDataset, PrepareOptions, PuppetOptions, ReadingOptions
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.experiments.arms import TABLES
 from emsa_jax.learning.learning_options import LossOptions, OptimizerOptions
 from emsa_jax.policy.policy_options import LoraOptions
-from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import AblationOptions, PlanOptions
 from emsa_jax.training.training_options import GrpoOptions, SftOptions
@@ -101,6 +101,62 @@ def embedded_concepts() -> Config:
     )  # the filter drops more of them here
 
 
+def smol() -> Config:
+    """SmolLM2-135M and Whisper-base, which `make weights` puts together, on a laptop: scores alone, learned from labels
+    and words by LoRA at a learning rate that suits it. Sound is heard once `prompt.modalities` names it and its
+    projection was trained."""
+    return Config(
+        policy="weights/smol",
+        data="",
+        format="label_only",
+        read=ReadingOptions(valid_share=0.1),
+        prompt=PromptOptions(modalities=("text",)),
+        lora=LoraOptions(rank=16, alpha=32.0),
+        sampling=SamplingOptions(max_completion_length=16),
+        hint=HintOptions(mode="off"),
+        loss=LossOptions(kind="grpo", beta=0.04),
+        evaluate=EvaluateOptions(samples=0),
+        sft=SftOptions(
+            targets="labels",
+            epochs=0.0,
+            max_steps=120,
+            batch_size=8,
+            eval_every=40,
+            save_every=40,
+            remat="none",
+            optimizer=OptimizerOptions(5e-4, warmup=0.03, weight_decay=0.01, b2=0.95),
+        ),
+        grpo=GrpoOptions(
+            prompts_per_step=8,
+            epochs=0.0,
+            max_steps=60,
+            remat="none",
+            optimizer=OptimizerOptions(1e-4, warmup=0.03, weight_decay=0.01, b2=0.95),
+        ),
+    )
+
+
+def omni_3b() -> Config:
+    """Qwen2.5-Omni-3B on one GPU of 24 to 48 GB: the papers' method with an adapter of rank 16, few answers at a time,
+    and a learning rate that suits LoRA; the memory is that of docs/parts.md."""
+    return replace(
+        paper(),
+        lora=LoraOptions(rank=16, alpha=32.0),
+        sampling=SamplingOptions(max_completion_length=256),
+        loss=LossOptions(kind="grpo", beta=0.04),
+        evaluate=EvaluateOptions(batch_size=8),
+        sft=SftOptions(
+            batch_size=16, micro_batches=0, optimizer=OptimizerOptions(1e-4, warmup=0.03, weight_decay=0.01, b2=0.95)
+        ),
+        grpo=GrpoOptions(
+            prompts_per_step=16,
+            micro_batches=0,
+            remat="full",
+            optimizer=OptimizerOptions(2e-5, warmup=0.03, weight_decay=0.01, b2=0.95),
+        ),
+    )
+
+
 PRESETS = {
     "": embedded,
     "msa_thinker": paper,
@@ -108,6 +164,8 @@ PRESETS = {
     "cd_grpo": cd_grpo,
     "cd_grpo_hint": cd_grpo_hint,
     "puppets_concepts": embedded_concepts,
+    "smol": smol,
+    "omni_3b": omni_3b,
 }
 
 
