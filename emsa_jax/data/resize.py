@@ -1,4 +1,4 @@
-"""Frame sizes as Qwen2-VL wants them: multiples of 28 with a bounded number of pixels."""
+"""Frame sizes as vision towers want them: multiples of 28 with bounded pixels (Qwen2-VL), squares (CLIP)."""
 
 import math
 
@@ -37,3 +37,13 @@ def resize(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     if frame.shape[:2] == (height, width):
         return frame
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def square(frame: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [h, w, 3] -> uint8 [side, side, 3] as CLIP's image processor does it: the shorter edge becomes `side`, and
+    the middle is cut out."""
+    height, width = frame.shape[:2]
+    short = min(height, width)
+    frame = resize(frame, side * height // short, side * width // short)
+    top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
+    return frame[top : top + side, left : left + side]

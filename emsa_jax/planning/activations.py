@@ -47,7 +47,8 @@ class Activations:
 
     def inputs(self, shape: InputShape) -> int:
         """The pixels of a shard's inputs; sound and tokens are little beside them."""
-        return 4 * shape.patch_rows * shape.patch_row * self.policy.vision.patch_dim
+        vision = self.policy.vision
+        return 4 * shape.patch_rows * shape.patch_row * vision.patch_dim if vision else 0
 
     def prompts(self, rows: int, prompt: int) -> int:
         """Encoded prompts."""
@@ -63,6 +64,8 @@ class Activations:
     def encode(self, rows: int, shape: InputShape) -> dict[str, int]:
         """A layer of the vision tower over all rows of patches; the audio tower, which runs before it, needs less."""
         c, patches = self.policy.vision, shape.patch_rows * shape.patch_row
+        if c is None:
+            return {"prompts": self.prompts(rows, shape.prompt)}
         heads = c.num_heads // self.tensor if c.num_heads % self.tensor == 0 else c.num_heads
         logits = 4 * patches * shape.patch_row * heads
         work = patches * self.element_bytes * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor)

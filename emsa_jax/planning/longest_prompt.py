@@ -21,11 +21,11 @@ def longest_prompt(asked: PromptShape, policy: ThinkerConfig, prompts: int) -> t
       InputError: the media alone take as many tokens as the prompt has.
     """
     tokens, audios, videos = [], [], []
-    if asked.frames:
+    if asked.frames and policy.vision:
         frames = np.zeros((asked.frames, asked.height, asked.width, 3), np.uint8)
         videos, tokens = [patchify(policy, frames)], [policy.video_token_id]
-    mel = np.zeros((round(100 * asked.audio_seconds), policy.audio.num_mel_bins), np.float32)
-    if num_audio_tokens(len(mel)):
+    mel = np.zeros((round(100 * asked.audio_seconds), policy.audio.num_mel_bins if policy.audio else 0), np.float32)
+    if num_audio_tokens(len(mel)) and policy.audio:
         audios, tokens = [mel], [*tokens, policy.audio_token_id]
     tokens = expand(policy, tokens, audios, (), videos)
     if len(tokens) >= asked.tokens:

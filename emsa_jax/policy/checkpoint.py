@@ -12,6 +12,7 @@ from typing import Any
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
+from emsa_jax.policy.hf_config import OWN, read_json_config
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 from emsa_jax.policy.tensor_files import tensor_files
@@ -53,10 +54,12 @@ def load_weights(checkpoint: Checkpoint, dtype=None, layout: Layout | None = Non
 
 def read_tokenizer(directory: str | Path, config: ThinkerConfig):
     """The directory's tokenizer, with a chat template. Raises InputError."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PretrainedConfig
 
+    # transformers knows no model of our own layout, and need not: the tokenizer's files say what it is
+    named = {"config": PretrainedConfig()} if read_json_config(directory).get("model_type") == OWN else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, **named)
     except Exception as error:  # transformers raises many kinds, all of them about the files
         line = str(error).strip().split("\n")[0]
         raise InputError(f"{directory}: no tokenizer can be loaded from it ({line})") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,23 @@ def media_flops(config: ThinkerConfig, inputs: PromptInputs) -> float:
 
 def _vision(config: ThinkerConfig, inputs: PromptInputs) -> float:
     c, used = config.vision, inputs.frame >= 0
+    if isinstance(c, ClipConfig):
+        return _clip(c, int(used.sum()) // c.patches)
     patches, merged = used.sum(), c.spatial_merge_size**2 * c.hidden_size
     linears = c.depth * c.hidden_size * (4 * c.hidden_size + 3 * c.intermediate_size) + c.patch_dim * c.hidden_size
     merger = merged * (merged + c.out_hidden_size)
     full = len(c.fullatt_block_indexes)
     pairs = full * _pairs(inputs.frame) + (c.depth - full) * _pairs(inputs.window)
     return float(2 * linears * patches + 2 * merger * patches / c.spatial_merge_size**2 + 4 * c.hidden_size * pairs)
+
+
+def _clip(c: ClipConfig, frames: int) -> float:
+    states = 1 + c.patches
+    linears = c.num_hidden_layers * c.hidden_size * (4 * c.hidden_size + 2 * c.intermediate_size) * states
+    ends = c.patches * c.patch_dim * c.hidden_size
+    projected = (c.patches // c.spatial_merge_size**2) * c.hidden_size * c.out_hidden_size
+    pairs = 4 * c.num_hidden_layers * c.hidden_size * states**2
+    return float(frames * (2 * (linears + ends + projected) + pairs))
 
 
 def _pairs(segments: np.ndarray) -> int:

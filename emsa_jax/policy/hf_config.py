@@ -12,12 +12,24 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import (
+    AudioConfig,
+    ClipConfig,
+    ClipTextConfig,
+    TextConfig,
+    ThinkerConfig,
+    VisionConfig,
+)
 
 OWN = "emsa_policy"
 THINKER = ("qwen2_5_omni_thinker", "qwen2_5_omni")
 FAMILIES = {"qwen2": (True, False), "llama": (False, False), "qwen3": (False, True)}  # qkv_bias, qk_norm
 _CLASSES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+CLIP, CLIP_TOKENS = "clip_vision_model", ("cls", "patches")
+# of `transformers`' class, which leaves them out of a file
+CLIP_DEFAULTS = dict(
+    hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, patch_size=32
+)
 _PARTS = ("text", "audio", "vision")
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _TOKEN_KEYS = {
@@ -137,14 +149,36 @@ def audio_config(raw: dict, where: str, at: str = "") -> AudioConfig:
     return _section(AudioConfig, raw, where, at)
 
 
-def vision_config(raw: dict, where: str, at: str = "") -> VisionConfig:
-    """Omni's (and Qwen2.5-VL's) vision tower. Raises: InputError naming the field."""
+def vision_config(raw: dict, where: str, at: str = "") -> VisionConfig | ClipConfig:
+    """Omni's (and Qwen2.5-VL's) vision tower, or CLIP's. Raises: InputError naming the field."""
+    if raw.get("model_type") == CLIP:
+        return _clip_config(raw, where, at)
     vision, rope = dict(raw), raw.get("rope_parameters") or {}
     _require(isinstance(rope, dict), where, f"{at}rope_parameters", rope, "an object")
     _require(vision.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", vision.get("hidden_act"), "silu")
     vision["rope_theta"] = rope.get("rope_theta")
     vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
     return _section(VisionConfig, vision, where, at)
+
+
+def _clip_config(raw: dict, where: str, at: str) -> ClipConfig:
+    act = raw.get("hidden_act", "quick_gelu")
+    _require(act == "quick_gelu", where, f"{at}hidden_act", act, "quick_gelu")
+    config = _section(ClipConfig, CLIP_DEFAULTS | raw, where, at)
+    _require(config.tokens in CLIP_TOKENS, where, f"{at}tokens", config.tokens, " or ".join(CLIP_TOKENS))
+    for field, of in (("image_size", "patch_size"), ("hidden_size", "num_attention_heads")):
+        size, part = getattr(config, field), getattr(config, of)
+        _require(size % part == 0, where, f"{at}{field}", size, f"a multiple of {of}, {part}")
+    return config
+
+
+def clip_text_config(raw: dict, where: str) -> ClipTextConfig:
+    """CLIP's text encoder, from the configuration of a whole `CLIPModel`. Raises: InputError naming the field."""
+    text = raw.get("text_config") or {}
+    act = text.get("hidden_act", "quick_gelu")
+    _require(act == "quick_gelu", where, "text_config.hidden_act", act, "quick_gelu")
+    width = {"projection_dim": raw.get("projection_dim", ClipTextConfig.projection_dim)}
+    return _section(ClipTextConfig, text | width, where, "text_config.")
 
 
 def _tokens(raw: dict, where: str) -> dict:
@@ -222,8 +256,10 @@ def _text_to_hf(config: ThinkerConfig, model_type: str) -> dict:
     return text | named | {"rope_scaling": rope}
 
 
-def _vision_to_hf(config: VisionConfig) -> dict:
+def _vision_to_hf(config: VisionConfig | ClipConfig) -> dict:
     vision = asdict(config)
+    if isinstance(config, ClipConfig):
+        return vision | {"model_type": CLIP, "hidden_act": "quick_gelu"}
     vision.pop("rope_theta")
     vision["fullatt_block_indexes"] = list(config.fullatt_block_indexes)
     return vision | {"model_type": "qwen2_5_omni_vision_encoder", "hidden_act": "silu"}
@@ -242,6 +278,8 @@ def _like(value, default, least: int) -> bool:
     """Whether a value is of its default's type: a flag, a number of at least `least`, or a tuple of numbers."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str)
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(_like(v, 0, 0) for v in value)
     if isinstance(default, float):

@@ -16,7 +16,7 @@ from flax import struct
 from emsa_jax.errors import InputError
 from emsa_jax.policy.positions import Grid, num_audio_tokens, row_positions
 from emsa_jax.policy.prompt_row import Row, Visual, visuals_in_order
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,8 @@ def build_inputs(
     """
     need = smallest_shape(config, rows, shape.patch_row if shape else 0)
     shape = shape or need
-    if config.vision and shape.patch_row % config.vision.spatial_merge_size**2:
-        raise InputError(
-            f"patch_row is {shape.patch_row}, but must be a multiple of {config.vision.spatial_merge_size**2}"
-        )
+    if config.vision and shape.patch_row % config.vision.unit:
+        raise InputError(f"patch_row is {shape.patch_row}, but must be a multiple of {config.vision.unit}")
     for name in ("prompt", "chunks", "patch_rows", "patch_row"):
         if getattr(need, name) > getattr(shape, name):
             raise InputError(f"a batch needs {name} {getattr(need, name)}, but its shape has {getattr(shape, name)}")
@@ -225,6 +223,8 @@ def _frame_layout(config: ThinkerConfig, grid: Grid) -> tuple[np.ndarray, np.nda
     m = config.vision.spatial_merge_size
     h, w = np.meshgrid(np.arange(grid.h), np.arange(grid.w), indexing="ij")
     hw = np.stack([a.reshape(grid.h // m, m, grid.w // m, m).transpose(0, 2, 1, 3).reshape(-1) for a in (h, w)], -1)
+    if isinstance(config.vision, ClipConfig):  # no windows
+        return hw.astype(np.int32), np.zeros(len(hw), np.int32)
     side = config.vision.window_size // m // config.vision.patch_size
     row, col = (hw // m // side).T
     return hw.astype(np.int32), (row * (grid.w // m // side + 1) + col).astype(np.int32)

@@ -88,8 +88,8 @@ class Layout:
         return {
             "heads": c.text.num_attention_heads,
             "kv_heads": c.text.num_key_value_heads,
-            "audio_heads": c.audio.encoder_attention_heads,
-            "vision_heads": c.vision.num_heads,
+            **({"audio_heads": c.audio.encoder_attention_heads} if c.audio else {}),
+            **({"vision_heads": c.vision.num_heads} if c.vision else {}),
         }
 
 

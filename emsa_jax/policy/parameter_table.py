@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ClipTextConfig, ThinkerConfig, VisionConfig
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
 
 
 def audio_table(c: AudioConfig) -> Iterator[ParamSpec]:
+    """The parameters of an audio tower, with its projector."""
     n = c.encoder_layers
     d, ffn = c.d_model, c.encoder_ffn_dim
     for name, channels in (("conv1", c.num_mel_bins), ("conv2", d)):
@@ -120,7 +121,12 @@ def audio_table(c: AudioConfig) -> Iterator[ParamSpec]:
     yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
 
 
-def vision_table(c: VisionConfig) -> Iterator[ParamSpec]:
+def vision_table(c: VisionConfig | ClipConfig) -> Iterator[ParamSpec]:
+    """The parameters of a vision tower, with its projector."""
+    return _clip_vision(c) if isinstance(c, ClipConfig) else _omni_vision(c)
+
+
+def _omni_vision(c: VisionConfig) -> Iterator[ParamSpec]:
     n = c.depth
     e, mlp, merged = c.hidden_size, c.intermediate_size, c.hidden_size * c.spatial_merge_size**2
     yield ParamSpec(
@@ -145,6 +151,51 @@ def vision_table(c: VisionConfig) -> Iterator[ParamSpec]:
     yield from _linear(
         ("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged), ("embed", "vision_mlp")
     )
+
+
+def _clip_vision(c: ClipConfig) -> Iterator[ParamSpec]:
+    e, at, disk = c.hidden_size, ("vision",), "visual"
+    names = f"{disk}.embeddings"
+    yield ParamSpec((*at, "class_embedding"), f"{names}.class_embedding", (e,), ("norm",), init="embed")
+    yield ParamSpec(
+        (*at, "patch_embed"),
+        f"{names}.patch_embedding.weight",
+        (e, c.num_channels, c.patch_size, c.patch_size),
+        ("vision_embed", "norm", "kernel", "kernel"),
+    )
+    yield ParamSpec(
+        (*at, "position_embedding"),
+        f"{names}.position_embedding.weight",
+        (1 + c.patches, e),
+        ("norm", "vision_embed"),
+        init="embed",
+    )
+    yield from _norm((*at, "pre_norm"), f"{disk}.pre_layrnorm", e, bias=True)  # spelt so
+    yield from _clip_layers(c, (*at, "layers"), f"{disk}.encoder.layers.{{n}}")
+    yield from _linear((*at, "proj"), f"{disk}.proj", (c.out_hidden_size, e), ("media", "vision_embed"))
+
+
+def clip_text_table(c: ClipTextConfig) -> Iterator[ParamSpec]:
+    """The parameters of CLIP's text encoder, under the names of `CLIPModel`."""
+    d, at, disk = c.hidden_size, ("clip_text",), "text_model"
+    for name, rows in (("token_embedding", c.vocab_size), ("position_embedding", c.max_position_embeddings)):
+        yield ParamSpec(
+            (*at, name), f"{disk}.embeddings.{name}.weight", (rows, d), ("norm", "vision_embed"), init="embed"
+        )
+    yield from _clip_layers(c, (*at, "layers"), f"{disk}.encoder.layers.{{n}}")
+    yield from _norm((*at, "final_norm"), f"{disk}.final_layer_norm", d, bias=True)
+    yield ParamSpec((*at, "projection"), "text_projection.weight", (c.projection_dim, d), ("media", "vision_embed"))
+
+
+def _clip_layers(c: ClipConfig | ClipTextConfig, at, disk) -> Iterator[ParamSpec]:
+    d, ffn, n = c.hidden_size, c.intermediate_size, c.num_hidden_layers
+    yield from _norm((*at, "norm1"), f"{disk}.layer_norm1", d, n, bias=True)
+    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        axes = ("vision_heads", "vision_embed") if name != "out_proj" else ("vision_embed", "vision_heads")
+        yield from _linear((*at, name), f"{disk}.self_attn.{name}", (d, d), axes, n)
+    yield from _norm((*at, "norm2"), f"{disk}.layer_norm2", d, n, bias=True)
+    yield from _linear((*at, "fc1"), f"{disk}.mlp.fc1", (ffn, d), ("vision_mlp", "vision_embed"), n)
+    yield from _linear((*at, "fc2"), f"{disk}.mlp.fc2", (d, ffn), ("vision_embed", "vision_mlp"), n)
 
 
 def nest(pairs) -> dict:

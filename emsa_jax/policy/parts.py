@@ -19,12 +19,23 @@ from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
 from emsa_jax.policy.audio import sinusoids
-from emsa_jax.policy.hf_config import OWN, THINKER, audio_config, fits_thinker, read_json_config, tower_widths
-from emsa_jax.policy.parameter_table import ParamSpec, audio_table, init_table
+from emsa_jax.policy.hf_config import (
+    CLIP,
+    OWN,
+    THINKER,
+    audio_config,
+    clip_text_config,
+    fits_thinker,
+    read_json_config,
+    tower_widths,
+    vision_config,
+)
+from emsa_jax.policy.parameter_table import ParamSpec, audio_table, clip_text_table, init_table, vision_table
 from emsa_jax.policy.tensor_files import open_tensors, tensor_files
-from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ClipTextConfig, ThinkerConfig, VisionConfig
 
 POLICIES = (*THINKER, OWN)
+QWEN_VL = "qwen2_5_vl"
 WHISPER_BINS = (80, 128)
 
 
@@ -55,7 +66,7 @@ def with_qkv_biases(config: ThinkerConfig, params: dict) -> tuple[ThinkerConfig,
 def join_parts(
     text: tuple[ThinkerConfig, dict],
     audio: tuple[AudioConfig, dict] | None = None,
-    vision: tuple[VisionConfig, dict] | None = None,
+    vision: tuple[VisionConfig | ClipConfig, dict] | None = None,
     **tokens: int,
 ) -> tuple[ThinkerConfig, dict]:
     """One policy of parts, each (config, parameters) as the readers here give it.
@@ -108,6 +119,89 @@ def read_audio_tower(
     return config, params | fresh.get("audio", {})
 
 
+def read_vision_tower(
+    directory: str | Path, width: int, key: jax.Array, tokens: str = "cls", dtype=None
+) -> tuple[VisionConfig | ClipConfig, dict]:
+    """A vision tower: a policy's, Qwen2.5-VL's, which is Omni's, or CLIP's.
+
+    Args:
+      directory: of a policy, of Qwen2.5-VL or of CLIP (`CLIPModel` or `CLIPVisionModel`).
+      width: of the text model. The last linear is drawn from `key` where the directory has none of this width.
+      tokens: of CLIP: "cls" (one token a frame) or "patches".
+
+    Returns:
+      (config, the "vision" subtree). Raises: InputError naming the file and the field or the tensor.
+    """
+    raw = read_json_config(directory)
+    kind = raw.get("model_type")
+    if kind in ("clip", CLIP):
+        config, params = _clip(Path(directory), raw, tokens, dtype)
+    elif kind == QWEN_VL:
+        config, params = _qwen_vl(Path(directory), raw, dtype)
+    elif kind in POLICIES:
+        whole, params = hf.load(directory, dtype, parts=("vision",))
+        config, params = whole.vision, params.get("vision")
+    else:
+        raise _unknown(directory, kind, "vision towers", ("clip", CLIP, QWEN_VL, *POLICIES))
+    if config is None:
+        raise InputError(f"{directory}: this policy has no vision tower")
+    last = "proj" if isinstance(config, ClipConfig) else "merger_out"
+    fits = config.out_hidden_size == width and last in params
+    config = replace(config, out_hidden_size=width)
+    fresh = init_table(() if fits else _named(vision_table(config), last), key, _dtype(params))
+    return config, params | fresh.get("vision", {})
+
+
+def _clip(directory: Path, raw: dict, tokens: str, dtype) -> tuple[ClipConfig, dict]:
+    where = str(directory / "config.json")
+    own = raw.get("vision_config") if raw["model_type"] == "clip" else raw
+    if not isinstance(own, dict):
+        raise InputError(f"{where}: vision_config is missing; not a CLIP configuration")
+    config = vision_config(own | {"model_type": CLIP, "tokens": tokens, "out_hidden_size": None}, where)
+    prefix = _prefix(tensor_files(directory), ("vision_model.", ""), "embeddings.class_embedding")
+    table = [
+        replace(spec, disk=spec.disk.replace("visual.", prefix))
+        for spec in vision_table(config)
+        if spec.path[1] != "proj"
+    ]
+    params = hf.load_table(directory, table, dtype, lambda name: not name.startswith(f"{prefix}encoder.layers."))
+    return config, params["vision"]
+
+
+def _qwen_vl(directory: Path, raw: dict, dtype) -> tuple[VisionConfig, dict]:
+    """Omni's tower, whose q, k and v lie in one matrix there."""
+    where = str(directory / "config.json")
+    if not isinstance(raw.get("vision_config"), dict):
+        raise InputError(f"{where}: vision_config is missing; not a Qwen2.5-VL configuration")
+    config = vision_config(raw["vision_config"], where, "vision_config.")
+    prefix = _prefix(tensor_files(directory), ("visual.", "model.visual."), "patch_embed.proj.weight")
+    table = []
+    for spec in vision_table(config):
+        name = spec.path[-2]
+        if name in ("k", "v"):
+            continue
+        if name == "q":
+            path, shape = (*spec.path[:-2], "qkv", spec.path[-1]), (3 * spec.shape[0], *spec.shape[1:])
+            spec = replace(spec, path=path, shape=shape, disk=spec.disk.replace(".q.", ".qkv."))
+        table.append(replace(spec, disk=spec.disk.replace("visual.", prefix, 1)))
+    params = hf.load_table(directory, table, dtype, lambda name: not name.startswith(f"{prefix}blocks."))["vision"]
+    layers = dict(params["layers"])
+    parts = jax.tree.map(lambda stack: jnp.split(stack, 3, axis=1), layers.pop("qkv"))
+    split = {name: {kind: three[i] for kind, three in parts.items()} for i, name in enumerate("qkv")}
+    return config, dict(params, layers=layers | split)
+
+
+def read_clip_text(directory: str | Path, dtype=None) -> tuple[ClipTextConfig, dict]:
+    """The text encoder of a `CLIPModel` directory. Raises: InputError naming the file and the field or the tensor."""
+    raw, directory = read_json_config(directory), Path(directory)
+    if raw.get("model_type") != "clip":
+        raise _unknown(directory, raw.get("model_type"), "CLIP's text encoders", ("clip",))
+    config = clip_text_config(raw, str(directory / "config.json"))
+    table = list(clip_text_table(config))
+    params = hf.load_table(directory, table, dtype, lambda name: not name.startswith("text_model.encoder.layers."))
+    return config, params["clip_text"]
+
+
 def mel_map(bins: int, wanted: int = MEL_BINS) -> np.ndarray:
     """Linear interpolation [bins, wanted] on the mel axis: row i reads a value at the centre of the i-th of `bins`
     bands out of the centres of `wanted` bands, both evenly spaced on the mel scale from 0 to 8 kHz.
@@ -127,7 +221,7 @@ def _whisper(directory: Path, raw: dict, bins: int, dtype) -> tuple[AudioConfig,
     if own.num_mel_bins not in WHISPER_BINS:
         raise InputError(f"{where}: num_mel_bins is {own.num_mel_bins}, but only 80 and 128 can be mapped to {bins}")
     files = tensor_files(directory)
-    prefix = next((p for p in ("model.encoder.", "encoder.", "") if f"{p}conv1.weight" in files), "encoder.")
+    prefix = _prefix(files, ("encoder.", "model.encoder.", ""), "conv1.weight")
     own = replace(own, n_window=own.max_source_positions)
     table = [
         replace(spec, disk=spec.disk.replace("audio_tower.", prefix).replace("ln_post", "layer_norm"))
@@ -152,6 +246,11 @@ def _require_sinusoids(files: dict[str, Path], name: str, config: AudioConfig) -
     table = sinusoids(config.max_source_positions, config.d_model)
     if stored.shape != table.shape or np.abs(stored - table).max() > 1e-2:
         raise InputError(f"{files[name]}: {name} are not Whisper's sinusoids: this is another encoder")
+
+
+def _prefix(files: dict[str, Path], known: Sequence[str], name: str) -> str:
+    """What stands before the names of a part: the first of `known` under which there is a tensor `name`."""
+    return next((prefix for prefix in known if prefix + name in files), known[0])
 
 
 def _named(table: Sequence[ParamSpec], *names: str) -> list[ParamSpec]:

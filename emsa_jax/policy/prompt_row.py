@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from emsa_jax.data.resize import square
 from emsa_jax.errors import InputError
 from emsa_jax.policy.positions import Grid, audio_video_chunks, num_audio_tokens
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
 
 # Of red, green and blue in 0..1: the values of CLIP, which the released preprocessor states.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -40,11 +41,14 @@ def patchify(
 ) -> Visual:
     """Frames [F, H, W, 3] uint8, H and W multiples of 28, -> normalised patches.
 
-    An odd last frame is repeated (an image is one frame shown twice). `seconds` is the time of a temporal patch;
+    An odd last frame is repeated (an image is one frame shown twice). For CLIP, frames of any size are brought to its
+    own as its image processor does. `seconds` is the time of a temporal patch;
     mean and std [3] are the checkpoint's, of pixels in 0..1.
     Raises: InputError on other sizes.
     """
     c = config.vision
+    if isinstance(c, ClipConfig):
+        frames = np.stack([square(frame, c.image_size) for frame in frames])
     block = c.patch_size * c.spatial_merge_size
     count, height, width = frames.shape[:3]
     if height % block or width % block or not count:

@@ -79,6 +79,89 @@ class VisionConfig:
     def patch_dim(self) -> int:
         return self.in_channels * self.temporal_patch_size * self.patch_size**2
 
+    @property
+    def unit(self) -> int:
+        """Patches that stand together in a row: those of a merge block."""
+        return self.spatial_merge_size**2
+
+    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Temporal patches, rows and columns of a video of that many pixels."""
+        return -(-frames // self.temporal_patch_size), height // self.patch_size, width // self.patch_size
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """CLIP's vision transformer with a linear projector; every frame is one square picture for itself.
+
+    Attributes:
+      tokens: what of a frame goes to the text model: "cls", the class token alone, or "patches", all but it.
+    """
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    num_channels: int = 3
+    image_size: int = 224
+    patch_size: int = 14
+    layer_norm_eps: float = 1e-5
+    tokens: str = "cls"
+    out_hidden_size: int = 3584
+
+    @property
+    def num_heads(self) -> int:
+        return self.num_attention_heads
+
+    @property
+    def side(self) -> int:
+        """Rows, and columns, of a frame's patches."""
+        return self.image_size // self.patch_size
+
+    @property
+    def patches(self) -> int:
+        return self.side**2
+
+    @property
+    def patch_dim(self) -> int:
+        return self.num_channels * self.patch_size**2
+
+    @property
+    def temporal_patch_size(self) -> int:
+        return 1
+
+    @property
+    def spatial_merge_size(self) -> int:
+        """Rows, and columns, of the patches that one token stands for."""
+        return self.side if self.tokens == "cls" else 1
+
+    @property
+    def unit(self) -> int:
+        """Patches that stand together in a row: those of a frame."""
+        return self.patches
+
+    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Frames, rows and columns of a video, whose frames are brought to the one size."""
+        return frames, self.side, self.side
+
+
+@dataclass(frozen=True)
+class ClipTextConfig:
+    """CLIP's text encoder, with the projection into the space that it shares with pictures."""
+
+    vocab_size: int = 49408
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    layer_norm_eps: float = 1e-5
+    eos_token_id: int = 49407
+    projection_dim: int = 512
+
+    @property
+    def num_heads(self) -> int:
+        return self.num_attention_heads
+
 
 @dataclass(frozen=True)
 class ThinkerConfig:
@@ -89,7 +172,7 @@ class ThinkerConfig:
 
     text: TextConfig = TextConfig()
     audio: AudioConfig | None = AudioConfig()
-    vision: VisionConfig | None = VisionConfig()
+    vision: VisionConfig | ClipConfig | None = VisionConfig()
     tie_word_embeddings: bool = False
     audio_token_id: int = 151646
     image_token_id: int = 151655

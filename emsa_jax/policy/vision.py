@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
+from emsa_jax.policy.clip import encode_clip
 from emsa_jax.policy.layers import linear, rms_norm, rotate, singles_of, stack_of
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.policy.thinker_config import VisionConfig
+from emsa_jax.policy.thinker_config import ClipConfig, VisionConfig
 
 EPS = 1e-6
 
@@ -21,7 +22,7 @@ EPS = 1e-6
 def encode_vision(
     params: dict,
     adapter: Adapter | None,
-    config: VisionConfig,
+    config: VisionConfig | ClipConfig,
     patches: jax.Array,
     patch_hw: jax.Array,
     frame: jax.Array,
@@ -38,8 +39,10 @@ def encode_vision(
       window: [R, L] int32, segment of the other blocks.
 
     Returns:
-      [R * L / 4, out_hidden_size].
+      [R * L / 4, out_hidden_size]; of CLIP, which reads the patches alone, as `encode_clip` says.
     """
+    if isinstance(config, ClipConfig):
+        return encode_clip(params, adapter, config, patches)
     lora, scale = stack_of(adapter, "vision"), adapter.scale if adapter else 0.0
     dtype = params["patch_embed"].dtype
     x = jnp.einsum("rlp,ep->rle", patches.astype(dtype), params["patch_embed"].reshape(config.hidden_size, -1))

@@ -31,6 +31,16 @@ class Prompter:
     options: PromptOptions
     language: str = ""
 
+    def __post_init__(self) -> None:
+        config, used = self.checkpoint.config, self.options.modalities
+        for modality, tower in (("video", config.vision), ("audio", config.audio)):
+            if modality in used and tower is None:
+                left = ",".join(m for m in used if m != modality)
+                raise InputError(
+                    f"prompt.modalities holds {modality}, but {self.checkpoint.directory} has no tower for it: "
+                    f"say config.prompt.modalities={left}"
+                )
+
     def row(self, clip: Clip) -> Row:
         """The prompt of a clip with its media; each placeholder stands as often as its medium has tokens."""
         config, stats = self.checkpoint.config, self.checkpoint.preprocessor
@@ -69,7 +79,8 @@ class Prompter:
         def most(sizes: list[int]) -> int:
             return rows * max(sizes, default=0) if repeated else sum(heapq.nlargest(rows, sizes))
 
-        chunks = most([-(-mel // (2 * self.checkpoint.config.audio.n_window)) for mel in mels])
+        audio = self.checkpoint.config.audio
+        chunks = most([-(-mel // (2 * audio.n_window)) for mel in mels])
         patch_rows = most([-(-g.t // (patch_row // (g.h * g.w))) for g in grids])
         return InputShape(prompt, chunks, patch_rows, patch_row)
 
@@ -99,12 +110,7 @@ class Prompter:
         return ("video" in used and frames > 0), ("audio" in used and num_audio_tokens(mel_frames) > 0)
 
     def _grid(self, entry: Entry) -> Grid:
-        vision = self.checkpoint.config.vision
-        return Grid(
-            -(-entry.num_frames // vision.temporal_patch_size),
-            entry.height // vision.patch_size,
-            entry.width // vision.patch_size,
-        )
+        return Grid(*self.checkpoint.config.vision.grid(entry.num_frames, entry.height, entry.width))
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
         spoken = text if "text" in self.options.modalities else ""

@@ -1,11 +1,13 @@
 """The prompt that a plan is made for."""
 
+from dataclasses import replace
+
 import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.planning.longest_prompt import longest_prompt
 from emsa_jax.planning.planning_options import PromptShape
-from emsa_jax.policy.thinker_config import preset
+from emsa_jax.policy.thinker_config import ClipConfig, preset
 
 
 def test_the_longest_prompt_is_what_was_asked_for():
@@ -18,6 +20,17 @@ def test_the_longest_prompt_is_what_was_asked_for():
         longest_prompt(PromptShape(tokens=1274), preset("7B"), 1)
     text, _ = longest_prompt(PromptShape(100, 0, 0, 0, 0), preset("7B"), 3)
     assert (text.chunks, text.patch_rows) == (0, 0)
+
+
+def test_towers_that_a_policy_does_not_have_take_nothing():
+    """And CLIP's tokens are one a frame, in rows of one frame."""
+    deaf = replace(preset("7B"), audio=None, vision=ClipConfig())
+    shape, one = longest_prompt(PromptShape(), deaf, 3)
+    frames = PromptShape().frames
+    assert (shape.chunks, shape.patch_rows, shape.patch_row) == (0, 3 * frames, 256)
+    assert (one.media_index >= 0).sum() == frames
+    blind, one = longest_prompt(PromptShape(), replace(deaf, vision=None), 3)
+    assert (blind.chunks, blind.patch_rows, (one.media_index >= 0).sum()) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from emsa_jax.planning.memory import answer_memory
 from emsa_jax.policy.lora import abstract_adapter, init_adapter
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.thinker_config import ClipConfig
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 
 ADAPTER = 4 * 161_480_704  # bytes of LoRA 64 on the decoder in float32
@@ -46,6 +47,16 @@ def test_the_shapes_of_an_adapter_are_those_that_are_drawn():
 def test_fields_change_the_phases_they_should(big, fields, phase, less):
     before, after = big.plan_of().need(phase), big.plan_of(**fields).need(phase)
     assert after < before if less else after > before
+
+
+def test_parts_are_counted_as_they_are(big):
+    """A policy without towers holds its text model alone; CLIP's frames take room while they are encoded."""
+    alone = replace(big.policy, audio=None, vision=None)
+    assert big.plan_of(alone).held["base"] == 2 * num_params(alone) < big.plan_of().held["base"]
+    assert big.plan_of(alone).phases["encode"].keys() == {"prompts"}
+    clip = replace(alone, vision=ClipConfig())
+    assert big.plan_of(clip).held["base"] == 2 * num_params(clip)
+    assert big.plan_of(clip).need("encode") > big.plan_of(alone).need("encode")
 
 
 def test_kernels_that_keep_no_logits_save_them(big):

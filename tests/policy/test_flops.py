@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from emsa_jax.learning.logprobs import group_logprobs
-from emsa_jax.policy.flops import group_flops, media_flops
+from emsa_jax.policy.clip import encode_clip
+from emsa_jax.policy.flops import attention_pair, group_flops, media_flops, text_linears
 from emsa_jax.policy.inputs import InputShape, build_inputs
-from emsa_jax.policy.lora import init_adapter
+from emsa_jax.policy.lora import init_adapter, linear_specs
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.policy.thinker import Prompts, encode
-from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, TextConfig, ThinkerConfig, VisionConfig
 
 # one layer each: XLA counts the body of a loop once
 CONFIG = ThinkerConfig(
@@ -97,6 +98,27 @@ def test_more_answers_do_not_compute_the_prompt_again(policy, prompts):
     assert of[2].update < 2 * of[1].update and of[1].encode == 0
     shorter = np.array([[C, 0], [C, 0]])
     assert group_flops(CONFIG, adapter, inputs, shorter) == of[1]
+
+
+@pytest.mark.parametrize("tokens, projected", [("cls", 3), ("patches", 12)])
+def test_clip(tokens, projected):
+    eye = ClipConfig(64, 128, 1, 2, 3, 28, 14, 1e-5, tokens, 128)
+    config = dataclasses.replace(CONFIG, vision=eye)
+    film = patchify(config, np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), np.uint8))
+    inputs = build_inputs(config, [Row(expand(config, [12], (), (), [film]), [], [], [film])])
+    params = init_params(config, jax.random.key(0))["vision"]
+    found = counted(lambda p, x: encode_clip(p, None, eye, x), params, inputs.patches)
+    assert media_flops(config, inputs) == pytest.approx(found, rel=0.06)
+    assert inputs.media_index.size == projected
+    assert media_flops(dataclasses.replace(CONFIG, vision=None, audio=None), inputs) == 0
+
+
+def test_heads_wider_than_the_states():
+    """Qwen3's head_dim: queries, output projection and attention are as wide as the heads together."""
+    wide = dataclasses.replace(CONFIG, text=dataclasses.replace(CONFIG.text, head_dim=64))
+    linears = sum(np.prod(spec.shape) for spec in linear_specs(wide).values() if spec.path[0] == "text" and spec.layers)
+    assert text_linears(wide) == linears
+    assert attention_pair(wide) == 2 * attention_pair(CONFIG)
 
 
 def test_towers(policy):

@@ -13,18 +13,27 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.numpy import load_file, save_file
-from transformers import LlamaConfig, Qwen2Config, Qwen3Config, WhisperConfig
+from transformers import CLIPConfig, LlamaConfig, Qwen2_5_VLConfig, Qwen2Config, Qwen3Config, WhisperConfig
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy import decoder, hf, parts, peft
+from emsa_jax.policy import checkpoint, decoder, hf, parts, peft
 from emsa_jax.policy.audio import encode_chunks
+from emsa_jax.policy.clip import encode_clip_text
+from emsa_jax.policy.hf_config import from_hf
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.layers import layer_norm
-from emsa_jax.policy.lora import merge
+from emsa_jax.policy.lora import init_adapter, merge
 from emsa_jax.policy.parameter_table import init_params, init_table, num_params, vision_table
-from emsa_jax.policy.prompt_row import Row
+from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.positions import Grid
+from emsa_jax.policy.prompt_row import MEAN, STD, Row, Visual, patchify
 from emsa_jax.policy.thinker import logits
-from emsa_jax.policy.thinker_config import VisionConfig
+from emsa_jax.policy.thinker_config import ClipConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.tiny import make_tiny
+from emsa_jax.policy.vision import encode_vision
+from emsa_jax.rollout.prompts import Prompter
+from emsa_jax.rollout.rollout_options import PromptOptions
 
 TOLERANCE = 5e-5
 SIZES = dict(
@@ -62,7 +71,7 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             r = torch.randn(p.shape, generator=generator)
-            if name.endswith("encoder.embed_positions.weight"):
+            if p.ndim == 0 or name.endswith("encoder.embed_positions.weight"):
                 continue
             if p.ndim == 1:
                 p.copy_(0.2 * r + (0.0 if name.endswith("bias") else 1.0))
@@ -298,6 +307,257 @@ def logits_of(model, ids, mask, **media):
     return model(input_ids=ids, attention_mask=mask, use_cache=False, **media).logits.numpy()
 
 
+# vision towers
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """(CLIPModel, its directory)."""
+    config = CLIPConfig(
+        projection_dim=12,
+        vision_config=dict(
+            hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, image_size=42,
+            patch_size=14, layer_norm_eps=3e-4,
+        ),
+        text_config=dict(
+            vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+            max_position_embeddings=10, layer_norm_eps=3e-4, bos_token_id=37, eos_token_id=38, pad_token_id=38,
+        ),
+    )  # fmt: skip
+    model = randomize(transformers.CLIPModel._from_config(config, attn_implementation="eager"), 7)
+    directory = tmp_path_factory.mktemp("clip") / "clip"
+    model.save_pretrained(directory)
+    return model, directory
+
+
+def pixels(frames, side):
+    return np.random.default_rng(1).integers(0, 256, (frames, side, side, 3)).astype(np.uint8)
+
+
+def normalized(frames):
+    return torch.from_numpy(((frames / 255 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("tokens", ["cls", "patches"])
+def test_clips_vision_transformer(clips, tokens):
+    """What goes to the text model is a linear map of the states before the last norm: of a film, frame by frame, and
+    of a picture, whose rows stand in one table."""
+    model, directory = clips
+    config, params = parts.read_vision_tower(directory, 48, jax.random.key(0), tokens)
+    policy = policy_with(config)
+    film, picture = pixels(3, 42), pixels(1, 42) // 2
+    row = Row([], [], [patchify(policy, picture, is_video=False)], [patchify(policy, film)])
+    count = 1 if tokens == "cls" else 9
+    row.tokens.extend([20, *[policy.image_token_id] * count, 21, *[policy.video_token_id] * 3 * count, 22])
+    inputs = build_inputs(policy, [row])
+    ours = np.asarray(encode_vision(params, None, config, inputs.patches, None, None, None))
+    ours = ours[inputs.media_index[inputs.media_index >= 0]]
+    with torch.no_grad():
+        states = model.vision_model(normalized(np.concatenate([picture, film]))).last_hidden_state.numpy()
+    states = states[:, :1] if tokens == "cls" else states[:, 1:]
+    theirs = states.reshape(-1, 24) @ np.asarray(params["proj"]["weight"]).T + np.asarray(params["proj"]["bias"])
+    assert np.abs(ours - theirs).max() < TOLERANCE
+    # a film's frames follow one another in time; patches also know row and column
+    time, height, width = inputs.positions[:, 0, count + 2 : -1].reshape(3, 3, count)
+    assert (np.diff(time, axis=0) == policy.position_id_per_seconds).all()
+    assert len(np.unique(height)) == len(np.unique(width)) == (1 if tokens == "cls" else 3)
+
+
+def policy_with(vision):
+    """A policy that sees through this tower."""
+    return ThinkerConfig(TextConfig(**LLAMA), None, vision, tie_word_embeddings=True, **MEDIA)
+
+
+LLAMA = {k: v for k, v in SIZES.items() if not k.endswith("_id")} | dict(qkv_bias=False, mrope_section=(2, 2, 2))
+
+
+def test_clips_text_encoder(clips):
+    model, directory = clips
+    config, params = parts.read_clip_text(directory)
+    ids = np.array([[37, 5, 6, 7, 38, 38], [37, 9, 38, 38, 38, 38], [37, 39, 4, 8, 9, 38]])
+    mask = np.array([[1] * 5 + [0], [1] * 3 + [0] * 3, [1] * 6])
+    for end in (38, 2):
+        model.text_model.eos_token_id = end
+        with torch.no_grad():
+            theirs = model.get_text_features(torch.from_numpy(ids), torch.from_numpy(mask)).pooler_output.numpy()
+        ours = encode_clip_text(params, replace(config, eos_token_id=end), ids, mask)
+        assert np.abs(np.asarray(ours) - theirs).max() < TOLERANCE
+    model.text_model.eos_token_id = 38
+
+
+def test_a_frame_becomes_clips_square():
+    """As the image processor of `transformers` makes it, of frames that are wide, high and square."""
+    processor = CLIPImageProcessorPil(size=dict(shortest_edge=42), crop_size=dict(height=42, width=42))
+    policy = policy_with(ClipConfig(hidden_size=24, image_size=42, patch_size=14, out_hidden_size=48))
+    for height, width in ((61, 97), (113, 50), (42, 42), (84, 84)):
+        frame = pixels(1, 120)[0, :height, :width]
+        theirs = processor(frame, return_tensors="np")["pixel_values"].reshape(1, 3, 3, 14, 3, 14)
+        ours = patchify(policy, frame[None]).patches
+        assert np.abs(ours - theirs.transpose(0, 2, 4, 1, 3, 5).reshape(9, -1)).max() < 1e-5
+
+
+def test_qwen_vls_tower_is_omnis(tmp_path):
+    """Qwen2.5-VL keeps queries, keys and values of a layer in one matrix."""
+    config = Qwen2_5_VLConfig(
+        text_config=dict(SIZES, rope_parameters=rope(1e6) | dict(mrope_section=[2, 2, 2])),
+        vision_config=dict(
+            depth=2, hidden_size=32, intermediate_size=40, num_heads=2, out_hidden_size=48, fullatt_block_indexes=[1],
+            window_size=56,
+        ),
+    )  # fmt: skip
+    kind = transformers.Qwen2_5_VLForConditionalGeneration
+    model = randomize(kind._from_config(config, attn_implementation="eager"), 3)
+    model.save_pretrained(tmp_path / "vl")
+    tower, params = parts.read_vision_tower(tmp_path / "vl", 48, jax.random.key(0))
+    assert (tower.hidden_size, tower.window_size, tower.out_hidden_size) == (32, 56, 48)
+    policy = policy_with(tower)
+    grid = Grid(2, 8, 12)
+    patches = np.random.default_rng(0).standard_normal((192, tower.patch_dim)).astype(np.float32)
+    inputs = build_inputs(policy, [Row([policy.video_token_id] * 48, [], [], [Visual(patches, grid)])])
+    ours = encode_vision(params, None, tower, inputs.patches, inputs.patch_hw, inputs.frame, inputs.window)
+    with torch.no_grad():
+        theirs = model.model.visual(torch.from_numpy(patches), torch.tensor([[2, 8, 12]])).pooler_output.numpy()
+    assert np.abs(np.asarray(ours)[inputs.media_index[0]] - theirs).max() < TOLERANCE
+    other = parts.read_vision_tower(tmp_path / "vl", 40, jax.random.key(0))
+    assert other[1]["merger_out"]["weight"].shape == (40, 128) and other[0].out_hidden_size == 40
+    assert np.array_equal(other[1]["merger_in"]["weight"], params["merger_in"]["weight"])
+
+
+# our own layout
+
+
+@pytest.fixture(scope="module")
+def own(texts, whisper, clips):
+    """A Qwen3 that hears with Whisper's encoder and sees with CLIP: (config, parameters)."""
+    hears = parts.read_audio_tower(whisper[1], 48, jax.random.key(0), n_window=20)
+    sees = parts.read_vision_tower(clips[1], 48, jax.random.key(1))
+    return parts.join_parts(parts.read_text_model(texts["qwen3"].directory), hears, sees, **MEDIA)
+
+
+def test_our_own_layout_there_and_back(own, texts, tmp_path):
+    config, params = own
+    hf.save(tmp_path / "policy", config, params, extra={"stage": "test"})
+    raw = json.loads((tmp_path / "policy" / "config.json").read_text())
+    assert raw["model_type"] == "emsa_policy" and raw["text_config"]["model_type"] == "qwen3"
+    again = hf.load(tmp_path / "policy")
+    assert again[0] == config
+    assert jax.tree.all(jax.tree.map(np.array_equal, again[1], params))
+    assert checkpoint.fingerprint(tmp_path / "policy")
+    # its parts can be taken out of it again, and written as the text model that they were
+    text = parts.read_text_model(tmp_path / "policy")
+    hf.save(tmp_path / "text", *text)
+    inputs = build_inputs(texts["qwen3"].ours[0], [Row(row) for row in ROWS])
+    assert gap(texts["qwen3"].run(text[1], None, inputs), torch_logits(texts["qwen3"].model)) < TOLERANCE
+    assert parts.read_audio_tower(tmp_path / "policy", 48, jax.random.key(0))[0] == config.audio
+    assert parts.read_vision_tower(tmp_path / "policy", 48, jax.random.key(0))[0] == config.vision
+    # a damaged tensor is noticed by its hash
+    file = tmp_path / "policy" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x55")
+    with pytest.raises(InputError, match="model.safetensors"):
+        hf.load(tmp_path / "policy")
+
+
+def test_our_own_layout_is_opened_with_its_tokenizer(tmp_path, capfd):
+    """And without a word of `transformers`, which does not know it."""
+    make_tiny(tmp_path / "tiny", ["hello world 12"], 0, 320)
+    tiny = checkpoint.open_checkpoint(tmp_path / "tiny")
+    capfd.readouterr()
+    blind = replace(tiny.config, vision=None)
+    (tmp_path / "files").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "preprocessor_config.json"):
+        (tmp_path / "files" / name).write_bytes((tmp_path / "tiny" / name).read_bytes())
+    hf.save(tmp_path / "blind", blind, {k: v for k, v in tiny.params.items() if k != "vision"}, tmp_path / "files")
+    opened = checkpoint.open_checkpoint(tmp_path / "blind")
+    assert opened.config == blind and opened.params.keys() == {"text", "audio"}
+    assert opened.tokenizer("hello 12")["input_ids"] == tiny.tokenizer("hello 12")["input_ids"]
+    assert capfd.readouterr() == ("", "")
+    # a prompt is refused by name before a tower is missed
+    with pytest.raises(InputError, match="prompt.modalities holds video, but .*blind has no tower"):
+        Prompter(opened, None, PromptOptions())
+    # and so are media that are put into one
+    picture = Visual(np.zeros((4, 1176), np.float32), Grid(1, 2, 2))
+    with pytest.raises(InputError, match="a prompt has pictures, but this policy has no tower"):
+        build_inputs(blind, [Row([blind.image_token_id], [], [picture])])
+
+
+def test_a_policy_of_three_kinds_of_parts(own, texts, clips, whisper):
+    """Words, sound and frames in one prompt: transformers' Qwen3 over the embeddings of transformers' towers, the
+    positions being ours."""
+    config, params = own
+    mel, film = np.random.default_rng(2).standard_normal((61, 128)).astype(np.float32), pixels(2, 42)
+    tokens = [20, 4, *[3] * 15, 5, 8, 7, 7, 9, 30, 31]
+    inputs = build_inputs(config, [Row(tokens, [mel], [], [patchify(config, film)])])
+    ours = np.asarray(logits(params, None, config, inputs))[0]
+    model = texts["qwen3"].model
+    kind = transformers.models.qwen2_5_omni.modeling_qwen2_5_omni.Qwen2_5OmniAudioEncoder
+    with torch.no_grad():
+        x = model.get_input_embeddings()(torch.tensor(tokens))
+        states = clips[0].vision_model(normalized(film)).last_hidden_state[:, 0].numpy()
+        sees, hears = (params[tower]["proj"] for tower in ("vision", "audio"))
+        x[19:21] = torch.from_numpy(states @ np.array(sees["weight"]).T + np.array(sees["bias"]))
+        tower = kind._from_config(
+            transformers.Qwen2_5OmniThinkerConfig(
+                audio_config={
+                    "num_mel_bins": 128,
+                    **{
+                        k: getattr(config.audio, k)
+                        for k in (
+                            "d_model",
+                            "encoder_layers",
+                            "encoder_attention_heads",
+                            "encoder_ffn_dim",
+                            "output_dim",
+                            "n_window",
+                        )
+                    },
+                }
+            ).audio_config,
+            attn_implementation="eager",
+        ).eval()
+        state = {
+            k.replace("layer_norm", "ln_post") if k.startswith("layer_norm") else k: v
+            for k, v in whisper[0].model.encoder.state_dict().items()
+            if "embed_pos" not in k
+        }
+        state |= {f"proj.{k}": torch.from_numpy(np.array(v)) for k, v in hears.items()}
+        state["conv1.weight"] = torch.from_numpy(np.array(params["audio"]["conv1"]["weight"]))
+        state["audio_bos_eos_token.weight"] = tower.audio_bos_eos_token.weight
+        tower.load_state_dict(state)
+        x[2:17] = tower(torch.from_numpy(mel.T), feature_lens=torch.tensor([61])).last_hidden_state
+        rotary = model.model.rotary_emb
+        places = torch.from_numpy(inputs.positions[:, 0].astype(np.float32))
+        angle = torch.cat([places[axis][:, None] * rotary.inv_freq[at] for axis, at in enumerate(
+            np.split(np.arange(10), np.cumsum(config.text.mrope_section)[:2])
+        )], -1)  # fmt: skip
+        angle = torch.cat([angle, angle], -1)[None]
+        rotary.forward = lambda *_, **__: (angle.cos(), angle.sin())
+        theirs = model(inputs_embeds=x[None]).logits[0].numpy()
+        del rotary.forward
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_lora_on_every_part_of_our_own_layout(own, tmp_path):
+    """An adapter on a text linear, on CLIP's layers and on both projectors: merged into the weights it does the same,
+    and it is read as it was written."""
+    config, params = own
+    options = LoraOptions(rank=2, targets=("q_proj", "vision.q_proj", "vision.proj", "audio.proj"))
+    adapter = init_adapter(config, options, jax.random.key(0))
+    drawn = np.random.default_rng(0)
+    weights = jax.tree.map(lambda x: 0.3 * drawn.standard_normal(x.shape).astype(np.float32), adapter.weights)
+    adapter = adapter.replace(weights=weights)
+    mel = np.random.default_rng(2).standard_normal((61, 128)).astype(np.float32)
+    row = Row([20, 4, *[3] * 15, 5, 8, 7, 7, 9, 30], [mel], [], [patchify(config, pixels(2, 42))])
+    inputs = build_inputs(config, [row])
+    beside = np.asarray(logits(params, adapter, config, inputs))
+    assert np.abs(beside - np.asarray(logits(merge(params, adapter), None, config, inputs))).max() < 1e-4
+    for tower in ("text", "audio", "vision"):  # each of them is felt
+        without = adapter.replace(weights={k: v for k, v in adapter.weights.items() if k != tower})
+        assert np.abs(beside - np.asarray(logits(params, without, config, inputs))).max() > 1e-3
+    peft.save_adapter(tmp_path / "adapter", config, adapter)
+    again = peft.load_adapter(tmp_path / "adapter", config)
+    assert jax.tree.all(jax.tree.map(np.array_equal, again.weights, adapter.weights))
+
+
 # bad input
 
 
@@ -373,6 +633,45 @@ def test_damaged_and_unfitting_parts(texts, whisper, tmp_path):
     narrow = parts.read_audio_tower(whisper[1], 40, jax.random.key(0))
     with pytest.raises(InputError, match="audio_config.output_dim is 40, but the text model is 48 wide"):
         parts.join_parts(texts["llama"].ours, narrow)
+
+
+@pytest.mark.parametrize(
+    "fields, names",
+    [
+        (dict(model_type="siglip"), "model_type is 'siglip', but vision towers are read from clip"),
+        (dict(vision_config=3), "vision_config is missing"),
+        (dict(hidden_act="gelu"), "hidden_act"),
+        (dict(num_hidden_layers=3), "layers.2"),
+        (dict(image_size=56), "position_embedding.*shape"),
+        (dict(image_size=43), "image_size is 43.*multiple of patch_size"),
+        (dict(num_attention_heads=5), "multiple of num_attention_heads"),
+    ],
+)
+def test_pictures_that_are_refused(clips, tmp_path, fields, names):
+    top = {"model_type", "vision_config"} & fields.keys()
+    inner = json.loads((clips[1] / "config.json").read_text())["vision_config"] | fields
+    directory = edited(clips[1], tmp_path / "bad", **(fields if top else {"vision_config": inner}))
+    with pytest.raises(InputError, match=f"bad.*({names})") as error:
+        parts.read_vision_tower(directory, 48, jax.random.key(0))
+    assert "\n" not in str(error.value)
+
+
+def test_our_own_layout_names_what_is_wrong(own, tmp_path):
+    hf.save(tmp_path / "good", *own)
+    raw = json.loads((tmp_path / "good" / "config.json").read_text())
+    wrong = {
+        "text_config.model_type": (raw["text_config"], "model_type", "gemma"),
+        "vision_config.tokens": (raw["vision_config"], "tokens", "all"),
+        "vision_config.out_hidden_size": (raw["vision_config"], "out_hidden_size", 47),
+        "audio_config.output_dim": (raw["audio_config"], "output_dim", 47),
+        "text_config is missing": (raw, "text_config", None),
+    }
+    for names, (section, field, value) in wrong.items():
+        kept = section[field]
+        section[field] = value
+        with pytest.raises(InputError, match=f"here.*{names}"):
+            from_hf(raw, "here")
+        section[field] = kept
 
 
 def sight():
