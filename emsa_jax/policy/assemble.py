@@ -20,7 +20,7 @@ from emsa_jax.policy import hf
 from emsa_jax.policy.hf_config import fits_thinker, from_hf, read_json_config
 from emsa_jax.policy.media_tokens import MediaTokenizer, with_media_tokens
 from emsa_jax.policy.parameter_table import init_table, vision_table
-from emsa_jax.policy.parts import POLICIES, join_parts, read_audio_tower, read_text_model
+from emsa_jax.policy.parts import POLICIES, join_parts, read_audio_tower, read_text_model, read_vision_tower
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
 
@@ -175,8 +175,6 @@ def _vision(parts: Parts, config: ThinkerConfig, hears: bool) -> tuple[tuple[Any
     """(the tower, None for none; what was chosen)."""
     width, key = config.text.hidden_size, jax.random.fold_in(jax.random.key(parts.seed), 1)
     if parts.vision:
-        from emsa_jax.policy.parts import read_vision_tower
-
         found = read_vision_tower(parts.vision, width, key, dtype=jnp.dtype(parts.dtype))
         return found, f"vision: {Path(parts.vision).name}"
     small = VisionConfig(
