@@ -26,9 +26,10 @@ def encode_audio(
     Args:
       params: the "audio" subtree.
       adapter: LoRA, or None.
-      mel: [K, 2 * n_window, num_mel_bins] float; frames at or beyond the length may hold anything.
+      mel: [K, frames, num_mel_bins] float, at most 2 * n_window frames; those at or beyond the length may hold
+        anything.
       mel_length: [K] int32, valid frames of each chunk (0: an unused chunk).
-      pairs: [A, 2] int32, indices into the flattened [K * n_window] positions that each token averages.
+      pairs: [A, 2] int32, indices into the flattened [K * frames / 2] positions that each token averages.
       shards: equal parts of chunks and pairs; indices count from the beginning of their own part.
 
     Returns:

@@ -28,12 +28,15 @@ class InputShape:
       chunks: mel chunks of all prompts together.
       patch_rows: rows of patches of all prompts together.
       patch_row: patches in a row.
+      chunk_frames: mel frames of a chunk, a multiple of 4; 0: the tower's, 2 * n_window. Fewer where no sound is as
+        long as a chunk, so that its end is not computed: it would be masked.
     """
 
     prompt: int
     chunks: int = 0
     patch_rows: int = 0
     patch_row: int = 0
+    chunk_frames: int = 0
 
 
 @struct.dataclass
@@ -46,7 +49,7 @@ class PromptInputs:
       positions: [3, B, S] int32, TMRoPE.
       next_position: [3, B] int32, of the first answer token.
       media_index: [B, S] int32 into the media table, -1 for text.
-      mel: [K, 2 * n_window, bins] float32; mel_length: [K] int32; audio_pairs: [A, 2] int32.
+      mel: [K, frames of a chunk, bins] float32; mel_length: [K] int32; audio_pairs: [A, 2] int32.
       patches: [R, L, patch_dim] float32; patch_hw: [R, L, 2] int32; frame, window: [R, L] int32.
       shards: equal parts, one after the other, that prompts, chunks, pairs and rows of patches consist of; indices
         count from the beginning of their own part, so that no part needs what another holds.
@@ -101,7 +104,14 @@ def smallest_shape(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) -
         sum(-(-len(a) // (2 * config.audio.n_window)) for r in rows for a in r.audios),
         max((row + 1 for row, _ in packed), default=0),
         frame,
+        chunk_frames(config, [len(a) for row in rows for a in row.audios]),
     )
+
+
+def chunk_frames(config: ThinkerConfig, mel_frames: Sequence[int]) -> int:
+    """`InputShape.chunk_frames` for sounds of so many mel frames."""
+    longest = -(-max(mel_frames, default=0) // 4) * 4
+    return longest if config.audio and longest < 2 * config.audio.n_window else 0
 
 
 def build_inputs(
@@ -118,6 +128,9 @@ def build_inputs(
     for name in ("prompt", "chunks", "patch_rows", "patch_row"):
         if getattr(need, name) > getattr(shape, name):
             raise InputError(f"a batch needs {name} {getattr(need, name)}, but its shape has {getattr(shape, name)}")
+    heard = need.chunks and (need.chunk_frames or 2 * config.audio.n_window)
+    if shape.chunk_frames and heard > shape.chunk_frames:
+        raise InputError(f"a batch needs chunk_frames {heard}, but its shape has {shape.chunk_frames}")
     slots = shape.prompt
     tokens = np.full((len(rows), slots), config.pad_token_id, np.int32)
     mask = np.zeros((len(rows), slots), bool)
@@ -153,16 +166,17 @@ def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
     if c is None:
         return {"mel": np.zeros((0, 0, 0), np.float32), "mel_length": _none(0), "audio_pairs": _none(0, 2)}
     frames = 2 * c.n_window
-    mel = np.zeros((shape.chunks, frames, c.num_mel_bins), np.float32)
+    width = shape.chunk_frames or frames
+    mel = np.zeros((shape.chunks, width, c.num_mel_bins), np.float32)
     length = np.zeros(shape.chunks, np.int32)
-    pairs = np.zeros((shape.chunks * c.n_window // 2, 2), np.int32)
+    pairs = np.zeros((shape.chunks * (width // 2) // 2, 2), np.int32)
     chunk = token = 0
     for a in audios:
         where = []
         for start in range(0, len(a), frames):
             piece = a[start : start + frames]
             mel[chunk, : len(piece)], length[chunk] = piece, len(piece)
-            where += [chunk * c.n_window + j for j in range((len(piece) - 1) // 2 + 1)]
+            where += [chunk * (width // 2) + j for j in range((len(piece) - 1) // 2 + 1)]
             chunk += 1
         n = num_audio_tokens(len(a))
         pairs[token : token + n] = np.array(where[: 2 * n], np.int32).reshape(n, 2)

@@ -15,7 +15,7 @@ from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, join_inputs
+from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, chunk_frames, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, expand, patchify
 from emsa_jax.rollout.rollout_options import PromptOptions
@@ -82,7 +82,7 @@ class Prompter:
         audio = self.checkpoint.config.audio
         chunks = most([-(-mel // (2 * audio.n_window)) for mel in mels])
         patch_rows = most([-(-g.t // (patch_row // (g.h * g.w))) for g in grids])
-        return InputShape(prompt, chunks, patch_rows, patch_row)
+        return InputShape(prompt, chunks, patch_rows, patch_row, chunk_frames(self.checkpoint.config, mels))
 
     def inputs(
         self, clips: Sequence[Clip], shape: InputShape, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS

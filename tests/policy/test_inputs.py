@@ -1,12 +1,14 @@
 """Prompts and media in fixed shapes; what does not fit is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
 from emsa_jax.policy.inputs import InputShape, build_inputs, smallest_shape
 from emsa_jax.policy.positions import Grid
-from emsa_jax.policy.prompt_row import Row, Visual
+from emsa_jax.policy.prompt_row import Row, Visual, expand
 
 
 def test_media_and_placeholders_must_match(world):
@@ -18,6 +20,30 @@ def test_media_and_placeholders_must_match(world):
         build_inputs(c, [Row([c.video_token_id] * 7, videos=[visual])])
     with pytest.raises(InputError, match="more images or videos"):
         build_inputs(c, [Row([c.video_token_id] * 6, videos=[visual] * 2)])
+
+
+def test_chunks_are_no_longer_than_the_longest_sound(world):
+    """What would be masked is not computed, and the tokens stay as they are."""
+    mels = [np.random.default_rng(i).standard_normal((n, 128)).astype(np.float32) for i, n in enumerate((30, 17, 9))]
+    rows = [Row(expand(world.config, [1, world.config.audio_token_id], [mel]), [mel]) for mel in mels]
+    tight = smallest_shape(world.config, rows)
+    assert tight.chunk_frames == 32 and tight.chunks == 3
+    found = {}
+    for frames in (32, 40, 0):
+        inputs = build_inputs(world.config, rows, replace(tight, chunk_frames=frames))
+        assert inputs.mel.shape[1] == (frames or 2 * world.config.audio.n_window)
+        table = np.asarray(world.audio_tokens(world.params["audio"], inputs))
+        found[frames] = table[inputs.media_index[inputs.media_index >= 0]]
+    np.testing.assert_allclose(found[32], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[40], found[0], atol=1e-5)
+    assert len(found[0]) == 7 + 4 + 2 and np.abs(found[0]).max() > 0.1
+    with pytest.raises(InputError, match="needs chunk_frames 32, but its shape has 28"):
+        build_inputs(world.config, rows, replace(tight, chunk_frames=28))
+    long = [np.zeros((2 * world.config.audio.n_window + 5, 128), np.float32)]
+    rows = [Row(expand(world.config, [world.config.audio_token_id], long), long)]
+    assert smallest_shape(world.config, rows).chunk_frames == 0  # it fills a chunk
+    with pytest.raises(InputError, match="needs chunk_frames"):
+        build_inputs(world.config, rows, replace(smallest_shape(world.config, rows), chunk_frames=32))
 
 
 def test_a_batch_that_exceeds_its_budget_is_refused(world):
