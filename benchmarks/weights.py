@@ -15,14 +15,6 @@ import jax
 import numpy as np
 import soundfile
 import torch
-import transformers
-from transformers import (
-    AutoTokenizer,
-    LlamaForCausalLM,
-    Qwen2_5OmniThinkerForConditionalGeneration,
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-)
 
 from emsa_jax.data.mel import log_mel
 from emsa_jax.policy import thinker
@@ -63,8 +55,10 @@ def our_logits(checkpoint, ids, mels=()) -> np.ndarray:
 
 def check_text(root: Path, joined, checkpoint) -> None:
     """Perplexity, answers, and logits of the text model alone, of the Thinker and of ours."""
-    llama = LlamaForCausalLM.from_pretrained(root / "smollm2-135m-instruct", dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(root / "smol")
+    import transformers
+
+    llama = transformers.LlamaForCausalLM.from_pretrained(root / "smollm2-135m-instruct", dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "smol")
     ids = tokenizer(TEXT, return_tensors="pt")
     print(f"perplexity of a plain text: {torch.exp(llama(**ids, labels=ids.input_ids).loss).item():.1f}")
     plain, theirs = llama(**ids).logits[0], joined(**ids).logits[0]
@@ -81,9 +75,13 @@ def check_text(root: Path, joined, checkpoint) -> None:
 
 def check_audio(root: Path, joined, checkpoint, files: list[Path]) -> None:
     """Cosines of the tower's states to those of Whisper's encoder, which hears 30 s and 80 mel bins."""
-    whisper = WhisperForConditionalGeneration.from_pretrained(root / "whisper-base", dtype=torch.float32).eval()
-    extractor = WhisperFeatureExtractor.from_pretrained(root / "whisper-base")
-    tokenizer = AutoTokenizer.from_pretrained(root / "whisper-base")
+    import transformers
+
+    whisper = transformers.WhisperForConditionalGeneration.from_pretrained(
+        root / "whisper-base", dtype=torch.float32
+    ).eval()
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(root / "whisper-base")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "whisper-base")
     states = []
     joined.model.audio_tower.layers[-1].register_forward_hook(lambda module, given, out: states.append(out[0]))
     for file in files:
@@ -107,9 +105,12 @@ def check_audio(root: Path, joined, checkpoint, files: list[Path]) -> None:
 
 def check_processor(root: Path, joined, checkpoint, file: Path) -> None:
     """Logits of a prompt with sound, as AutoProcessor makes it."""
-    from transformers import AutoProcessor
+    import transformers
 
-    processor, wave = AutoProcessor.from_pretrained(root / "smol"), soundfile.read(file, dtype="float32")[0]
+    processor, wave = (
+        transformers.AutoProcessor.from_pretrained(root / "smol"),
+        soundfile.read(file, dtype="float32")[0],
+    )
     chat = [{"role": "user", "content": [{"type": "audio", "audio": "x"}, {"type": "text", "text": "What is said?"}]}]
     text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     given = processor(text=text, audio=[wave], return_tensors="pt")
@@ -125,10 +126,12 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--torchvision", default="")
     given = parser.parse_args()
+    kept = import_torchvision(given.torchvision) if given.torchvision else None  # before transformers looks for it
+    import transformers
+
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    kept = import_torchvision(given.torchvision) if given.torchvision else None
-    model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+    model = transformers.Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
         given.weights / "smol", dtype=torch.float32, attn_implementation="eager"
     )
     checkpoint = open_checkpoint(given.weights / "smol")

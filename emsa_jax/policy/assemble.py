@@ -17,7 +17,7 @@ import numpy as np
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
-from emsa_jax.policy.hf_config import fits_thinker, from_hf, read_json_config
+from emsa_jax.policy.hf_config import fits_thinker, read_json_config
 from emsa_jax.policy.media_tokens import MediaTokenizer, with_media_tokens
 from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.parts import POLICIES, join_parts, read_audio_tower, read_text_model, read_vision_tower
@@ -110,10 +110,11 @@ def write_companions(folder: Path, config: ThinkerConfig, tokens: MediaTokenizer
         )
     if config.vision:
         preprocessor |= dict(image_processor_type="Qwen2VLImageProcessor", **asdict(pixels))
-        preprocessor |= dict(patch_size=config.vision.patch_size)
-        if isinstance(config.vision, VisionConfig):
-            preprocessor["temporal_patch_size"] = config.vision.temporal_patch_size
-            preprocessor["merge_size"] = config.vision.spatial_merge_size
+        preprocessor |= dict(
+            patch_size=config.vision.patch_size,
+            temporal_patch_size=config.vision.temporal_patch_size,
+            merge_size=config.vision.spatial_merge_size,
+        )
     ends = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     for name, content in (("preprocessor_config.json", preprocessor), ("generation_config.json", ends)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
@@ -156,9 +157,9 @@ def _audio(parts: Parts, config: ThinkerConfig, params: dict) -> tuple[tuple[Aud
         f"audio: {Path(parts.audio).name}, {tower.encoder_layers} layers of {tower.d_model}, {mel}; attention within "
         f"{tower.n_window / 50:g} s (n_window {tower.n_window})"
     )
-    if not ours or from_hf(raw, parts.audio).audio.output_dim != width:
+    if not ours or _section(raw, "audio_config").get("output_dim") != width:
         weights = dict(weights, proj=as_large_as_words(weights["proj"], weights["ln_post"], params["text"]))
-        line += f"; its projection to {width} is drawn at random (seed {parts.seed}) and has to be trained"
+        line += _drawn(width, parts.seed)
     return (tower, weights), line
 
 
@@ -176,7 +177,9 @@ def _vision(parts: Parts, config: ThinkerConfig, hears: bool) -> tuple[tuple[Any
     width, key = config.text.hidden_size, jax.random.fold_in(jax.random.key(parts.seed), 1)
     if parts.vision:
         found = read_vision_tower(parts.vision, width, key, dtype=jnp.dtype(parts.dtype))
-        return found, f"vision: {Path(parts.vision).name}"
+        raw, line = read_json_config(parts.vision), f"vision: {Path(parts.vision).name}"
+        fits = isinstance(found[0], VisionConfig) and _section(raw, "vision_config").get("out_hidden_size") == width
+        return found, line if fits else line + _drawn(width, parts.seed)
     small = VisionConfig(
         depth=2, hidden_size=64, intermediate_size=160, num_heads=2, fullatt_block_indexes=(1,), out_hidden_size=width
     )
@@ -184,6 +187,15 @@ def _vision(parts: Parts, config: ThinkerConfig, hears: bool) -> tuple[tuple[Any
         return None, "vision: none"
     drawn = init_table(tuple(vision_table(small)), key, jnp.dtype(parts.dtype))["vision"]
     return (small, drawn), "vision: a small random tower that the layout asks for: leave video out of prompt.modalities"
+
+
+def _section(raw: dict, name: str) -> dict:
+    """A tower's part of a policy's config.json."""
+    return raw.get("thinker_config", raw).get(name, {})
+
+
+def _drawn(width: int, seed: int) -> str:
+    return f"; its projection to {width} is drawn at random (seed {seed}) and has to be trained"
 
 
 def _copy_sources(parts: Parts, folder: Path) -> Iterator[str]:

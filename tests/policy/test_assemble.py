@@ -9,6 +9,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import (
     AutoTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2_5OmniThinkerForConditionalGeneration,
@@ -27,6 +29,7 @@ from emsa_jax.policy.assemble import Parts, assemble
 from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.prompt_row import Row, expand
+from emsa_jax.policy.tiny import make_tiny
 
 TEXT = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=2)  # fmt: skip
@@ -182,6 +185,24 @@ def test_parts_that_the_thinker_cannot_hold_have_our_layout(parts_dir, tmp_path,
     mel = log_mel(np.zeros(8000, np.float32))
     ids = expand(checkpoint.config, checkpoint.tokenizer("a<|AUDIO|>b")["input_ids"], [mel])
     assert np.isfinite(our_logits(checkpoint, Row(ids, [mel]))).all()
+
+
+def test_vision_towers(parts_dir, tmp_path):
+    """Omni's keeps the Thinker's layout, though its last linear is drawn anew; CLIP's has our own."""
+    make_tiny(tmp_path / "tiny", ["some words"], seed=0)
+    clip = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    CLIPVisionModel(clip).save_pretrained(tmp_path / "clip")
+    lines = assemble(chosen(parts_dir, vision=str(tmp_path / "tiny")), tmp_path / "omni")
+    assert "vision: tiny; its projection to 64 is drawn at random (seed 0) and has to be trained" in lines
+    reference(tmp_path / "omni")
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("tiny", "omni"))
+    name = "visual.blocks.1.attn.q.weight"
+    np.testing.assert_array_equal(before[name], after[name])
+    lines = assemble(chosen(parts_dir, vision=str(tmp_path / "clip")), tmp_path / "own")
+    assert any("layout: our own" in line for line in lines)
+    assert open_checkpoint(tmp_path / "own").config.vision.out_hidden_size == 64
 
 
 def of_kind(field, value, part="text"):
