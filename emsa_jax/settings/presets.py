@@ -121,6 +121,7 @@ def smol() -> Config:
             epochs=0.0,
             max_steps=120,
             batch_size=8,
+            micro_batches=0,
             eval_every=40,
             save_every=40,
             remat="none",
@@ -128,6 +129,7 @@ def smol() -> Config:
         ),
         grpo=GrpoOptions(
             prompts_per_step=8,
+            micro_batches=0,
             epochs=0.0,
             max_steps=60,
             remat="none",

@@ -97,6 +97,8 @@ def test_what_was_chosen_is_said_and_kept(parts_dir, made):
     assert any("licence of audio: no file beside it" in line for line in lines)
     assert manifest.verify(directory) == []
     assert json.loads((directory / "generation_config.json").read_text())["eos_token_id"] == 2
+    modes = {(directory / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1  # weights are as readable as the rest
 
 
 def test_text_logits_are_the_text_models(parts_dir, made):
