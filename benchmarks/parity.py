@@ -154,7 +154,13 @@ def greedy_case(name, config, params, adapter, inputs, case) -> list[Result]:
         ours.append(np.asarray(h @ decoder.head(text).T, np.float32))
         x = text["embed_tokens"][case["gen/new_tokens"][:, t]][:, None]
         h, own = step(
-            text, layers, x=x, positions=inputs.next_position + t, slot=jnp.int32(t), prompt_mask=inputs.mask, own=own
+            text,
+            layers,
+            x=x,
+            positions=inputs.next_position + t,
+            slot=jnp.int32(t),
+            prompt_mask=inputs.mask,
+            caches=own,
         )
         h = h[:, 0]
     ours, theirs = np.stack(ours, 1), case["gen/logits"]

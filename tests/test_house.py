@@ -49,6 +49,7 @@ ACROSS = {
     "test_examples.py",
     "test_house.py",
     "test_launch.py",
+    "tools/test_parity_parts.py",
     "tools/test_weights.py",
     "training/test_walk.py",
 }

@@ -115,8 +115,11 @@ def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
     kind = rope.get("rope_type", rope.get("type", "default"))
     _require(kind in ("default", "mrope"), where, f"{at}rope_scaling.type", kind, "default")
     _require(text.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", text.get("hidden_act"), "silu")
-    for field in ("use_sliding_window", "attention_bias", "mlp_bias"):
+    for field in ("use_sliding_window", "attention_bias", "mlp_bias", "rope_interleaved"):
         _require(not text.get(field), where, f"{at}{field}", text.get(field), False)
+    layers = text.get("layer_types") or []
+    full = isinstance(layers, list) and all(layer == "full_attention" for layer in layers)
+    _require(full, where, f"{at}layer_types", layers, "full_attention")
     if not at:  # a text model alone, whose class has other defaults
         for field in _SIZES:
             _require(text.get(field) is not None, where, field, None, "a number")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -117,9 +118,18 @@ class Prompter:
         chat = messages(self.format, spoken, self.language or language, video, audio)
         if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
-        tokenizer = self.checkpoint.tokenizer
-        rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        return tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        return self.checkpoint.tokenizer(self._rendered(chat), add_special_tokens=False)["input_ids"]
+
+    def _rendered(self, chat: list[dict]) -> str:
+        """The chat as one text. Templates of text models want a message's content as text, those of policies that see
+        or hear as a list of parts."""
+        render = partial(self.checkpoint.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+        if self.checkpoint.config.text_alone:
+            plain = [m | {"content": "".join(part["text"] for part in m["content"])} for m in chat]
+            rendered = render(plain)
+            if all(message["content"].strip() in rendered for message in plain):
+                return rendered
+        return render(chat)
 
 
 def prompt_buckets(lengths: Sequence[int], options: PromptOptions, least: int = 1) -> tuple[int, ...]:

@@ -15,12 +15,28 @@ from emsa_jax.learning.state import create_state
 from emsa_jax.parallel.rules import DECODE, UPDATE, Rules, constrain, using
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.lora import init_adapter
-from emsa_jax.policy.parameter_table import param_table
+from emsa_jax.policy.parameter_table import abstract_params, param_table
 from emsa_jax.policy.policy_options import LoraOptions
-from emsa_jax.policy.thinker_config import preset
+from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, TextConfig, ThinkerConfig, preset
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 
 MESH = SimpleNamespace(shape={"data": 2, "fsdp": 2, "tensor": 4}, size=16)
+
+
+# Qwen3-4B that hears with Whisper large and sees with CLIP ViT-L/14
+PARTS = ThinkerConfig(
+    TextConfig(151936, 2560, 9728, 36, 32, 8, head_dim=128, qkv_bias=False, qk_norm=True),
+    AudioConfig(output_dim=2560),
+    ClipConfig(out_hidden_size=2560),
+    tie_word_embeddings=True,
+)
+
+
+def test_a_policy_without_towers_has_a_place_too():
+    one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), ("data", "fsdp", "tensor"))
+    alone = dataclasses.replace(PARTS, audio=None, vision=None)
+    for policy in (PARTS, alone):
+        assert jax.tree.structure(Layout(policy, one, UPDATE).params()) == jax.tree.structure(abstract_params(policy))
 
 
 def test_dimensions_that_do_not_divide_stay_whole():
@@ -41,17 +57,18 @@ def test_two_axes_of_one_array_are_not_cut_by_one_mesh_axis():
         Layout(preset("7B"), one, dataclasses.replace(UPDATE, embed=("tensor",)))
 
 
-@pytest.mark.parametrize("size", ["3B", "7B"])
-def test_decoding_gathers_nothing(size):
+@pytest.mark.parametrize("policy", [preset("3B"), preset("7B"), PARTS], ids=["3B", "7B", "parts"])
+def test_decoding_gathers_nothing(policy):
     """No weight is cut along fsdp there, and nothing else differs."""
-    for spec in param_table(preset(size)):
+    for spec in param_table(policy):
         update, decode = (rules.spec(spec.axes, spec.shape, MESH) for rules in (UPDATE, DECODE))
         assert "fsdp" not in str(decode)
         assert [a for a in update if a != "fsdp"] == [a for a, b in zip(decode, update, strict=True) if b != "fsdp"]
 
 
-def test_every_large_weight_is_cut_both_ways():
-    for spec in param_table(preset("7B")):
+@pytest.mark.parametrize("policy", [preset("7B"), PARTS], ids=["7B", "parts"])
+def test_every_large_weight_is_cut_both_ways(policy):
+    for spec in param_table(policy):
         if np.prod(spec.shape) > 10**6 and len(spec.shape) == 2 and "embed" in spec.axes and "media" not in spec.axes:
             assert str(UPDATE.spec(spec.axes, spec.shape, MESH)).count("tensor") == 1, spec
             assert str(UPDATE.spec(spec.axes, spec.shape, MESH)).count("fsdp") == 1, spec

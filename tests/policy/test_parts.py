@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import CLIPConfig, LlamaConfig, Qwen2_5_VLConfig, Qwen2Config, Qwen3Config, WhisperConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from emsa_jax.answers.formats import make_format
 from emsa_jax.errors import InputError
 from emsa_jax.policy import checkpoint, decoder, hf, parts, peft
 from emsa_jax.policy.audio import encode_chunks
@@ -28,12 +30,13 @@ from emsa_jax.policy.parameter_table import init_params, init_table, num_params,
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.positions import Grid
 from emsa_jax.policy.prompt_row import MEAN, STD, Row, Visual, patchify
-from emsa_jax.policy.thinker import logits
+from emsa_jax.policy.thinker import encode_prompts, logits
 from emsa_jax.policy.thinker_config import ClipConfig, TextConfig, ThinkerConfig, VisionConfig
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.policy.vision import encode_vision
 from emsa_jax.rollout.prompts import Prompter
-from emsa_jax.rollout.rollout_options import PromptOptions
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
+from emsa_jax.rollout.sampler import prefill, sample
 
 TOLERANCE = 5e-5
 SIZES = dict(
@@ -198,6 +201,28 @@ def test_a_prompt_shared_by_its_answers(text):
         assert np.abs(np.asarray(hidden[0, g] @ decoder.head(tree).T) - theirs).max() < TOLERANCE
 
 
+def test_sampled_answers_have_the_probabilities_of_a_whole_forward(text):
+    """Two answers to each prompt out of one cache: their log-probabilities are transformers' of prompt and answer."""
+    config, params = text.ours
+    inputs = build_inputs(config, [Row(row) for row in ROWS])
+
+    @jax.jit
+    def run(params, inputs):
+        state = prefill(params, None, config, encode_prompts(params, None, config, inputs))
+        drawn = dict(options=SamplingOptions(), group_size=2, slots=5)
+        return sample(params, None, config, state, noise=jnp.array([3, 0, 0]), prompt_ids=jnp.arange(2), **drawn)
+
+    answers = run(params, inputs)
+    for i, row in enumerate(ROWS):
+        for g in range(2):
+            length = int(answers.length[i, g])
+            tokens = np.asarray(answers.tokens[i, g, :length])
+            with torch.no_grad():
+                theirs = text.model(torch.tensor([row + tokens.tolist()])).logits[0].log_softmax(-1).numpy()
+            theirs = theirs[np.arange(len(row) - 1, len(row) - 1 + length), tokens]
+            assert np.abs(np.asarray(answers.logps[i, g, :length]) - theirs).max() < TOLERANCE
+
+
 def test_an_adapter_of_peft_there_and_back(texts, text, tmp_path):
     """PEFT's adapter in ours, ours in PEFT, and merged into a directory that transformers loads."""
     wrapped = get_peft_model(
@@ -284,7 +309,7 @@ def test_a_llama_that_hears_is_a_thinker(texts, whisper, tmp_path):
     """Joined with Whisper's encoder and a small random eye: `transformers` loads it, and its words are Llama's."""
     text = texts["llama"]
     sees = SMALL_EYE, init_table(tuple(vision_table(SMALL_EYE)), jax.random.key(1))["vision"]
-    hears = parts.read_audio_tower(whisper[2], 48, jax.random.key(0), n_window=20)
+    hears = with_bias(*parts.read_audio_tower(whisper[2], 48, jax.random.key(0), n_window=20))
     config, params = parts.join_parts(parts.read_text_model(text.directory), hears, sees, **MEDIA)
     hf.save(tmp_path / "policy", config, params)
     assert hf.load(tmp_path / "policy")[0] == config
@@ -343,7 +368,7 @@ def test_clips_vision_transformer(clips, tokens):
     """What goes to the text model is a linear map of the states before the last norm: of a film, frame by frame, and
     of a picture, whose rows stand in one table."""
     model, directory = clips
-    config, params = parts.read_vision_tower(directory, 48, jax.random.key(0), tokens)
+    config, params = with_bias(*parts.read_vision_tower(directory, 48, jax.random.key(0), tokens))
     policy = policy_with(config)
     film, picture = pixels(3, 42), pixels(1, 42) // 2
     row = Row([], [], [patchify(policy, picture, is_video=False)], [patchify(policy, film)])
@@ -361,6 +386,12 @@ def test_clips_vision_transformer(clips, tokens):
     time, height, width = inputs.positions[:, 0, count + 2 : -1].reshape(3, 3, count)
     assert (np.diff(time, axis=0) == policy.position_id_per_seconds).all()
     assert len(np.unique(height)) == len(np.unique(width)) == (1 if tokens == "cls" else 3)
+
+
+def with_bias(config, params):
+    """A tower whose projector has a bias that is not zero, as training leaves it."""
+    bias = np.random.default_rng(0).standard_normal(48).astype(np.float32)
+    return config, params | {"proj": params["proj"] | {"bias": jnp.asarray(bias)}}
 
 
 def policy_with(vision):
@@ -429,8 +460,8 @@ def test_qwen_vls_tower_is_omnis(tmp_path):
 @pytest.fixture(scope="module")
 def own(texts, whisper, clips):
     """A Qwen3 that hears with Whisper's encoder and sees with CLIP: (config, parameters)."""
-    hears = parts.read_audio_tower(whisper[1], 48, jax.random.key(0), n_window=20)
-    sees = parts.read_vision_tower(clips[1], 48, jax.random.key(1))
+    hears = with_bias(*parts.read_audio_tower(whisper[1], 48, jax.random.key(0), n_window=20))
+    sees = with_bias(*parts.read_vision_tower(clips[1], 48, jax.random.key(1)))
     return parts.join_parts(parts.read_text_model(texts["qwen3"].directory), hears, sees, **MEDIA)
 
 
@@ -471,6 +502,18 @@ def test_our_own_layout_is_opened_with_its_tokenizer(tmp_path, capfd):
     assert opened.config == blind and opened.params.keys() == {"text", "audio"}
     assert opened.tokenizer("hello 12")["input_ids"] == tiny.tokenizer("hello 12")["input_ids"]
     assert capfd.readouterr() == ("", "")
+    # a text model alone: its template takes text, or the parts that a policy's takes
+    hf.save(tmp_path / "alone", *parts.read_text_model(tmp_path / "tiny"), tmp_path / "files")
+    alone = checkpoint.open_checkpoint(tmp_path / "alone")
+    words = SimpleNamespace(text="hello 12", language="en", frames=(), mel=())
+    prompter = Prompter(alone, make_format("label_only", (-3.0, 3.0)), PromptOptions(modalities=("text",)))
+    as_parts = alone.tokenizer.decode(prompter.row(words).tokens)
+    alone.tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] + '\n' + m['content'] | trim }}<|im_end|>\n{% endfor %}"
+        "{{ '<|im_start|>assistant\n' }}"
+    )
+    assert alone.tokenizer.decode(prompter.row(words).tokens) == as_parts
+    assert "hello 12<|im_end|>" in as_parts
     # a prompt is refused by name before a tower is missed
     with pytest.raises(InputError, match="prompt.modalities holds video, but .*blind has no tower"):
         Prompter(opened, None, PromptOptions())
@@ -579,6 +622,8 @@ def edited(source: Path, to: Path, **fields) -> Path:
         (dict(attention_bias=True), "attention_bias"),
         (dict(mlp_bias=True), "mlp_bias"),
         (dict(hidden_act="gelu"), "hidden_act"),
+        (dict(rope_interleaved=True), "rope_interleaved"),
+        (dict(layer_types=["full_attention", "sliding_attention"]), "layer_types"),
         (dict(rope_parameters=dict(rope_type="llama3", rope_theta=1e5)), "rope_scaling.type is 'llama3'"),
         (dict(hidden_size=None), "hidden_size is None"),
         (dict(num_key_value_heads=3), "num_key_value_heads"),
