@@ -23,8 +23,10 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
         sound = read_sound(path, **clip)
     if sample.audio and not len(sound):
         raise Broken("sound: it has no samples")
+    if not np.isfinite(mel := log_mel(sound)).all():
+        raise Broken("sound: its spectrogram is not finite")
     pcm = np.clip(np.rint(sound * 32768.0), -32768, 32767).astype(np.int16)
-    return pack(sample, frames.images, frames.rate, log_mel(sound), pcm, source, options)
+    return pack(sample, frames.images, frames.rate, mel, pcm, source, options)
 
 
 def _sampling(options: PrepareOptions):

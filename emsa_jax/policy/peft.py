@@ -8,6 +8,7 @@ the adapted linears alone under any of them. What is trained whole is PEFT's `mo
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from safetensors.numpy import load_file
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
+from emsa_jax.policy.finite import all_finite
 from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_specs
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
@@ -83,10 +85,16 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
         )
     try:
         rank, alpha = int(raw["r"]), float(raw["lora_alpha"])
-        if rank < 1:
+        if rank < 1 or not math.isfinite(alpha):
             raise ValueError
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: r and lora_alpha must be numbers, r positive") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: r and lora_alpha must be finite numbers, r positive") from error
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise InputError(
+                f"{directory / 'adapter_model.safetensors'}: {name} holds numbers that are not finite, or not as "
+                "bfloat16; restore the file from a sound copy"
+            )
     saved = raw.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
         raise InputError(f"{path}: modules_to_save is {saved!r}, but must be a list of names")
@@ -192,7 +200,11 @@ def save_adapter(
       config: of the policy that it is for.
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
+
+    Raises: InputError, with nothing written, for numbers that are not finite.
     """
+    if not math.isfinite(adapter.scale):
+        raise InputError(f"{directory}: not written, since alpha / rank of the adapter is {adapter.scale}")
     weights, whole = jax.tree.map(on_host, (adapter.weights, adapter.whole))
     if not processes.is_main():
         return processes.broadcast(lambda: None, "an adapter is saved")

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from emsa_jax.errors import InputError
+from emsa_jax.policy.finite import all_finite
 
 PIECE = 10**6  # values that are held beside the tensor at a time
 
@@ -57,7 +58,15 @@ def tensor_layout(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
 
 
 def write_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Writes a safetensors file. Raises: OSError, also where the disk is full."""
+    """Writes a safetensors file.
+
+    Raises: OSError, also where the disk is full; InputError for a tensor with numbers that are not finite."""
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise InputError(
+                f"{str(path.parent).removesuffix('.part')}: not written, since {name} holds numbers that are not "
+                "finite, or not as bfloat16"
+            )
     path.touch()  # as readable as other files are; the library gives it to its owner alone
     readable = path.stat().st_mode
     try:
@@ -102,8 +111,28 @@ def read_boxes(
     """Reads boxes of a tensor of `shape`, which a file holds from byte `offset` on as `stored`, into `places`.
 
     Boxes with the same rows are read together: whole rows where their columns are all there are, else the columns from
-    the first to the last of them, row by row. Raises InputError, naming `what`, if the file ends too soon.
+    the first to the last of them, row by row. Raises InputError, naming `what`, if the file ends too soon, or holds
+    numbers that are not finite in the type of `places`.
     """
+    with np.errstate(over="ignore"):  # what overflows is named below
+        _read_boxes(file, offset, shape, stored, boxes, places, what)
+    for place in places:
+        if not all_finite(place):
+            raise InputError(
+                f"{what} holds numbers that are not finite, or not as {place.dtype.name} or bfloat16; restore the file "
+                "from a sound copy"
+            )
+
+
+def _read_boxes(
+    file: BinaryIO,
+    offset: int,
+    shape: tuple[int, ...],
+    stored: np.dtype,
+    boxes: Sequence[Box],
+    places: Sequence[np.ndarray],
+    what: str,
+) -> None:
     width, rest = math.prod(shape[1:2]), math.prod(shape[2:])
     for rows in dict.fromkeys(box.rows for box in boxes):
         found = [

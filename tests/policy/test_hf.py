@@ -156,6 +156,14 @@ BAD = {
         put("model.layers.1.mlp.up_proj.weight", lambda t: t["model.layers.1.mlp.up_proj.weight"].astype(np.float16)),
         r"model\.layers\.1\.mlp\.up_proj\.weight.*float16",
     ),
+    "one NaN": (
+        lambda t: t["model.layers.1.mlp.up_proj.weight"].__setitem__((0, 0), np.nan),
+        r"safetensors: model\.layers\.1\.mlp\.up_proj\.weight holds numbers that are not finite",
+    ),
+    "minus infinity in the head": (
+        lambda t: t["lm_head.weight"].__setitem__((-1, -1), -np.inf),
+        r"safetensors: lm_head\.weight holds numbers that are not finite",
+    ),
 }
 
 
@@ -165,6 +173,27 @@ def test_wrong_tensors_are_named(worlds, tmp_path, name):
     edit(worlds["base"].directory, tmp_path / "bad", change)
     with pytest.raises(InputError, match="bad.*" + message):
         hf.load(tmp_path / "bad")
+
+
+def test_what_overflows_in_the_type_that_is_asked_for_is_refused(worlds, tmp_path):
+    edit(worlds["base"].directory, tmp_path / "large", lambda t: t["lm_head.weight"].__setitem__((0, 0), 1e5))
+    assert float(hf.load(tmp_path / "large", jnp.bfloat16)[1]["text"]["lm_head"].max()) == 99840
+    with pytest.raises(InputError, match="lm_head.weight holds numbers that are not finite, or not as float16"):
+        hf.load(tmp_path / "large", jnp.float16)
+
+
+@pytest.mark.parametrize("dtype, value", [("float32", np.nan), ("float32", 3.4e38), ("float16", 7e4)])
+def test_nothing_that_is_not_finite_is_written(worlds, tmp_path, dtype, value):
+    """3.4e38 and 7e4 are finite in float32; the first is not as bfloat16, the second not in the export's float16."""
+    world = worlds["base"]
+    params = jax.tree.map(lambda x: np.asarray(x).copy(), world.params)
+    params["text"]["norm"]["weight"][0] = value
+    params = jax.tree.map(lambda x: x.astype(dtype), params)
+    with pytest.raises(
+        InputError, match=r"new: not written, since model\.norm\.weight holds numbers that are not finite"
+    ):
+        hf.save(tmp_path / "new", world.config, params, world.directory)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_types_may_differ_where_one_is_asked_for(worlds, tmp_path):

@@ -209,6 +209,14 @@ WRONG = {
         "q_proj.*twice",
     ),
     "nothing": (lambda t: t.clear(), "no adapter tensors"),
+    "one NaN": (
+        lambda t: t[KEY.format(1, "k_proj", "B")].__setitem__((0, 0), np.nan),
+        r"adapter_model\.safetensors: .*layers\.1\.self_attn\.k_proj\.lora_B\.weight holds numbers that are not finite",
+    ),
+    "too large for bfloat16": (
+        lambda t: t[KEY.format(1, "k_proj", "B")].__setitem__((0, 0), 3.4e38),
+        r"k_proj\.lora_B\.weight holds numbers that are not finite, or not as bfloat16",
+    ),
 }
 
 
@@ -249,6 +257,9 @@ def test_an_adapter_for_another_base(worlds, made):
         ("r", "three"),
         ("r", 0),
         ("lora_alpha", None),
+        ("lora_alpha", float("nan")),
+        ("lora_alpha", float("inf")),
+        ("r", float("inf")),
     ],
 )
 def test_what_is_not_plain_lora_is_refused(worlds, made, tmp_path, field, value):

@@ -44,6 +44,8 @@ def read_sound(
             raise Broken("it holds samples that are not finite")
         if rate != SAMPLE_RATE and len(waveform):
             waveform = soxr.resample(waveform, rate, SAMPLE_RATE, quality="HQ")
+            if not np.isfinite(waveform).all():
+                raise Broken("its samples are so large that they are not finite once resampled")
         return np.ascontiguousarray(waveform, np.float32)
 
 

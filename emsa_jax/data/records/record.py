@@ -1,6 +1,7 @@
 """One record: a clip's frames, log-mel, sound, words and labels as msgpack bytes."""
 
 import io
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -107,6 +108,8 @@ def unpack(record: bytes) -> Clip:
             for frame, image in zip(frames, images, strict=True):
                 frame[:] = np.asarray(Image.open(io.BytesIO(image)))
         mel = np.frombuffer(content["mel"], "<f2").reshape(-1, MEL_BINS).astype(np.float32)
+        if not np.isfinite(mel).all():
+            raise ValueError("its spectrogram is not finite")
     except (ValueError, TypeError, OSError) as error:
         what = f"the record of {content['id']!r} does not decode ({error})"
         raise InputError(f"{what}; prepare the data again") from error
@@ -148,7 +151,11 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
 
 def _labels(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields that come from the Sample; concepts as tuples, which neither JSON nor msgpack has."""
+    """The fields that come from the Sample; concepts as tuples, which neither JSON nor msgpack has. Raises InputError
+    for a score or a frame rate that is not finite."""
+    for name in ("score", "frame_rate"):
+        if isinstance(content[name], float) and not math.isfinite(content[name]):
+            raise InputError(f"the record of {content['id']!r} has the {name} {content[name]}; prepare the data again")
     return {**{name: content[name] for name in _LABELS}, "concepts": tuple(map(tuple, content["concepts"]))}
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -150,3 +151,17 @@ def test_foreign_bytes_are_no_record(record):
 def test_options_are_checked(field, value):
     with pytest.raises(InputError, match=field):
         dataclasses.replace(PrepareOptions(), **{field: value})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"mel": np.full(128, np.nan, "<f2").tobytes()}, "'clip 0' does not decode .its spectrogram is not finite"),
+        ({"score": float("nan")}, "'clip 0' has the score nan"),
+        ({"frame_rate": float("inf")}, "'clip 0' has the frame_rate inf"),
+    ],
+)
+def test_numbers_of_a_record_that_are_not_finite(change, message):
+    content = msgpack.unpackb(packed(0)[1])
+    with pytest.raises(InputError, match=message):
+        R.unpack(msgpack.packb({**content, **change}))
