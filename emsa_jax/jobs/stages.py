@@ -114,7 +114,7 @@ def _check_batch(run: Run, config: Config) -> None:
 
 
 STAGES = {
-    "sft": Stage(work=sft, settings=SftSettings, outputs=("sft/policy", "sft/adapter")),
-    "grpo": Stage(work=grpo, settings=GrpoSettings, outputs=("grpo/adapter",)),
+    "sft": Stage(work=sft, settings=SftSettings, outputs=("sft/policy", "sft/adapter", "sft/summary.json")),
+    "grpo": Stage(work=grpo, settings=GrpoSettings, outputs=("grpo/adapter", "grpo/summary.json")),
     "export": Stage(work=export, settings=ExportSettings, outputs=("export",)),
 }

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from emsa_jax.learning.guard import guarded_update
 from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.losses import denominators, loss_sums, metrics, polarity_nll
 from emsa_jax.learning.packing import Packing
-from emsa_jax.learning.state import TrainState, apply_gradients
+from emsa_jax.learning.state import TrainState
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
@@ -93,7 +94,8 @@ def grpo_update(
       shards: parts of the batch on the mesh; each micro-batch takes an equal number of prompts from every one.
 
     Returns:
-      (state, metrics under TRL's names, with the gap between the sampler's and the learner's log-probabilities).
+      (state, metrics under TRL's names, with what `guarded_update` adds and the gap between the sampler's and the
+      learner's log-probabilities).
     """
     if not nll_weight:
         batch = batch.replace(nll_tokens=None, nll_mask=None)
@@ -124,9 +126,10 @@ def grpo_update(
     zero = (jax.tree.map(jnp.zeros_like, state.params), jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     (grads, sums), per_answer = jax.lax.scan(add_micro_batch, zero, pieces)
     per_answer = jax.tree.map(lambda t: _joined(t, micro_batches, shards), per_answer)
-    logged = _update_metrics(sums, per_answer, divisors) | {"grad_norm": optax.global_norm(grads)}
+    logged = _update_metrics(sums, per_answer, divisors)
     logged["sampling/signed_gap"] = logged["sampling/signed_gap"].reshape(n, g)
-    return apply_gradients(state, grads, optimizer), logged
+    state, seen = guarded_update(state, grads, optimizer, logged["loss"])
+    return state, logged | seen
 
 
 def _update_metrics(sums: dict, per_answer: dict, divisors: dict) -> dict[str, jax.Array]:

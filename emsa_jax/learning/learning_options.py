@@ -90,3 +90,30 @@ class OptimizerOptions(Options):
     clip_norm: float | None = option(
         1.0, "largest global norm of a gradient; none: any", above=0, source="CH-CEMS, section 5.1: 0.1"
     )
+
+
+@dataclass(frozen=True)
+class GuardOptions(Options):
+    """When a stage that learns is warned of, or ended."""
+
+    group: ClassVar[str] = "guard"
+    max_bad_steps: int = option(
+        3,
+        "steps in a row whose update is not taken, since it is not finite, after which the run ends",
+        low=1,
+        affects_results=False,
+    )
+    cut_off: float = option(
+        0.9,
+        "share of answers cut off at the length limit above which it warns",
+        low=0,
+        high=1,
+        affects_results=False,
+    )
+    no_spread: float = option(
+        0.95,
+        "share of groups whose answers all earn the same above which it warns",
+        low=0,
+        high=1,
+        affects_results=False,
+    )

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from emsa_jax.learning.guard import guarded_update
 from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.masked import masked_sum
-from emsa_jax.learning.state import TrainState, apply_gradients
+from emsa_jax.learning.state import TrainState
 from emsa_jax.policy.inputs import PromptInputs
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import encode_prompts
@@ -48,7 +49,7 @@ def sft_update(
       base: the frozen parameters ({} when everything is trained).
 
     Returns:
-      (state, {"loss", "grad_norm", "num_tokens", "token_probability" (mean p of the right token)}).
+      (state, {"loss", "num_tokens", "token_probability" (mean p of the right token), and what `guarded_update` adds}).
     """
     total = batch.mask.sum()
 
@@ -65,5 +66,5 @@ def sft_update(
 
     zero = (jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(()), jnp.zeros(()))
     (grads, loss, sure), _ = jax.lax.scan(micro, zero, (batch.inputs, batch.tokens, batch.mask))
-    logged = {"loss": loss, "grad_norm": optax.global_norm(grads), "num_tokens": total, "token_probability": sure}
-    return apply_gradients(state, grads, optimizer), logged
+    state, seen = guarded_update(state, grads, optimizer, loss)
+    return state, {"loss": loss, "num_tokens": total, "token_probability": sure, **seen}

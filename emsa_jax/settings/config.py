@@ -20,7 +20,7 @@ from emsa_jax.data.data_options import (
 )
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
-from emsa_jax.learning.learning_options import AdvOptions, LossOptions
+from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
@@ -82,6 +82,11 @@ class Config(Dataset):
         "what is exported: merged, one directory with the adapter added in; adapter, the base and a PEFT adapter "
         "beside it",
     )
+    strict: bool = option(
+        False,
+        "a warning of guard, such as a stage that learned nothing, ends the run with code 2",
+        affects_results=False,
+    )
     read: ReadingOptions = ReadingOptions()
     mix: MixOptions = MixOptions()
     cross: CrossDataset = CrossDataset()
@@ -97,6 +102,7 @@ class Config(Dataset):
     hint: HintOptions = HintOptions()
     adv: AdvOptions = AdvOptions()
     loss: LossOptions = LossOptions()
+    guard: GuardOptions = GuardOptions()
     sft: SftOptions = SftOptions()
     grpo: GrpoOptions = GrpoOptions()
     evaluate: EvaluateOptions = EvaluateOptions()

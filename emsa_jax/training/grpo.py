@@ -43,7 +43,7 @@ from emsa_jax.training.rollouts import RolloutTools, sample_with_hints
 from emsa_jax.training.stage_settings import GrpoSettings
 from emsa_jax.training.step import Base, GrpoStep, compile_grpo
 from emsa_jax.training.step_functions import StepOptions
-from emsa_jax.training.step_metrics import count_step, sample_lines, step_metrics, step_speed
+from emsa_jax.training.step_metrics import count_step, missing_signal, sample_lines, step_metrics, step_speed
 from emsa_jax.training.trained_policy import write_trained
 
 WRITTEN_PROMPTS = 2  # of each step: the texts of their answers are written out
@@ -110,10 +110,12 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
         save_every=options.save_every,
         identity=identity(setup, plan),
         refresh_page=refresh_page,
+        guard=settings.guard,
+        strict=settings.strict,
     )
     state, _ = loop.resume(policy.state, {})
     state = train(state, setup, policy.checkpoint, steps, loop)
-    write_trained(run.path("grpo"), policy.checkpoint, state.params, {"stage": "grpo"})
+    write_trained(run.path("grpo"), policy.checkpoint, state.params, {"stage": "grpo", "status": loop.finish()})
 
 
 def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
@@ -251,7 +253,8 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
                 num_iterations=settings.grpo.num_iterations,
             )
             loop.write_answers(number, counts.lines.tobytes())
-            loop.end_step(number, values, note(values), state, {})
+            signal, ids = missing_signal(counts, settings), [clip.id for clip in clips]
+            loop.end_step(number, values, note(values), state, {}, ids=ids, no_signal=signal)
             clock.restart()
     return state
 

@@ -116,13 +116,15 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         save_every=options.save_every,
         identity=identity(setup, plan),
         refresh_page=refresh_page,
+        guard=settings.guard,
+        strict=settings.strict,
     )
     arrays, meta = loop.resume(*progress.saved(placement))
     best_reward = float(arrays.pop("best_reward"))
     progress = SftProgress(**arrays, best_reward=best_reward, **meta)
     del state, arrays
     train(progress, setup, step, loop)
-    extra = {"stage": "sft", "reward": progress.best_reward}
+    extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish()}
     write_trained(run.path("sft"), checkpoint, progress.best, extra)
 
 
@@ -218,14 +220,15 @@ def train(progress: SftProgress, setup: SftSetup, step: SftStep, loop: StageLoop
             evaluated = (number + 1) % options.eval_every == 0 or number + 1 == loop.total
             if evaluated:
                 reward = logged["eval/reward"] = validation_reward(progress.state.params, setup, step)
-                progress.misses += 1
-                if reward > progress.best_reward:
+                progress.misses = 0 if reward > progress.best_reward else progress.misses + 1
+                if reward >= progress.best_reward:  # of equals, what was trained longest
                     best = jax.tree.map(jnp.copy, progress.state.params)
-                    progress.best, progress.best_reward, progress.misses = best, reward, 0
+                    progress.best, progress.best_reward = best, reward
                 progress.stopped = progress.misses >= options.patience
             processes.exchange(b"", "an update of sft")  # after it all know whether one of them was told to stop
             note = f"loss {logged['loss']:.3f}  best validation reward {progress.best_reward:.2f}"
-            loop.end_step(number, logged, note, *progress.saved(setup.placement), save=evaluated)
+            ids = [clip.id for clip in clips]
+            loop.end_step(number, logged, note, *progress.saved(setup.placement), save=evaluated, ids=ids)
             if progress.stopped:
                 say(
                     f"cold start: no rise of the validation reward for {progress.misses} evaluations, stopped at "

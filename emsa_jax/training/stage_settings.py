@@ -11,7 +11,7 @@ from emsa_jax.config.fields import no_effect
 from emsa_jax.data.data_options import CrossDataset, MixOptions
 from emsa_jax.data.datasets import DataSettings
 from emsa_jax.data.records import read_manifest
-from emsa_jax.learning.learning_options import AdvOptions, LossOptions
+from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions
 from emsa_jax.manifest import sha256_file
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import LoraOptions
@@ -48,6 +48,8 @@ class TrainSettings(DataSettings, PolicySettings):
     lora: LoraOptions
     sampling: SamplingOptions
     reward: RewardOptions
+    guard: GuardOptions
+    strict: bool = no_effect()
 
     def records(self, run: Run) -> list[str]:
         """Hashes of the records that are learned from."""

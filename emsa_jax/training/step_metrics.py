@@ -28,7 +28,8 @@ class StepCounts:
 
     first, final: "length", "ended" and "forced" of the answers, [N, G]. first_table, final_table: "parts", "total",
     "well_formed", "contradict". tokens: [N, G] that carry loss. zero_std, hard, hinted, failed: [N] bool, as in Rollout
-    and GrpoBatch. prefix_logp, prompt_tokens: [N]. flops: [groups of processes, phases]. lines: bytes of a file.
+    and GrpoBatch. counted, informative: [N] bool, prompts with an answer that counts, and with one that also has an
+    advantage. prefix_logp, prompt_tokens: [N]. flops: [groups of processes, phases]. lines: bytes of a file.
     slots: of a prompt and of an answer. rows: that the answers of a prompt take in the update.
     """
 
@@ -42,6 +43,8 @@ class StepCounts:
     prefix_logp: np.ndarray
     tokens: np.ndarray
     zero_std: np.ndarray
+    counted: np.ndarray
+    informative: np.ndarray
     prompt_tokens: np.ndarray
     flops: np.ndarray
     lines: np.ndarray
@@ -70,6 +73,8 @@ def count_step(
         "prefix_logp": rollout.prefix_logp,
         "tokens": examples.mask.sum(-1),
         "zero_std": examples.zero_std[:, 0],
+        "counted": examples.counted.any(1),
+        "informative": (examples.counted & (examples.advantages != 0)).any(1),
         "prompt_tokens": inputs.mask.sum(1),
         "flops": np.array([astuple(flops)]),
         "lines": np.frombuffer(lines, np.uint8),
@@ -125,6 +130,28 @@ def step_metrics(rollout: StepCounts, learned: dict[str, Any]) -> dict[str, floa
         if hinted.any():  # about 1, unless forced tokens are scored as if they had been drawn
             values["hint/ppl_ratio"] = float(np.exp((signed / tokens)[hinted].mean()))
     return values
+
+
+def missing_signal(rollout: StepCounts, settings: Any) -> str:
+    """Why a step has nothing to learn from, and which field to change; "" if it has.
+
+    settings: a stage's `GrpoSettings`, of which hint, adv, loss and reward are read."""
+    if rollout.informative.any():
+        return ""
+    if settings.hint.polarity_nll and (settings.hint.polarity_nll_scope == "all" or rollout.hard.any()):
+        return ""
+    if not rollout.final["ended"].any():
+        return "every answer is cut off at the length limit; raise sampling.max_completion_length"
+    if not rollout.counted.any():
+        if settings.hint.mode == "drop_hard":
+            return "every group is hard and left out (hint.mode=drop_hard); lower hint.threshold"
+        return "every answer is left out as cut off; raise sampling.max_completion_length"
+    if not any(settings.reward.weight(name) for name in rollout.final_table["parts"]):
+        return "all reward.weights are 0; set one of them"
+    spread = (np.nanmax(rollout.final_table["total"], 1) > np.nanmin(rollout.final_table["total"], 1)).any()
+    if spread and settings.adv.min_std:
+        return "no group's rewards spread as much as adv.min_std asks; lower it"
+    return "all answers to a prompt earn the same reward; raise sampling.temperature, or look at reward.weights"
 
 
 def step_speed(

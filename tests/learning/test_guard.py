@@ -1,0 +1,47 @@
+"""An update that is not finite leaves everything as it was."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from emsa_jax.learning.guard import CAUSES, guarded_update
+from emsa_jax.learning.state import create_state
+
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1))
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """(update, a state after one sound update)."""
+    update = jax.jit(lambda state, grads, loss: guarded_update(state, grads, OPTIMIZER, loss))
+    params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+    state, seen = update(create_state(params, OPTIMIZER), jax.tree.map(jnp.ones_like, params), jnp.array(1.0))
+    assert int(seen["guard/cause"]) == 0 and state.step == 1
+    np.testing.assert_allclose(seen["guard/largest_change"], 0.1, rtol=0.01)
+    return update, state
+
+
+@pytest.mark.parametrize(
+    "loss, gradient, weight, cause",
+    [
+        (np.nan, 1.0, 1.0, "the loss"),
+        (np.inf, 1.0, 1.0, "the loss"),
+        (1.0, np.nan, 1.0, "the gradients"),
+        (1.0, -np.inf, 1.0, "the gradients"),
+        (1.0, 1e25, 1.0, "the gradients"),
+        (1.0, 1.0, 3.4e38, "the new parameters"),
+    ],
+)
+def test_an_update_that_is_not_finite_is_not_taken(taught, loss, gradient, weight, cause):
+    """1e25 is finite, but its square is not; 3.4e38 is finite, but not as bfloat16."""
+    update, state = taught
+    state = state.replace(params={**state.params, "w": state.params["w"].at[0, 0].set(weight)})
+    grads = {"w": jnp.ones((3, 2)), "b": jnp.array([0.0, gradient])}
+    after, seen = update(state, grads, jnp.array(loss))
+    assert CAUSES[int(seen["guard/cause"])] == cause and float(seen["guard/largest_change"]) == 0
+    same = jax.tree.map(lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), after, state)
+    assert jax.tree.all(same)
+    again, seen = update(state.replace(params=taught[1].params), jax.tree.map(jnp.ones_like, grads), jnp.array(1.0))
+    assert int(seen["guard/cause"]) == 0 and again.step == state.step + 1
