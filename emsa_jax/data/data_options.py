@@ -85,6 +85,8 @@ class MixOptions(Options):
                 f"mix.weights: {len(self.weights)} weights for {1 + len(self.data)} sets; the first is "
                 "that of config.data itself"
             )
+        if self.weights and not any(self.weights):
+            raise InputError("mix.weights: all of them are 0, so that no clip would be drawn; raise one")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class LossOptions(Options):
         None, "clip range of the ratio above 1; none: as epsilon", low=0, source="DAPO", experimental=True
     )
     delta: float | None = option(
-        None, "upper bound of the ratio, also where the advantage is negative", above=0, source="TRL", experimental=True
+        None, "upper bound of the ratio, also where the advantage is negative", above=1, source="TRL", experimental=True
     )
     importance: Literal["token", "sequence"] = option(
         "token",

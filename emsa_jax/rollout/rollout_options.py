@@ -9,6 +9,17 @@ from emsa_jax.config.fields import Options, option
 from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.errors import InputError
 
+COLDEST = 0.01  # a lower temperature that is not 0 makes logits overflow in bfloat16 and float16 (vLLM warns there too)
+
+
+def check_temperature(name: str, temperature: float | None) -> None:
+    """Raises InputError for a temperature so low that log-probabilities would not be finite."""
+    if temperature and temperature < COLDEST:
+        raise InputError(
+            f"{name} must be 0, for the likeliest token, or at least {COLDEST:g}, not {temperature!r}: "
+            "log-probabilities would not be finite"
+        )
+
 
 @dataclass(frozen=True)
 class SamplingOptions(Options):
@@ -31,6 +42,10 @@ class SamplingOptions(Options):
         source="CH-CEMS, section 5.1: 0.93",
     )
     max_completion_length: int = option(512, "most tokens of an answer, forced ones included", unit="tokens", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_temperature("sampling.temperature", self.temperature)
 
     @property
     def greedy(self) -> bool:
@@ -151,6 +166,7 @@ class HintOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_temperature("hint.temperature", self.temperature)
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if self.threshold != "auto" and not (number and math.isfinite(self.threshold)):
             raise InputError(f"hint.threshold: must be 'auto' or a finite number, not {self.threshold!r}")

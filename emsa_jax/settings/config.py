@@ -112,6 +112,16 @@ class Config(Dataset):
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
+        if not self.stages:
+            raise InputError(f"stages: there is nothing to do; name some of {', '.join(STAGES)}")
+        if "export" in self.stages and not self.export:
+            raise InputError(
+                "export: nothing would be exported; name merged, adapter or both, or leave export out of stages"
+            )
+        if all(self.modality_dropout.get(name, 0.0) == 1 for name in self.prompt.modalities):
+            raise InputError(
+                "modality_dropout: every modality that prompts have would always be left out; lower one below 1"
+            )
         format = format_class(self.format)
         if "grpo" in self.stages:
             self.hint.check(self.grpo.group_size, self.loss.beta)

@@ -34,7 +34,7 @@ def embedded() -> Config:
             patience=3,
             save_every=16,
             remat="none",
-            optimizer=OptimizerOptions(2e-3, warmup=20, schedule="constant", b2=0.98, weight_decay=0.05),
+            optimizer=OptimizerOptions(2e-3, warmup=0.02, schedule="constant", b2=0.98, weight_decay=0.05),
         ),
         grpo=GrpoOptions(
             group_size=8,
@@ -44,7 +44,7 @@ def embedded() -> Config:
             micro_batches=2,
             save_every=20,
             remat="none",
-            optimizer=OptimizerOptions(4e-3, warmup=10, schedule="cosine", b2=0.95),
+            optimizer=OptimizerOptions(4e-3, warmup=0.0834, schedule="cosine", b2=0.95),
         ),
     )
 
@@ -206,7 +206,14 @@ def bench() -> Config:
         config,
         puppets=PuppetOptions(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
         evaluate=replace(config.evaluate, samples=0),
-        sft=replace(config.sft, epochs=0.0, max_steps=96, eval_every=32, save_every=96),
+        sft=replace(
+            config.sft,
+            epochs=0.0,
+            max_steps=96,
+            eval_every=32,
+            save_every=96,
+            optimizer=replace(config.sft.optimizer, warmup=20),
+        ),
         grpo=replace(
             config.grpo,
             group_size=4,

@@ -104,6 +104,11 @@ class StageLoop:
         self._log = self.run.metrics(self.stage)
         self._log.truncate_after(self.first)
         updates = self.total * self.updates
+        if self.optimizer.warmup > updates:
+            raise InputError(
+                f"{self.stage}.optimizer.warmup of {self.optimizer.warmup:g} updates is longer than the stage of "
+                f"{updates}: its learning rate would never be reached; lower it, or give a share below 1"
+            )
         self._rates = tabulate(learning_rate_schedule(self.optimizer, updates), updates)
         return state, meta
 

@@ -15,6 +15,15 @@ def _check_length(options) -> None:
         raise InputError("set epochs or max_steps: the schedule needs an end")
 
 
+def _check_warmup(options, updates: int) -> None:
+    warmup = options.optimizer.warmup
+    if options.max_steps and warmup > max(updates, 1):
+        raise InputError(
+            f"optimizer.warmup of {warmup:g} updates is longer than the run of {updates}: its learning rate would "
+            "never be reached; lower it, or give a share below 1"
+        )
+
+
 def _check_parts(whole: int, parts: int, name: str) -> None:
     if parts and whole % parts:
         raise InputError(f"{name} {whole} must be a multiple of micro_batches {parts}")
@@ -55,6 +64,7 @@ class SftOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_length(self)
+        _check_warmup(self, self.max_steps)
         _check_parts(self.batch_size, self.micro_batches, "batch_size")
 
 
@@ -88,6 +98,7 @@ class GrpoOptions(Options):
         if not all(rows <= self.group_size for rows in self.answer_rows):
             raise InputError(f"answer_rows must be between 1 and group_size {self.group_size}, not {self.answer_rows}")
         _check_length(self)
+        _check_warmup(self, self.max_steps * self.num_iterations)
         _check_parts(self.prompts_per_step, self.micro_batches, "prompts_per_step")
 
     @property

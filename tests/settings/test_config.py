@@ -1,15 +1,19 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from emsa_jax.config.fields import leaves
+from emsa_jax.data.data_options import MixOptions
 from emsa_jax.errors import InputError
+from emsa_jax.learning.learning_options import LossOptions, OptimizerOptions
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.rollout_options import HintOptions
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import JOBS
+from emsa_jax.training.training_options import GrpoOptions, SftOptions
 
 HEAVY = ("jax", "grain", "orbax", "transformers", "array_record", "librosa", "scipy")
 
@@ -51,3 +55,46 @@ def test_runs_that_would_fail_after_hours_are_refused_before(name):
     Config(format="label_only", hint=HintOptions(mode="off"))
     Config(reward=RewardOptions(plugins=("mine:tone",)), hint=HintOptions(metric="tone", threshold=0.5))
     Config(stages=("prepare", "sft"), format="label_only")
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"stages": ()}, "stages: there is nothing to do"),
+        ({"export": ()}, "export: nothing would be exported"),
+        ({"modality_dropout": dict.fromkeys(("text", "audio", "video"), 1.0)}, "modality_dropout: every modality"),
+    ],
+)
+def test_values_that_cannot_work_together_are_refused(change, named):
+    with pytest.raises(InputError, match=named):
+        replace(Config(), **change)
+
+
+@pytest.mark.parametrize(
+    "make, named",
+    [
+        (
+            lambda: GrpoOptions(max_steps=4, optimizer=OptimizerOptions(warmup=5)),
+            "warmup of 5 updates is longer",
+        ),
+        (
+            lambda: SftOptions(max_steps=4, optimizer=OptimizerOptions(warmup=5)),
+            "warmup of 5 updates is longer",
+        ),
+        (lambda: SamplingOptions(temperature=1e-30), "sampling.temperature must be 0"),
+        (lambda: HintOptions(temperature=1e-30), "hint.temperature must be 0"),
+        (lambda: MixOptions(data=("a",), weights=(0.0, 0.0)), "mix.weights: all of them are 0"),
+        (lambda: LossOptions(delta=0.5), "loss.delta must be above 1"),
+        (lambda: OptimizerOptions(weight_decay=-0.1), "weight_decay must be at least 0"),
+        (lambda: OptimizerOptions(b2=1.0), "b2 must be at least 0 and below 1"),
+        (lambda: PromptOptions(modalities=()), "prompt.modalities"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(make, named):
+    with pytest.raises(InputError, match=named):
+        make()
+
+
+def test_a_warmup_of_the_whole_run_can_work():
+    assert GrpoOptions(max_steps=4, optimizer=OptimizerOptions(warmup=4)).optimizer.warmup == 4
+    assert GrpoOptions(max_steps=3, num_iterations=2, optimizer=OptimizerOptions(warmup=6)).num_iterations == 2
