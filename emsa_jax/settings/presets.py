@@ -212,7 +212,7 @@ def bench() -> Config:
             max_steps=96,
             eval_every=32,
             save_every=96,
-            optimizer=replace(config.sft.optimizer, warmup=20),
+            optimizer=replace(config.sft.optimizer, warmup=0.209),
         ),
         grpo=replace(
             config.grpo,
@@ -220,7 +220,7 @@ def bench() -> Config:
             prompts_per_step=16,
             max_steps=40,
             save_every=40,
-            optimizer=OptimizerOptions(2e-3, warmup=5, schedule="constant", b2=0.95),
+            optimizer=OptimizerOptions(2e-3, warmup=0.125, schedule="constant", b2=0.95),
         ),
     )
 
