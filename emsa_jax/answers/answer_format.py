@@ -118,6 +118,20 @@ class AnswerFormat(Protocol):
         """Reads any text whatever. Never raises, and takes time linear in the length of the text."""
         ...
 
+    def score_ends(self) -> tuple[tuple[float, str], ...]:
+        """(score in the range of the data, how an answer ends that names it) for each score of a grid; () where answers
+        name no score."""
+        ...
+
+    def before_score(self, text: str) -> str | None:
+        """What an answer says before the part that names its score, which any of `score_ends` may follow; None where
+        there is no such place."""
+        ...
+
+    def with_score(self, answer: Answer, score: float) -> Answer:
+        """The answer as if it named another score, of the range of the data."""
+        ...
+
     def truth(self, clip: Labelled) -> Truth | None:
         """What is true of a clip; None where it has no label. Raises InputError naming the clip for a label that is
         unknown."""

@@ -95,6 +95,17 @@ class ClassFormat:
         """Whether the answer names a sentiment more than once, or a concept under two labels."""
         return any(note == REPEATED or note.endswith(CONTRADICTS) for note in answer.notes)
 
+    def score_ends(self) -> tuple[tuple[float, str], ...]:
+        """None: answers name no score."""
+        return ()
+
+    def before_score(self, text: str) -> None:
+        """Nothing, for the same reason."""
+
+    def with_score(self, answer: Answer, score: float) -> Answer:
+        """The answer as it is."""
+        return answer
+
     def hint(self, truth: Truth, level: str) -> str:
         """There is none, unless a format says how its answers begin."""
         refuse_level(level, self.levels)

@@ -45,7 +45,7 @@ class DC(ScoreFormat):
         empty or holds tags, a score outside the range."""
         if polarity not in POLARITIES:
             raise InputError(f"polarity must be one of {', '.join(POLARITIES)}, not {polarity!r}")
-        text = self._join(polarity, f"<think>{think.strip()}</think>", f"<score>{self.write_score(score)}</score>")
+        text = self._join(polarity, f"<think>{think.strip()}</think>", self.score_part(self.write_score(score)))
         if notes := self.parse(text).notes:
             raise InputError(f"this answer cannot be written: {'; '.join(notes)}")
         return text
@@ -71,6 +71,14 @@ class DC(ScoreFormat):
         if not is_clean(text):
             notes.append("a null byte or special token")
         return Answer(polarity=polarity, think=think, score=score, notes=tuple(notes))
+
+    def before_score(self, text: str) -> str | None:
+        """What stands before the part of the score, if the other two parts do and no more of their tags."""
+        tags = scan(text, NAMES)
+        *before, opening = [(name, end) for name in self.order for end in (False, True)][:-1]
+        if [(tag.name, tag.closing) for tag in tags[: len(before) + 1]] != [*before, opening]:
+            return None
+        return text[: tags[len(before)].start]
 
     def hint(self, truth: Truth, level: str) -> str:
         """How an answer with the true polarity begins, line break included."""

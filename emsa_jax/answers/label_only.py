@@ -1,7 +1,7 @@
 """Label-only answers: one score and nothing else, as zero-shot and label-only fine-tuning write them."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from emsa_jax.answers.answer_format import Answer
@@ -33,6 +33,20 @@ class LabelOnly(ScoreFormat):
             return Answer(notes=(why,))
         written, _ = read_score(text, self.written_range)  # whose polarity counts, before it is carried over
         return Answer(polarity=polarity_of(written, self.neutral_eps), score=score)
+
+    def score_part(self, text: str) -> str:
+        """The score is all that an answer has."""
+        return text
+
+    def before_score(self, text: str) -> str:
+        """Nothing."""
+        return ""
+
+    def with_score(self, answer: Answer, score: float) -> Answer:
+        """The answer with another score, and the polarity of the nearest one of the grid."""
+        _, text = min(self.score_ends(), key=lambda end: abs(end[0] - score))
+        polarity = polarity_of(read_score(text, self.written_range)[0], self.neutral_eps)
+        return replace(answer, score=score, polarity=polarity)
 
     def ask(self, modalities: Collection[str], language: str) -> str:
         """What to do, and the range of scores."""

@@ -12,7 +12,7 @@ from emsa_jax.answers.answer_format import Answer, Columns, Labelled, Truth, ref
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, polarity_of
-from emsa_jax.answers.scores import carry, read_score, write_score
+from emsa_jax.answers.scores import carry, read_score, score_grid, write_score
 from emsa_jax.errors import InputError
 
 POLARITY_REPEATED = "polarity is repeated"  # a note of an answer
@@ -67,6 +67,19 @@ class ScoreFormat:
     def write_score(self, score: float) -> str:
         """A score of the data's range as answers have it; the range is not checked."""
         return write_score(carry(score, self.score_range, self.asked_range) if self.asked_range else score)
+
+    def score_ends(self) -> tuple[tuple[float, str], ...]:
+        """A score of the data's range and how an answer ends that names it, for the grid of the written range."""
+        texts = score_grid(self.written_range)
+        return tuple((self.read_score(text)[0], self.score_part(text)) for text in texts)
+
+    def score_part(self, text: str) -> str:
+        """The part of an answer that names a score."""
+        return f"<score>{text}</score>"
+
+    def with_score(self, answer: Answer, score: float) -> Answer:
+        """The answer with another score of the data's range; what else it names stays."""
+        return replace(answer, score=score)
 
     def truth(self, clip: Labelled) -> Truth | None:
         """The clip's score and its polarity; None without a score."""

@@ -1,8 +1,9 @@
-"""Scores as text: how one is written, and the only spelling that is read back; and in another range."""
+"""Scores as text: how one is written, the only spelling that is read back, and a grid of them; and in another range."""
 
 import math
 
 LONGEST = 16  # characters; float() of a very long digit string is slow, and no honest score is that long
+GRID = 101  # scores of a grid at most
 _DIGITS = frozenset("0123456789")
 
 
@@ -12,6 +13,17 @@ def write_score(score: float) -> str:
         raise ValueError(f"a score must be finite, not {score!r}")
     digits = 1 if abs(round(score, 1) - score) < 1e-6 else 2
     return f"{round(score, digits) + 0.0:.{digits}f}"  # + 0.0: "-0.0" is no score
+
+
+def score_grid(score_range: tuple[float, float]) -> tuple[str, ...]:
+    """The scores of a range as text, rising: in steps of 0.1, or in the smallest of 1, 10, 100, ... with which they are
+    at most `GRID`; zero is among them where it is in the range."""
+    low, high = score_range
+    step = 0.1
+    while (high - low) / step > GRID - 1:
+        step *= 10
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    return tuple(write_score(i * step) for i in range(first, last + 1))
 
 
 def read_score(text: str, score_range: tuple[float, float]) -> tuple[float | None, str]:

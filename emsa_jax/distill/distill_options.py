@@ -61,6 +61,8 @@ class DistillOptions(Options):
     local: LocalOptions = LocalOptions()
 
     def __post_init__(self) -> None:
+        if self.local.reward.score == "expected":
+            raise InputError("local.reward.score=expected: only training expects scores; leave it as written")
         super().__post_init__()
         if not format_class(self.format).has_reasoning:
             raise InputError(f"format: {self.format} answers have no reasoning for a teacher to write")

@@ -16,8 +16,10 @@ class EvaluateOptions(Options):
     batch_size: int = option(64, "clips at a time", low=1)
     max_clips: int = option(0, "at most so many clips; 0: all", low=0)
     samples: int = option(4, "sampled answers to a clip for the mean reward, beside the greedy one; 0: none", low=0)
-    decode: Literal["greedy", "majority", "mean"] = option(
-        "greedy", "what metrics use: the greedy answer, the majority of the sampled ones, or their mean"
+    decode: Literal["greedy", "expected", "majority", "mean"] = option(
+        "greedy",
+        "what metrics use: the greedy answer; the greedy answer with its expected score, each score of a grid weighted "
+        "by its probability after the answer's own reasoning; the majority of the sampled answers, or their mean",
     )
     fallback: Literal["neutral", "drop", "worst"] = option(
         "neutral", "what an answer that cannot be read counts as: neutral, nothing, or the label furthest off"
@@ -29,5 +31,5 @@ class EvaluateOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.decode != "greedy" and not self.samples:
+        if self.decode in ("majority", "mean") and not self.samples:
             raise InputError(f"decode={self.decode} needs samples; set how many")

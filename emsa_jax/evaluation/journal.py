@@ -1,4 +1,4 @@
-"""Answers on disk as they come: one JSON object a line, {"id", "texts", "ended"}; what is on disk is not asked again.
+"""Answers on disk as they come, one JSON object a line: {"id", "texts", "ended", "scores"}. What is there is not asked.
 
 DIRECTORY/0of1.jsonl        written by process 0 of 1; all files of a directory count, whoever wrote them
 """
@@ -15,10 +15,12 @@ _FORMAT = JsonLines(_DAMAGE)
 
 
 class Answered(NamedTuple):
-    """texts [k], the answers to one clip; ended [k], False where one was cut off."""
+    """texts [k], the answers to one clip; ended [k], False where one was cut off; scores [k], what they are expected to
+    score, None where an answer has no place for a score, and () where that was not asked."""
 
     texts: list[str]
     ended: list[bool]
+    scores: Sequence[float | None] = ()
 
 
 class Journal:
@@ -45,7 +47,9 @@ def read_answers(directory: Path) -> dict[str, Answered]:
     for path in sorted(directory.glob("*.jsonl")):
         for number, row in enumerate(read_log(path, _FORMAT), 1):
             try:
-                found[row["id"]] = Answered(list(row["texts"]), [bool(ended) for ended in row["ended"]])
+                found[row["id"]] = Answered(
+                    list(row["texts"]), [bool(ended) for ended in row["ended"]], tuple(row.get("scores", ()))
+                )
             except (KeyError, TypeError) as error:
                 raise InputError(f"{path}, line {number}{_DAMAGE}") from error
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.evaluation.journal import Answered, Journal, read_answers
 from emsa_jax.parallel import processes
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.rollout.answering import asked_clips, compile_answers, predict
+from emsa_jax.rollout.answering import asked_clips, compile_answers, expect_scores, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.runtime.console import progress, say
@@ -58,10 +58,12 @@ class Question:
 
 
 def questions(settings: AnswerSettings) -> dict[str, Question]:
-    """Kind ("greedy", and "sampled" where samples are wanted) -> how each clip is asked about."""
+    """Kind -> how each clip is asked about: "greedy"; "sampled" where samples are wanted; "expected", the greedy answer
+    with its expected score, where that is."""
     options, sampling = settings.evaluate, settings.sampling
     greedy = SamplingOptions(temperature=0.0, max_completion_length=sampling.max_completion_length)
     kinds = {"greedy": (greedy, 1)} | ({"sampled": (sampling, options.samples)} if options.samples else {})
+    kinds |= {"expected": (greedy, 1)} if options.decode == "expected" else {}
     return {
         kind: Question(
             dtype=settings.dtype,
@@ -78,29 +80,33 @@ def questions(settings: AnswerSettings) -> dict[str, Question]:
 def answers_of(
     settings: AnswerSettings, split: Split, policy: LoadedPolicy, root: Path, label: str
 ) -> dict[str, list[Answered]]:
-    """Kind ("greedy", "sampled") -> the answers to each clip of the split, in its order, on every process.
+    """Kind of `questions` -> the answers to each clip of the split, in its order, on every process.
 
     Answers on disk, below `root`, are read. The others are asked for, and each batch is on disk before the next one.
     """
     asked = {
-        kind: _Asked.of(kind, question, split, root / answers_name(question, split, policy.fingerprint))
+        kind: _Asked.of(kind, question, split, root / answers_name(kind, question, split, policy.fingerprint))
         for kind, question in questions(settings).items()
     }
-    programs = Programs(policy.placement.decode)
-    batch_size = settings.evaluate.batch_size
-    compiled = {kind: one.compile(programs, split, policy, batch_size) for kind, one in asked.items()}
+    programs, batch_size = Programs(policy.placement.decode), settings.evaluate.batch_size
+    written = [one for kind, one in asked.items() if kind != "expected"]
+    compiled = [one.compile(programs, split, policy, batch_size) for one in written]
     total = sum(len(one.missing) for one in asked.values())
     if not total:
         say(f"evaluating {label}: all answers are known")
     else:
         with progress(total, f"evaluating {label}") as advance:
-            for kind, one in asked.items():
-                one.ask(compiled[kind], split, policy, settings, advance)
+            for one, ready in zip(written, compiled, strict=True):
+                one.keep(one.answers(ready, split, policy, settings), split, policy, advance)
+            if "expected" in asked:
+                greedy, one = asked["greedy"].known, asked["expected"]
+                one.keep(one.expected(greedy, programs, split, policy, batch_size), split, policy, advance)
     return {kind: [one.known[entry.id] for entry in split.entries] for kind, one in asked.items()}
 
 
-def answers_name(question: Question, split: Split, policy_fingerprint: Mapping[str, str]) -> str:
-    """The name of the folder of these answers: a hash of the policy, the data, the prompt's text and the question."""
+def answers_name(kind: str, question: Question, split: Split, policy_fingerprint: Mapping[str, str]) -> str:
+    """The name of the folder of these answers: a hash of the policy, the data, the prompt's text, the question, and
+    of the grid where scores are expected."""
     prompter = split.prompter
     content = {
         "policy": dict(policy_fingerprint),
@@ -108,6 +114,8 @@ def answers_name(question: Question, split: Split, policy_fingerprint: Mapping[s
         "language": prompter.language,
         "asked": messages(prompter.format, "", prompter.language or "en", True, True),
     }
+    if kind == "expected":
+        content["ends"] = [list(end) for end in prompter.format.score_ends()]
     return digest(content | to_dict(question))[:16]
 
 
@@ -146,12 +154,44 @@ class _Asked:
             group_size=self.question.answers,
         )
 
-    def ask(
+    def answers(
+        self, compiled: Mapping[int, Program], split: Split, policy: LoadedPolicy, settings: AnswerSettings
+    ) -> Iterator[tuple[list[int], list[Answered]]]:
+        """(places in the split, answers to these clips) of what is missing, batch by batch."""
+
+        def run(bucket, *rest):
+            return compiled[bucket](policy.base, policy.adapter, *rest)
+
+        batch_size, sharding = settings.evaluate.batch_size, policy.placement.sharding
+        for indices, texts, ended in predict(split, run, batch_size, settings.seed, sharding, self.missing):
+            groups = zip(texts, ended, strict=True)
+            yield indices, [Answered(list(group), np.asarray(done).tolist()) for group, done in groups]
+
+    def expected(
+        self, greedy: Mapping[str, Answered], programs: Programs, split: Split, policy: LoadedPolicy, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Answered]]]:
+        """The same of greedy answers with their expected scores."""
+        every, placement = [greedy[entry.id] for entry in split.entries], policy.placement
+        found = expect_scores(
+            split,
+            programs,
+            policy.base,
+            policy.adapter,
+            [one.texts for one in every],
+            batch_size=batch_size,
+            inputs=placement.inputs,
+            sharding=placement.sharding,
+            members=self.missing,
+        )
+        for indices, scores in found:
+            known = [[None if np.isnan(score) else score for score in group] for group in scores.tolist()]
+            yield indices, [every[i]._replace(scores=group) for i, group in zip(indices, known, strict=True)]
+
+    def keep(
         self,
-        compiled: Mapping[int, Program],
+        batches: Iterable[tuple[list[int], list[Answered]]],
         split: Split,
         policy: LoadedPolicy,
-        settings: AnswerSettings,
         advance: Callable,
     ) -> None:
         """Asks for what is missing, and adds it to what is known."""
@@ -159,17 +199,9 @@ class _Asked:
             return
         new, sharding = {}, policy.placement.sharding  # new: the answers that this process asked for
         journal = Journal(self.directory, processes.process_index(), processes.process_count())
-
-        def run(bucket, *rest):
-            return compiled[bucket](policy.base, policy.adapter, *rest)
-
         try:
-            batch_size = settings.evaluate.batch_size
-            for indices, texts, ended in predict(split, run, batch_size, settings.seed, sharding, self.missing):
+            for indices, given in batches:
                 ids = [split.entries[i].id for i in indices]
-                given = [
-                    Answered(list(group), np.asarray(done).tolist()) for group, done in zip(texts, ended, strict=True)
-                ]
                 journal.write(ids, given)
                 new |= zip(ids, given, strict=True)
                 advance(len(indices) * sharding.groups)

@@ -18,7 +18,7 @@ from emsa_jax.evaluation.paired import conditions_of
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.json_file import read_json_rows
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rewards.score_answers import AnswerScorer
+from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions
@@ -51,20 +51,18 @@ def measure(
     """
     options, format, neutral_eps = settings.evaluate, split.prompter.format, settings.labels.neutral_eps
     score_answers = AnswerScorer.of(format, settings.reward, train)
-    tables = {
-        kind: score_answers(split.entries, [one.texts for one in given], np.array([one.ended for one in given]))
-        for kind, given in answers.items()
-    }
-    kind = "greedy" if options.decode == "greedy" else "sampled"
+    tables = {kind: _rewards(score_answers, split, given) for kind, given in answers.items()}
+    kind = options.decode if options.decode in answers else "sampled"
     rows = prediction_rows(
         split.entries,
         [one.texts for one in answers[kind]],
-        tables["greedy"],
+        tables[kind],
         tables.get("sampled"),
         decode=options.decode,
         neutral_eps=neutral_eps,
         modalities=settings.prompt.modalities,
         format=format,
+        scores=[one.scores for one in answers[kind]],
     )
     _note_hardness(settings, rows, format.label_part, cold_start)
     learned = [entry for entry in domain_train if entry.score is not None]
@@ -87,6 +85,13 @@ def measure(
         "judged": conditions_of(rows, score_range, neutral_eps, options.fallback, format.classes),
     }
     return result, rows
+
+
+def _rewards(score_answers: AnswerScorer, split: Split, given: Sequence[Answered]) -> RewardTable:
+    """What answers earn, for their expected scores where these were asked for."""
+    expected = np.array([one.scores for one in given], np.float64) if given and given[0].scores else None
+    ended = np.array([one.ended for one in given])
+    return score_answers(split.entries, [one.texts for one in given], ended, expected=expected)
 
 
 def _note_hardness(settings: MeasureSettings, rows: list[dict], label_part: str, cold_start: Path) -> None:

@@ -23,25 +23,32 @@ SIGNS = tuple(reversed(POLARITIES))  # from negative to positive, as classes 0, 
 def prediction_rows(
     entries: Sequence[Entry],
     texts: Sequence[Sequence[str]],
-    greedy: RewardTable,
+    table: RewardTable,
     sampled: RewardTable | None,
     *,
     decode: str,
     neutral_eps: float,
     modalities: Sequence[str],
     format: AnswerFormat,
+    scores: Sequence[Sequence[float | None]] = (),
 ) -> list[dict]:
     """One row a clip for the file of predictions.
 
-    texts[n][g]: the answers that the verdict is made of, whose rewards are in `greedy` or, if `decode` is not "greedy",
-    in `sampled`. modalities: those that the policy was given, as far as a clip has them. format: adds the
-    fields of `AnswerFormat.row_fields`.
+    texts[n][g]: the answers that the verdict is made of, whose rewards are in `table`; sampled: those of the sampled
+    answers. scores[n][g]: their expected scores, which then count in place of those that they have. modalities: those
+    that the policy was given, as far as a clip has them. format: adds the fields of `AnswerFormat.row_fields`.
     """
-    rows, table = [], greedy if decode == "greedy" else sampled
+    rows = []
     for n, entry in enumerate(entries):
-        verdict: Verdict = combine(table.parsed[n], decode, neutral_eps)
+        answers = table.parsed[n]
+        if scores and scores[n]:
+            answers = [
+                answer if score is None else format.with_score(answer, score)
+                for answer, score in zip(answers, scores[n], strict=True)
+            ]
+        verdict: Verdict = combine(answers, decode, neutral_eps)
         g = verdict.chosen
-        parsed = table.parsed[n][g]
+        parsed = answers[g]
         row = {
             "id": entry.id,
             "text": entry.text,

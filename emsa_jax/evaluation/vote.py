@@ -8,7 +8,7 @@ import numpy as np
 
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 
-WAYS = ("greedy", "majority", "mean")
+WAYS = ("greedy", "expected", "majority", "mean")
 
 
 class Verdict(NamedTuple):
@@ -22,11 +22,11 @@ class Verdict(NamedTuple):
 def combine(parsed: Sequence, way: str, neutral_eps: float = 0.0) -> Verdict:
     """parsed: k answers, each with polarity and score.
 
-    "greedy": the first. "majority": the polarity that most of them name (of equals the one nearest the mean score, as
-    `POLARITIES` orders them where that cannot tell) and the mean score of those that name it. "mean": the mean of all
-    readable scores and its polarity. Unread answers have no vote; without a vote nothing is read.
+    "greedy" and "expected": the first. "majority": the polarity that most of them name (of equals the one nearest the
+    mean score, as `POLARITIES` orders them where that cannot tell) and the mean score of those that name it. "mean":
+    the mean of all readable scores and its polarity. Unread answers have no vote; without a vote nothing is read.
     """
-    if way == "greedy":
+    if way in ("greedy", "expected"):
         return Verdict(parsed[0].polarity, parsed[0].score, 0)
     scores = [answer.score for answer in parsed if answer.score is not None]
     mean = float(np.mean(scores)) if scores else None

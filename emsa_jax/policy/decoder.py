@@ -6,6 +6,8 @@ keys and values and to their own, under one softmax, and gradients flow back int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,45 @@ def forward_groups(
     (px, ax), _ = jax.lax.scan(_remat(layer, remat), carry, (params["layers"], stack_of(adapter, "text")))
     px, ax = (rms_norm(t, params["norm"], config.rms_norm_eps) for t in (px, ax))
     return px, ax.reshape(n, g, c, d)
+
+
+def forward_after(
+    params: dict,
+    adapter: Adapter | None,
+    config: TextConfig,
+    x: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    before: Sequence[tuple[Cache, jax.Array]],
+) -> tuple[jax.Array, Cache]:
+    """Runs sequences that follow cached ones.
+
+    Args:
+      x: [B, S, D] embeddings; positions [3, B, S].
+      mask: [B, S, S] bool, the tokens of its own sequence that each token attends to, itself among them.
+      before: caches of what stands before the sequences, each with the mask [rows, slots] of its valid tokens; each of
+        its rows is followed by B / rows neighbouring sequences.
+
+    Returns:
+      (hidden [B, S, D] after the final norm, the cache of these sequences in all layers).
+    """
+    scale = adapter.scale if adapter else 0.0
+    cos, sin = _rope(config, positions, x.dtype)
+
+    def layer(x, stacked):
+        p, ab, caches = stacked
+        q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
+        own = Cache(k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
+        parts = [cached_part(q, own.k, own.v, mask)]
+        for cache, (_, valid) in zip(caches, before, strict=True):
+            rows = q.reshape(len(valid), -1, *q.shape[2:])
+            seen = jnp.broadcast_to(valid[:, None], (*rows.shape[:2], valid.shape[1]))
+            parts.append([t.reshape(*q.shape[:2], *t.shape[2:]) for t in cached_part(rows, cache.k, cache.v, seen)])
+        return _after_attention(p, ab, scale, config, x, combine(parts).astype(x.dtype)), own
+
+    caches = [cache for cache, _ in before]
+    x, cache = jax.lax.scan(layer, x, (params["layers"], stack_of(adapter, "text"), caches))
+    return rms_norm(x, params["norm"], config.rms_norm_eps), cache
 
 
 @struct.dataclass

@@ -62,12 +62,20 @@ PARTS: dict[str, RewardPart] = {
 
 
 def reward_parts(
-    answer: Answer, truth: Truth | None, format: AnswerFormat, options: PartOptions, penalty: bool = False
+    answer: Answer,
+    truth: Truth | None,
+    format: AnswerFormat,
+    options: PartOptions,
+    penalty: bool = False,
+    expected: float | None = None,
 ) -> dict[str, float | None]:
     """Name -> what the part pays, of the parts that the format lists; with `penalty` the consistency too.
 
-    None marks a part that does not apply, as those do that compare with the truth of a clip without a label."""
+    expected: the score that the part `score` pays for, in place of the one that the answer has. None marks a part that
+    does not apply, as those do that compare with the truth of a clip without a label."""
     found = {name: PARTS[name](answer, truth, format, options) for name in format.parts}
+    if expected is not None and "score" in found:
+        found["score"] = score(format.with_score(answer, expected), truth, format, options)
     return found | ({CONSISTENCY: consistency(answer, truth, format, options)} if penalty else {})
 
 

@@ -22,6 +22,12 @@ class RewardOptions(Options):
         high=LARGEST,
         source="MSA-Thinker, equation 2, and CH-CEMS, section 4.3: 1 each",
     )
+    score: Literal["written", "expected"] = option(
+        "written",
+        "the score that training rewards: as the answer has it, or expected, each score of a grid weighted by its "
+        "probability after the answer's own reasoning",
+        experimental=True,
+    )
     score_gate: Literal["none", "polarity"] = option(
         "none",
         "none pays for the score as it is, polarity only beside the true polarity",
@@ -60,7 +66,7 @@ class RewardOptions(Options):
     def __post_init__(self) -> None:
         for name, annotation in get_type_hints(type(self)).items():
             choices, value = get_args(annotation), getattr(self, name)
-            if name in ("score_gate", "consistency", "truncated", "class_balance") and value not in choices:
+            if name in ("score", "score_gate", "consistency", "truncated", "class_balance") and value not in choices:
                 raise InputError(f"reward.{name}: {value!r} is none of {', '.join(choices)}")
         known = (*PARTS, CONSISTENCY, *(spec.rpartition(":")[2] for spec in self.plugins))
         for name, weight in self.weights.items():

@@ -64,15 +64,18 @@ class AnswerScorer:
         texts: Sequence[Sequence[str]],
         ended: np.ndarray | None = None,
         unpaid: np.ndarray | None = None,
+        expected: np.ndarray | None = None,
     ) -> RewardTable:
         """Scores texts[n][g], whole answers with any hint that they begin with, about clips[n] (Clip or Entry).
 
         ended: bool [N, G], False for answers that were cut off (`RewardOptions.truncated` says what they earn); None
         if none was. unpaid: bool [N, G], answers that were given the parts `given`, which are not to be paid for.
+        expected: float [N, G], scores to be rewarded in place of those that answers have; nan where there is none.
         """
         shape = (len(texts), len(texts[0]) if texts else 0)
         cut_off = np.zeros(shape, bool) if ended is None else ~ended
         unpaid = np.zeros(shape, bool) if unpaid is None else unpaid
+        expected = np.full(shape, np.nan) if expected is None else expected
         parsed = [[self.format.parse(text) for text in group] for group in texts]
         rows, totals = [], []
         for n, (clip, group) in enumerate(zip(clips, texts, strict=True)):
@@ -80,7 +83,7 @@ class AnswerScorer:
             sample = sample_of(clip) if self.plugins else {}
             factor = self.balance.get(truth.sentiment, 1.0) if truth else 1.0
             for g, text in enumerate(group):
-                row = self._row(text, parsed[n][g], truth, sample, unpaid[n, g], cut_off[n, g])
+                row = self._row(text, parsed[n][g], truth, sample, unpaid[n, g], cut_off[n, g], expected[n, g])
                 rows.append(row)
                 totals.append(total(row, self.options, factor))
 
@@ -98,10 +101,18 @@ class AnswerScorer:
         )
 
     def _row(
-        self, text: str, answer: Answer, truth: Truth | None, sample: Mapping, unpaid: bool, cut_off: bool
+        self,
+        text: str,
+        answer: Answer,
+        truth: Truth | None,
+        sample: Mapping,
+        unpaid: bool,
+        cut_off: bool,
+        expected: float,
     ) -> dict[str, float | None]:
         """Name -> what each part pays for one answer."""
-        row = reward_parts(answer, truth, self.format, self.options, self.options.consistency == "penalty")
+        penalty, expected = self.options.consistency == "penalty", None if np.isnan(expected) else float(expected)
+        row = reward_parts(answer, truth, self.format, self.options, penalty, expected)
         if unpaid:
             row |= dict.fromkeys(self.given)
         for name, plugin in self.plugins.items():

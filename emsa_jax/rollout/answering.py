@@ -14,6 +14,7 @@ from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rollout.expected_scores import ScoreTree, end_logps, expected_scores, pack_said, said_before_scores
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.rollout_options import SamplingOptions
@@ -44,6 +45,21 @@ def answer(
         noise=noise,
         prompt_ids=prompt_ids,
     )
+
+
+def ends(
+    base: dict,
+    adapter,
+    inputs,
+    said: jax.Array,
+    length: jax.Array,
+    *,
+    config: ThinkerConfig,
+    tree: ScoreTree,
+) -> jax.Array:
+    """Prompts and what answers say before their scores to log-probabilities of all scores: encode, prefill, forward."""
+    state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))
+    return end_logps(base, adapter, config, state, said, length, tree=tree)
 
 
 def compile_answers(
@@ -140,3 +156,53 @@ def predict(
             ids = np.array(indices + [0] * (len(local) - len(indices)), np.int32)
             done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
             yield indices, answer_texts(checkpoint, done, len(indices)), done.ended[: len(indices)]
+
+
+def expect_scores(
+    split: Split,
+    programs,
+    base: dict,
+    adapter,
+    texts: Sequence[Sequence[str]],
+    batch_size: int,
+    inputs: Callable[[InputShape, int], Any],
+    sharding: BatchSharding = SINGLE_PROCESS,
+    members: Sequence[int] | None = None,
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """The expected scores of answers to clips of a split; batches, order and arguments are those of `predict`.
+
+    Args:
+      programs: as for `compile_answers`; a program for each prompt bucket is added, for the longest reasoning there.
+      texts: texts[i][g], the answers to every clip of the split.
+      inputs: (shape of one shard, rows) -> ShapeDtypeStructs of the inputs of a batch.
+
+    Yields:
+      (indices into the split, [n, G] float64), nan where an answer has no place for a score.
+    """
+    checkpoint, format = split.prompter.checkpoint, split.prompter.format
+    tree = ScoreTree.of(checkpoint, format)
+    function = functools.partial(ends, config=checkpoint.config, tree=tree)
+    for bucket, asked in asked_clips(split, batch_size, sharding.num_shards, members).items():
+        said = dict(
+            zip(
+                asked.indices.tolist(),
+                said_before_scores(checkpoint, format, [texts[i] for i in asked.indices]),
+                strict=True,
+            )
+        )
+        longest = max((len(found) for group in said.values() for found in group if found), default=0)
+        slots, answers = -(-longest // 16) * 16, len(texts[asked.indices[0]])
+        shapes = inputs(asked.shape, asked.rows)
+        rows = getattr(shapes.tokens, "sharding", None)
+        like = [
+            jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows)
+            for leaf in pack_said([], slots, asked.rows, answers)
+        ]
+        program = programs.add("expected", function, base, adapter, shapes, *like, label=f"expected/{bucket}", out=rows)
+        local = sharding.local_rows(asked.rows)
+        for start in range(0, len(asked.indices), asked.rows):
+            indices = asked.indices[start : start + asked.rows][local.start : local.stop].tolist()
+            given = split.prompter.inputs([split[i] for i in indices], asked.shape, len(local), sharding)
+            group = [said[i] for i in indices]
+            logps = sharding.fetch(program(base, adapter, given, *pack_said(group, slots, len(local), answers)))
+            yield indices, expected_scores(tree, logps, group, slots)

@@ -123,6 +123,9 @@ class Config(Dataset):
                 "modality_dropout: every modality that prompts have would always be left out; lower one below 1"
             )
         format = format_class(self.format)
+        for name, way in {"evaluate.decode": self.evaluate.decode, "reward.score": self.reward.score}.items():
+            if way == "expected" and "score" not in format.parts:
+                raise InputError(f"{name}=expected: answers of format={self.format} name no score; choose another")
         if "grpo" in self.stages:
             self.hint.check(self.grpo.group_size, self.loss.beta)
             self._check_hints()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import init_adapter
 from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rewards.trigger import Trigger
+from emsa_jax.rollout.expected_scores import ScoreTree
 from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.prompted_data import Split, modality_dropout
 from emsa_jax.rollout.training_set import open_train
@@ -65,6 +67,12 @@ class GrpoSetup:
     hints: Hints
     shapes: Mapping[int, InputShape]
 
+    @functools.cached_property
+    def tree(self) -> ScoreTree | None:
+        """Of the scores that the reward expects; None where it is for the scores that answers have."""
+        expects = self.settings.reward.score == "expected"
+        return ScoreTree.of(self.checkpoint, self.train.prompter.format) if expects else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPolicy:
@@ -98,6 +106,7 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
         optimizer=policy.optimizer,
         hints=setup.hints,
         placement=setup.placement,
+        tree=setup.tree,
     )
     loop = StageLoop(
         run=run,
@@ -213,6 +222,7 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
         trigger=Trigger.of(settings.hint, settings.reward, format),
         sharding=sharding,
         clock=clock,
+        tree=setup.tree,
     )
     stream = prepared_batches(setup, loop)
     with (

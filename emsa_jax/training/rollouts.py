@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import Trigger
+from emsa_jax.rollout.expected_scores import ScoreTree, expected_scores, pack_said, said_before_scores
 from emsa_jax.rollout.hints import Hints, Redraw, apply_hints
 from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions, PromptState
@@ -51,7 +53,8 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutTools:
-    """What the rollouts of all steps have in common. seed: of the run."""
+    """What the rollouts of all steps have in common. seed: of the run. tree: of the scores that the reward expects;
+    None where it is for the scores that answers have."""
 
     seed: int
     checkpoint: Checkpoint
@@ -60,6 +63,7 @@ class RolloutTools:
     trigger: Trigger
     sharding: BatchSharding
     clock: Clock
+    tree: ScoreTree | None = None
 
     def noise(self, step: int, use: int) -> np.ndarray:
         """int32 [3], which every random number of one use at one step follows from."""
@@ -80,7 +84,8 @@ def sample_with_hints(
     prefix = programs.prefix(adapter, cache, tools.noise(step, PREFIX), *hints.forced(clips))
     with clock.phase("reward"):  # while the device computes the prefixes
         texts = answer_texts(tools.checkpoint, first, len(clips))
-        table = tools.score_answers(clips, texts, first.ended)
+        expected = expect(programs, adapter, cache, texts, tools)
+        table = tools.score_answers(clips, texts, first.ended, expected=expected)
     prefix = sharding.fetch(clock.run("hint", jax.block_until_ready, prefix))
     none = np.zeros(len(clips), bool)
     rollout = Rollout(
@@ -101,13 +106,33 @@ def sample_with_hints(
     program, noise = programs.hint[redraw.size], tools.noise(step, HINT)
     again = clock.run("hint", program, adapter, cache, noise, *redraw.arguments)
     with clock.phase("reward"):
-        return with_hinted_answers(rollout, sharding.fetch(again), redraw, clips, tools)
+        hinted = functools.partial(expect, programs, adapter, cache)
+        return with_hinted_answers(rollout, sharding.fetch(again), redraw, clips, tools, hinted)
+
+
+def expect(
+    programs: GrpoStep, adapter: Any, cache: PromptState, texts: Texts, tools: RolloutTools
+) -> np.ndarray | None:
+    """[N, G]: the expected scores of answers, nan where one has no place for a score; None where none is rewarded."""
+    if programs.ends is None:
+        return None
+    said = said_before_scores(tools.checkpoint, tools.score_answers.format, texts)
+    slots, answers = programs.ends.arguments[-2].shape[2], len(texts[0])
+    logps = tools.sharding.fetch(programs.ends(adapter, cache, *pack_said(said, slots, len(texts), answers)))
+    return expected_scores(tools.tree, logps, said, slots)
 
 
 def with_hinted_answers(
-    rollout: Rollout, again: Completions, redraw: Redraw, clips: Sequence, tools: RolloutTools
+    rollout: Rollout,
+    again: Completions,
+    redraw: Redraw,
+    clips: Sequence,
+    tools: RolloutTools,
+    expect: Callable[[Texts, RolloutTools], np.ndarray | None],
 ) -> Rollout:
-    """The rollout with the new answers in place of those of the prompts that were sampled again, and their rewards."""
+    """The rollout with the new answers in place of those of the prompts that were sampled again, and their rewards.
+
+    expect: texts of all answers -> their expected scores, or None."""
     options, rows = tools.hints.options, redraw.rows
     final = apply_hints(rollout.first, again, rows, redraw.source)
     texts = list(rollout.first_texts)
@@ -115,8 +140,9 @@ def with_hinted_answers(
     for row, group in zip(rows, changed, strict=True):
         texts[row] = group
     unpaid = None if options.count_polarity_reward else final.forced > 0
-    table = tools.score_answers(clips, texts, final.ended, unpaid)
-    all_paid = table if unpaid is None else tools.score_answers(clips, texts, final.ended)
+    expected = expect(texts, tools)
+    table = tools.score_answers(clips, texts, final.ended, unpaid, expected)
+    all_paid = table if unpaid is None else tools.score_answers(clips, texts, final.ended, expected=expected)
     failed, hinted = np.zeros((2, len(clips)), bool)
     failed[rows] = tools.trigger.hard(all_paid, final.ended, fraction=1.0)[rows]
     hinted[rows] = True

@@ -15,6 +15,7 @@ from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.decoder import Cache
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rollout.expected_scores import ScoreTree, pack_said
 from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.sampler import Completions, PromptState
 from emsa_jax.runtime.console import say
@@ -40,6 +41,8 @@ class GrpoStep:
     encode: (adapter, inputs) -> Prompts. prefill: (adapter, prompts) -> PromptState.
     sample: (adapter, cache, noise, prompt_ids, limit) -> Completions.
     prefix: (adapter, cache, noise, forced, lengths) -> log-probabilities of the forced tokens, [N, K].
+    ends: (adapter, cache, said, lengths) -> log-probabilities of the scores of a grid, [N, G, K]; None where the reward
+      is for the scores that answers have.
     hint: size -> (adapter, cache, noise, rows, forced, lengths, limit) -> Completions of `size` prompts of each shard.
     reference: packed rows -> (inputs, prompts, tokens, packing) -> (log-probabilities, entropies), [N, G, C].
     old: the same with the adapter as the first argument, by the policy that is trained.
@@ -51,6 +54,7 @@ class GrpoStep:
     prefill: Program
     sample: Program
     prefix: Program
+    ends: Program | None
     hint: Mapping[int, Program]
     reference: Mapping[int, Program]
     old: Mapping[int, Program]
@@ -92,6 +96,11 @@ class GrpoCompiler:
         sampled = add("sample", functions.sample, base, adapter, prefill.out, *(noise, ids, ids), out=rows)
         forced = self.placement.rows(self.hints.forced_like(n))
         prefix = add("prefix", functions.prefix, base, adapter, prefill.out, noise, *forced, out=rows)
+        ends = None
+        if functions.tree:
+            slots = functions.slots if self.hints.format.has_reasoning else 0
+            said = self.placement.rows(pack_said([], slots, n, options.grpo.group_size))
+            ends = add("ends", functions.ends, base, adapter, prefill.out, *said, out=rows).bind(base)
         hint = {}
         for size in self.hints.sizes if options.hint.mode == "hint" else ():
             forced, lengths = self.placement.rows(self.hints.forced_like(size * functions.shards))
@@ -105,6 +114,7 @@ class GrpoCompiler:
             prefill=prefill.bind(base),
             sample=sampled.bind(base),
             prefix=prefix.bind(base),
+            ends=ends,
             hint={size: program.bind(base) for size, program in hint.items()},
             **self._learning(bucket, inputs, encode.out, sampled.out),
         )
@@ -155,12 +165,14 @@ def compile_grpo(
     hints: Hints,
     placement: Placement,
     programs: Programs | None = None,
+    tree: ScoreTree | None = None,
 ) -> dict[int, GrpoStep]:
     """Bucket -> its step; compiles every program of a run, for every prompt bucket and hint bucket, before the first
     step.
 
     base, reference and state may be ShapeDtypeStructs. shapes: bucket -> sizes of one shard's inputs. reference: the
-    reference's adapter, or None. programs: those that are added to, laid out for decoding."""
+    reference's adapter, or None. programs: those that are added to, laid out for decoding. tree: of the
+    scores that the reward expects, or None."""
     adapters = (state.params, reference)
     functions = StepFunctions(
         options=options,
@@ -169,6 +181,7 @@ def compile_grpo(
         slots=hints.slots,
         shards=placement.sharding.num_shards,
         media_adapted=any(adapter is not None and adapter.touches_towers for adapter in adapters),
+        tree=tree,
     )
     compiler = GrpoCompiler(
         functions=functions,

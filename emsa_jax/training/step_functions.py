@@ -15,6 +15,7 @@ from emsa_jax.learning.logprobs import group_logprobs
 from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rollout.expected_scores import ScoreTree, end_logps
 from emsa_jax.rollout.hints import prompt_rows
 from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
 from emsa_jax.rollout.sampler import Completions, PromptState, prefill, sample
@@ -34,7 +35,8 @@ class StepOptions:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepFunctions:
     """The functions that a step compiles, of arrays alone. slots: C, of an answer. shards: parts of a batch on the
-    mesh. media_adapted: whether an adapter changes how media are encoded."""
+    mesh. media_adapted: whether an adapter changes how media are encoded. tree: of the scores that the reward
+    expects, or None."""
 
     options: StepOptions
     policy: ThinkerConfig
@@ -42,6 +44,7 @@ class StepFunctions:
     slots: int
     shards: int
     media_adapted: bool
+    tree: ScoreTree | None = None
 
     def encode(self, base: dict, adapter: Any, inputs: Any) -> Prompts:
         """Media and texts of the prompts, embedded."""
@@ -92,6 +95,10 @@ class StepFunctions:
             forced_length=lengths,
             limit=jnp.maximum(lengths, 1),
         ).logps[:, 0]
+
+    def ends(self, base: dict, adapter: Any, cache: PromptState, said: jax.Array, length: jax.Array) -> jax.Array:
+        """[N, G, K]: how likely answers end with each score after what they say before it."""
+        return end_logps(base, adapter, self.policy, cache, said, length, tree=self.tree)
 
     def hint(
         self,

@@ -127,8 +127,18 @@ def rows_of(way="greedy"):
     sampled = [[GOOD, GOOD, "x"], [GOOD, BAD, BAD], [BAD, BAD, BAD]]
     greedy = [[GOOD], ["no"], [BAD]]
     tables = [AnswerScorer(format=FORMAT)(entries, texts) for texts in (greedy, sampled)]
-    texts, modalities = greedy if way == "greedy" else sampled, ("text", "video")
-    return prediction_rows(entries, texts, *tables, decode=way, neutral_eps=0.0, modalities=modalities, format=FORMAT)
+    written = way in ("greedy", "expected")
+    return prediction_rows(
+        entries,
+        greedy if written else sampled,
+        tables[not written],
+        tables[1],
+        decode=way,
+        neutral_eps=0.0,
+        modalities=("text", "video"),
+        format=FORMAT,
+        scores=[[0.123], [None], [0.25]] if way == "expected" else (),
+    )
 
 
 def test_rows_hold_what_was_decided():
@@ -136,6 +146,9 @@ def test_rows_hold_what_was_decided():
     assert [row["score"] for row in rows] == [0.4, None, -0.8] and rows[1]["answer"] == "no"
     assert rows[0]["shown"] == ["text", "video"] and rows[1]["target_label"] == "sad"
     assert rows[0]["sampled_rewards"] == pytest.approx([2.95, 2.95, 0]) and rows[0]["rewards"]["total"] == 2.95
+    expected = rows_of("expected")  # the score alone is another one; what cannot be expected is as it was read
+    assert [row["score"] for row in expected] == [0.123, None, 0.25]
+    assert [row | {"score": None} for row in expected] == [row | {"score": None} for row in rows]
     assert rows_of("majority")[1]["polarity"] == "Negative" and rows_of("mean")[1]["score"] == pytest.approx(-0.4)
     assert rows_of("majority")[1]["answer"] == BAD
 
@@ -204,10 +217,10 @@ def test_answers_survive(tmp_path):
     journal.write(["c"], [Answered(["z"], [True])])
     journal.close()
     other = Journal(tmp_path, 1, 2)
-    other.write(["d"], [Answered(["w"], [True])])
+    other.write(["d"], [Answered(["w", "v"], [True, True], [0.25, None])])
     other.close()
     found = read_answers(tmp_path)
-    assert found["a"] == (["x\ud800", "y"], [True, False]) and found.keys() == {"a", "b", "c", "d"}
+    assert found["a"] == (["x\ud800", "y"], [True, False], ()) and found["d"].scores == (0.25, None)
     (tmp_path / "0of1.jsonl").write_text("{}\n")
     with pytest.raises(InputError, match="0of1.jsonl, line 1 is damaged"):
         read_answers(tmp_path)

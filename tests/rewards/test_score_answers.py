@@ -34,6 +34,18 @@ def test_the_table():
     assert table.parsed[0][0].think == "good"
 
 
+def test_expected_scores_are_paid_for_in_place_of_written_ones():
+    expected = np.array([[0.1, np.nan, 0.5], [0.3, 0.3, np.nan]])
+    table = AnswerScorer(format=FORMAT)(CLIPS, [[RIGHT, WRONG, RIGHT], [RIGHT, TORN, ""]], expected=expected)
+    np.testing.assert_allclose(table.parts["score"], [[0.75, 0.5, 0.95], [np.nan] * 3])
+    np.testing.assert_allclose(table.total[0], [2.75, 1.5, 2.95])
+    assert [answer.score for answer in table.parsed[0]] == [0.6, -0.4, 0.6]  # what is written stays what is read
+    assert table.contradict.tolist() == [[False] * 3, [False, True, False]]
+    alone = LabelOnly((-1.0, 1.0))  # whose polarity is that of the nearest score of the grid
+    paid = AnswerScorer(format=alone, options=RewardOptions(score_gate="polarity"))
+    assert paid(CLIPS[:1], [["0.6"] * 2], expected=np.array([[0.04, 0.06]])).parts["score"].tolist() == [[0.0, 0.73]]
+
+
 def test_what_a_cut_off_answer_earns():
     """A complete answer that goes on in white space until it is cut off."""
     ended, texts = np.array([[False, True]]), [[RIGHT, RIGHT]]

@@ -12,7 +12,7 @@ from emsa_jax.policy.inputs import abstract_inputs
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
-from emsa_jax.rollout.answering import answer, asked_clips, compile_answers, predict
+from emsa_jax.rollout.answering import answer, asked_clips, compile_answers, expect_scores, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import Prompter, answer_texts
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
@@ -201,6 +201,49 @@ def test_one_long_clip_sets_its_own_shape_alone(split, ask):
     assert found == by_index(predict(one, ask(GREEDY, 1), 8, seed=3)) and found.keys() == set(range(10))
     assert asked_clips(whole, 8, members=[3, 5])[short.shape.prompt].rows == 1  # what is left after a kill
     assert [one.rows for one in asked_clips(whole, 8, num_shards=4).values()] == [8, 4]
+
+
+def test_expected_scores_do_not_depend_on_the_batches(split):
+    """Nor on how long the reasoning of others is; what has no place for a score has none."""
+
+    class Scored(Format):
+        def score_ends(self):
+            return ((-1.0, "a"), (0.5, "ab"), (1.0, "c"))
+
+        def before_score(self, text):
+            return None if text == "n" else text
+
+    class Programs:
+        def add(self, name, function, *arguments, label, out):
+            added.append((label, arguments[-2].shape))
+            return jax.jit(function, compiler_options={"xla_backend_optimization_level": "0"})
+
+    def ask(size, members=None):
+        found = expect_scores(
+            scored,
+            Programs(),
+            split.prompter.checkpoint.params,
+            None,
+            texts,
+            batch_size=size,
+            inputs=lambda shape, rows: abstract_inputs(CONFIG, shape, rows),
+            members=members,
+        )
+        return {i: group for indices, scores in found for i, group in zip(indices, scores[:, 0].tolist(), strict=True)}
+
+    added = []
+    scored = replace(split, prompter=replace(split.prompter, format=Scored()))
+    texts = [["abc" * i] if i != 4 else ["n"] for i in range(len(split))]
+    whole = ask(10)
+    short, long = asked_clips(scored, 10).items()
+    assert [label for label, _ in added] == [f"expected/{short[0]}", f"expected/{long[0]}"]
+    assert all(
+        shape[2] % 16 == 0 and shape[:2] == (one.rows, 1)
+        for (_, shape), (_, one) in zip(added, (short, long), strict=True)
+    )
+    assert whole.keys() == set(range(10)) and np.isnan(whole.pop(4)) and len(set(whole.values())) == 9
+    some = ask(3) | ask(1, members=[6])
+    assert {i: pytest.approx(score, abs=1e-5) for i, score in whole.items()} == {i: some[i] for i in whole}
 
 
 def test_programs_are_named_after_prompt_lengths(split):
