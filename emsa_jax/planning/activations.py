@@ -46,9 +46,11 @@ class Activations:
         return self.placement.update.mesh.shape["tensor"]
 
     def inputs(self, shape: InputShape) -> int:
-        """The pixels of a shard's inputs; sound and tokens are little beside them."""
-        vision = self.policy.vision
-        return 4 * shape.patch_rows * shape.patch_row * vision.patch_dim if vision else 0
+        """The pixels and the sound of a shard's inputs, in float32; tokens are little beside them."""
+        audio, vision = self.policy.audio, self.policy.vision
+        pixels = shape.patch_rows * shape.patch_row * vision.patch_dim if vision else 0
+        sound = shape.chunks * self._chunk_frames(shape) * audio.num_mel_bins if audio else 0
+        return 4 * (pixels + sound)
 
     def prompts(self, rows: int, prompt: int) -> int:
         """Encoded prompts."""
@@ -62,14 +64,35 @@ class Activations:
         return numbers * self.element_bytes // cut
 
     def encode(self, rows: int, shape: InputShape) -> dict[str, int]:
-        """A layer of the vision tower over all rows of patches; the audio tower, which runs before it, needs less."""
+        """A layer of the tower that needs more, over all chunks of sound or all rows of patches."""
+        found, work = {"prompts": self.prompts(rows, shape.prompt)}, max(self._audio(shape), self._vision(shape))
+        return found | ({"activations": work} if self.policy.audio or self.policy.vision else {})
+
+    def _chunk_frames(self, shape: InputShape) -> int:
+        return shape.chunk_frames or 2 * self.policy.audio.n_window
+
+    def _audio(self, shape: InputShape) -> int:
+        """A layer of the audio tower, whose attention holds its logits twice, or its first convolution."""
+        c = self.policy.audio
+        if c is None:
+            return 0
+        heads = c.encoder_attention_heads
+        heads = heads // self.tensor if heads % self.tensor == 0 else heads
+        frames, states = self._chunk_frames(shape), self._chunk_frames(shape) // 2
+        logits = 2 * 4 * heads * states**2
+        wide = _WIDE * states * c.encoder_ffn_dim // self.tensor
+        widest = max(logits, self.element_bytes * wide, self.element_bytes * frames * c.d_model)
+        return shape.chunks * (widest + self.element_bytes * _NARROW * states * c.d_model)
+
+    def _vision(self, shape: InputShape) -> int:
+        """A layer of the vision tower."""
         c, patches = self.policy.vision, shape.patch_rows * shape.patch_row
         if c is None:
-            return {"prompts": self.prompts(rows, shape.prompt)}
+            return 0
         heads = c.num_heads // self.tensor if c.num_heads % self.tensor == 0 else c.num_heads
         logits = 4 * patches * shape.patch_row * heads
         work = patches * self.element_bytes * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor)
-        return {"prompts": self.prompts(rows, shape.prompt), "activations": logits + work}
+        return logits + work
 
     def prefill(self, rows: int, prompt: int) -> dict[str, int]:
         """Prompts through the decoder."""

@@ -190,7 +190,10 @@ def sft_memory(
     update = {
         "prompts": sizes.prompts(rows, shape.prompt),
         "gradients": 2 * trained_size,
-        "activations": sizes.update(rows, shape.prompt, 1, work.trace_slots, work.remat),
+        "activations": max(
+            sizes.update(rows, shape.prompt, 1, work.trace_slots, work.remat),
+            sizes.encode(rows, shape).get("activations", 0),  # media are encoded within the update
+        ),
     }
     phases = _answer_phases(work.validation, sizes, validation_shape, 0 if trains_all else trained_size)
     worst = max(phases, key=lambda phase: sum(phases[phase].values()))

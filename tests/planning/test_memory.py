@@ -73,7 +73,7 @@ def test_lines_say_what_the_device_has_and_what_each_phase_needs(big):
     assert big.plan_of().fits and not big.plan_of(capacity=30 * 10**9).fits
     assert len(big.plan_of(capacity=10**12).lines()) == 5
     few = big.plan_of(capacity=10**12).lines(brief=True)  # where it is little, no more than that
-    assert len(few) == 1 and few[0].endswith("; most is needed by decode: 43.07 GB")
+    assert len(few) == 1 and few[0].endswith("; most is needed by decode: 43.08 GB")
 
 
 def test_unrolled_layers_are_counted_where_they_are(big, monkeypatch):
