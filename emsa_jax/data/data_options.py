@@ -55,6 +55,12 @@ class ReadingOptions(Options):
     """How the samples of a source are read."""
 
     group: ClassVar[str] = "read"
+    root: str = option(
+        "",
+        "the directory that holds all media: a row that names a file outside of it, by .. or a link too, is refused; "
+        "empty: media may lie anywhere",
+        affects_results=False,
+    )
     unlabelled: bool = option(False, "read the parts that carry no label too, into train")
     split: Literal["train", "valid", "test"] = option("train", "the split of samples whose source states none")
     valid_share: float = option(

@@ -1,6 +1,6 @@
 """What a reader yields: one labelled utterance, its media still on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SPLITS = ("train", "valid", "test")
 
@@ -22,3 +22,4 @@ class Sample:
     concepts: tuple[tuple[str, str], ...] = ()  # (name, value): ("tone", "sarcastic"), ("scenario", "vlogs"), ...
     speaker: str = ""
     reasoning: str = ""  # a written explanation that came with the data: a trace, a caption
+    guesses: tuple[str, ...] = field(default=(), compare=False)  # how its row was read where it was not plain

@@ -57,9 +57,9 @@ def test_csv_of_an_mmsa_set_alone_is_text_only(tmp_path):
     [
         ("v,1,hi,1.2,,,,,train", r"line 3: label 1.2 lies outside the score range \[-1, 1\]"),
         ("v,1,hi,nan,,,,,train", "line 3: label 'nan' is not a number"),
-        ("v,1,hi,１,,,,,train", "line 3: label '１' is not a number"),
+        ("v,1,hi,1²,,,,,train", "line 3: label '1²' is not a number"),
         ("v,1,hi,,,,,,train", "line 3: label is empty"),
-        ("v,1,hi,0,,,,,dev", "line 3: mode 'dev' is none of train, valid, test"),
+        ("v,1,hi,0,,,,,extra", "line 3: mode 'extra' is none of train, valid, test"),
         ("u,1,hi,0,,,,,train", r"line 3: id 'u\$_\$1' was already given at .*line 2"),
         ("../v,1,hi,0,,,,,train", "line 3: video_id '../v' is not a file name"),
         ("v,1,hi, there,0,,,,,train", "line 3 has 10 cells, the header 9"),

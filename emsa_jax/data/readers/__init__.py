@@ -65,6 +65,8 @@ def read_samples(
         raise InputError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
     if not os.path.isdir(path) and not os.path.isfile(path):
         raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
+    if path.suffix.lower() in labels_csv.SPREADSHEETS and not os.path.isdir(path):
+        raise InputError(f"{path} is a spreadsheet; save it as csv (utf-8) and name that file")
     facts = FACTS[dataset or "plain"]
     options = ReadOptions(
         tuple(score_range or facts.score_range), language_of(language or facts.language, str(path)), reading
@@ -84,9 +86,9 @@ def _guess(path: Path) -> Reader:
     if path.is_dir():
         return read_mmsa
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".jsonl"):
+    if suffix not in (".csv", ".tsv", ".jsonl"):
         raise InputError(f"{path} is neither a directory nor a .csv or .jsonl file; name its dataset")
-    return read_mmsa if suffix == ".csv" and "video_id" in labels_csv.header(path) else read_plain
+    return read_mmsa if suffix != ".jsonl" and "video_id" in labels_csv.header(path) else read_plain
 
 
 def _with_valid(samples: list[Sample], share: float) -> list[Sample]:

@@ -1,10 +1,12 @@
 """What every reader takes and gives."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from emsa_jax.data.data_options import ReadingOptions
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -23,19 +25,21 @@ Reader = Callable[[Path, ReadOptions], list[Sample]]  # the path is absolute, an
 
 
 class Collection:
-    """Samples in the order they were added, each id once."""
+    """Samples in the order they were added, each id once. options: may say which directory holds all media."""
 
-    def __init__(self, source: Path):
+    def __init__(self, source: Path, options: ReadOptions):
         self._source = source
+        self._root = os.path.realpath(os.path.expanduser(root)) if (root := options.reading.root) else ""
         self._samples: list[Sample] = []
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, Where] = {}
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._seen
 
-    def add(self, where: str, sample: Sample) -> None:
-        """where: the file and line (or entry), for messages. Raises InputError for an id that is empty, was given
-        before or climbs out of a folder, and for text that cannot be written."""
+    def add(self, where: Where, sample: Sample) -> None:
+        """where: the file and line (or entry), for messages, with what was guessed of it, which the sample gets. Raises
+        InputError for an id that is empty, was given before or climbs out of a folder, for text that cannot be
+        written, and for media outside of the directory that holds all."""
         id_ = sample.id
         if not id_:
             raise InputError(f"{where}: the id is empty")
@@ -46,8 +50,13 @@ class Collection:
         for name, value in _texts(sample):
             if "\0" in value or value != value.encode(errors="ignore").decode():
                 raise InputError(f"{where}: {name} contains a NUL or half a character: {value[:50]!a}")
+        for path in filter(None, (sample.video, sample.audio)) if self._root else ():
+            if os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
+                raise InputError(f"{where}: {path} lies outside of {self._root}, which read.root says holds all media")
+        if "\ufffd" in sample.text:
+            where.guess("words hold the sign for characters that were lost (U+FFFD), and were taken as they are")
         self._seen[id_] = where
-        self._samples.append(sample)
+        self._samples.append(replace(sample, guesses=tuple(where.guesses)) if where.guesses else sample)
 
     def samples(self) -> list[Sample]:
         """All of them; InputError if there are none."""

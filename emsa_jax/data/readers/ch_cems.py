@@ -23,7 +23,7 @@ def read_ch_cems(path: Path, options: ReadOptions) -> list[Sample]:
     speaker, reasoning, and concepts of one's own in a column `concepts`, as in a plain table; each cell may be empty.
     """
     table = labels_file(path, FILES)
-    found = Collection(table)
+    found = Collection(table, options)
     for where, row in rows(table, (*NEEDED, *ANNOTATED), (*CONCEPTS, *OPTIONAL)):
         concepts = [(name, row.get(name, "").strip()) for name in CONCEPTS]
         concepts += concepts_of(row.get("concepts", ""), where)

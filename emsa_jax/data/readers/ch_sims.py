@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, number_of, score_of
+from emsa_jax.data.readers.cells import known_score_of, name_of, number_of, whole_of
 from emsa_jax.data.readers.mmsa import FILES, HEADER, NEEDED, clip_of, labelled, labels_file, read_mmsa
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -29,7 +30,7 @@ def read_ch_sims_v2(path: Path, options: ReadOptions) -> list[Sample]:
     Rows without a label whose mode says so, and all rows of a `meta(u).csv`, are read if `options.reading.unlabelled`.
     """
     table = labels_file(path, V2_FILES)
-    found = Collection(table)
+    found = Collection(table, options)
     if table.name in V2_UNLABELLED_FILES:  # given by its name: then it is asked for
         _add_unlabelled(found, table, path, options)
         return found.samples()
@@ -57,16 +58,14 @@ def _read_release(path: Path, options: ReadOptions) -> list[Sample]:
     labels = list(labels_csv.rows(table, ("video_id", "clip_id", "label")))
     words = _words(folder / "Translation.csv", "Chinese" if options.language == "zh" else "English")
     split_of_row = _splits(folder, len(labels))
-    found = Collection(table)
+    found = Collection(table, options)
     for number, (where, row) in enumerate(labels):
         key = _key(row, where)
         if number not in split_of_row:
             raise InputError(f"{where} is row {number}, which none of the index files in {folder} names")
         if key not in words:
             raise InputError(f"{where}: clip {'/'.join(key)} is not in {folder / 'Translation.csv'}")
-        score = score_of(row["label"], options.score_range, where)
-        if score is None:
-            raise InputError(f"{where}: label is empty")
+        score = known_score_of(row["label"], "train", options.score_range, where)
         row = {"video_id": key[0], "clip_id": key[1], "text": words[key]}
         found.add(where, clip_of(row, where, path, options, split_of_row[number], score))
     return found.samples()
@@ -76,9 +75,10 @@ def _words(table: Path, column: str) -> dict[tuple[str, str], str]:
     return {_key(row, where): row[column] for where, row in labels_csv.rows(table, ("video_id", "clip_id", column))}
 
 
-def _key(row: dict[str, str], where: str) -> tuple[str, str]:
+def _key(row: dict[str, str], where: Where) -> tuple[str, str]:
     """(video id, clip id); clip 1 is 0001, as in the MMSA layout."""
-    return name_of(row["video_id"], "video_id", where), name_of(row["clip_id"], "clip_id", where).zfill(4)
+    clip_id = whole_of(name_of(row["clip_id"], "clip_id", where), "clip_id", where)
+    return name_of(row["video_id"], "video_id", where), clip_id.zfill(4)
 
 
 def _splits(folder: Path, count: int) -> dict[int, str]:

@@ -1,9 +1,11 @@
 """The `conversations` json of R1-Omni and HumanOmni, in which DFEW, MAFW and instruction data are passed around."""
 
 import os
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips
 from emsa_jax.data.readers.base import Collection, ReadOptions
 from emsa_jax.data.readers.cells import split_in_name
@@ -19,13 +21,14 @@ def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
     {"from": "gpt", "value": "sad"}]}`; or a directory, of which every such file is read, its split as in its name.
 
     The last answer is the class, or a description if it is long; with tags, `<answer>` is the class and `<think>` the
-    reasoning. Ids are the entry's own, or the video's path without suffix. A path that leads nowhere, such as another
-    machine's, is looked up by its last parts below the source.
+    reasoning. Ids are the entry's own, or the video's path without suffix; one that comes again is numbered, as
+    several questions about one video are several samples. A path that leads nowhere, such as another machine's, is
+    looked up by its last parts below the source.
     """
     files = sorted(f for f in path.iterdir() if f.suffix in (".json", ".jsonl")) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path} holds no .json or .jsonl of conversations")
-    root, found = clips.folder_of(path), Collection(path)
+    root, found, times = clips.folder_of(path), Collection(path, options), Counter()
     for file in files:
         split = split_in_name(file.stem, options.reading.split)
         for where, entry in objects(file):
@@ -33,8 +36,13 @@ def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
             if not video:
                 raise InputError(f"{where} lacks the field video")
             label, reasoning = _class_and_reasoning(_answer(entry, where))
+            path_in_set = video.replace("\\", "/")
+            name = text_field(entry, "id", where) or os.path.splitext(path_in_set)[0].lstrip("/")
+            times[name] += 1
+            if times[name] > 1:
+                where.guess("several questions about one video became samples of their own: id, id#2, id#3, ...")
             sample = Sample(
-                id=text_field(entry, "id", where) or os.path.splitext(video)[0].lstrip("/"),
+                id=name if times[name] == 1 else f"{name}#{times[name]}",
                 text="",
                 score=None,
                 split=split,
@@ -47,13 +55,15 @@ def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
     return found.samples()
 
 
-def _answer(entry: dict[str, Any], where: str) -> str:
+def _answer(entry: dict[str, Any], where: Where) -> str:
     turns = entry.get("conversations")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise InputError(f"{where}: conversations must be a list of objects")
-    answers = [text_field(turn, "value", where) for turn in turns if turn.get("from") == "gpt"]
+    answers = [text_field(turn, "value", where) for turn in turns if turn.get("from") in ("gpt", "assistant")]
     if not answers or not answers[-1].strip():
         raise InputError(f"{where}: conversations hold no answer from gpt")
+    if len(answers) > 1:
+        where.guess("of several answers in one conversation the last was read")
     return answers[-1]
 
 
@@ -65,10 +75,7 @@ def _class_and_reasoning(answer: str) -> tuple[str, str]:
     return ("", answer.strip()) if len(answer.split()) > CLASS_WORDS else (answer.strip(), "")
 
 
-def _locate(root: Path, video: str, where: str) -> str:
-    parts = PurePosixPath(video).parts
-    if ".." in parts:
+def _locate(root: Path, video: str, where: Where) -> str:
+    if ".." in PureWindowsPath(video).parts:  # which knows both kinds of slashes
         raise InputError(f"{where}: video {video!r} climbs out of its folder")
-    tails = [parts[i:] for i in range(len(parts))]
-    candidates = (str(root.joinpath(*tail)) for tail in tails)
-    return next(filter(os.path.isfile, candidates), str(root / video))
+    return clips.located(root, video, where, elsewhere=True)

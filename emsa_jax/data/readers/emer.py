@@ -26,7 +26,8 @@ def read_emer(path: Path, options: ReadOptions) -> list[Sample]:
     column = V2_COLUMNS[options.language]
     v1 = by_name(first, ("emotions", "subtitles", "reasons"), "names") if first else {}
     v2 = by_name(second, (column,), "names" if "names" in labels_csv.header(second) else "name") if second else {}
-    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
+    found = Collection(path, options)
     for name, (where, _) in (v1 | v2).items():
         old, new = (rows.get(name, ("", {}))[1] for rows in (v1, v2))
         sample = Sample(
@@ -34,7 +35,7 @@ def read_emer(path: Path, options: ReadOptions) -> list[Sample]:
             text=old.get("subtitles", "") or words.get(name, ""),
             score=None,
             split=options.reading.split,
-            video=clip(name),
+            video=clip(name, where),
             language=options.language,
             label=old.get("emotions", "").strip(),
             reasoning=(new.get(column, "") or old.get("reasons", "")).strip(),

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, score_of, split_in_name
+from emsa_jax.data.readers.cells import name_of, split_in_name
 from emsa_jax.data.readers.rows import named_objects, text_field
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -17,7 +18,7 @@ COARSE = "MERR_coarse_grained.txt"  # names clips of the fine index too, which c
 
 
 class Indexed(NamedTuple):
-    where: str
+    where: Where
     emotion: str
     valence: str
 
@@ -29,7 +30,8 @@ def read_emotion_llama(path: Path, options: ReadOptions) -> list[Sample]:
     indexes = sorted(path.glob("*.txt"), key=lambda file: (file.name == COARSE, file)) if path.is_dir() else [path]
     if not indexes:
         raise InputError(f"{path} holds no .txt of lines `name emotion` or `name frames emotion [valence]`")
-    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
+    found = Collection(path, options)
     for index in indexes:
         split = split_in_name(index.stem, options.reading.split)
         reasons = _explanations(index)
@@ -39,9 +41,9 @@ def read_emotion_llama(path: Path, options: ReadOptions) -> list[Sample]:
             sample = Sample(
                 id=name,
                 text=words.get(name, ""),
-                score=score_of(valence, options.score_range, where, "valence"),
+                score=mer_folder.valence_of(valence, options.score_range, where),
                 split=split,
-                video=clip(name),
+                video=clip(name, where),
                 language=options.language,
                 label=emotion,
                 reasoning=reasons.get(name, ""),
@@ -54,7 +56,7 @@ def read_index(path: Path) -> dict[str, Indexed]:
     """name -> (where, emotion, valence or "")."""
     index: dict[str, Indexed] = {}
     for number, line in enumerate(labels_csv.read_text(path).split("\n"), 1):
-        where, cells = f"{path} line {number}", line.split()
+        where, cells = Where(f"{path} line {number}"), line.split()
         if not cells:
             continue
         if len(cells) > 4 or len(cells) < 2 or len(cells) > 2 and not cells[1].isdecimal():
@@ -66,7 +68,7 @@ def read_index(path: Path) -> dict[str, Indexed]:
     return index
 
 
-def explanation_of(entry: dict, where: str) -> str:
+def explanation_of(entry: dict, where: Where) -> str:
     """The reasoned description of MERR's fine part, or the template of its coarse one."""
     return text_field(entry, "smp_reason_caption", where) or text_field(entry, "caption", where)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from emsa_jax.data import labels_csv
 from emsa_jax.data.readers import clips
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, split_in_name
+from emsa_jax.data.readers.cells import name_of, split_in_name, whole_of
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -29,13 +29,14 @@ def read_meld(path: Path, options: ReadOptions) -> list[Sample]:
     tables = [table for table in tables if os.path.isfile(table)]
     if not tables:
         raise InputError(f"{path} holds none of {', '.join(places[0].format(part) for part in FOLDERS)}")
-    found = Collection(path)
+    found = Collection(path, options)
     for table in tables:
         split = split_in_name(table.stem, options.reading.split)
         part = "dev" if split == "valid" else split
         clip = clips.finder(path, FOLDERS[part], PREFIXES if part == "test" else ("",))
         for where, row in labels_csv.rows(table, NEEDED):
-            numbers = (name_of(row[column], column, where) for column in ("Dialogue_ID", "Utterance_ID"))
+            columns = ("Dialogue_ID", "Utterance_ID")
+            numbers = (whole_of(name_of(row[column], column, where), column, where) for column in columns)
             name = "dia{}_utt{}".format(*numbers)
             sentiment = row["Sentiment"].strip().lower()
             if sentiment not in SENTIMENTS:
@@ -45,7 +46,7 @@ def read_meld(path: Path, options: ReadOptions) -> list[Sample]:
                 text=row["Utterance"],
                 score=SENTIMENTS[sentiment],
                 split=split,
-                video=clip(name),
+                video=clip(name, where),
                 language=options.language,
                 label=row["Emotion"].strip().lower(),
                 speaker=row["Speaker"].strip(),

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, score_of
+from emsa_jax.data.readers.cells import name_of
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -32,11 +33,12 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
     tables = [table for table in places if os.path.isfile(table)] if path.is_dir() else [path]
     if not tables:
         raise InputError(f"{path} holds none of {', '.join(TABLES)}")
-    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
+    found = Collection(path, options)
 
-    def add(where: str, name: str, label: str, score: float | None, split: str) -> None:
+    def add(where: Where, name: str, label: str, score: float | None, split: str) -> None:
         text = words.get(name, "")
-        found.add(where, Sample(name, text, score, split, clip(name), language=options.language, label=label))
+        found.add(where, Sample(name, text, score, split, clip(name, where), language=options.language, label=label))
 
     for table in tables:
         split = TABLES.get(table.name, options.reading.split)
@@ -44,7 +46,7 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
             name, label = name_of(row["name"], "name", where), row["discrete"].strip()
             if not label:
                 raise InputError(f"{where}: discrete is empty; it must name an emotion")
-            score = score_of(row.get("valence", ""), options.score_range, where, "valence")
+            score = mer_folder.valence_of(row.get("valence", ""), options.score_range, where)
             add(where, name, label, score, split)
     if options.reading.unlabelled and path.is_dir():
         for where, name in _candidates(path):
@@ -53,8 +55,8 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
     return found.samples()
 
 
-def _candidates(path: Path) -> list[tuple[str, str]]:
+def _candidates(path: Path) -> list[tuple[Where, str]]:
     table = path / CANDIDATES
     if os.path.isfile(table):
         return [(where, name_of(row["name"], "name", where)) for where, row in labels_csv.rows(table, ("name",))]
-    return [(f"{path / 'test3'}", stem) for stem in clips.stems(path / "test3")]
+    return [(Where(f"{path / 'test3'}"), stem) for stem in clips.stems(path / "test3")]

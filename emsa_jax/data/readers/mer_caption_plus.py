@@ -30,14 +30,15 @@ def read_mer_caption_plus(path: Path, options: ReadOptions) -> list[Sample]:
             opensets |= by_name(table, ("openset",))
         else:
             reasons |= by_name(table, ("reason",))
-    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
+    found = Collection(path, options)
     for name, (where, _) in (reasons | opensets).items():
         sample = Sample(
             id=name,
             text=words.get(name, ""),
             score=None,
             split=options.reading.split,
-            video=clip(name),
+            video=clip(name, where),
             language=options.language,
             label=_emotions(opensets[name][1]["openset"]) if name in opensets else "",
             reasoning=reasons[name][1]["reason"].strip() if name in reasons else "",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips
-from emsa_jax.data.readers.cells import name_of
+from emsa_jax.data.readers.cells import name_of, score_of
 
 FOLDERS = ("video", "train", "test1", "test2", "test3", "mer2023train/train")
 TRANSCRIPTS = (
@@ -16,12 +17,18 @@ TRANSCRIPTS = (
     "transcription_all.csv",
     "transcription.csv",
 )
+NO_VALENCE = -10.0
 COLUMNS = {"en": ("english", "sentence_en", "sentence"), "zh": ("chinese", "sentence")}
 
 
-def finder(source: Path) -> Callable[[str], str]:
-    """name -> path of a clip (see `clips.finder`)."""
+def finder(source: Path) -> Callable[[str, Where], str]:
+    """(name, where) -> path of a clip (see `clips.finder`)."""
     return clips.finder(source, FOLDERS)
+
+
+def valence_of(cell: str, score_range: tuple[float, float], where: Where) -> float | None:
+    """The valence; None where there is none, for which the challenges' files and what was made of them write -10."""
+    return score_of(cell, score_range, where, "valence", none=NO_VALENCE)
 
 
 def transcripts(source: Path, language: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emsa_jax.data.readers import mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, score_of
+from emsa_jax.data.readers.cells import name_of
 from emsa_jax.data.readers.emotion_llama import EXPLANATIONS, Indexed, explanation_of, read_index
 from emsa_jax.data.readers.rows import named_objects, text_field
 from emsa_jax.data.sample import Sample
@@ -19,7 +19,8 @@ def read_merr(path: Path, options: ReadOptions) -> list[Sample]:
     files = [path / name for name in EXPLANATIONS if os.path.isfile(path / name)] if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path} holds none of {', '.join(EXPLANATIONS)}")
-    clip, words, found = mer_folder.finder(path), mer_folder.transcripts(path, options.language), Collection(path)
+    clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
+    found = Collection(path, options)
     for file in files:
         index = read_index(file.with_suffix(".txt")) if os.path.isfile(file.with_suffix(".txt")) else {}
         for where, key, entry in named_objects(file):
@@ -30,12 +31,15 @@ def read_merr(path: Path, options: ReadOptions) -> list[Sample]:
             if not reasoning:
                 raise InputError(f"{where} has neither smp_reason_caption nor caption")
             indexed = index.get(name, Indexed(where, "", ""))
+            valence = mer_folder.valence_of(indexed.valence, options.score_range, indexed.where)
+            for guess in indexed.where.guesses:
+                where.guess(guess)
             sample = Sample(
                 id=name,
                 text=words.get(name, "") or text_field(entry, "text", where),
-                score=score_of(indexed.valence, options.score_range, indexed.where, "valence"),
+                score=valence,
                 split=options.reading.split,
-                video=clip(name),
+                video=clip(name, where),
                 language=options.language,
                 label=text_field(entry, "pseu_emotion", where).strip() or indexed.emotion,
                 reasoning=reasoning,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import known_score_of, name_of, split_of
+from emsa_jax.data.readers.cells import is_rewritten, known_score_of, lost_id, name_of, split_of
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -25,7 +26,7 @@ def read_mmsa(path: Path, options: ReadOptions) -> list[Sample]:
     names have the columns of `HEADER`.
     """
     table = labels_file(path, FILES)
-    found = Collection(table)
+    found = Collection(table, options)
     for where, row in labels_csv.rows(table, NEEDED, HEADER):
         found.add(where, labelled(row, where, path, options))
     return found.samples()
@@ -35,29 +36,36 @@ def labels_file(path: Path, names: Sequence[str]) -> Path:
     """The path itself, or the first of the names that its directory holds."""
     tables = [path / name for name in names if os.path.isfile(path / name)] if path.is_dir() else [path]
     if not tables:
-        raise InputError(f"{path} holds no {names[0]}; expected {names[0]} and Raw/<video_id>/<clip_id>.mp4")
+        expected = f"expected {names[0]} and Raw/<video_id>/<clip_id>.mp4{clips.spreadsheets(path)}"
+        raise InputError(f"{path} holds no {names[0]}; {expected}")
     return tables[0]
 
 
-def labelled(row: dict[str, str], where: str, path: Path, options: ReadOptions) -> Sample:
+def labelled(row: dict[str, str], where: Where, path: Path, options: ReadOptions) -> Sample:
     """The sample of a row with a mode, and a label unless that is test."""
     split = split_of(row["mode"], where)
     return clip_of(row, where, path, options, split, known_score_of(row["label"], split, options.score_range, where))
 
 
 def clip_of(
-    row: dict[str, str], where: str, path: Path, options: ReadOptions, split: str, score: float | None
+    row: dict[str, str], where: Where, path: Path, options: ReadOptions, split: str, score: float | None
 ) -> Sample:
-    """The sample of a row's ids and text; `path` as `read_mmsa` takes it."""
+    """The sample of a row's ids and text; `path` as `read_mmsa` takes it. Ids that lost their form on the way through
+    a spreadsheet get it back from the names of folder and file."""
     video_id, clip_id = (name_of(row[column], column, where) for column in ("video_id", "clip_id"))
-    raw = clips.folder_of(path) / "Raw"
-    has_media = path.is_dir() or raw.is_dir()
+    raw, video = clips.folder_of(path) / "Raw", ""
+    if path.is_dir() or raw.is_dir():
+        video_id = clips.folder_named(raw, video_id, "video_id", where)
+        clip_id, video = clips.clip_named(raw / video_id, clip_id, "clip_id", where)
+    for column, name in (("video_id", video_id), ("clip_id", clip_id)):
+        if is_rewritten(name):
+            raise lost_id(name, column, where)
     return Sample(
         id=f"{video_id}$_${clip_id}",
         text=row["text"],
         score=score,
         split=split,
-        video=clips.in_folder(raw / video_id, (clip_id, clip_id.zfill(4))) if has_media else "",
+        video=video,
         language=options.language,
         concepts=unimodal(row),
     )

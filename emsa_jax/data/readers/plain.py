@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
+from emsa_jax.data.readers import clips
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import concepts_of, known_score_of, language_of, score_of, split_of, times_of
+from emsa_jax.data.readers.cells import (
+    concepts_of,
+    id_of,
+    known_score_of,
+    language_of,
+    score_of,
+    split_of,
+    times_of,
+)
 from emsa_jax.data.readers.rows import rows
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
@@ -19,19 +28,19 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
 
     A row with a class needs no score. Only test rows may have neither, and train rows if `options.reading.unlabelled`.
     """
-    found = Collection(path)
+    found = Collection(path, options)
     if path.is_dir():
         raise InputError(f"{path} is a directory; the plain reader takes a csv or jsonl file")
     for where, row in rows(path, NEEDED, OPTIONAL):
         get = {name: cell.strip() for name, cell in row.items()}.get
         split, label, score = split_of(row["mode"], where), get("class", ""), get("label", "")
         may_lack = bool(label) or options.reading.unlabelled and split == "train"
-        video, audio = (str(path.parent / get(c)) if get(c) else "" for c in ("video", "audio"))
+        video, audio = (clips.located(path.parent, get(c), where) if get(c) else "" for c in ("video", "audio"))
         if not (get("text") or video or audio):
             raise InputError(f"{where}: text, video and audio are all empty")
         start, end = times_of(get("start", ""), get("end", ""), where)
         sample = Sample(
-            id=row["id"].strip(),
+            id=id_of(row["id"], "id", where),
             text=row.get("text", ""),
             score=score_of(score, options.score_range, where)
             if may_lack

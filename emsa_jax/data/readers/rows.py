@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.data import labels_csv
+from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers.cells import name_of
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import parse_labels
 
 
-def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[Where, dict[str, str]]]:
     """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json. Of a jsonl
     only `needed` and `optional` are looked at: what else an object holds may be of any kind."""
     if path.suffix.lower() != ".jsonl":
@@ -19,13 +20,16 @@ def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) ->
         return
     names = [name for choice in (*needed, *optional) for name in ((choice,) if isinstance(choice, str) else choice)]
     for where, entry in objects(path):
-        labels_csv.check_columns(needed, list(entry), where)
-        yield where, {name: _cell(entry[name], name, where) for name in names if name in entry}
+        labels_csv.check_columns(needed, list(entry), str(where))
+        row = {name: _cell(entry[name], name, where) for name in names if name in entry}
+        for name, cell in row.items():
+            labels_csv.check_no_error_value(cell, name, where)
+        yield where, row
 
 
-def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict[str, tuple[str, dict[str, str]]]:
+def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict[str, tuple[Where, dict[str, str]]]:
     """file name in `column` -> (where, row), of a csv that has one row for each."""
-    found: dict[str, tuple[str, dict[str, str]]] = {}
+    found: dict[str, tuple[Where, dict[str, str]]] = {}
     for where, row in labels_csv.rows(path, (column, *needed)):
         name = name_of(row[column], column, where)
         if name in found:
@@ -34,7 +38,7 @@ def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict
     return found
 
 
-def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(path: Path) -> Iterator[tuple[Where, dict[str, Any]]]:
     """(where, object) of each line of a jsonl, or each entry of a json array. Numbers are strings."""
     text = labels_csv.read_text(path)
     if path.suffix.lower() == ".jsonl":
@@ -46,18 +50,18 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(f"{path} must hold a json array of objects")
         entries = ((f"{path} entry {n}", entry) for n, entry in enumerate(whole, 1))
     for where, entry in entries:
-        yield where, _object(entry, where)
+        yield Where(where), _object(entry, where)
 
 
-def named_objects(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def named_objects(path: Path) -> Iterator[tuple[Where, str, dict[str, Any]]]:
     """(where, name, object) of each member of a json object of objects. Numbers are strings."""
     whole = _object(parse_labels(labels_csv.read_text(path), str(path)), str(path))
     for name, entry in whole.items():
         where = f"{path} entry {name!r}"
-        yield where, name, _object(entry, where)
+        yield Where(where), name, _object(entry, where)
 
 
-def text_field(entry: dict[str, Any], name: str, where: str) -> str:
+def text_field(entry: dict[str, Any], name: str, where: Where) -> str:
     """The string of a field; "" where it is absent or null."""
     value = entry.get(name)
     if value is not None and not isinstance(value, str):
@@ -65,7 +69,7 @@ def text_field(entry: dict[str, Any], name: str, where: str) -> str:
     return value or ""
 
 
-def _cell(value: Any, name: str, where: str) -> str:
+def _cell(value: Any, name: str, where: Where) -> str:
     if isinstance(value, (bool, list)):
         raise InputError(f"{where}: {name} must be a text or a number")
     if isinstance(value, dict):

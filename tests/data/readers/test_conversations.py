@@ -71,10 +71,34 @@ def test_bad_entries(folder, content, complaint):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_same_clip_twice(folder):
-    path = folder.json("r1.json", [entry("a.mp4", "sad"), entry("a.mp4", "sad")])
-    with pytest.raises(InputError, match="entry 2: id 'a' was already given at .*entry 1"):
-        read_samples(path, dataset="conversations")
+def test_several_questions_about_one_video_are_several_samples(folder):
+    path = folder.json(
+        "r1.json", [entry("a.mp4", "sad"), entry("b.mp4", "sad"), entry("a.mp4", "A man sits down and cries.")]
+    )
+    samples = read_samples(path, dataset="conversations")
+    assert [(s.id, s.label, s.reasoning) for s in samples] == [
+        ("a", "sad", ""),
+        ("b", "sad", ""),
+        ("a#2", "", "A man sits down and cries."),
+    ]
+    assert [len(s.guesses) for s in samples] == [0, 0, 1] and samples[0].video == samples[2].video
+    own = folder.json("own.json", [entry("a.mp4", "sad", id="x"), entry("a.mp4", "happy", id="x")])
+    assert [s.id for s in read_samples(own, dataset="conversations")] == ["x", "x#2"]
+
+
+def test_of_several_answers_in_one_conversation_the_last_is_read_and_told(folder):
+    path = folder.json("r1.json", [entry("a.mp4", "He looks down.", "sad")])
+    (sample,) = read_samples(path, dataset="conversations")
+    assert sample.label == "sad" and sample.guesses == ("of several answers in one conversation the last was read",)
+
+
+def test_paths_of_windows(folder):
+    there = folder.clip("DFEW/videos/1.mp4")
+    rows = [entry("DFEW\\videos\\1.mp4", "sad"), entry("D:\\data\\DFEW\\videos\\1.mp4", "sad")]
+    first, second = read_samples(folder.json("r1.json", rows), dataset="conversations")
+    assert (first.video, first.id, second.video) == (there, "DFEW/videos/1", there)
+    assert first.guesses == ("backslashes in a path were read as slashes",)
+    assert second.guesses == ("a path of another machine was looked up by its last parts",)
 
 
 def test_a_directory_without_any(folder):

@@ -145,4 +145,4 @@ def test_wrong_arguments(folder):
     with pytest.raises(InputError, match="read.split: 'dev' is none of train, valid, test"):
         ReadingOptions(split="dev")
     with pytest.raises(InputError, match="is neither a directory nor a .csv or .jsonl file; name its dataset"):
-        read_samples(folder.text("texts.xlsx", "x"))
+        read_samples(folder.text("texts.doc", "x"))

@@ -172,7 +172,7 @@ def test_emotion_llama_in_the_folder_of_merr(folder):
 BAD = {
     "mer2023": [
         ("train-label.csv", "name,discrete,valence\n../../x,sad,0\n", "line 2: name '../../x' is not a file name"),
-        ("train-label.csv", "name,discrete,valence\nx,sad,nan\n", "line 2: valence 'nan' is not a number"),
+        ("train-label.csv", "name,discrete,valence\nx,sad,inf\n", "line 2: valence 'inf' is not a number"),
         ("train-label.csv", "name,discrete,valence\nx,sad,9\n", r"line 2: valence 9 lies outside .*\[-5, 5\]"),
         ("train-label.csv", "name,discrete\nx,\n", "line 2: discrete is empty"),
         ("train-label.csv", "name,discrete\nx,sad\nx,sad\n", "line 3: id 'x' was already given at .*line 2"),

@@ -100,7 +100,7 @@ GOOD = {"id": "a", "text": "x", "label": "0", "mode": "train"}
 @pytest.mark.parametrize(
     "change, complaint",
     [
-        ({"start": "-1"}, "line 1: a clip from -1 to  seconds has no length"),
+        ({"start": "-2", "end": "-1"}, "line 1: a clip from -2 to -1 seconds has no length"),
         ({"start": "2", "end": "2"}, "line 1: a clip from 2 to 2 seconds has no length"),
         ({"end": "nan"}, "line 1: end 'nan' is not a number"),
         ({"end": "1e999"}, "line 1: end '1e999' is not a number"),
