@@ -22,11 +22,13 @@ OPTIONS = 136
 ACROSS = {
     "answers/test_scores_and_labels.py",
     "aot/test_aot.py",
+    "data/media/test_alignment.py",
     "data/media/test_damage.py",
     "data/puppets/test_render.py",
     "data/readers/test_docs.py",
     "data/readers/test_fuzz.py",
     "data/readers/test_label_files.py",
+    "data/readers/test_lost_forms.py",
     "data/readers/test_mer.py",
     "data/readers/test_sims_layouts.py",
     "data/test_media_fuzz.py",

@@ -5,28 +5,39 @@ from functools import partial
 import numpy as np
 
 from emsa_jax.data.data_options import FPS_FRAMES, MIN_PIXELS, PrepareOptions
-from emsa_jax.data.media import Broken, Frames, per_second, read_frames, read_sound, uniform
-from emsa_jax.data.mel import log_mel
+from emsa_jax.data.media import Broken, Frames, NoPicture, per_second, read_frames, read_sound, uniform
+from emsa_jax.data.mel import SAMPLE_RATE, log_mel
+from emsa_jax.data.outliers import outliers
 from emsa_jax.data.records import pack
 from emsa_jax.data.sample import Sample
 
 NO_FRAMES = Frames(np.zeros((0, 28, 28, 3), np.uint8), 0.0)
+SOUND_ALONE = "a video file without a picture was kept for its sound"
 
 
 def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
-    """Decodes a sample's media and packs the record. `source`: sha256 of the media. Raises Broken."""
-    clip = {"max_seconds": options.max_seconds, "start": sample.start, "end": sample.end}
+    """Decodes a sample's media and packs the record, with what is to be noted of the clip. `source`: sha256 of the
+    media. Raises Broken."""
+    notes: list[str] = list(sample.guesses)
+    clip = {"max_seconds": options.max_seconds, "start": sample.start, "end": sample.end, "notes": notes}
     frames, sound = NO_FRAMES, np.zeros(0, np.float32)
     if sample.video:
-        frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
+        try:
+            frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
+        except NoPicture:
+            notes.append(SOUND_ALONE)
     if path := sample.audio or sample.video:
         sound = read_sound(path, **clip)
     if sample.audio and not len(sound):
         raise Broken("sound: it has no samples")
+    if sample.video and not len(frames.images) and not len(sound):
+        raise Broken("video: it has no video stream, and no sound")
     if not np.isfinite(mel := log_mel(sound)).all():
         raise Broken("sound: its spectrogram is not finite")
     pcm = np.clip(np.rint(sound * 32768.0), -32768, 32767).astype(np.int16)
-    return pack(sample, frames.images, frames.rate, mel, pcm, source, options)
+    seconds = max(len(frames.images) / frames.rate if frames.rate else 0.0, len(sound) / SAMPLE_RATE)
+    notes += outliers(sample.text, frames.images, pcm, seconds)
+    return pack(sample, frames.images, frames.rate, mel, pcm, source, options, notes=notes)
 
 
 def _sampling(options: PrepareOptions):

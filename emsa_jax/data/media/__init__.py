@@ -7,9 +7,9 @@ cut short, which decoders often accept without a word.
     sound = read_sound("film.mkv", start=61.5, end=64.0)
 """
 
-from emsa_jax.data.media.container import Broken
+from emsa_jax.data.media.container import Broken, NoPicture
 from emsa_jax.data.media.sampling import per_second, uniform
 from emsa_jax.data.media.sound import read_sound
 from emsa_jax.data.media.video import Frames, read_frames
 
-__all__ = ["Broken", "Frames", "per_second", "read_frames", "read_sound", "uniform"]
+__all__ = ["Broken", "Frames", "NoPicture", "per_second", "read_frames", "read_sound", "uniform"]

@@ -21,6 +21,10 @@ class Broken(Exception):
     """A clip that cannot be used; the message is the reason, one line."""
 
 
+class NoPicture(Broken):
+    """A file without a video stream, which may have sound all the same."""
+
+
 @dataclass(frozen=True)
 class Span:
     """Half-open part of a file in seconds: [start, end); an `end` of None is the file's own."""
@@ -68,6 +72,14 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream | Non
 def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
     """The track that is marked as default, or else the first."""
     return max(container.streams.audio, key=lambda s: bool(s.disposition & Disposition.default), default=None)
+
+
+def start_seconds(container: av.container.InputContainer) -> float | None:
+    """When the earlier of picture and sound begins, on the container's clock; None where only one of them is there, or
+    where nobody says. It is what both are aligned to."""
+    streams = [video_stream(container), audio_stream(container)]
+    starts = [s.start_time * s.time_base for s in streams if s is not None and s.start_time is not None]
+    return float(min(starts)) if len(starts) == 2 else None
 
 
 def stated_seconds(container: av.container.InputContainer) -> float | None:
@@ -132,7 +144,7 @@ def reasons(part: str, path: str | Path) -> Iterator[None]:
     try:
         yield
     except Broken as error:
-        raise Broken(f"{part}: {error}") from None
+        raise type(error)(f"{part}: {error}") from None
     except Exception as error:
         message = " ".join((str(error) or repr(error)).split()).replace(str(path), Path(path).name)
         raise Broken(f"{part}: {message[:200]} ({type(error).__name__})") from error

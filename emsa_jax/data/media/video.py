@@ -12,11 +12,13 @@ import numpy as np
 
 from emsa_jax.data.media.container import (
     Broken,
+    NoPicture,
     Span,
     decoded,
     opened,
     reasons,
     seek,
+    start_seconds,
     stated_seconds,
     tick_of,
     video_stream,
@@ -26,6 +28,9 @@ from emsa_jax.data.resize import resize, smart_resize
 
 _MAX_MISSING = 0.02  # fraction of the frames or seconds that a container promises; edit lists and delays explain it
 _MISSING_SECONDS = 0.25
+_TOLD = 0.1  # seconds for which the first frame is held, from which on this is noted
+LATE = "the picture begins later than the sound; its first frame was held"
+_UNEVEN = 1.5  # frames by which the times of a constant rate may be off: AVI has none of its own
 _MAX_HIDDEN = 0.1  # fraction of packets without a frame, which VP8 and old AVI files may have, and no others
 
 
@@ -45,25 +50,33 @@ def read_frames(
     max_seconds: float = 300.0,
     start: float = 0.0,
     end: float | None = None,
+    notes: list[str] | None = None,
 ) -> Frames:
     """The frames that `sampling` picks among those in [start, end) seconds, resized by `smart_resize`.
 
     Of a long file only that part is decoded, from the key frame before it. rate = F / duration, with the duration
-    from the frames' own time stamps, so a variable frame rate is averaged. Rotation marks are applied. Raises Broken:
+    from the frames' own time stamps. Of a variable frame rate, and of a picture that begins later than the sound, the
+    frames are those that would be seen at a constant rate from the beginning of both. Rotation marks are applied.
+    notes: gets what was put right on the way, if anything. Raises NoPicture where there is no video stream, and Broken:
     also for a frame that is damaged or missing on the way, and for a file that is cut short.
     """
     span, size = Span(start, end), (min_pixels, max_pixels)
     with reasons("video", path):
         promised = _promised_frames(path, span, max_seconds)
-        images, ticks = _decode(path, span, sampling(len(promised.ticks), promised.seconds), *size)
+        shown = promised.shown(sampling)
+        images, ticks = _decode(path, span, shown, *size)
         if ticks != promised.ticks:  # bytes are damaged, packets have no frame, or seeking is inexact
             _, ticks = _decode(path, span, (), *size, from_start=True)
             lost = len(set(promised.ticks[1:-1]).difference(ticks))  # without the ends, where edit lists cut
             if not ticks or lost > promised.max_hidden * len(promised.ticks):
                 raise Broken(f"it is damaged, {len(ticks)} of {len(promised.ticks)} frames decode")
             promised = replace(promised, ticks=ticks)
-            images, _ = _decode(path, span, sampling(len(ticks), promised.seconds), *size, from_start=True)
-        return Frames(np.stack(images), len(images) / promised.seconds)
+            shown = promised.shown(sampling)
+            images, _ = _decode(path, span, shown, *size, from_start=True)
+        if notes is not None and promised.late > _TOLD and promised.held:
+            notes.append(LATE)
+        place = {index: i for i, index in enumerate(sorted(set(shown.tolist())))}
+        return Frames(np.stack([images[place[index]] for index in shown.tolist()]), len(shown) / promised.seconds)
 
 
 @dataclass(frozen=True)
@@ -74,15 +87,35 @@ class _ClipFrames:
     time_base: Fraction  # seconds a tick
     still: Fraction  # the duration of a single frame, in seconds
     max_hidden: float  # the fraction of packets that may have no frame
+    late: float = 0.0  # seconds from the clip's beginning to the first frame
 
     @property
-    def seconds(self) -> float:
+    def interval(self) -> Fraction:
+        """The seconds from frame to frame, on average."""
         if len(self.ticks) == 1:
-            return float(self.still)
+            return self.still
         length = (self.ticks[-1] - self.ticks[0]) * self.time_base
         if length <= 0:
             raise Broken("its frames carry no times")
-        return float(length * Fraction(len(self.ticks), len(self.ticks) - 1))
+        return length / (len(self.ticks) - 1)
+
+    @property
+    def held(self) -> int:
+        """How many frames are lacking before the first, at a constant rate."""
+        return int(self.late / float(self.interval) + 0.01)
+
+    @property
+    def seconds(self) -> float:
+        return float((self.held + len(self.ticks)) * self.interval)
+
+    def shown(self, sampling: Sampling) -> np.ndarray:
+        """int [F], the places in `ticks` of the frames that are seen when `sampling` picks them at a constant rate."""
+        picked = np.maximum(sampling(self.held + len(self.ticks), self.seconds) - self.held, 0)
+        ticks = np.asarray(self.ticks, np.float64) - self.ticks[0]
+        constant = np.linspace(0, ticks[-1], len(ticks))
+        if np.abs(ticks - constant).max() <= _UNEVEN * ticks[-1] / max(len(ticks) - 1, 1):
+            return picked
+        return np.searchsorted(ticks, constant[picked] + 0.5, side="right") - 1
 
 
 def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipFrames:
@@ -90,7 +123,7 @@ def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipF
     with opened(path) as container:
         stream = video_stream(container)
         if stream is None:
-            raise Broken("it has no video stream")
+            raise NoPicture("it has no video stream")
         is_mp4, seconds = "mov" in container.format.name, stated_seconds(container)
         span.check(seconds)
         first, last = span.ticks(container, stream.time_base)
@@ -120,8 +153,11 @@ def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipF
         if not ticks:
             raise Broken(f"{span} has no frames" if span.start or span.end else "it has no frames")
         still = 1 / stream.average_rate if stream.average_rate else Fraction(1)
+        ticks, origin = sorted(ticks), start_seconds(container)
+        begin = first * stream.time_base if span.start else origin
+        late = 0.0 if origin is None else max(0.0, float(ticks[0] * stream.time_base - begin))
         may_hide = container.format.name == "avi" or stream.codec_context.name == "vp8"
-        return _ClipFrames(sorted(ticks), stream.time_base, still, _MAX_HIDDEN if may_hide else 0.0)
+        return _ClipFrames(ticks, stream.time_base, still, _MAX_HIDDEN if may_hide else 0.0, late)
 
 
 def _much_is_missing(found: float, promised: float, tolerance: float) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +15,7 @@ from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Clip:
     concepts: tuple[tuple[str, str], ...] = ()
     speaker: str = ""
     reasoning: str = ""
+    notes: tuple[str, ...] = ()  # how it was read and decoded where that was not plain, and what is odd about it
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Entry:
     concepts: tuple[tuple[str, str], ...] = ()
     speaker: str = ""
     reasoning: str = ""
+    notes: tuple[str, ...] = ()
+    source: str = ""  # sha256 of the media, "" without any
 
     @property
     def seconds(self) -> float:
@@ -61,7 +65,7 @@ class Entry:
 
 
 _LABELS = ("id", "text", "score", "split", "language", "label", "concepts", "speaker", "reasoning")  # as in a Sample
-_FIELDS = {"schema", *_LABELS, "frames", "frames_shape", "frame_rate", "mel", "pcm", "source"}
+_FIELDS = {"schema", *_LABELS, "notes", "frames", "frames_shape", "frame_rate", "mel", "pcm", "source"}
 
 
 def pack(
@@ -72,10 +76,12 @@ def pack(
     pcm: np.ndarray,
     source: str,
     options: PrepareOptions,
+    *,
+    notes: Sequence[str] = (),
 ) -> bytes:
     """frames uint8 [F, H, W, 3], mel float [T, 128], pcm int16 [n] at 16 kHz mono -> msgpack bytes.
 
-    source: sha256 of the media, "" without any.
+    source: sha256 of the media, "" without any. notes: what is to be said of the clip, each once.
     """
     if options.frame_format == "raw":
         images = frames.tobytes()
@@ -85,6 +91,7 @@ def pack(
         {
             "schema": SCHEMA,
             **{name: getattr(sample, name) for name in _LABELS},
+            "notes": list(dict.fromkeys(notes)),
             "frames": images,
             "frames_shape": list(frames.shape),
             "frame_rate": float(frame_rate),
@@ -140,6 +147,7 @@ def entry(record: bytes) -> Entry:
         width=width,
         frame_rate=content["frame_rate"],
         mel_frames=len(content["mel"]) // (2 * MEL_BINS),
+        source=content["source"],
     )
 
 
@@ -151,12 +159,13 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
 
 def _labels(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields that come from the Sample; concepts as tuples, which neither JSON nor msgpack has. Raises InputError
-    for a score or a frame rate that is not finite."""
+    """The fields that come from the Sample, and the notes; as tuples what neither JSON nor msgpack has as such. Raises
+    InputError for a score or a frame rate that is not finite."""
     for name in ("score", "frame_rate"):
         if isinstance(content[name], float) and not math.isfinite(content[name]):
             raise InputError(f"the record of {content['id']!r} has the {name} {content[name]}; prepare the data again")
-    return {**{name: content[name] for name in _LABELS}, "concepts": tuple(map(tuple, content["concepts"]))}
+    tuples = {"concepts": tuple(map(tuple, content["concepts"])), "notes": tuple(content["notes"])}
+    return {**{name: content[name] for name in _LABELS}, **tuples}
 
 
 def _content(record: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import soundfile
 
 from emsa_jax.data.media import Broken, read_sound
 from emsa_jax.data.media.container import decoded
+from emsa_jax.data.media.sound import ONE_CHANNEL, SCALED
 
 
 def test_sound_of_a_video(clip):
@@ -139,3 +140,46 @@ def test_a_file_without_samples(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
     with pytest.raises(Broken, match="sound: it has no samples"):
         read_sound(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floating_point_of_the_16_bit_scale_is_divided_and_told(tmp_path, subtype):
+    wave = chirp(1.0)
+    soundfile.write(tmp_path / "a.wav", 32768.0 * wave, 16000, subtype=subtype)
+    notes = []
+    np.testing.assert_allclose(read_sound(tmp_path / "a.wav", notes=notes), wave, atol=1e-6)
+    assert notes == [SCALED]
+
+
+@pytest.mark.parametrize("peak", [3e38, 2.0**31, 1e6])
+def test_other_scales_are_refused(tmp_path, peak):
+    square = peak * np.sign(np.sin(np.arange(44100) / 20))
+    soundfile.write(tmp_path / "max44.wav", square, 44100, subtype="FLOAT")
+    with pytest.raises(Broken, match="sound: its samples reach .* where the full scale is 1"):
+        read_sound(tmp_path / "max44.wav")
+
+
+@pytest.mark.parametrize("subtype, tolerance", [("PCM_U8", 0.01), ("PCM_16", 1e-4), ("PCM_24", 1e-6), ("PCM_32", 1e-7)])
+def test_whole_numbers_have_their_own_scale(tmp_path, subtype, tolerance):
+    soundfile.write(tmp_path / "a.wav", chirp(0.5), 16000, subtype=subtype)
+    notes = []
+    np.testing.assert_allclose(read_sound(tmp_path / "a.wav", notes=notes), chirp(0.5), atol=tolerance)
+    assert not notes
+
+
+def test_a_loud_float_is_no_other_scale(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 6 * chirp(0.5), 16000, subtype="FLOAT")  # peak 1.5
+    notes = []
+    assert np.abs(read_sound(tmp_path / "a.wav", notes=notes)).max() == pytest.approx(1.5, abs=0.01) and not notes
+
+
+def test_channels_that_cancel_out(tmp_path, clip):
+    wave = chirp(1.0)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), 16000)
+    notes = []
+    np.testing.assert_allclose(read_sound(tmp_path / "a.wav", notes=notes), wave, atol=1e-4)
+    assert notes == [ONE_CHANNEL]
+    opposite = np.concatenate([clip.sine(1.0), -clip.sine(1.0)])
+    assert np.abs(read_sound(clip(sound=opposite), notes=notes)).max() > 0.2
+    soundfile.write(tmp_path / "b.wav", np.stack([wave, 0 * wave], axis=1), 16000)  # one of them silent
+    np.testing.assert_allclose(read_sound(tmp_path / "b.wav"), wave / 2, atol=1e-4)
