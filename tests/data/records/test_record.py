@@ -50,7 +50,7 @@ def test_raw_records_come_back_exactly():
     assert clip.mel.dtype == np.float32 and clip.frame_rate == 2.5
     np.testing.assert_array_equal(R.unpack_pcm(record), pcm)
     entry = R.entry(record)
-    assert entry == R.Entry(**same, num_frames=3, height=56, width=28, frame_rate=2.5, mel_frames=5)
+    assert entry == R.Entry(**same, num_frames=3, height=56, width=28, frame_rate=2.5, mel_frames=5, source="sha")
     assert entry.seconds == pytest.approx(3 / 2.5)
 
 
@@ -115,7 +115,7 @@ def test_manifest_is_checked(tmp_path):
     path = tmp_path / "r" / R.MANIFEST
     good = json.loads(path.read_text())
     broken = [
-        {**good, "schema": 2},
+        {**good, "schema": 1},
         {**good, "extra": 1},
         {**good, "samples": {"train": 5}},
         {**good, "hashes": {}},
