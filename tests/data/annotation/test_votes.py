@@ -88,7 +88,7 @@ def test_merging(tmp_path):
         (",1,tone,sad", "item is empty"),
         ("a,9,sentiment,1", "'9' has voted on sentiment of 'a' already (PATH line 2)"),
         ("c,1,tone,sad", "'c' has no vote on sentiment"),
-        ("a,1,tone", "3 cells"),
+        ("a,1,tone", "value is empty"),
         ("a,1,split,x", "'split' is the name"),
     ],
 )
