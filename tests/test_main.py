@@ -57,6 +57,7 @@ def test_help_of_a_group():
         "--config.lora.rank",
         "--config.lora.alpha",
         "--config.lora.targets",
+        "--config.lora.also",
     ]
     done = start("--config=configs/grpo.py", "--help=loar")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
