@@ -158,7 +158,7 @@ TABLES = {
     "a score that is not finite": (change(ROWS, 2, "label", "nan"), "line 3: label 'nan' is not a number"),
     "no score to train on": (change(ROWS, 1, "label", ""), "line 2: label is empty"),
     "an id twice": (change(ROWS, 3, "id", "c0"), r"line 4: id 'c0' was already given at .*line 2"),
-    "an unknown split": (change(ROWS, 1, "mode", "dev"), "line 2: mode 'dev' is none of train, valid, test"),
+    "an unknown split": (change(ROWS, 1, "mode", "held_out"), "line 2: mode 'held_out' is none of train, valid, test"),
     "a cell too many": ([*ROWS[:2], [*ROWS[2], "x"], *ROWS[3:]], "line 3 has 7 cells"),
 }
 
