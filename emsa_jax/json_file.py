@@ -26,6 +26,24 @@ def read_json(path: str | Path, field: str) -> Any:
     return content
 
 
+def read_object(path: str | Path) -> dict[str, Any] | None:
+    """The JSON object in a file of a model or adapter directory, which others wrote; None where there is no file.
+
+    Raises InputError naming the file, for one that cannot be read, is no JSON, holds no object, or a name twice.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_names)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not an object of settings")
+    return content
+
+
 def read_saved_json(path: str | Path, advice: str = "restore it or remove it") -> Any:
     """The content of a file that this package wrote; None where there is no file. Raises InputError for a damaged one,
     with the advice behind it."""

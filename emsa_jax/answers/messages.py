@@ -3,7 +3,7 @@
 A modality that the prompt does not have is never named.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from emsa_jax.answers.answer_format import AnswerFormat
 
@@ -36,14 +36,21 @@ def outline(modalities: Collection[str], language: str) -> list[str]:
     return [*words, combined] if len(words) > 1 else words or [reasons]
 
 
-def messages(format: AnswerFormat, clip_text: str, language: str, has_video: bool, has_audio: bool) -> list[dict]:
+def messages(
+    format: AnswerFormat,
+    clip_text: str,
+    language: str,
+    has_video: bool,
+    has_audio: bool,
+    spell: Callable[[str], str] = lambda text: text,
+) -> list[dict]:
     """One system and one user message.
 
     The user's content holds {"type": "video"} and {"type": "audio"} only where the clip has them, then one text: what
-    the format asks and, if there is any, the utterance. The utterance is data from outside: it is put on one line and
-    cannot spell a special token.
+    the format asks and, if there is any, the utterance. The utterance is data from outside: it is put on one line, and
+    `spell` writes it so that no special token of a policy is spelt.
     """
-    utterance = " ".join(clip_text.replace("\x00", " ").split()).replace("<|", "< |")
+    utterance = spell(" ".join(clip_text.replace("\x00", " ").split()))
     media = ["video"] * has_video + ["audio"] * has_audio
     text = format.ask([*media, "text"] if utterance else media, language)
     if utterance:

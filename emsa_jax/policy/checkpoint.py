@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
-from emsa_jax.policy.hf_config import OWN, read_json_config
 from emsa_jax.policy.layout import Layout
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.tokenizer import read_tokenizer, with_turn_end
 
 
 @dataclass(frozen=True)
@@ -41,42 +40,14 @@ def open_checkpoint(
     if not directory.is_dir():
         raise InputError(f"policy {directory}: no such directory")
     config, params = hf.load(directory, dtype, layout) if weights else (hf.read_checked_config(directory), None)
-    config = replace(config, text=replace(config.text, attention=attention))
-    return Checkpoint(
-        directory, config, params, read_tokenizer(directory, config), read_preprocessor(directory, config)
-    )
+    tokenizer = read_tokenizer(directory, config)
+    config = with_turn_end(replace(config, text=replace(config.text, attention=attention)), tokenizer)
+    return Checkpoint(directory, config, params, tokenizer, read_preprocessor(directory, config))
 
 
 def load_weights(checkpoint: Checkpoint, dtype=None, layout: Layout | None = None) -> Checkpoint:
     """A checkpoint that was opened without weights, with them."""
     return replace(checkpoint, params=hf.load(checkpoint.directory, dtype, layout)[1])
-
-
-def read_tokenizer(directory: str | Path, config: ThinkerConfig):
-    """The directory's tokenizer, with a chat template. Raises InputError."""
-    from transformers import AutoTokenizer, PretrainedConfig
-
-    # transformers knows no model of our own layout, and need not: the tokenizer's files say what it is
-    named = {"config": PretrainedConfig()} if read_json_config(directory).get("model_type") == OWN else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, **named)
-    except Exception as error:  # transformers raises many kinds, all of them about the files
-        line = str(error).strip().split("\n")[0]
-        raise InputError(f"{directory}: no tokenizer can be loaded from it ({line})") from error
-    if not tokenizer.chat_template:
-        path = Path(directory) / "chat_template.json"
-        if not path.exists():
-            raise InputError(f"{directory}: the tokenizer has no chat template; add chat_template.jinja")
-        try:
-            tokenizer.chat_template = json.loads(path.read_text())["chat_template"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: holds no readable chat_template") from error
-    if len(tokenizer) > config.text.vocab_size:
-        raise InputError(
-            f"{directory}: the tokenizer has {len(tokenizer)} tokens, but the policy only "
-            f"{config.text.vocab_size}: it belongs to another policy"
-        )
-    return tokenizer
 
 
 def fingerprint(directory: str | Path) -> str:

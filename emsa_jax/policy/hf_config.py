@@ -7,11 +7,12 @@ compute (another activation, sliding windows, scaled rotary embeddings) is an er
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_object
+from emsa_jax.policy.stop_ids import with_stop_ids
 from emsa_jax.policy.thinker_config import (
     AudioConfig,
     ClipConfig,
@@ -32,6 +33,7 @@ CLIP_DEFAULTS = dict(
 )
 _PARTS = ("text", "audio", "vision")
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_ELSEWHERE = (*_PARTS, "other_stop_ids")  # fields that stand in no place of their own
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
     "image_token_id": "image_token_index",
@@ -46,20 +48,15 @@ def read_config(directory: str | Path) -> ThinkerConfig:
     Raises: InputError naming the file and the field.
     """
     raw, path = read_json_config(directory), Path(directory) / "config.json"
-    return from_hf(raw, str(path))
+    return with_stop_ids(from_hf(raw, str(path)), raw, directory)
 
 
 def read_json_config(directory: str | Path) -> dict:
     """`config.json` of a directory as it is. Raises: InputError naming the file."""
     path = Path(directory) / "config.json"
-    try:
-        raw = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a policy directory needs config.json") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: not an object; not a Qwen2.5-Omni Thinker configuration")
+    raw = read_object(path)
+    if raw is None:
+        raise InputError(f"{path}: cannot be read (no such file); a policy directory needs config.json")
     return raw
 
 
@@ -189,7 +186,7 @@ def _tokens(raw: dict, where: str) -> dict:
     top = {
         f.name: raw[k]
         for f in fields(ThinkerConfig)
-        if f.name not in _PARTS
+        if f.name not in _ELSEWHERE
         for k in (_TOKEN_KEYS.get(f.name, f.name), f.name)
         if raw.get(k) is not None
     }
@@ -226,7 +223,9 @@ def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
     read), a text model alone, our own."""
     types = {"dtype": dtype, "torch_dtype": dtype}
     top = {
-        _TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name) for f in fields(ThinkerConfig) if f.name not in _PARTS
+        _TOKEN_KEYS.get(f.name, f.name): getattr(config, f.name)
+        for f in fields(ThinkerConfig)
+        if f.name not in _ELSEWHERE
     }
     if config.text_alone:
         family = family_of(config.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,25 +15,75 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_object
 from emsa_jax.policy.finite import all_finite
 
+log = logging.getLogger(__name__)
 PIECE = 10**6  # values that are held beside the tensor at a time
 
 
 def tensor_files(directory: str | Path) -> dict[str, Path]:
-    """Tensor name -> file, for one `model.safetensors` or shards with an index. Raises: InputError."""
+    """Tensor name -> file, for one `model.safetensors` or shards with an index.
+
+    An index whose shards are all gone is left aside with a warning where `model.safetensors` is there.
+    Raises: InputError naming the file: no weights, two sets of them, an index that does not fit its shards.
+    """
     directory = Path(directory)
-    index = directory / "model.safetensors.index.json"
+    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
     if index.exists():
-        try:
-            return {name: directory / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{index}: no readable weight_map") from error
-    single = directory / "model.safetensors"
+        weight_map = _weight_map(index)
+        shards = set(weight_map.values()) - {single.name}
+        present = sorted(name for name in shards if (directory / name).exists())
+        if single.exists() and shards and present:
+            raise InputError(
+                f"{directory}: two sets of weights, {single.name} and the shards of {index.name} ({present[0]}, ...); "
+                "remove the one that is not meant"
+            )
+        if not (single.exists() and shards):
+            return _indexed(directory, index.name, weight_map)
+        log.warning(f"{index}: none of its files is there; {single.name} is read, and the index is not")
     if not single.exists():
-        raise InputError(f"{directory}: neither model.safetensors nor model.safetensors.index.json is there")
+        raise InputError(
+            f"{directory}: neither model.safetensors nor model.safetensors.index.json is there" + _others(directory)
+        )
     with open_tensors(single) as file:
         return dict.fromkeys(file.keys(), single)
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> name of its shard, which is a plain name in the directory of the index."""
+    try:
+        weight_map = (read_object(index) or {})["weight_map"]
+        sound = bool(weight_map) and all(isinstance(file, str) for file in weight_map.values())
+    except (InputError, KeyError, AttributeError) as error:
+        raise InputError(f"{index}: no readable weight_map") from error
+    if not sound:
+        raise InputError(f"{index}: no readable weight_map")
+    for file in weight_map.values():
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise InputError(f"{index}: {file!r} is no safetensors file of this directory")
+    return weight_map
+
+
+def _indexed(directory: Path, index: str, weight_map: dict[str, str]) -> dict[str, Path]:
+    """Tensor name -> file, each shard holding what the index says and nothing else."""
+    for shard in sorted(set(weight_map.values())):
+        if not (directory / shard).exists():
+            raise InputError(f"{directory / shard}: not a readable safetensors file (missing, but {index} names it)")
+        with open_tensors(directory / shard) as file:
+            for name in file.keys():
+                if (meant := weight_map.get(name)) != shard:
+                    where = f"in {meant}" if meant else "nowhere"
+                    raise InputError(f"{directory / shard}: holds {name}, which {index} places {where}")
+    return {name: directory / shard for name, shard in weight_map.items()}
+
+
+def _others(directory: Path) -> str:
+    """What to do about weights in formats that are not read."""
+    for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack"):
+        if found := sorted(directory.glob(pattern)):
+            return f"; {found[0].name} is not read: save the model as safetensors"
+    return ""
 
 
 def has_weights(directory: str | Path) -> bool:

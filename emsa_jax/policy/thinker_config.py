@@ -182,7 +182,8 @@ class ThinkerConfig:
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
     bos_token_id: int = 151644
-    eos_token_id: int = 151645
+    eos_token_id: int = 151645  # ends an answer that is taught
+    other_stop_ids: tuple[int, ...] = ()  # end an answer that is drawn, as eos_token_id does
     pad_token_id: int = 151643
     user_token_id: int = 872
     position_id_per_seconds: int = 25
@@ -192,6 +193,11 @@ class ThinkerConfig:
     def text_alone(self) -> bool:
         """Whether the policy is a text model without towers, whose directory is that model's."""
         return self.audio is None and self.vision is None
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Every token that ends an answer."""
+        return (self.eos_token_id, *self.other_stop_ids)
 
 
 def preset(name: str) -> ThinkerConfig:

@@ -10,13 +10,15 @@ from emsa_jax.rollout.rollout_options import SamplingOptions
 _BLOCK = 64  # tokens whose probabilities are summed first: two short searches in place of one over the vocabulary
 
 
-def draw(options: SamplingOptions, logits: jax.Array, uniform: jax.Array, slot: jax.Array, eos: int) -> jax.Array:
+def draw(
+    options: SamplingOptions, logits: jax.Array, uniform: jax.Array, slot: jax.Array, stop_ids: tuple[int, ...]
+) -> jax.Array:
     """One token for each row: logits [..., V] float32, uniform [...] in [0, 1) -> [...] int32.
 
     The token at which the distribution function passes `uniform`: one random number a row, whatever V is. `slot`
-    (scalar) is the answer slot it is for, which decides whether the end token `eos` may be drawn.
+    (scalar) is the answer slot it is for, which decides whether one of the end tokens `stop_ids` may be drawn.
     """
-    logits = _allowed(options, logits, slot, eos)
+    logits = _allowed(options, logits, slot, stop_ids)
     if options.greedy:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     logits = truncate(logits / options.temperature, options)
@@ -41,13 +43,13 @@ def _search(totals: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]
     return place, target - jnp.where(place > 0, before, 0.0)
 
 
-def _allowed(options: SamplingOptions, logits: jax.Array, t: jax.Array, eos: int) -> jax.Array:
+def _allowed(options: SamplingOptions, logits: jax.Array, t: jax.Array, stop_ids: tuple[int, ...]) -> jax.Array:
     """Logits [..., V] with -inf for tokens that may not be drawn in slot t."""
     ids = jnp.arange(logits.shape[-1])
     if options.suppress_tokens:
         logits = jnp.where(jnp.isin(ids, jnp.array(options.suppress_tokens)), -jnp.inf, logits)
     if options.min_new_tokens:
-        logits = jnp.where((ids == eos) & (t < options.min_new_tokens), -jnp.inf, logits)
+        logits = jnp.where(jnp.isin(ids, jnp.array(stop_ids)) & (t < options.min_new_tokens), -jnp.inf, logits)
     return logits
 
 

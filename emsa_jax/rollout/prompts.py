@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, chunk_frames, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, expand, patchify
+from emsa_jax.policy.tokenizer import all_commands, plain_text
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import Completions
 
@@ -115,7 +117,8 @@ class Prompter:
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
         spoken = text if "text" in self.options.modalities else ""
-        chat = messages(self.format, spoken, self.language or language, video, audio)
+        spell = functools.partial(plain_text, self.checkpoint.tokenizer, self.checkpoint.config)
+        chat = messages(self.format, spoken, self.language or language, video, audio, spell)
         if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
         return self.checkpoint.tokenizer(self._rendered(chat), add_special_tokens=False)["input_ids"]
@@ -153,13 +156,14 @@ def answer_ids(checkpoint: Checkpoint, text: str, end: bool = True) -> list[int]
 
 
 def answer_text(checkpoint: Checkpoint, tokens: np.ndarray, ended: bool) -> str:
-    """What a completion says: tokens [length] with the end token last if `ended`. Other special tokens stay
-    visible, so that an answer that holds one is not taken for a clean one; so do ids that no token has (vocabularies
-    are padded), as a null byte at the end."""
+    """What a completion says: tokens [length] with the end token last if `ended`. Other special tokens stay visible.
+    A null byte at the end says that there are such, or ids that no token has (vocabularies are padded): the answer is
+    not to be taken for a clean one."""
     ids = np.asarray(tokens[:-1] if ended else tokens)
     known = ids < len(checkpoint.tokenizer)
+    clean = known & ~np.isin(ids, list(all_commands(checkpoint.tokenizer, checkpoint.config)))
     text = checkpoint.tokenizer.decode(ids[known], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return text if known.all() else text + "\x00"
+    return text if clean.all() else text + "\x00"
 
 
 def answer_texts(checkpoint: Checkpoint, answers: Completions, rows: int) -> list[list[str]]:

@@ -163,14 +163,14 @@ def sample(
         t, hidden, caches, tokens, logps, done = state
         logits = jnp.einsum("ngd,vd->ngv", hidden, decoder.head(text), preferred_element_type=jnp.float32)
         uniform = jax.vmap(jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, t))))(keys)
-        token = draw(options, logits, uniform, t, config.eos_token_id)
+        token = draw(options, logits, uniform, t, config.stop_ids)
         is_forced = t < forced_length
         token = jnp.where(is_forced[:, None], forced[:, t][:, None], token)
         logp = jax.nn.log_softmax(logits / (logp_temperature or options.divisor))
         logp = jnp.take_along_axis(logp, token[..., None], axis=-1)[..., 0]
         tokens = tokens.at[:, :, t].set(jnp.where(done, config.pad_token_id, token))
         logps = logps.at[:, :, t].set(jnp.where(done, 0.0, logp))
-        done = done | ((token == config.eos_token_id) & ~is_forced[:, None]) | (t + 1 >= limit)[:, None]
+        done = done | (_is_stop(config, token) & ~is_forced[:, None]) | (t + 1 >= limit)[:, None]
         x, positions = text["embed_tokens"][token], prompts.next_position + t
         hidden, caches = decoder.decode_step(
             text, layers, scale, config.text, x, positions, t, prompt_mask=prompts.mask, caches=caches
@@ -184,7 +184,7 @@ def sample(
             step,
             state._replace(caches=decoder.grown(state.caches, size)),
         )
-    return _completions(state.tokens, state.logps, forced_length, limit, config.eos_token_id)
+    return _completions(config, state.tokens, state.logps, forced_length, limit)
 
 
 def _answer_keys(noise: jax.Array, prompt_ids: jax.Array, group_size: int) -> jax.Array:
@@ -208,11 +208,16 @@ def _first_state(config: ThinkerConfig, prompts: PromptState, group_size: int, s
     )
 
 
-def _completions(tokens, logps, forced_length, limit, end_token: int) -> Completions:
+def _is_stop(config: ThinkerConfig, tokens: jax.Array) -> jax.Array:
+    """Which tokens end an answer: any of the policy's stop ids."""
+    return jnp.isin(tokens, jnp.array(config.stop_ids))
+
+
+def _completions(config: ThinkerConfig, tokens, logps, forced_length, limit) -> Completions:
     """Where the answers end: at the first end token that was drawn, else at their limit."""
     slot = jnp.arange(tokens.shape[-1])
     drawn = (slot >= forced_length[:, None]) & (slot < limit[:, None])  # padding may look like the end token
-    at_end = (tokens == end_token) & drawn[:, None]
+    at_end = _is_stop(config, tokens) & drawn[:, None]
     ended = at_end.any(-1)
     length = jnp.where(ended, jnp.argmax(at_end, axis=-1) + 1, limit[:, None])
     forced = jnp.broadcast_to(forced_length[:, None], ended.shape)

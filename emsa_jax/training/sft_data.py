@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from emsa_jax.learning.sft_update import SftBatch
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
+from emsa_jax.policy.tokenizer import plain_text
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.runtime.console import say
@@ -54,8 +56,9 @@ def answer_table(checkpoint: Checkpoint, train: Split, traces: Mapping[str, Trac
 
     limit: tokens that an answer may have. Raises InputError for a longer one."""
     format = train.prompter.format
+    plain = functools.partial(plain_text, checkpoint.tokenizer, checkpoint.config)  # reasoning comes from outside
     rows = [
-        answer_ids(checkpoint, format.write(t.polarity, t.think, t.score))
+        answer_ids(checkpoint, format.write(t.polarity, plain(t.think), t.score))
         for t in (traces[entry.id] for entry in train.entries)
     ]
     longest = max(map(len, rows))

@@ -26,6 +26,7 @@ from emsa_jax.policy.audio import encode_audio
 from emsa_jax.policy.inputs import InputShape, build_inputs, smallest_shape
 from emsa_jax.policy.positions import Grid
 from emsa_jax.policy.prompt_row import Row, Visual, expand
+from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.policy.vision import encode_vision
 
 transformers.logging.set_verbosity_error()
@@ -409,3 +410,11 @@ def _write_tokenizer(
     settings = directory / "tokenizer_config.json"  # as the hub has it: a class with a rule of its own for digits
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"tokenizer_class": "GPT2Tokenizer"}))
     return len(tokens)
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tmp_path_factory):
+    """The directory of a tiny policy, to be copied and edited."""
+    directory = tmp_path_factory.mktemp("tiny") / "policy"
+    make_tiny(directory, ["I am glad to see you, and sad to go. 0123456789"] * 3, seed=0, vocab_size=420)
+    return directory

@@ -32,7 +32,7 @@ def equals_transformers(ours: ThinkerConfig, theirs: Qwen2_5OmniThinkerConfig):
             value = tuple(value) if isinstance(value, list) else value
             assert getattr(mine, field.name) == value, f"{section}.{field.name}"
     for field in fields(ThinkerConfig):
-        if field.name not in ("text", "audio", "vision"):
+        if field.name not in ("text", "audio", "vision", "other_stop_ids"):
             assert getattr(ours, field.name) == getattr(theirs, field.name), field.name
 
 
@@ -139,7 +139,7 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         (None, "cannot be read"),
         ("{", "not JSON"),
         (b"\xff\xfe\xfa", "not JSON"),
-        ("[1]", "not a Qwen2.5-Omni"),
+        ("[1]", "not an object"),
         ('{"thinker_config": 3}', "not a Qwen2.5-Omni"),
     ],
 )

@@ -67,6 +67,8 @@ WORDS = ["a", "bcd", "o", "defghijklmno", "e", "bca", "nmlkjihgfedcba", "bb", "a
 class Letters:
     """A tokenizer of one letter a token; V and A are the media's placeholders."""
 
+    added_tokens_decoder, all_special_ids, unk_token_id, unk_token = {}, [], None, None
+
     def __len__(self):
         return 24
 
@@ -77,9 +79,10 @@ class Letters:
             {"video": "V", "audio": "A"}.get(part["type"]) or part["text"][-len("Words: ") - 20 :] for part in parts
         )
 
-    def __call__(self, text, add_special_tokens):
+    def __call__(self, text, add_special_tokens, return_offsets_mapping=False):
         ids = [{"V": 19, "A": 20}.get(c) or LETTERS.find(c) for c in text]
-        return {"input_ids": [i for i in ids if i >= 0]}
+        known = [at for at, i in enumerate(ids) if i >= 0]
+        return {"input_ids": [ids[at] for at in known], "offset_mapping": [(at, at + 1) for at in known]}
 
     def decode(self, ids, **options):
         assert options == {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
@@ -279,8 +282,8 @@ def test_programs_are_named_after_prompt_lengths(split):
 def test_texts_stop_where_answers_stop(split):
     tokens = np.array([[[2, 3, 1, 0], [2, 1, 3, 4]], [[1, 0, 0, 0], [22, 2, 1, 0]]])
     done = Completions(tokens, None, np.array([[3, 4], [1, 3]]), np.array([[True, False], [True, True]]), None)
-    assert answer_texts(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc"], ["", "<22>a"]]
-    assert answer_texts(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc"]]
+    assert answer_texts(split.prompter.checkpoint, done, 2) == [["ab", "a\x01bc\x00"], ["", "<22>a\x00"]]
+    assert answer_texts(split.prompter.checkpoint, done, 1) == [["ab", "a\x01bc\x00"]]
 
 
 def test_a_reward_need_not_apply_to_every_clip():

@@ -13,7 +13,7 @@ LAST = np.nextafter(np.float32(1), np.float32(0))  # the largest that a uniform 
 def drawn(probabilities, uniform, **options):
     logits = jnp.log(jnp.asarray(probabilities, jnp.float32))
     logits = jnp.broadcast_to(logits, (len(uniform), logits.shape[-1]))
-    return np.asarray(draw(SamplingOptions(**options), logits, jnp.asarray(uniform, jnp.float32), 9, 1))
+    return np.asarray(draw(SamplingOptions(**options), logits, jnp.asarray(uniform, jnp.float32), 9, (1,)))
 
 
 def test_the_token_at_which_the_distribution_passes_the_number():
@@ -38,10 +38,10 @@ def test_every_token_of_any_vocabulary_has_its_share_and_no_other(size):
 def test_rows_are_drawn_each_by_its_own_number():
     logits = jax.random.normal(jax.random.key(0), (3, 4, 100))
     uniform = jax.random.uniform(jax.random.key(1), (3, 4))
-    together = draw(SamplingOptions(), logits, uniform, 0, 1)
+    together = draw(SamplingOptions(), logits, uniform, 0, (1,))
     for i, j in np.ndindex(3, 4):
-        assert draw(SamplingOptions(), logits[i, j], uniform[i, j], 0, 1) == together[i, j]
-    assert draw(SamplingOptions(temperature=0.0), logits, uniform, 0, 1).tolist() == logits.argmax(-1).tolist()
+        assert draw(SamplingOptions(), logits[i, j], uniform[i, j], 0, (1,)) == together[i, j]
+    assert draw(SamplingOptions(temperature=0.0), logits, uniform, 0, (1,)).tolist() == logits.argmax(-1).tolist()
 
 
 def test_truncation():

@@ -285,3 +285,20 @@ def test_take_takes_all_of_a_prompt(world):
     assert (taken.cache.k == state.cache.k[:, rows]).all() and (taken.cache.v == state.cache.v[:, rows]).all()
     assert (taken.mask == state.mask[rows]).all() and (taken.last == state.last[rows]).all()
     assert (taken.next_position == state.next_position[:, rows]).all()
+
+
+def test_every_stop_id_ends_an_answer(world):
+    """Answers are those of a policy that never ends, up to the first token of any of its stop ids."""
+    endless, several = (
+        dataclasses.replace(world, config=dataclasses.replace(world.config, **ids))
+        for ids in ({"eos_token_id": -1}, {"other_stop_ids": (5, 9)})
+    )
+    free, done = (w.sample(WARM, group_size=8, state=world.state) for w in (endless, several))
+    ends = set()
+    for n, g in np.ndindex(done.length.shape):
+        stops = np.flatnonzero(np.isin(free.tokens[n, g], (1, 5, 9)))
+        length = stops[0] + 1 if len(stops) else world.slots
+        assert done.length[n, g] == length and done.ended[n, g] == bool(len(stops))
+        assert (done.tokens[n, g, :length] == free.tokens[n, g, :length]).all() and not done.logps[n, g, length:].any()
+        ends.update(free.tokens[n, g, stops[:1]].tolist())
+    assert {5, 9} <= ends
