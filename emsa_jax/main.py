@@ -113,7 +113,7 @@ def run(config: Any, workdir: Path) -> None:
         return prepare_records(config)
     join(config)
     processes.broadcast(lambda: check_inputs(config), "inputs")
-    trains = bool({"sft", "grpo"} & set(config.stages))
+    trains = bool({"align", "sft", "grpo"} & set(config.stages))
     with open_run(workdir, config, upgrade_for(trains)) as opened:
         keep_compiled(opened.path("compilation_cache"))
         run_stages(opened, config)

@@ -82,7 +82,15 @@ from emsa_jax.learning import checkpoints
 from emsa_jax.policy import hf, peft
 
 STAGES = tuple(
-    f"emsa_jax.{name}" for name in ("training.sft", "training.grpo", "evaluation.kept_answers", "jobs.export")
+    f"emsa_jax.{name}"
+    for name in (
+        "training.align",
+        "training.align_gradient",
+        "training.sft",
+        "training.grpo",
+        "evaluation.kept_answers",
+        "jobs.export",
+    )
 )
 FILE = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

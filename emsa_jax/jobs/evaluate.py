@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import Checkpoint, load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.rollout.answering import asked_clips
 from emsa_jax.rollout.prompted_data import Split, open_split
+from emsa_jax.rollout.rollout_options import EncodingOptions
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import (
@@ -42,6 +45,7 @@ class EvaluateSettings(DataSettings, PolicySettings, AnswerSettings, MeasureSett
     format: str
     concepts: ConceptOptions
     lora: LoraOptions
+    encodings: EncodingOptions
     mesh: MeshOptions
     attention: str = no_effect()
 
@@ -63,6 +67,11 @@ class _Opened:
         checkpoint = open_checkpoint(directory, weights=False, attention=settings.attention)
         return cls(checkpoint, adapter_dir, placement, fingerprint)
 
+    @functools.cached_property
+    def adapter(self) -> Adapter | None:
+        """On the host."""
+        return peft.load_adapter(self.adapter_dir, self.checkpoint.config) if self.adapter_dir else None
+
     def load(self, settings: EvaluateSettings, split: Split) -> LoadedPolicy:
         """The policy as it decodes, after a line about the memory that answering the split takes."""
         placement, config = self.placement, self.checkpoint.config
@@ -78,8 +87,7 @@ class _Opened:
         memory = answer_memory(work, config, placement, most.shape)
         announce(memory, answer_advice(memory, work, placement))
         base = load_weights(self.checkpoint, settings.dtype, placement.decode).params
-        adapter = peft.load_adapter(self.adapter_dir, config) if self.adapter_dir else None
-        adapter = adapter and place(adapter, placement.decode.adapter(adapter))
+        adapter = self.adapter and place(self.adapter, placement.decode.adapter(self.adapter))
         return LoadedPolicy(base=base, adapter=adapter, placement=placement, fingerprint=self.fingerprint)
 
 
@@ -106,7 +114,9 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
                 settings.evaluate.max_clips,
                 taught=learned_as,
             )
+            split = split.encoded(settings, run.workdir, opened.adapter)
             loaded = loaded or opened.load(settings, split)
+            split.load_towers(loaded.base)
             answers = answers_of(settings, split, loaded, answers_root, f"{name} on {role}")
             result, rows = measure(
                 settings,

@@ -20,7 +20,7 @@ from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import policies
 
-STAGES = {"zero_shot": "zero-shot", "sft": "after SFT", "grpo": "after RL"}
+STAGES = {"zero_shot": "zero-shot", "align": "aligned", "sft": "after SFT", "grpo": "after RL"}
 # of every answer format; each format has more
 REWARDS = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
 

@@ -27,11 +27,12 @@ from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
 from emsa_jax.training import artifacts
+from emsa_jax.training.align import align
 from emsa_jax.training.grpo import grpo
 from emsa_jax.training.input_checks import InputSettings, splits_read
 from emsa_jax.training.input_checks import check_inputs as check_settings
 from emsa_jax.training.sft import sft
-from emsa_jax.training.stage_settings import GrpoSettings, SftSettings, TrainSettings
+from emsa_jax.training.stage_settings import AlignSettings, GrpoSettings, SftSettings, TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,9 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
         say(f"{name}: done already")
         return
     settings = pick(stage.settings, config)
-    if issubclass(stage.settings, TrainSettings):  # they run long enough for somebody to look at the page meanwhile
+    if issubclass(
+        stage.settings, TrainSettings | AlignSettings
+    ):  # they run long enough for somebody to look at the page meanwhile
         page = pick(ReportSettings, config)
         stage.work(run, settings, lambda: write_page(run, page, live=True))
     else:
@@ -114,6 +117,7 @@ def _check_batch(run: Run, config: Config) -> None:
 
 
 STAGES = {
+    "align": Stage(work=align, settings=AlignSettings, outputs=("align/policy",)),
     "sft": Stage(work=sft, settings=SftSettings, outputs=("sft/policy", "sft/adapter", "sft/summary.json")),
     "grpo": Stage(work=grpo, settings=GrpoSettings, outputs=("grpo/adapter", "grpo/summary.json")),
     "export": Stage(work=export, settings=ExportSettings, outputs=("export",)),

@@ -46,9 +46,14 @@ class Activations:
         return self.placement.update.mesh.shape["tensor"]
 
     def inputs(self, shape: InputShape) -> int:
-        """The pixels and the sound of a shard's inputs, in float32; tokens are little beside them."""
+        """The pixels and the sound of a shard's inputs, in float32, or the states of both towers; tokens are little
+        beside them."""
         audio, vision = self.policy.audio, self.policy.vision
-        pixels = shape.patch_rows * shape.patch_row * vision.patch_dim if vision else 0
+        patches = shape.patch_rows * shape.patch_row
+        if shape.encoded:
+            heard = shape.chunks * self._chunk_frames(shape) // 4 * audio.d_model if audio else 0
+            return self.element_bytes * (heard + (patches * vision.hidden_size if vision else 0))
+        pixels = patches * vision.patch_dim if vision else 0
         sound = shape.chunks * self._chunk_frames(shape) * audio.num_mel_bins if audio else 0
         return 4 * (pixels + sound)
 
@@ -65,6 +70,8 @@ class Activations:
 
     def encode(self, rows: int, shape: InputShape) -> dict[str, int]:
         """A layer of the tower that needs more, over all chunks of sound or all rows of patches."""
+        if shape.encoded:
+            return {"prompts": self.prompts(rows, shape.prompt)}
         found, work = {"prompts": self.prompts(rows, shape.prompt)}, max(self._audio(shape), self._vision(shape))
         return found | ({"activations": work} if self.policy.audio or self.policy.vision else {})
 

@@ -35,14 +35,34 @@ def encode_audio(
     Returns:
       [A, output_dim].
     """
+    return project_audio(params, adapter, audio_states(params, adapter, config, mel, mel_length, pairs, shards))
+
+
+def audio_states(
+    params: dict,
+    adapter: Adapter | None,
+    config: AudioConfig,
+    mel: jax.Array,
+    mel_length: jax.Array,
+    pairs: jax.Array,
+    shards: int = 1,
+) -> jax.Array:
+    """States [A, d_model] of the audio tokens after the last layer, pooled. Arguments as in `encode_audio`."""
     x = encode_chunks(params, adapter, config, mel, mel_length)
     flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
     pooled = (take_in_shards(flat, pairs[..., 0]) + take_in_shards(flat, pairs[..., 1])) / 2
-    pooled = pooled.reshape(-1, x.shape[-1])
-    scale = adapter.scale if adapter else 0.0
-    return linear(
-        layer_norm(pooled, params["ln_post"]), params["proj"], singles_of(adapter, "audio").get("proj"), scale
-    )
+    return pooled.reshape(-1, x.shape[-1])
+
+
+def audio_features(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+    """What the last linear of the projector, "proj", reads of the states: [A, d_model]."""
+    return layer_norm(states, params["ln_post"])
+
+
+def project_audio(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+    """Token embeddings [A, output_dim] of the states."""
+    scale, lora = adapter.scale if adapter else 0.0, singles_of(adapter, "audio")
+    return linear(audio_features(params, adapter, states), params["proj"], lora.get("proj"), scale)
 
 
 def encode_chunks(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.inputs import PromptInputs, state_block
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
 
@@ -53,7 +53,7 @@ def group_flops(
     prefill = in_prompts * (dense + low) + attention_pair(config) * prompt_pairs
     forward = dense + low + pairs
     return GroupFlops(
-        encode=media_flops(config, inputs),
+        encode=media_flops(config, inputs) if inputs.states is None else projector_flops(config, inputs),
         prefill=prefill,
         decode=forward - prefill + head,
         reference=forward + head,
@@ -77,6 +77,18 @@ def media_flops(config: ThinkerConfig, inputs: PromptInputs) -> float:
     """FLOPs of the towers over a batch's frames and sound."""
     sound = _audio(config, inputs) if config.audio else 0.0
     return sound + (_vision(config, inputs) if config.vision else 0.0)
+
+
+def projector_flops(config: ThinkerConfig, inputs: PromptInputs) -> float:
+    """FLOPs of the projectors alone, where the states of the towers are given."""
+    total, a, v = 0, config.audio, config.vision
+    if a:
+        total += 2 * a.d_model * a.output_dim * math.floor(_audio_states(inputs).sum() / 2)
+    if v:
+        width, tokens = state_block(v) * v.hidden_size, (inputs.frame >= 0).sum() // v.spatial_merge_size**2
+        merger = 0 if isinstance(v, ClipConfig) else width**2
+        total += 2 * tokens * (merger + width * v.out_hidden_size)
+    return float(total)
 
 
 def _vision(config: ThinkerConfig, inputs: PromptInputs) -> float:
@@ -106,9 +118,14 @@ def _pairs(segments: np.ndarray) -> int:
     return sum(int((count**2).sum()) for count in counts)
 
 
+def _audio_states(inputs: PromptInputs) -> np.ndarray:
+    """[K], states of each chunk."""
+    frames = inputs.mel_length.astype(np.int64)
+    return np.where(frames > 0, (frames - 1) // 2 + 1, 0)
+
+
 def _audio(config: ThinkerConfig, inputs: PromptInputs) -> float:
-    c, frames = config.audio, inputs.mel_length.astype(np.int64)
-    states = np.where(frames > 0, (frames - 1) // 2 + 1, 0)
+    c, frames, states = config.audio, inputs.mel_length.astype(np.int64), _audio_states(inputs)
     convolutions = 3 * c.d_model * (c.num_mel_bins * frames.sum() + c.d_model * states.sum())
     linears = c.encoder_layers * c.d_model * (4 * c.d_model + 2 * c.encoder_ffn_dim) * states.sum()
     pooled = c.d_model * c.output_dim * math.floor(states.sum() / 2)

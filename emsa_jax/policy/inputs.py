@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import jax
 import numpy as np
 from flax import struct
 
 from emsa_jax.errors import InputError
 from emsa_jax.policy.positions import Grid, num_audio_tokens, row_positions
 from emsa_jax.policy.prompt_row import Row, Visual, visuals_in_order
-from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
+from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig, VisionConfig
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class InputShape:
       patch_row: patches in a row.
       chunk_frames: mel frames of a chunk, a multiple of 4; 0: the tower's, 2 * n_window. Fewer where no sound is as
         long as a chunk, so that its end is not computed: it would be masked.
+      encoded: dtype of the towers' states, which are given in place of mel and patches; "" where those are given.
     """
 
     prompt: int
@@ -37,6 +39,20 @@ class InputShape:
     patch_rows: int = 0
     patch_row: int = 0
     chunk_frames: int = 0
+    encoded: str = ""
+
+
+@struct.dataclass
+class TowerStates:
+    """What the towers make of a batch's media, before any projector: what is left of them when they are frozen.
+
+    Attributes:
+      audio: [A, d_model] of the audio tokens, or None.
+      vision: [R * L / 4, 4, hidden_size] of the merge blocks, of CLIP [tokens, 1, hidden_size], or None.
+    """
+
+    audio: np.ndarray | None = None
+    vision: np.ndarray | None = None
 
 
 @struct.dataclass
@@ -53,6 +69,8 @@ class PromptInputs:
       patches: [R, L, patch_dim] float32; patch_hw: [R, L, 2] int32; frame, window: [R, L] int32.
       shards: equal parts, one after the other, that prompts, chunks, pairs and rows of patches consist of; indices
         count from the beginning of their own part, so that no part needs what another holds.
+      states: of the towers, where they are known; then mel and patches have one number in place of their last axis,
+        and are not read.
     """
 
     tokens: np.ndarray
@@ -68,6 +86,7 @@ class PromptInputs:
     frame: np.ndarray
     window: np.ndarray
     shards: int = struct.field(pytree_node=False, default=1)
+    states: TowerStates | None = None
 
     @staticmethod
     def batch_axis(name: str) -> int:
@@ -75,17 +94,21 @@ class PromptInputs:
         return 1 if name in ("positions", "next_position") else 0
 
 
+# the fields that every batch has
+PACKED = tuple(field.name for field in fields(PromptInputs) if field.name not in ("shards", "states"))
+
+
 def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
     """The parts of a batch, each packed for itself, one after the other. shards: of the whole batch, where these are
     not all of its parts."""
-    names = [field.name for field in fields(PromptInputs) if field.name != "shards"]
     if len(parts) == 1:
         return parts[0].replace(shards=shards or 1)
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts], axis=PromptInputs.batch_axis(name))
-        for name in names
+        for name in PACKED
     }
-    return PromptInputs(**joined, shards=shards or len(parts))
+    states = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.states for part in parts))
+    return PromptInputs(**joined, shards=shards or len(parts), states=states)
 
 
 def smallest_shape(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) -> InputShape:
@@ -153,7 +176,41 @@ def build_inputs(
         )
     last = slots - 1 - np.argmax(mask[:, ::-1], axis=1)
     following = positions[:, np.arange(len(rows)), last] + 1
-    return PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision)
+    packed = PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision)
+    return packed.replace(states=_empty_states(config, shape)) if shape.encoded else packed
+
+
+def _empty_states(config: ThinkerConfig, shape: InputShape) -> TowerStates:
+    """States of a batch, all 0."""
+    audio = vision = None
+    if config.audio and shape.chunks:
+        states = shape.chunk_frames // 2 or config.audio.n_window
+        audio = np.zeros((shape.chunks * states // 2, config.audio.d_model), shape.encoded)
+    if config.vision and shape.patch_rows:
+        tokens = shape.patch_rows * shape.patch_row // config.vision.spatial_merge_size**2
+        vision = np.zeros((tokens, state_block(config.vision), config.vision.hidden_size), shape.encoded)
+    return TowerStates(audio, vision)
+
+
+def state_block(config: VisionConfig | ClipConfig) -> int:
+    """States of a vision tower that make one token."""
+    return 1 if isinstance(config, ClipConfig) else config.spatial_merge_size**2
+
+
+def media_rows(config: ThinkerConfig, inputs: PromptInputs, parts: int) -> list[dict[str, np.ndarray]]:
+    """Of each prompt: tower -> the rows of its states that belong to the prompt, in order.
+
+    inputs: host arrays of `parts` shards; rows count from the first of them."""
+    block = config.vision.spatial_merge_size**2 if config.vision else 1
+    audio = len(inputs.audio_pairs) // parts
+    visual = inputs.frame.size // block // parts
+    found = []
+    for prompt, index in enumerate(inputs.media_index):
+        shard, rows = prompt * parts // len(inputs.media_index), np.sort(index[index >= 0])
+        found.append(
+            {"audio": shard * audio + rows[rows < audio], "vision": shard * visual + rows[rows >= audio] - audio}
+        )
+    return found
 
 
 def abstract_inputs(config: ThinkerConfig, shape: InputShape, batch_size: int) -> PromptInputs:
@@ -167,7 +224,7 @@ def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
         return {"mel": np.zeros((0, 0, 0), np.float32), "mel_length": _none(0), "audio_pairs": _none(0, 2)}
     frames = 2 * c.n_window
     width = shape.chunk_frames or frames
-    mel = np.zeros((shape.chunks, width, c.num_mel_bins), np.float32)
+    mel = np.zeros((shape.chunks, width, 1 if shape.encoded else c.num_mel_bins), np.float32)
     length = np.zeros(shape.chunks, np.int32)
     pairs = np.zeros((shape.chunks * (width // 2) // 2, 2), np.int32)
     chunk = token = 0
@@ -175,7 +232,9 @@ def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
         where = []
         for start in range(0, len(a), frames):
             piece = a[start : start + frames]
-            mel[chunk, : len(piece)], length[chunk] = piece, len(piece)
+            length[chunk] = len(piece)
+            if not shape.encoded:
+                mel[chunk, : len(piece)] = piece
             where += [chunk * (width // 2) + j for j in range((len(piece) - 1) // 2 + 1)]
             chunk += 1
         n = num_audio_tokens(len(a))
@@ -207,7 +266,7 @@ def _pack_vision(config: ThinkerConfig, rows: list[Row], shape: InputShape, offs
         empty = {"patches": np.zeros((0, 0, 0), np.float32), "patch_hw": _none(0, 0, 2)}
         return empty | {"frame": _none(0, 0), "window": _none(0, 0)}, [[] for _ in rows]
     table = (shape.patch_rows, shape.patch_row)
-    patches = np.zeros((*table, c.patch_dim), np.float32)
+    patches = np.zeros((*table, 1 if shape.encoded else c.patch_dim), np.float32)
     hw = np.zeros((*table, 2), np.int32)
     frame = np.full(table, -1, np.int32)
     window = np.full(table, -1, np.int32)
@@ -219,12 +278,14 @@ def _pack_vision(config: ThinkerConfig, rows: list[Row], shape: InputShape, offs
     for row in ordered:
         tokens.append([])
         for v in row:
-            size, (hw_ids, windows) = v.grid.h * v.grid.w, _frame_layout(config, v.grid)
+            size, (hw_ids, windows) = v.grid.h * v.grid.w, frame_layout(config, v.grid)
             where = []
             for t in range(v.grid.t):
                 r, slot = next(placed)
                 at = (r, slice(slot, slot + size))
-                patches[at], hw[at] = v.patches[t * size : (t + 1) * size], hw_ids
+                if not shape.encoded:
+                    patches[at] = v.patches[t * size : (t + 1) * size]
+                hw[at] = hw_ids
                 frame[at], window[at] = segment, segment + windows
                 segment += int(windows.max()) + 1
                 where.append(offset + (r * shape.patch_row + slot) // per_token + np.arange(size // per_token))
@@ -232,7 +293,7 @@ def _pack_vision(config: ThinkerConfig, rows: list[Row], shape: InputShape, offs
     return {"patches": patches, "patch_hw": hw, "frame": frame, "window": window}, tokens
 
 
-def _frame_layout(config: ThinkerConfig, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def frame_layout(config: ThinkerConfig, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Row and column [h * w, 2] of a frame's patches in merge-block order, and the window each one is in."""
     m = config.vision.spatial_merge_size
     h, w = np.meshgrid(np.arange(grid.h), np.arange(grid.w), indexing="ij")

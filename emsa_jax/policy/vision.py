@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.policy.attention import attention
-from emsa_jax.policy.clip import encode_clip
+from emsa_jax.policy.clip import clip_states
 from emsa_jax.policy.layers import linear, rms_norm, rotate, singles_of, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import ClipConfig, VisionConfig
@@ -41,8 +41,37 @@ def encode_vision(
     Returns:
       [R * L / 4, out_hidden_size]; of CLIP, which reads the patches alone, as `encode_clip` says.
     """
+    states = vision_states(params, adapter, config, patches, patch_hw, frame, window)
+    return project_vision(params, adapter, states)
+
+
+def vision_states(
+    params: dict,
+    adapter: Adapter | None,
+    config: VisionConfig | ClipConfig,
+    patches: jax.Array,
+    patch_hw: jax.Array,
+    frame: jax.Array,
+    window: jax.Array,
+) -> jax.Array:
+    """States [R * L / 4, 4, hidden_size] of the merge blocks after the last layer; of CLIP [tokens, 1, hidden_size].
+    Arguments as in `encode_vision`."""
     if isinstance(config, ClipConfig):
-        return encode_clip(params, adapter, config, patches)
+        return clip_states(params, adapter, config, patches)[:, None]
+    x = encode_rows(params, adapter, config, patches, patch_hw, frame, window)
+    return x.reshape(-1, config.spatial_merge_size**2, config.hidden_size)
+
+
+def encode_rows(
+    params: dict,
+    adapter: Adapter | None,
+    config: VisionConfig,
+    patches: jax.Array,
+    patch_hw: jax.Array,
+    frame: jax.Array,
+    window: jax.Array,
+) -> jax.Array:
+    """States [R, L, hidden_size] of the patches after the last layer. Arguments as in `encode_vision`."""
     lora, scale = stack_of(adapter, "vision"), adapter.scale if adapter else 0.0
     dtype = params["patch_embed"].dtype
     x = jnp.einsum("rlp,ep->rle", patches.astype(dtype), params["patch_embed"].reshape(config.hidden_size, -1))
@@ -61,11 +90,23 @@ def encode_vision(
         h = gate * linear(h, p["up_proj"], ab.get("up_proj"), scale)
         return x + linear(h, p["down_proj"], ab.get("down_proj"), scale), None
 
-    x, _ = jax.lax.scan(layer, x, (params["layers"], lora, full))
-    blocks = rms_norm(x, params["merger_norm"], EPS).reshape(-1, config.spatial_merge_size**2 * config.hidden_size)
-    single = singles_of(adapter, "vision")
-    blocks = linear(blocks, params["merger_in"], single.get("merger_in"), scale)
-    return linear(jax.nn.gelu(blocks, approximate=False), params["merger_out"], single.get("merger_out"), scale)
+    return jax.lax.scan(layer, x, (params["layers"], lora, full))[0]
+
+
+def vision_features(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+    """What the last linear of the projector reads of the states: [R * L / 4, 4 * hidden_size]; of CLIP the states."""
+    if "merger_in" not in params:
+        return states.reshape(len(states), -1)
+    scale, lora = adapter.scale if adapter else 0.0, singles_of(adapter, "vision").get("merger_in")
+    blocks = rms_norm(states, params["merger_norm"], EPS).reshape(len(states), -1)
+    return jax.nn.gelu(linear(blocks, params["merger_in"], lora, scale), approximate=False)
+
+
+def project_vision(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+    """Token embeddings [R * L / 4, out_hidden_size] of the states."""
+    scale, last = adapter.scale if adapter else 0.0, "merger_out" if "merger_out" in params else "proj"
+    lora = singles_of(adapter, "vision").get(last)
+    return linear(vision_features(params, adapter, states), params[last], lora, scale)
 
 
 def _same_segment(segment: jax.Array) -> jax.Array:

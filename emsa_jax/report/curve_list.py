@@ -17,6 +17,7 @@ class Curve(NamedTuple):
 
 
 CURVES = (
+    Curve("Alignment by gradient: loss", "nats a token", {"loss": "loss"}, "align", True, across="update"),
     Curve("Cold start: loss", "nats a token", {"loss": "loss"}, "sft", True, across="update"),
     Curve("Cold start: validation", "mean reward", {"eval/reward": "eval/reward"}, "sft", True, False, "update"),
     Curve("Reward", "mean of all answers", {"reward": "reward (before hints)", "reward_train": "reward_train (after)"}),

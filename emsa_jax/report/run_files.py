@@ -18,7 +18,7 @@ from emsa_jax.evaluation.reasoning import ignored_hints
 from emsa_jax.json_file import read_json_rows, read_saved_json
 from emsa_jax.training.artifacts import PolicySettings
 
-POLICIES = {"zero_shot": "zero-shot", "sft": "cold start", "grpo": "after RL"}
+POLICIES = {"zero_shot": "zero-shot", "align": "aligned", "sft": "cold start", "grpo": "after RL"}
 
 
 class SplitOptions(Protocol):

@@ -21,8 +21,10 @@ from emsa_jax.data.views import view
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.rollout.encodings import TowerEncoder, open_encoder
 from emsa_jax.rollout.prompts import Prompter, prompt_buckets
-from emsa_jax.rollout.rollout_options import PromptOptions
+from emsa_jax.rollout.rollout_options import EncodingOptions, PromptOptions
 
 BATCHES_OF_BUCKET = 4  # of training: a bucket has clips for so many at least
 
@@ -34,6 +36,13 @@ class QuestionOptions(Protocol):
     concepts: ConceptOptions
     labels: LabelOptions
     prompt: PromptOptions
+
+
+class EncodedOptions(Protocol):
+    """How frozen towers encode: in which dtype, and where encodings are kept."""
+
+    dtype: str
+    encodings: EncodingOptions
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,24 @@ class Split:
         """The compiled prompt lengths where batches are drawn at random: each length has so many clips that few of them
         are left over by the batches of an epoch."""
         return self.buckets(BATCHES_OF_BUCKET * batch_size)
+
+    def encoded_by(self, encoder: TowerEncoder | None) -> Split:
+        """With the states of frozen towers in place of media, where there is an encoder."""
+        return replace(self, prompter=replace(self.prompter, encoder=encoder))
+
+    def encoded(self, options: EncodedOptions, workdir: Path, adapter: Adapter | None = None) -> Split:
+        """With the states of the towers in place of media, unless an adapter reaches into the towers."""
+        given = {"dtype": options.dtype, "options": options.encodings, "workdir": workdir}
+        return self.encoded_by(open_encoder(self.prompter.checkpoint, self.entries, **given, adapter=adapter))
+
+    def load_towers(self, params: dict) -> None:
+        """Gives the encoder, where there is one, the policy's weights. On several processes all have to call it."""
+        if self.prompter.encoder:
+            self.prompter.encoder.load(params)
+
+    def encoding_summary(self) -> str:
+        """What the encoder has read and made, in one line, "" for nothing."""
+        return self.prompter.encoder.summary() if self.prompter.encoder else ""
 
     def balanced(self, neutral_eps: float) -> Split:
         """With the clips of rarer polarities repeated until each is as frequent as the most frequent one; a last,

@@ -19,20 +19,23 @@ from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, chunk_frames, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
-from emsa_jax.policy.prompt_row import Row, expand, patchify
+from emsa_jax.policy.prompt_row import Row, Visual, expand, patchify
 from emsa_jax.policy.tokenizer import all_commands, plain_text
+from emsa_jax.rollout.encodings import TowerEncoder
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import Completions
 
 
 @dataclass(frozen=True)
 class Prompter:
-    """Makes prompts of one answer format for one policy. language: to ask in (default: each clip's own)."""
+    """Makes prompts of one answer format for one policy. language: to ask in (default: each clip's own). encoder: of
+    the clips' media, where the towers are frozen; then inputs hold their states."""
 
     checkpoint: Checkpoint
     format: AnswerFormat
     options: PromptOptions
     language: str = ""
+    encoder: TowerEncoder | None = None
 
     def __post_init__(self) -> None:
         config, used = self.checkpoint.config, self.options.modalities
@@ -47,11 +50,15 @@ class Prompter:
     def row(self, clip: Clip) -> Row:
         """The prompt of a clip with its media; each placeholder stands as often as its medium has tokens."""
         config, stats = self.checkpoint.config, self.checkpoint.preprocessor
-        video, audio = self._modalities(len(clip.frames), len(clip.mel))
+        video, audio = self.shows(clip)
         videos = []
         if video:
             seconds = config.vision.temporal_patch_size / clip.frame_rate
-            videos = [patchify(config, clip.frames, seconds, True, stats.image_mean, stats.image_std)]
+            if self.encoder:  # which reads the frames itself
+                grid = Grid(*config.vision.grid(*clip.frames.shape[:3]), seconds)
+                videos = [Visual(np.zeros((0, 0), np.float32), grid)]
+            else:
+                videos = [patchify(config, clip.frames, seconds, True, stats.image_mean, stats.image_std)]
         audios = [clip.mel] if audio else []
         interleaved = bool(self.options.audio_in_video and videos and audios)
         tokens = self._tokens(clip.text, clip.language, video, audio, interleaved)
@@ -85,7 +92,8 @@ class Prompter:
         audio = self.checkpoint.config.audio
         chunks = most([-(-mel // (2 * audio.n_window)) for mel in mels])
         patch_rows = most([-(-g.t // (patch_row // (g.h * g.w))) for g in grids])
-        return InputShape(prompt, chunks, patch_rows, patch_row, chunk_frames(self.checkpoint.config, mels))
+        encoded, frames = self.encoder.dtype if self.encoder else "", chunk_frames(self.checkpoint.config, mels)
+        return InputShape(prompt, chunks, patch_rows, patch_row, frames, encoded)
 
     def inputs(
         self, clips: Sequence[Clip], shape: InputShape, batch_size: int, sharding: BatchSharding = SINGLE_PROCESS
@@ -99,13 +107,18 @@ class Prompter:
         filler = Row(self._tokens("", clips[0].language if clips else "en", False, False, False))
         rows += [filler] * (batch_size - len(rows))
         size = batch_size // sharding.local_shards
-        return join_inputs(
+        inputs = join_inputs(
             [
                 build_inputs(self.checkpoint.config, rows[i * size : (i + 1) * size], shape)
                 for i in range(sharding.local_shards)
             ],
             sharding.num_shards,
         )
+        return self.encoder.fill(inputs, self, clips, sharding.local_shards) if self.encoder else inputs
+
+    def shows(self, clip: Clip) -> tuple[bool, bool]:
+        """Whether the prompt of a clip has its video, and its audio."""
+        return self._modalities(len(clip.frames), len(clip.mel))
 
     def _modalities(self, frames: int, mel_frames: int) -> tuple[bool, bool]:
         """Whether the prompt has the clip's video, and its audio."""

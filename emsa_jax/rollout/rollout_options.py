@@ -22,6 +22,23 @@ def check_temperature(name: str, temperature: float | None) -> None:
 
 
 @dataclass(frozen=True)
+class EncodingOptions(Options):
+    """Encodings of frozen towers, kept on disk for later steps, stages and runs."""
+
+    group: ClassVar[str] = "encodings"
+    path: str = option(
+        "", "the directory, which runs may share; empty: encodings, in the work directory", affects_results=False
+    )
+    max_gb: float = option(
+        4.0,
+        "how much is kept at most; what was not used for longest makes room. 0: nothing",
+        unit="GB",
+        low=0,
+        affects_results=False,
+    )
+
+
+@dataclass(frozen=True)
 class SamplingOptions(Options):
     """How answers are drawn."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from emsa_jax.errors import InputError
@@ -15,7 +16,7 @@ from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.parallel.mesh import Need, batch_shards, make_mesh
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.parallel.rules import DECODE, UPDATE
-from emsa_jax.policy.inputs import InputShape, PromptInputs, abstract_inputs
+from emsa_jax.policy.inputs import PACKED, InputShape, PromptInputs, abstract_inputs
 from emsa_jax.policy.layout import Layout, place
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import num_params
@@ -134,13 +135,12 @@ class Placement:
         part = abstract_inputs(self.update.config, shape, batch // shards)
         lead = (micro_batches,) if micro_batches else ()
 
-        def whole(name: str) -> jax.ShapeDtypeStruct:
-            leaf, axis = getattr(part, name), PromptInputs.batch_axis(name)
+        def whole(leaf: np.ndarray, axis: int = 0) -> jax.ShapeDtypeStruct:
             whole_shape = (*lead, *(size * shards if i == axis else size for i, size in enumerate(leaf.shape)))
             return jax.ShapeDtypeStruct(whole_shape, leaf.dtype, sharding=self.update.batch(axis + len(lead)))
 
-        names = [name for name in PromptInputs.__dataclass_fields__ if name != "shards"]
-        return PromptInputs(**{name: whole(name) for name in names}, shards=shards)
+        arrays = {name: whole(getattr(part, name), PromptInputs.batch_axis(name)) for name in PACKED}
+        return PromptInputs(**arrays, shards=shards, states=jax.tree.map(whole, part.states))
 
     def state(self, state: Any) -> Any:
         """A train state, put where the update wants it."""

@@ -27,7 +27,7 @@ from emsa_jax.runtime.versions import versions
 
 _ADVICE = "restore it, or choose another --workdir"
 # Files that a killed start may have been writing: it leaves them under temporary names in these directories.
-_WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions")
+_WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions", "encodings/*")
 
 
 @dataclass

@@ -25,10 +25,10 @@ from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
-from emsa_jax.training.training_options import GrpoOptions, SftOptions
+from emsa_jax.rollout.rollout_options import EncodingOptions, HintOptions, PromptOptions, SamplingOptions
+from emsa_jax.training.training_options import AlignOptions, GrpoOptions, SftOptions
 
-STAGES = ("prepare", "sft", "grpo", "evaluate", "export", "report")
+STAGES = ("prepare", "align", "sft", "grpo", "evaluate", "export", "report")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Config(Dataset):
         "embedded domain, puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh",
     )
     stages: tuple[str, ...] = option(
-        STAGES, f"what is done, in this order, of {', '.join(STAGES)}", affects_results=False
+        tuple(stage for stage in STAGES if stage != "align"),
+        f"what is done, in this order, of {', '.join(STAGES)}",
+        affects_results=False,
     )
     policy: str = option("tiny", "a checkpoint directory in the form of Hugging Face, or tiny, the embedded policy")
     adapter: str = option("", "a PEFT directory to start from; empty: none")
@@ -97,12 +99,14 @@ class Config(Dataset):
     prompt: PromptOptions = PromptOptions()
     labels: LabelOptions = LabelOptions()
     lora: LoraOptions = LoraOptions()
+    encodings: EncodingOptions = EncodingOptions()
     sampling: SamplingOptions = SamplingOptions()
     reward: RewardOptions = field(default_factory=RewardOptions)
     hint: HintOptions = HintOptions()
     adv: AdvOptions = AdvOptions()
     loss: LossOptions = LossOptions()
     guard: GuardOptions = GuardOptions()
+    align: AlignOptions = AlignOptions()
     sft: SftOptions = SftOptions()
     grpo: GrpoOptions = GrpoOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
@@ -141,6 +145,10 @@ class Config(Dataset):
             )
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
+        if "align" in self.stages and self.adapter:
+            raise InputError(
+                "adapter: the stage align changes the policy that it was trained over; leave one of them out"
+            )
         if self.out and (not self.data or self.data.startswith("puppets:")):
             raise InputError("out: name raw data of your own as config.data; the embedded world is made within a run")
         if self.out and self.stages != ("prepare",):

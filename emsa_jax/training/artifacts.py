@@ -71,6 +71,12 @@ def policy_dir(run: Run | None, settings: PolicySettings) -> Path:
     return run.path("policy") if settings.policy == "tiny" else Path(settings.policy)
 
 
+def aligned_policy_dir(run: Run, settings: PolicySettings) -> Path:
+    """The policy that learning starts from: with aligned projectors, where the run has aligned them."""
+    aligned = run.path("align", "policy")
+    return aligned if aligned.is_dir() else policy_dir(run, settings)
+
+
 def weights_fingerprint(directory: Path) -> str:
     """A hash of the weights of a policy directory, the same wherever they lie."""
     files = sorted(set(tensor_files(directory).values()))
@@ -107,12 +113,14 @@ def cold_started(run: Run, settings: PolicySettings) -> tuple[Path, Path | None]
     adapter = run.path("sft", "adapter")
     if not adapter.is_dir():
         adapter = Path(settings.adapter) if settings.adapter else None
-    return policy_dir(run, settings), adapter
+    return aligned_policy_dir(run, settings), adapter
 
 
 def policies(run: Run, settings: PolicySettings) -> dict[str, tuple[Path, Path | None]]:
     """Stage -> (policy directory, adapter directory or None), in order: what can be evaluated and exported."""
     found = {"zero_shot": (policy_dir(run, settings), Path(settings.adapter) if settings.adapter else None)}
+    if run.path("align", "policy").is_dir():
+        found["align"] = (run.path("align", "policy"), None)
     if any(run.path("sft", kind).is_dir() for kind in ("policy", "adapter")):
         found["sft"] = cold_started(run, settings)
     adapter = run.path("grpo", "adapter")

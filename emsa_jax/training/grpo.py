@@ -33,6 +33,7 @@ from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.prompted_data import Split, modality_dropout
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.clock import Clock
+from emsa_jax.runtime.console import say
 from emsa_jax.runtime.hardware import peak_flops
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.profiler import profiled
@@ -46,7 +47,7 @@ from emsa_jax.training.stage_settings import GrpoSettings
 from emsa_jax.training.step import Base, GrpoStep, compile_grpo
 from emsa_jax.training.step_functions import StepOptions
 from emsa_jax.training.step_metrics import count_step, missing_signal, sample_lines, step_metrics, step_speed
-from emsa_jax.training.trained_policy import write_trained
+from emsa_jax.training.trained_policy import trained_adapter, write_trained
 
 WRITTEN_PROMPTS = 2  # of each step: the texts of their answers are written out
 
@@ -124,6 +125,8 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
     )
     state, _ = loop.resume(policy.state, {})
     state = train(state, setup, policy.checkpoint, steps, loop)
+    if line := setup.train.encoding_summary():
+        say(line)
     write_trained(run.path("grpo"), policy.checkpoint, state.params, {"stage": "grpo", "status": loop.finish()})
 
 
@@ -136,6 +139,7 @@ def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
     placement.sharding.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
     data = open_train(settings, records_dir(run, settings, "train"), checkpoint)
     data = data.balanced(settings.labels.neutral_eps) if settings.balance else data
+    data = data.encoded(settings, run.workdir, trained_adapter(checkpoint, settings.lora, adapter_dir))
     shards = placement.sharding.num_shards
     hints = Hints.of(
         settings.hint,
@@ -184,6 +188,7 @@ def load_policy(setup: GrpoSetup, updates: int) -> LoadedPolicy:
         adapter = jax.tree.map(jnp.copy, reference)
     else:
         adapter = init_adapter(config, settings.lora, jax.random.key(settings.seed), checkpoint.params)
+    setup.train.load_towers(checkpoint.params)
     optimizer = build_optimizer(settings.grpo.optimizer, updates)
     return LoadedPolicy(
         checkpoint=checkpoint,

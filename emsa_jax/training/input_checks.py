@@ -25,7 +25,7 @@ from emsa_jax.training.artifacts import PolicySettings, check_base, policy_dir, 
 from emsa_jax.training.training_options import SftOptions
 
 GENTLE_RATE = 1e-4  # a learning rate above this unlearns what a pretrained policy knows
-ASKING = {"sft", "grpo", "evaluate"}  # stages that ask the policy about clips
+ASKING = {"align", "sft", "grpo", "evaluate"}  # stages that ask the policy about clips
 
 
 class SplitOptions(Protocol):
@@ -88,7 +88,7 @@ def splits_read(stages: Sequence[str], evaluated: str, role: str) -> list[tuple[
     """(stage, split) of all clips of a data set that the stages ask about. evaluated: the split that is evaluated."""
     reads = {"evaluate": [evaluated]}
     if role == "train":
-        reads |= {"sft": ["train", "valid"], "grpo": ["train"]}
+        reads |= {"align": ["train"], "sft": ["train", "valid"], "grpo": ["train"]}
     return [(stage, split) for stage in stages for split in reads.get(stage, ())]
 
 

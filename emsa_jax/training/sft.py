@@ -15,7 +15,7 @@ import numpy as np
 from emsa_jax.config.edge import digest
 from emsa_jax.data.batch_order import Plan, boundary_at
 from emsa_jax.data.pipeline import batches
-from emsa_jax.data.records import read_index
+from emsa_jax.data.records import Entry, read_index
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import processes
@@ -26,18 +26,19 @@ from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
 from emsa_jax.rewards.score_answers import AnswerScorer
 from emsa_jax.rollout.answering import Asked, asked_clips, predict
+from emsa_jax.rollout.encodings import TowerEncoder, open_encoder
 from emsa_jax.rollout.prompted_data import Split, modality_dropout, open_split
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
-from emsa_jax.training.artifacts import policy_dir, records_dir, traces_file
+from emsa_jax.training.artifacts import aligned_policy_dir, records_dir, traces_file
 from emsa_jax.training.loop import StageLoop, num_steps
 from emsa_jax.training.memory_work import sft_work
 from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch
 from emsa_jax.training.sft_step import SftStep, compile_sft
 from emsa_jax.training.stage_settings import SftSettings
-from emsa_jax.training.trained_policy import trained_and_frozen, write_trained
+from emsa_jax.training.trained_policy import trained_adapter, trained_and_frozen, write_trained
 
 EVAL_CLIPS = 128  # of the validation split, at most
 
@@ -90,6 +91,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     total = num_steps("sft", epochs=options.epochs, max_steps=options.max_steps, plan=plan)
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
     optimizer = build_optimizer(options.optimizer, total)
+    setup.train.load_towers(checkpoint.params)
     trained, frozen = trained_and_frozen(checkpoint, options.trainable, settings.lora, settings.seed, settings.adapter)
     state = placement.state(create_state(place(trained, placement.update.trained(trained)), optimizer))
     del trained
@@ -124,6 +126,8 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     progress = SftProgress(**arrays, best_reward=best_reward, **meta)
     del state, arrays
     train(progress, setup, step, loop)
+    if line := setup.train.encoding_summary():
+        say(line)
     extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish()}
     write_trained(run.path("sft"), checkpoint, progress.best, extra)
 
@@ -131,7 +135,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
 def open_setup(run: Run, settings: SftSettings) -> SftSetup:
     """Opens the policy's files, what it learns and the devices; chooses the micro-batches, and says what memory an
     update needs."""
-    options, directory, asking = settings.sft, policy_dir(run, settings), settings.evaluate.batch_size
+    options, directory, asking = settings.sft, aligned_policy_dir(run, settings), settings.evaluate.batch_size
     placement = Placement.of(
         read_checked_config(directory),
         mesh=settings.mesh,
@@ -144,6 +148,8 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
     records, shards = records_dir(run, settings, "train"), placement.sharding.num_shards
     data, answers = open_targets(run, settings, records, checkpoint)
     valid = open_split(settings, records, checkpoint, "valid", EVAL_CLIPS)
+    encoder = frozen_encoder(run, settings, checkpoint, [*data.entries, *valid.entries])
+    data, valid = data.encoded_by(encoder), valid.encoded_by(encoder)
     asked = asked_clips(valid, asking, shards)
     most = max(asked.values(), key=lambda one: one.slots)
 
@@ -176,6 +182,17 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
         asked=asked,
         score_answers=AnswerScorer.of(valid.prompter.format, settings.reward, read_index(records, "train")),
     )
+
+
+def frozen_encoder(
+    run: Run, settings: SftSettings, checkpoint: Checkpoint, entries: list[Entry]
+) -> TowerEncoder | None:
+    """The encoder of the clips, where the cold start leaves the towers as they are."""
+    if settings.sft.trainable == "all":
+        return None
+    adapter = trained_adapter(checkpoint, settings.lora, Path(settings.adapter) if settings.adapter else None)
+    options = {"dtype": settings.dtype, "options": settings.encodings, "workdir": run.workdir}
+    return open_encoder(checkpoint, entries, **options, adapter=adapter)
 
 
 def open_targets(run: Run, settings: SftSettings, records: Path, checkpoint: Checkpoint) -> tuple[Split, np.ndarray]:

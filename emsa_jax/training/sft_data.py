@@ -64,7 +64,12 @@ def answer_table(checkpoint: Checkpoint, train: Split, traces: Mapping[str, Trac
     longest = max(map(len, rows))
     if longest > limit:
         raise InputError(f"sampling.max_completion_length is {limit}, but a trace has {longest} tokens")
-    table = np.full((len(rows), -(-longest // 8) * 8), -1, np.int32)
+    return padded(rows)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Answers as one table [clips, C] int32, -1 after the end token."""
+    table = np.full((len(rows), -(-max(map(len, rows)) // 8) * 8), -1, np.int32)
     for i, row in enumerate(rows):
         table[i, : len(row)] = row
     return table

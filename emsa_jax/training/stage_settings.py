@@ -16,17 +16,18 @@ from emsa_jax.manifest import sha256_file
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import EncodingOptions, HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import (
     PolicySettings,
+    aligned_policy_dir,
     cold_started,
     policy_dir,
     policy_fingerprint,
     records_dir,
     traces_file,
 )
-from emsa_jax.training.training_options import GrpoOptions, SftOptions
+from emsa_jax.training.training_options import AlignOptions, GrpoOptions, SftOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class TrainSettings(DataSettings, PolicySettings):
     mix: MixOptions
     mesh: MeshOptions
     lora: LoraOptions
+    encodings: EncodingOptions
     sampling: SamplingOptions
     reward: RewardOptions
     guard: GuardOptions
@@ -64,6 +66,29 @@ class AskingOptions(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlignSettings(DataSettings, PolicySettings):
+    """What alignment reads."""
+
+    cross: CrossDataset = no_effect()
+    seed: int
+    dtype: str
+    attention: str = no_effect()
+    format: str
+    concepts: ConceptOptions
+    labels: LabelOptions
+    prompt: PromptOptions
+    mix: MixOptions
+    mesh: MeshOptions
+    encodings: EncodingOptions
+    align: AlignOptions
+
+    def content(self, run: Run) -> list:
+        """Hashes of the files that the stage reads."""
+        every = (records_dir(run, self, "train"), *self.mix.data)
+        return [policy_fingerprint(policy_dir(run, self), None), *(read_manifest(path).digest for path in every)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SftSettings(TrainSettings):
     """What the cold start reads."""
 
@@ -75,7 +100,7 @@ class SftSettings(TrainSettings):
         """Hashes of the files that the stage reads."""
         traces = sha256_file(traces_file(run, self)) if self.sft.targets == "traces" else ""
         adapter = Path(self.adapter) if self.adapter else None
-        return [traces, policy_fingerprint(policy_dir(run, self), adapter), *self.records(run)]
+        return [traces, policy_fingerprint(aligned_policy_dir(run, self), adapter), *self.records(run)]
 
 
 @dataclass(frozen=True, kw_only=True)

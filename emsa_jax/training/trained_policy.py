@@ -14,7 +14,7 @@ from emsa_jax.learning.sft_update import split_trained
 from emsa_jax.parallel import processes
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import Checkpoint
-from emsa_jax.policy.lora import init_adapter
+from emsa_jax.policy.lora import Adapter, abstract_adapter, init_adapter
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.training.artifacts import weights_fingerprint
 
@@ -33,6 +33,11 @@ def trained_and_frozen(
     if adapter:
         return peft.load_adapter(adapter, checkpoint.config), checkpoint.params
     return init_adapter(checkpoint.config, lora, jax.random.key(seed), checkpoint.params), checkpoint.params
+
+
+def trained_adapter(checkpoint: Checkpoint, lora: LoraOptions, directory: Path | None) -> Adapter:
+    """What is trained beside a frozen base, as far as its names go: of a directory, or else as the options say."""
+    return peft.load_adapter(directory, checkpoint.config) if directory else abstract_adapter(checkpoint.config, lora)
 
 
 def write_trained(directory: Path, checkpoint: Checkpoint, trained: Any, extra: dict) -> None:

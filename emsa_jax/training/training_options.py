@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from emsa_jax.answers.captions import Kind
 from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 from emsa_jax.learning.learning_options import OptimizerOptions
@@ -66,6 +67,37 @@ class SftOptions(Options):
         _check_length(self)
         _check_warmup(self, self.max_steps)
         _check_parts(self.batch_size, self.micro_batches, "batch_size")
+
+
+@dataclass(frozen=True)
+class AlignOptions(Options):
+    """Alignment of projectors with the text model, which stays as it is, as do the towers."""
+
+    group: ClassVar[str] = "align"
+    towers: tuple[Literal["audio", "vision"], ...] = option(("audio",), "towers whose projectors are aligned")
+    method: Literal["closed", "gradient"] = option(
+        "closed",
+        "closed: ridge regression from the towers' tokens to the embeddings of the targets; gradient: next-token loss "
+        "on the targets",
+    )
+    targets: Kind = option(
+        "words",
+        "what clips are described with: words, one for the class; captions, of class, strength and concepts; "
+        "transcripts, what is said in them, of which there must be 200 different ones",
+    )
+    words: dict[str, str] = option(
+        {"Negative": "angry", "Neutral": "calm", "Positive": "happy"},
+        "class -> the word for it; a class without one is written as it is",
+    )
+    ridge: float = option(0.01, "closed: weight of the squared weights beside the mean variance of a feature", above=0)
+    batch_size: int = option(16, "clips of an update, or that are encoded at a time", low=1)
+    max_steps: int = option(200, "gradient: updates", low=1)
+    learning_rate: float = option(1e-3, "gradient: the peak of the learning rate", above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.towers:
+            raise InputError("align.towers: name at least one tower")
 
 
 @dataclass(frozen=True)

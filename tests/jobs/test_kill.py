@@ -64,10 +64,27 @@ def test_killed_and_started_again(mini, tmp_path):
         assert set(killed_in) == set(SHORT)
 
 
-def kill_in(job, phase: str, chance: random.Random) -> str | None:
-    """Starts the job and kills it in a phase. Returns the phase, or None if the job ended before it."""
-    let_pass = chance.randint(0, 2) if phase in MANY else 0
-    process = job.start()
+def test_killed_in_alignment(mini, tmp_path):
+    """After a checkpoint, and while the aligned policy is written."""
+    options = {"stages": "('align',)", "align.method": "gradient", "align.batch_size": 8, "align.max_steps": 7}
+    parts, chance = ("compilation_cache", "puppets", "records", "policy"), random.Random(3)
+    undisturbed, job = (mini.copy(tmp_path / name, *parts) for name in ("undisturbed", "killed"))
+    assert undisturbed.run(**options) == 0, undisturbed.output
+    for phase, let_pass in (("align_gradient update", 5), ("align write", 0)):
+        assert kill_in(job, phase, chance, let_pass, **options) == phase
+    assert "going on after step 5 of align" in job.log
+    assert job.run(**options) == 0, job.output
+    ours, theirs = (run.files("align/policy") for run in (job, undisturbed))
+    assert ours == theirs and ours
+    assert rows(job) == rows(undisturbed)
+
+
+def kill_in(job, phase: str, chance: random.Random, let_pass: int | None = None, **options) -> str | None:
+    """Starts the job and kills it in a phase, after `let_pass` of its marks. Returns the phase, or None if the job
+    ended before it."""
+    if let_pass is None:
+        let_pass = chance.randint(0, 2) if phase in MANY else 0
+    process = job.start(**options)
     began = time.monotonic()
     while not (job.workdir / phase).exists() if phase in PATHS else count(job.marks, phase) <= let_pass:
         assert time.monotonic() - began < 900, f"{phase} never came: {job.log}"

@@ -99,7 +99,8 @@ class World:
         """The prompts in `count` micro-batches, stacked on a first axis, each with a budget for its own media."""
         size = len(self.rows) // count
         parts = [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
-        budget = InputShape(*np.max([astuple(smallest_shape(self.config, part)) for part in parts], axis=0).tolist())
+        needs = [astuple(smallest_shape(self.config, part))[:-1] for part in parts]  # without `encoded`
+        budget = InputShape(*np.max(needs, axis=0).tolist())
         return jax.tree.map(lambda *t: np.stack(t), *(build_inputs(self.config, part, budget) for part in parts))
 
     @cached_property

@@ -97,6 +97,30 @@ def test_processes_give_what_one_gives(alone, together, mesh):
     assert completions(together[mesh]) == completions(alone)
 
 
+def test_processes_align_as_one_does(world):
+    """In closed form and by gradient, and then train the projector whole beside LoRA, cut over processes."""
+    fields = world.fields | {"lora.also": ["audio.proj", "vision.merger_norm"], "align.towers": ["audio", "vision"]}
+    fields |= {"align.batch_size": 8, "align.max_steps": 2}
+    jobs = {
+        "closed": fields | {"stages": ["align", "sft"]},
+        "gradient": fields | {"stages": ["align"], "align.method": "gradient", "align.targets": "captions"},
+    }
+    codes, output = world.run(jobs, 1, 1)
+    assert codes == [0], output
+    cut = {f"{name} apart": job | {"mesh.fsdp": 4} for name, job in jobs.items()}
+    codes, output = world.run(cut, 2, 2)
+    assert codes == [0, 0], output
+    for name in jobs:
+        ours, theirs = (load_file(world.path(run, "align/policy/model.safetensors")) for run in (name, f"{name} apart"))
+        assert ours.keys() == theirs.keys()
+        for tensor in ours:
+            np.testing.assert_allclose(ours[tensor], theirs[tensor], rtol=0, atol=1e-5, err_msg=f"{name}: {tensor}")
+    a, b = (adapters(world.path(name), "sft") for name in ("closed", "closed apart"))
+    assert a.keys() == b.keys() and any("audio_tower.proj" in name for name in a)
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=0, atol=1e-5, err_msg=name)
+
+
 def test_told_to_stop_all_save_and_go_on_elsewhere(world, alone, order, hard):
     """SIGTERM to process 1 in the second step's rewards: both save the step before it and end with 42. One process
     with four devices, on another mesh, goes on."""
