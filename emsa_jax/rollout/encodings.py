@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,18 +51,28 @@ class TowerEncoder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, dtype: str, entries: Sequence[Entry], store: EncodingStore | None
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        entries: Sequence[Entry],
+        modalities: Collection[str],
+        store: EncodingStore | None,
     ) -> None:
-        """entries: of all clips that are to be encoded; the largest frame decides the size of a program."""
+        """entries: of all clips to be encoded, whose sizes decide the programs. modalities: of their prompts."""
         self.dtype, self.store = dtype, store
         self._config, self._stats = checkpoint.config, checkpoint.preprocessor
-        grids = [self._grid((e.num_frames, e.height, e.width)) for e in entries if e.num_frames and self._config.vision]
+        grids = [
+            self._grid((e.num_frames, e.height, e.width)) for e in entries if e.num_frames and "video" in modalities
+        ]
         self._row = max((rows * columns for _, rows, columns in grids), default=0)
+        sounds = {e.mel_frames for e in entries} if "audio" in modalities else set()
+        self._widths = sorted({width for frames in sounds for width in self._pieces(frames)})
         self._params: dict = {}
+        self._programs: dict[int, Callable[..., jax.Array]] = {}
         self._lock = threading.Lock()
 
     def load(self, params: dict) -> None:
-        """Takes the weights. On several processes all have to call it."""
+        """Takes the weights and compiles. On several processes all have to call it."""
         specs = [s for s in param_table(self._config) if s.path[0] != "text" and not comes_after_states(s.path)]
         alone, device = jax.process_count() == 1, jax.local_devices()[0]
 
@@ -71,6 +81,10 @@ class TowerEncoder:
             return leaf if here else jax.device_put(on_host(leaf), device)
 
         self._params = nest((s.path, local(get(params, s.path))) for s in specs)
+        for width in self._widths:
+            self._programs[width] = self._compile_audio(width)
+        if self._row:
+            self._programs[0] = self._compile_vision()
 
     def fill(self, inputs: PromptInputs, shown: Shown, clips: Sequence[Clip], parts: int) -> PromptInputs:
         """The inputs with the states of their clips. parts: shards that these inputs consist of."""
@@ -122,9 +136,9 @@ class TowerEncoder:
         found = []
         for start in range(0, len(mel), size):
             piece = mel[start : start + size]
-            chunk = np.zeros((1, _width(len(piece), size), bins), np.float32)
+            chunk = np.zeros((1, self._pieces(len(piece))[0], bins), np.float32)
             chunk[0, : len(piece)] = piece
-            states = self._program("audio")(self._params["audio"], chunk, np.array([len(piece)], np.int32))
+            states = self._programs[chunk.shape[1]](self._params["audio"], chunk, np.array([len(piece)], np.int32))
             found.append(np.asarray(states)[0, : (len(piece) - 1) // 2 + 1])
         pairs = np.concatenate(found)[: 2 * num_audio_tokens(len(mel))]
         yield (pairs[0::2] + pairs[1::2]) / np.asarray(2, pairs.dtype)
@@ -143,15 +157,28 @@ class TowerEncoder:
         for t in range(visual.grid.t):
             patches = np.zeros((1, row, visual.patches.shape[1]), np.float32)
             patches[0, :size] = visual.patches[t * size : (t + 1) * size]
-            states = self._program("vision")(self._params["vision"], patches, hw, frame, window)
+            states = self._programs[0](self._params["vision"], patches, hw, frame, window)
             yield np.asarray(states)[: size // self._config.vision.spatial_merge_size**2]
 
-    @functools.cache  # noqa: B019 (an encoder lives as long as its stage)
-    def _program(self, tower: str) -> Callable[..., jax.Array]:
-        config = self._config
-        if tower == "audio":
-            return jax.jit(lambda params, *media: encode_chunks(params, None, config.audio, *media))
-        return jax.jit(lambda params, *media: vision_states(params, None, config.vision, *media))
+    def _compile_audio(self, width: int) -> Callable[..., jax.Array]:
+        """(parameters, chunk [1, width, bins], length [1]) -> its states."""
+        config, params = self._config.audio, self._params["audio"]
+        chunk = np.zeros((1, width, config.num_mel_bins), np.float32)
+        run = jax.jit(lambda params, *media: encode_chunks(params, None, config, *media))
+        return run.lower(params, chunk, np.zeros(1, np.int32)).compile()
+
+    def _compile_vision(self) -> Callable[..., jax.Array]:
+        """(parameters, patches [1, L, patch_dim], their places, frame, window) -> the states of a temporal patch."""
+        config, params = self._config.vision, self._params["vision"]
+        patches, segment = np.zeros((1, self._row, config.patch_dim), np.float32), np.zeros((1, self._row), np.int32)
+        run = jax.jit(lambda params, *media: vision_states(params, None, config, *media))
+        return run.lower(params, patches, np.zeros((1, self._row, 2), np.int32), segment, segment).compile()
+
+    def _pieces(self, frames: int) -> list[int]:
+        """Mel frames that each piece of a sound is padded to: a quarter of a chunk, a half, or all of it."""
+        size = 2 * self._config.audio.n_window
+        widths = [-(-size // part // 4) * 4 for part in (4, 2, 1)]
+        return [next(w for w in widths if w >= min(size, frames - start)) for start in range(0, frames, size)]
 
     @functools.cached_property
     def _names(self) -> dict[str, str]:
@@ -167,14 +194,10 @@ class TowerEncoder:
         return names
 
 
-def _width(frames: int, chunk: int) -> int:
-    """Mel frames that a piece of a chunk is padded to: a quarter of a chunk, a half, or all of it."""
-    return next(width for width in (-(-chunk // part // 4) * 4 for part in (4, 2, 1)) if width >= frames)
-
-
 def open_encoder(
     checkpoint: Checkpoint,
     entries: Sequence[Entry],
+    modalities: Collection[str],
     *,
     dtype: str,
     options: EncodingOptions,
@@ -184,9 +207,8 @@ def open_encoder(
     """The encoder of some clips; None where nothing is frozen that could encode them.
 
     adapter: what is trained over the policy, or lies over it (of arrays or ShapeDtypeStructs)."""
-    has_media = any(entry.num_frames or entry.mel_frames for entry in entries)
-    if not has_media or (adapter is not None and not keeps_states(adapter)):
+    if not {"audio", "video"} & set(modalities) or (adapter is not None and not keeps_states(adapter)):
         return None
     directory = Path(options.path) if options.path else workdir / "encodings"
     store = EncodingStore(directory, int(options.max_gb * 1e9)) if options.max_gb else None
-    return TowerEncoder(checkpoint, dtype, entries, store)
+    return TowerEncoder(checkpoint, dtype, entries, modalities, store)

@@ -80,8 +80,11 @@ class Split:
 
     def encoded(self, options: EncodedOptions, workdir: Path, adapter: Adapter | None = None) -> Split:
         """With the states of the towers in place of media, unless an adapter reaches into the towers."""
+        prompter = self.prompter
         given = {"dtype": options.dtype, "options": options.encodings, "workdir": workdir}
-        return self.encoded_by(open_encoder(self.prompter.checkpoint, self.entries, **given, adapter=adapter))
+        return self.encoded_by(
+            open_encoder(prompter.checkpoint, self.entries, prompter.options.modalities, **given, adapter=adapter)
+        )
 
     def load_towers(self, params: dict) -> None:
         """Gives the encoder, where there is one, the policy's weights. On several processes all have to call it."""

@@ -192,7 +192,7 @@ def frozen_encoder(
         return None
     adapter = trained_adapter(checkpoint, settings.lora, Path(settings.adapter) if settings.adapter else None)
     options = {"dtype": settings.dtype, "options": settings.encodings, "workdir": run.workdir}
-    return open_encoder(checkpoint, entries, **options, adapter=adapter)
+    return open_encoder(checkpoint, entries, settings.prompt.modalities, **options, adapter=adapter)
 
 
 def open_targets(run: Run, settings: SftSettings, records: Path, checkpoint: Checkpoint) -> tuple[Split, np.ndarray]:

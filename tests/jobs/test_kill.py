@@ -12,6 +12,8 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
 KILLS = int(os.environ.get("KILLS", "6"))
 SHORT = ("sft update", "grpo sample", "grpo hint", "grpo update", "grpo save", "export write")
 # the beginning of a mark, or a path that appears; in the order of a run
@@ -64,6 +66,7 @@ def test_killed_and_started_again(mini, tmp_path):
         assert set(killed_in) == set(SHORT)
 
 
+@pytest.mark.slow
 def test_killed_in_alignment(mini, tmp_path):
     """After a checkpoint, and while the aligned policy is written."""
     options = {"stages": "('align',)", "align.method": "gradient", "align.batch_size": 8, "align.max_steps": 7}

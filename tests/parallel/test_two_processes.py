@@ -97,6 +97,7 @@ def test_processes_give_what_one_gives(alone, together, mesh):
     assert completions(together[mesh]) == completions(alone)
 
 
+@pytest.mark.slow
 def test_processes_align_as_one_does(world):
     """In closed form and by gradient, and then train the projector whole beside LoRA, cut over processes."""
     fields = world.fields | {"lora.also": ["audio.proj", "vision.merger_norm"], "align.towers": ["audio", "vision"]}

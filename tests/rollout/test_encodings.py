@@ -63,7 +63,9 @@ def opened(params, clips, tmp_path_factory):
     def open(directory, params=params):
         options = EncodingOptions(str(directory or ""), 1.0 if directory else 0.0)
         workdir = tmp_path_factory.mktemp("unused")
-        encoder = open_encoder(checkpoint, entries, dtype="float32", options=options, workdir=workdir)
+        encoder = open_encoder(
+            checkpoint, entries, ("audio", "video"), dtype="float32", options=options, workdir=workdir
+        )
         encoder.load(params)
         return Prompter(checkpoint, Words(), PromptOptions(), encoder=encoder), entries
 

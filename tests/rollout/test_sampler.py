@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 from emsa_jax.policy import decoder
+from emsa_jax.policy.lora import with_whole
 from emsa_jax.rollout import sampler
 from emsa_jax.rollout.hints import loss_mask
 from emsa_jax.rollout.rollout_options import HintOptions, MeasuredSampling, SamplingOptions
@@ -51,6 +52,21 @@ def test_logprobs_are_the_learners(world, options, reported):
     plain = special.log_softmax(world.logits(done.tokens) / temperature, axis=-1)
     plain = np.take_along_axis(plain, done.tokens[..., None], -1)[..., 0]
     np.testing.assert_allclose(done.logps[within], plain[within], atol=1e-4)
+
+
+def test_what_is_trained_whole_stands_in_the_place_of_the_base(world):
+    """In prefill, in decoding and in the learner: as a base that holds it, to the bit."""
+    norm = {"text": {"norm": {"weight": 1.5 * world.params["text"]["norm"]["weight"]}}}
+    layers = {"layers": {"input_norm": {"weight": 0.7 * world.params["text"]["layers"]["input_norm"]["weight"]}}}
+    whole = {"text": norm["text"] | layers}
+    ours = dataclasses.replace(world, adapter=world.adapter.replace(whole=whole))
+    theirs = dataclasses.replace(world, params=with_whole(world.params, ours.adapter))
+    a, b, plain = ours.sample(WARM), theirs.sample(WARM), world.sample(WARM)
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+    np.testing.assert_allclose(a.logps, b.logps, atol=1e-5)
+    assert np.abs(a.logps - plain.logps).max() > 1e-2
+    learned, base = ours.learner_logprobs(a.tokens, 1.3), theirs.learner_logprobs(a.tokens, 1.3)
+    np.testing.assert_allclose(learned, base, atol=1e-5)
 
 
 def test_a_hint_starts_every_answer_of_its_prompt_and_nothing_else(world, warm):
