@@ -60,6 +60,8 @@ def train_projectors(run: Run, setup: AlignSetup, checkpoint: Checkpoint, refres
         save_every=SAVE_EVERY,
         identity=identity(setup, plan.hash, answers),
         refresh_page=refresh_page,
+        guard=setup.settings.guard,
+        strict=setup.settings.strict,
     )
     state, _ = loop.resume(state, {})
     sharding = placement.sharding
@@ -72,7 +74,9 @@ def train_projectors(run: Run, setup: AlignSetup, checkpoint: Checkpoint, refres
             state, logged = updates[bucket](state, batch)
             logged = jax.device_get(logged)
             processes.exchange(b"", "an update of align")  # after it all know whether one of them was told to stop
-            loop.end_step(number, logged, f"loss {logged['loss']:.3f}", state, {})
+            ids = [clip.id for clip in clips]
+            loop.end_step(number, logged, f"loss {logged['loss']:.3f}", state, {}, ids=ids)
+    loop.finish()
     params = merge(checkpoint.params, state.params)
     norms = {f"{tower}/norm": norm for tower, norm in media_norms(setup, params).items()}
     tell(norms | {f"{tower}/norm_before": norm for tower, norm in before.items()} | {"word_norm": word_norm(params)})

@@ -80,6 +80,8 @@ class AlignSettings(DataSettings, PolicySettings):
     mix: MixOptions
     mesh: MeshOptions
     encodings: EncodingOptions
+    guard: GuardOptions
+    strict: bool = no_effect()
     align: AlignOptions
 
     def content(self, run: Run) -> list:
