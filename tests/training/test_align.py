@@ -56,6 +56,12 @@ def closed(aligned):
     return aligned("closed")
 
 
+def two_updates(config):
+    """The cold start of an adapter, as short as it can be."""
+    optimizer = replace(config.sft.optimizer, warmup=0.0)
+    return replace(config.sft, trainable="lora", max_steps=2, eval_every=2, optimizer=optimizer)
+
+
 def tensors(directory):
     return load_file(directory / "model.safetensors")
 
@@ -160,7 +166,7 @@ def test_what_follows_alignment_begins_there_and_peft_reads_it(mini, aligned):
         "cold",
         stages=("align", "sft", "export"),
         lora=replace(config.lora, targets=("q_proj", "audio.fc1"), also=("audio.proj", "vision.merger_norm")),
-        sft=replace(config.sft, trainable="lora", max_steps=2, eval_every=2),
+        sft=two_updates(config),
     )
     aligned_base, base = tensors(run / "align" / "policy"), tensors(run / "export" / "base")
     assert all(np.array_equal(aligned_base[name], base[name]) for name in base)
@@ -193,9 +199,8 @@ def test_what_follows_alignment_begins_there_and_peft_reads_it(mini, aligned):
 def test_kept_encodings_change_nothing(mini, aligned):
     """The cold start with its own encodings, with those of another run, and without any: the same to the bit."""
     config = read_config(json.loads((mini.workdir / "config.json").read_text()))
-    sft = replace(config.sft, trainable="lora", max_steps=2, eval_every=2)
     lora = replace(config.lora, targets=("q_proj", "vision.merger_in"), also=("audio.proj",))
-    fields = {"stages": ("sft",), "sft": sft, "lora": lora}
+    fields = {"stages": ("sft",), "sft": two_updates(config), "lora": lora}
     first = aligned("kept", **fields)
     written = {path: path.stat().st_mtime_ns for path in (first / "encodings").glob("*/*")}
     assert written
