@@ -24,11 +24,15 @@ CONFIG = tiny_config({name: i for i, name in enumerate(SPECIAL)}, 64)
 class Words:
     """A tokenizer and a format: the media's placeholders and nothing else."""
 
+    added_tokens_decoder, all_special_ids, unk_token_id, unk_token = {}, [], None, None
+
     def apply_chat_template(self, chat, **_):
         names = {"audio": "<|AUDIO|>", "video": "<|VIDEO|>"}
         return [names[part["type"]] for part in chat[-1]["content"] if part["type"] in names]
 
     def __call__(self, names, **_):
+        if isinstance(names, str):  # what a person said
+            return {"input_ids": [40] * len(names), "offset_mapping": [(i, i + 1) for i in range(len(names))]}
         return {"input_ids": [40, *(SPECIAL.index(name) for name in names)]}
 
     def ask(self, modalities, language):
