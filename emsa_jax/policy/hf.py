@@ -24,6 +24,7 @@ from emsa_jax.parallel import processes
 from emsa_jax.policy.hf_config import read_config, to_hf
 from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
+from emsa_jax.policy.stop_ids import GENERATION_CONFIG, generation_config
 from emsa_jax.policy.tensor_files import (
     Box,
     has_weights,
@@ -216,6 +217,8 @@ def save(
                 if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ours:
                     shutil.copyfile(file, part / file.name)
         _write_config(part, config, params, source)
+        generation = json.dumps(generation_config(config, source), indent=2) + "\n"
+        (part / GENERATION_CONFIG).write_text(generation)
         _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
     processes.broadcast(lambda: None, "a policy is saved")
 

@@ -15,7 +15,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
-FILE = "generation_config.json"
+GENERATION_CONFIG = "generation_config.json"
 _FIELD = "eos_token_id"
 
 
@@ -28,7 +28,9 @@ def with_stop_ids(config: ThinkerConfig, raw: Mapping[str, Any], directory: str 
     thinker = raw.get("thinker_config") or raw
     sections = [section for section in (thinker, thinker.get("text_config"), raw) if isinstance(section, dict)]
     found = [id for section in sections for id in _ids(section, directory / "config.json", config.text.vocab_size)]
-    found += _ids(read_object(directory / FILE) or {}, directory / FILE, config.text.vocab_size)
+    found += _ids(
+        read_object(directory / GENERATION_CONFIG) or {}, directory / GENERATION_CONFIG, config.text.vocab_size
+    )
     return with_ids(config, found) if found else config
 
 
@@ -41,7 +43,7 @@ def with_ids(config: ThinkerConfig, ids: list[int] | tuple[int, ...]) -> Thinker
 def generation_config(config: ThinkerConfig, source: str | Path | None) -> dict[str, Any]:
     """What `generation_config.json` of an export holds: that of `source`, the directory the policy came from, with
     every stop id."""
-    raw = (read_object(Path(source) / FILE) if source else None) or {}
+    raw = (read_object(Path(source) / GENERATION_CONFIG) if source else None) or {}
     ids = list(config.stop_ids)
     return raw | {_FIELD: ids if len(ids) > 1 else ids[0], "pad_token_id": config.pad_token_id}
 

@@ -19,7 +19,7 @@ ROUNDS = 100  # of writing a text differently
 WORDS = "some plain words"  # of the chat with which a template is tried out
 ADVICE = (
     "write a chat_template.jinja that reads message['content'] as a list of parts and has a placeholder for each "
-    "medium (docs/your_policy.md shows one)"
+    "medium, or let configs/assemble.py make one"
 )
 
 

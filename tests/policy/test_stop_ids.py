@@ -1,11 +1,14 @@
 """Ids that end an answer: from two files, as one id or a list, and back."""
 
 import json
+import shutil
 
 import pytest
 from transformers import GenerationConfig
 
 from emsa_jax.errors import InputError
+from emsa_jax.policy import hf
+from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf_config import read_config, to_hf
 from emsa_jax.policy.stop_ids import generation_config
 from emsa_jax.policy.thinker_config import ThinkerConfig
@@ -65,3 +68,16 @@ def test_a_damaged_file_is_named(written, text):
     (directory / "generation_config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match="generation_config.json: "):
         read_config(directory)
+
+
+def test_an_export_stops_where_the_policy_does(tiny_policy, tmp_path):
+    """Ids of the file that the policy came from, and that the template's end of a turn was added to."""
+    source = tmp_path / "source"
+    shutil.copytree(tiny_policy, source, ignore=shutil.ignore_patterns("MANIFEST.json"))
+    (source / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 7], "top_k": 1}))
+    opened = open_checkpoint(source)
+    assert opened.config.stop_ids == (2, 0, 7)  # <|im_end|> ends a turn
+    hf.save(tmp_path / "export", opened.config, opened.params, source)
+    theirs = GenerationConfig.from_pretrained(tmp_path / "export")
+    assert (theirs.eos_token_id, theirs.pad_token_id, theirs.top_k) == ([2, 0, 7], 0, 1)
+    assert open_checkpoint(tmp_path / "export", weights=False).config.stop_ids == (2, 0, 7)
