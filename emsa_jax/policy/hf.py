@@ -41,6 +41,19 @@ SHARD_BYTES = 5 * 10**9
 FLOATS = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 PASS_THROUGH = ("talker.", "token2wav.")  # the speaking half of a full checkpoint: never read, kept on export
 BUFFERS = "rotary_emb.inv_freq"  # old files hold what is computed
+# ends of the names that AWQ and GPTQ, compressed-tensors, FP8 and bitsandbytes give to their tensors
+QUANTIZED = (
+    ".qweight",
+    ".qzeros",
+    ".g_idx",
+    ".weight_packed",
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".input_scale",
+    ".absmax",
+    ".SCB",
+    ".quant_state.bitsandbytes__nf4",
+)
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
 
 
@@ -107,6 +120,11 @@ def _headers(table: Sequence[ParamSpec], prefix: str, files: dict[str, Path], di
     to name."""
     shapes = {prefix + name: spec.shape for spec in table for name in _disk_names(spec)}
     missing, extra = sorted(set(shapes) - set(files)), sorted(used - set(shapes))
+    if quantized := [name for name in extra if name.endswith(QUANTIZED)]:
+        raise InputError(
+            f"{directory}: {quantized[0]!r} is a quantized weight, without a quantization_config in config.json, and "
+            "quantized weights are not read; take the model as it was before"
+        )
     if missing or extra:
         raise InputError(
             f"{directory}: {len(missing)} tensors are missing and {len(extra)} are unknown, first "

@@ -7,6 +7,7 @@ compute (another activation, sliding windows, scaled rotary embeddings) is an er
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -33,6 +34,16 @@ CLIP_DEFAULTS = dict(
 )
 _PARTS = ("text", "audio", "vision")
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+# the largest values that are taken: far above any policy, far below what would fill the memory with names and tables
+_ANY_SIZE = 2**30
+_LARGEST = dict.fromkeys(("num_hidden_layers", "encoder_layers", "depth"), 1000)
+_LARGEST |= dict.fromkeys(("num_attention_heads", "num_key_value_heads", "encoder_attention_heads", "num_heads"), 10**4)
+_LARGEST |= dict.fromkeys(
+    ("patch_size", "temporal_patch_size", "spatial_merge_size", "num_channels", "in_channels"), 256
+)
+_LARGEST |= dict.fromkeys(("n_window", "window_size", "image_size", "num_mel_bins", "max_source_positions"), 10**5)
+_LARGEST |= {"rope_theta": 1e15, "rms_norm_eps": 0.1, "layer_norm_eps": 0.1}
+_LARGEST |= {"position_id_per_seconds": 10**5, "seconds_per_chunk": 10**5}
 _ELSEWHERE = (*_PARTS, "other_stop_ids")  # fields that stand in no place of their own
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
@@ -52,11 +63,18 @@ def read_config(directory: str | Path) -> ThinkerConfig:
 
 
 def read_json_config(directory: str | Path) -> dict:
-    """`config.json` of a directory as it is. Raises: InputError naming the file."""
+    """`config.json` of a directory as it is. Raises: InputError naming the file, and for quantized weights."""
     path = Path(directory) / "config.json"
     raw = read_object(path)
     if raw is None:
         raise InputError(f"{path}: cannot be read (no such file); a policy directory needs config.json")
+    for section in (raw, *(part for part in raw.values() if isinstance(part, dict))):
+        if found := section.get("quantization_config") or section.get("compression_config"):
+            method = found.get("quant_method", "quantized") if isinstance(found, dict) else found
+            raise InputError(
+                f"{path}: quantization_config says that the weights are quantized ({method}), and only float32, "
+                "float16 and bfloat16 are read; take the model as it was before"
+            )
     return raw
 
 
@@ -66,6 +84,7 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     if not isinstance(raw, dict):
         raise InputError(f"{where}: thinker_config is not an object; not a Qwen2.5-Omni Thinker configuration")
     kind = raw.get("model_type", THINKER[0])
+    _require(isinstance(kind, str), where, "model_type", kind, "a name")
     if kind in FAMILIES:
         text = text_config(raw, where, kind)
         media = {f.name: -1 for f in fields(ThinkerConfig) if f.name.startswith(("audio_", "image_", "video_", "vis"))}
@@ -79,8 +98,9 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
         if not absent and not isinstance(raw.get(f"{part}_config"), dict):
             raise InputError(f"{where}: {part}_config is missing; not a Qwen2.5-Omni Thinker configuration")
     text, audio, vision = (raw.get(f"{part}_config") for part in _PARTS)
+    sized = text_config(text, where, text.get("model_type") if kind == OWN else "qwen2", "text_config.")
     config = ThinkerConfig(
-        text=text_config(text, where, text.get("model_type") if kind == OWN else "qwen2", "text_config."),
+        text=sized,
         audio=None if audio is None else audio_config(audio, where, "audio_config."),
         vision=None if vision is None else vision_config(vision, where, "vision_config."),
         **_tokens(raw, where),
@@ -105,7 +125,7 @@ def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
 
     family: one of `FAMILIES`. Raises: InputError naming the field.
     """
-    _require(family in FAMILIES, where, f"{at}model_type", family, " or ".join(FAMILIES))
+    _require(isinstance(family, str) and family in FAMILIES, where, f"{at}model_type", family, " or ".join(FAMILIES))
     text, bias_and_norm = dict(raw), dict(zip(("qkv_bias", "qk_norm"), FAMILIES[family], strict=True))
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     _require(isinstance(rope, dict), where, f"{at}rope_parameters", rope, "an object")
@@ -146,7 +166,10 @@ def audio_config(raw: dict, where: str, at: str = "") -> AudioConfig:
     """Omni's or Whisper's encoder, whose fields have the same names. Raises: InputError naming the field."""
     act = raw.get("activation_function", "gelu")
     _require(act == "gelu", where, f"{at}activation_function", act, "gelu")
-    return _section(AudioConfig, raw, where, at)
+    config = _section(AudioConfig, raw, where, at)
+    _require_heads(config.d_model, config.encoder_attention_heads, 1, where, f"{at}d_model")
+    _require(config.d_model > 2 and config.d_model % 2 == 0, where, f"{at}d_model", config.d_model, "an even number")
+    return config
 
 
 def vision_config(raw: dict, where: str, at: str = "") -> VisionConfig | ClipConfig:
@@ -158,7 +181,11 @@ def vision_config(raw: dict, where: str, at: str = "") -> VisionConfig | ClipCon
     _require(vision.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", vision.get("hidden_act"), "silu")
     vision["rope_theta"] = rope.get("rope_theta")
     vision["hidden_size"] = vision.get("hidden_size", 3584)  # the class default, not the checkpoints' 1280
-    return _section(VisionConfig, vision, where, at)
+    config = _section(VisionConfig, vision, where, at)
+    _require_heads(config.hidden_size, config.num_heads, 4, where, f"{at}hidden_size")
+    least = config.patch_size * config.spatial_merge_size
+    _require(config.window_size >= least, where, f"{at}window_size", config.window_size, f"at least {least}, a token")
+    return config
 
 
 def _clip_config(raw: dict, where: str, at: str) -> ClipConfig:
@@ -175,6 +202,7 @@ def _clip_config(raw: dict, where: str, at: str) -> ClipConfig:
 def clip_text_config(raw: dict, where: str) -> ClipTextConfig:
     """CLIP's text encoder, from the configuration of a whole `CLIPModel`. Raises: InputError naming the field."""
     text = raw.get("text_config") or {}
+    _require(isinstance(text, dict), where, "text_config", text, "an object")
     act = text.get("hidden_act", "quick_gelu")
     _require(act == "quick_gelu", where, "text_config.hidden_act", act, "quick_gelu")
     width = {"projection_dim": raw.get("projection_dim", ClipTextConfig.projection_dim)}
@@ -193,8 +221,12 @@ def _tokens(raw: dict, where: str) -> dict:
     if top.get("eos_token_id") and isinstance(top["eos_token_id"], list):
         top["eos_token_id"] = top["eos_token_id"][0]
     for name, value in top.items():
-        least = -1 if name.endswith("_id") else 0
-        _require(_like(value, getattr(ThinkerConfig, name), least), where, name, value, "a value of its type")
+        token = name.endswith("_id")
+        _require(
+            _like(value, getattr(ThinkerConfig, name), -1 if token else 1), where, name, value, "a value of its type"
+        )
+        most = _LARGEST.get(name, _ANY_SIZE)
+        _require(value <= most, where, name, value, f"at most {most}")
     return top
 
 
@@ -273,7 +305,15 @@ def _section(cls, raw: dict, where: str, at: str):
         values[name] = value = tuple(value) if isinstance(value, list) else value
         if not _like(value, getattr(cls, name), 1):
             raise InputError(f"{where}: {at}{name} is {value!r}, but must be like {getattr(cls, name)!r}")
+        most = _LARGEST.get(name, _ANY_SIZE)
+        if isinstance(value, int | float) and value > most:
+            raise InputError(f"{where}: {at}{name} is {value!r}, but must be at most {most}")
     return cls(**values)
+
+
+def _require_heads(width: int, heads: int, of: int, where: str, field: str) -> None:
+    """of: what the width of a head has to be a multiple of, 4 where both rows and columns rotate pairs."""
+    _require(width % (heads * of) == 0, where, field, width, f"a multiple of {of} x {heads}, the number of heads,")
 
 
 def _like(value, default, least: int) -> bool:
@@ -285,7 +325,7 @@ def _like(value, default, least: int) -> bool:
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(_like(v, 0, 0) for v in value)
     if isinstance(default, float):
-        return isinstance(value, int | float) and value > 0
+        return isinstance(value, int | float) and 0 < value < math.inf
     return isinstance(value, int) and value >= least
 
 

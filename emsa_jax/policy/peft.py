@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_object
 from emsa_jax.parallel import processes
 from emsa_jax.policy.finite import all_finite
 from emsa_jax.policy.layout import on_host
@@ -33,24 +34,28 @@ _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.d
 _WHOLE_KEY = re.compile(
     r"base_model\.model\.(?P<module>.+?)(?:\.modules_to_save(?:\.default)?)?\.(?P<kind>weight|bias)"
 )
-_UNSUPPORTED = (
-    "use_dora",
-    "rank_pattern",
-    "alpha_pattern",
-    "layers_to_transform",
-    "lora_bias",
-    "fan_in_fan_out",
-    "layer_replication",
-    "trainable_token_indices",
-    "target_parameters",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "monteclora_config",
-    "use_qalora",
-    "use_bdlora",
+_READ = ("peft_type", "r", "lora_alpha", "use_rslora", "bias", "init_lora_weights", "modules_to_save")
+# say how an adapter was made or is named, or matter to training alone
+_WITHOUT_EFFECT = (
+    "task_type",
+    "auto_mapping",
+    "peft_version",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "lora_dropout",
+    "target_modules",
+    "exclude_modules",
+    "layers_pattern",
+    "runtime_config",
+    "megatron_core",
+    "ensure_weight_tying",
+    "qalora_group_size",
+    "loftq_config",
+    "eva_config",
 )
-_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # initialisations that rewrite the base's weights
+_MOST_RANK, _MOST_ALPHA = 2**16, 1e6
+_KEEPS_BASE = ("none", "true", "false", "gaussian", "eva", "orthogonal")  # other initialisations rewrite its weights
 
 
 def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
@@ -62,45 +67,53 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
     directory = Path(directory)
     manifest.require_sound(directory)
     path = directory / "adapter_config.json"
+    rank, scale, saved = _read_settings(path)
     try:
-        raw = json.loads(path.read_text())
         tensors = load_file(directory / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
-            f"{directory}: needs a readable adapter_config.json and adapter_model.safetensors ({error})"
+            f"{directory}: needs a readable adapter_model.safetensors beside adapter_config.json ({error})"
         ) from error
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: not an object")
-    if raw.get("peft_type", "LORA") != "LORA":
-        raise InputError(f"{path}: peft_type is {raw['peft_type']!r}, but only LORA is supported")
-    for field in _UNSUPPORTED:
-        if raw.get(field):
-            raise InputError(f"{path}: {field} is set, but only plain LoRA is supported")
-    if raw.get("bias", "none") != "none":
-        raise InputError(f"{path}: bias is {raw['bias']!r}, but only 'none' is supported")
-    if str(raw.get("init_lora_weights")).startswith(_CHANGES_BASE):
-        raise InputError(
-            f"{path}: init_lora_weights is {raw['init_lora_weights']!r}, which changes the base; "
-            "convert the adapter to plain LoRA"
-        )
-    try:
-        rank, alpha = int(raw["r"]), float(raw["lora_alpha"])
-        if rank < 1 or not math.isfinite(alpha):
-            raise ValueError
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: r and lora_alpha must be finite numbers, r positive") from error
     for name, tensor in tensors.items():
         if not all_finite(tensor):
             raise InputError(
                 f"{directory / 'adapter_model.safetensors'}: {name} holds numbers that are not finite, or not as "
                 "bfloat16; restore the file from a sound copy"
             )
+    whole, rest = _read_whole(tensors, config, saved, path)
+    return Adapter(_stack(rest, config, rank, directory), scale, whole)
+
+
+def _read_settings(path: Path) -> tuple[int, float, tuple[str, ...]]:
+    """(rank, alpha / rank, ends of the names of modules that are trained whole) of an adapter_config.json.
+
+    Raises: InputError naming the field, for what is not plain LoRA; options that are not known are not ignored."""
+    raw = read_object(path)
+    if raw is None:
+        raise InputError(f"{path}: is missing; a directory of an adapter needs it")
+    if raw.get("peft_type", "LORA") != "LORA":
+        raise InputError(f"{path}: peft_type is {raw['peft_type']!r}, but only LORA is supported")
+    for field, value in raw.items():
+        if value and field not in (*_READ, *_WITHOUT_EFFECT):
+            raise InputError(f"{path}: {field} is set, but only plain LoRA is supported")
+    if raw.get("bias", "none") != "none":
+        raise InputError(f"{path}: bias is {raw['bias']!r}, but only 'none' is supported")
+    if str(raw.get("init_lora_weights")).lower() not in _KEEPS_BASE:
+        raise InputError(
+            f"{path}: init_lora_weights is {raw['init_lora_weights']!r}, which changes the base; "
+            "convert the adapter to plain LoRA"
+        )
+    rank, alpha, root = raw.get("r"), raw.get("lora_alpha"), raw.get("use_rslora")
+    if type(rank) is not int or not 1 <= rank <= _MOST_RANK:
+        raise InputError(f"{path}: r is {rank!r}, but must be a whole number from 1 to {_MOST_RANK}")
+    if type(alpha) not in (int, float) or not 0 < abs(alpha) <= _MOST_ALPHA:
+        raise InputError(f"{path}: lora_alpha is {alpha!r}, but must be a number that is not 0, up to {_MOST_ALPHA}")
+    if root not in (None, False, True):
+        raise InputError(f"{path}: use_rslora is {root!r}, but must be true or false")
     saved = raw.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
         raise InputError(f"{path}: modules_to_save is {saved!r}, but must be a list of names")
-    whole, rest = _read_whole(tensors, config, tuple(saved), path)
-    weights = _stack(rest, config, rank, directory)
-    return Adapter(weights, alpha / (rank**0.5 if raw.get("use_rslora") else rank), whole)
+    return rank, alpha / (rank**0.5 if root else rank), tuple(saved)
 
 
 def _read_whole(tensors: dict, config: ThinkerConfig, saved: tuple[str, ...], path: Path) -> tuple[dict, dict]:

@@ -1,16 +1,28 @@
-"""A checkpoint's preprocessor settings: what it was trained to see and hear."""
+"""A checkpoint's preprocessor settings: what it was trained to see and hear.
+
+`preprocessor_config.json` has those of sound and pictures in one object; `processor_config.json`, as `transformers` 5
+writes it, has an object for each. Where a directory has several files, they must say the same.
+"""
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_object
 from emsa_jax.policy.prompt_row import MEAN, STD
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
-_FIXED = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
+_SOUND = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
+_PICTURES = {"do_rescale": True, "do_normalize": True}
+_OF_VIDEO = ("image_mean", "image_std", "patch_size", "temporal_patch_size", "merge_size", *_PICTURES)
+_SECTIONS = ("feature_extractor", "image_processor", "video_processor")
+_EDGES = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+_MOST_PIXELS = 2**30
 
 
 @dataclass(frozen=True)
@@ -24,36 +36,80 @@ class Preprocessor:
 
 
 def read_preprocessor(directory: str | Path, config: ThinkerConfig) -> Preprocessor:
-    """Reads preprocessor_config.json; the released values where there is none.
+    """Reads the preprocessor files of a policy directory; the released values where there is none.
 
-    Raises: InputError naming a setting that does not fit our log-mel or the policy's towers.
+    Raises: InputError naming the file and the setting: one that does not fit our log-mel or the policy's towers, is no
+    such value, or is another one in another file.
     """
-    path = Path(directory) / "preprocessor_config.json"
-    if not path.exists():
-        return Preprocessor()
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("size") or {}, dict):
-        raise InputError(f"{path}: not an object of settings")
-    wanted = dict(_FIXED)
+    wanted, found = _wanted(config), {}
+    for where, settings in _sources(Path(directory)):
+        for field, value in settings.items():
+            if field in wanted and value != wanted[field]:
+                raise InputError(f"{where}: {field} is {value!r}, but this policy needs {wanted[field]}")
+            if field not in (*wanted, *_EDGES, "image_mean", "image_std"):
+                continue
+            before, other = found.setdefault(field, (value, where))
+            if before != value:
+                raise InputError(f"{where}: {field} is {value!r}, but {other} says {before!r}; correct one of them")
+    values = {field: found[field] for field in ("image_mean", "image_std", *_EDGES) if field in found}
+    for field, (value, where) in values.items():
+        _require_sound(field, value, where)
+    read = {field: tuple(map(float, v)) if field not in _EDGES else v for field, (v, _) in values.items()}
+    pixels = Preprocessor(**read)
+    if pixels.min_pixels > pixels.max_pixels:
+        where = values.get("min_pixels", values.get("max_pixels"))[1]
+        raise InputError(f"{where}: min_pixels is {pixels.min_pixels}, above max_pixels, {pixels.max_pixels}")
+    return pixels
+
+
+def _wanted(config: ThinkerConfig) -> dict[str, Any]:
+    wanted = dict(_SOUND)
     if config.audio:
         wanted["feature_size"] = config.audio.num_mel_bins
     if vision := config.vision:
-        wanted |= {
+        wanted |= _PICTURES | {
             "patch_size": vision.patch_size,
             "temporal_patch_size": vision.temporal_patch_size,
             "merge_size": vision.spatial_merge_size,
         }
-    for field, value in wanted.items():
-        if raw.get(field, value) != value:
-            raise InputError(f"{path}: {field} is {raw[field]!r}, but this policy needs {value}")
+    return wanted
+
+
+def _sources(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and section, its settings without those that are null), for every file that is there."""
+    path = directory / "preprocessor_config.json"
+    yield str(path), _flat(read_object(path) or {}, str(path))
+    path = directory / "processor_config.json"
+    nested = read_object(path) or {}
+    for section in _SECTIONS:
+        if nested.get(section) is not None:
+            where = f"{path}: {section}"
+            yield where, _of(section, _flat(nested[section], where))
+    path = directory / "video_preprocessor_config.json"
+    yield str(path), _of("video_processor", _flat(read_object(path) or {}, str(path)))
+
+
+def _flat(raw: Any, where: str) -> dict[str, Any]:
+    """Settings, with the edges of `size` as bounds of height x width, which they are unless those are given."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("size") or {}, dict):
+        raise InputError(f"{where}: not an object of settings")
     size = raw.get("size") or {}
-    default = Preprocessor()
-    return Preprocessor(
-        tuple(raw.get("image_mean") or default.image_mean),
-        tuple(raw.get("image_std") or default.image_std),
-        raw.get("min_pixels") or size.get("shortest_edge") or default.min_pixels,
-        raw.get("max_pixels") or size.get("longest_edge") or default.max_pixels,
-    )
+    edges = {field: size.get(edge) for field, edge in _EDGES.items()}
+    given = {field: value for field, value in raw.items() if value is not None}
+    return {field: value for field, value in (edges | given).items() if value is not None}
+
+
+def _of(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A video's frames are pictures to us: what says how large they are is the images' alone."""
+    return {f: v for f, v in settings.items() if section != "video_processor" or f in _OF_VIDEO}
+
+
+def _require_sound(field: str, value: Any, where: str) -> None:
+    if field in _EDGES:
+        if type(value) is not int or not 0 < value <= _MOST_PIXELS:
+            raise InputError(f"{where}: {field} is {value!r}, but must be a whole number from 1 to {_MOST_PIXELS}")
+        return
+    numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    least = 0 if field == "image_std" else -math.inf
+    if not numbers or not all(least < v and abs(v) <= 1000 for v in value):
+        raise InputError(f"{where}: {field} is {value!r}, but must be three {'positive ' * (least == 0)}numbers")

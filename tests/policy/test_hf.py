@@ -156,6 +156,14 @@ BAD = {
         put("model.layers.1.mlp.up_proj.weight", lambda t: t["model.layers.1.mlp.up_proj.weight"].astype(np.float16)),
         r"model\.layers\.1\.mlp\.up_proj\.weight.*float16",
     ),
+    "quantized by AWQ": (
+        lambda t: t.update({"model.layers.0.mlp.up_proj.qweight": t.pop("model.layers.0.mlp.up_proj.weight")}),
+        r"mlp\.up_proj\.qweight' is a quantized weight",
+    ),
+    "quantized to FP8": (
+        put("model.layers.0.mlp.up_proj.weight_scale_inv", lambda t: np.ones((1, 1), np.float32)),
+        r"weight_scale_inv' is a quantized weight",
+    ),
     "one NaN": (
         lambda t: t["model.layers.1.mlp.up_proj.weight"].__setitem__((0, 0), np.nan),
         r"safetensors: model\.layers\.1\.mlp\.up_proj\.weight holds numbers that are not finite",

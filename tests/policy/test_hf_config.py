@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -111,6 +112,23 @@ def test_defaults_are_transformers():
         ("text_config", "rms_norm_eps", None, None),  # absent: the default
         ("text_config", "rms_norm_eps", "tiny", "text_config.rms_norm_eps"),
         ("vision_config", "depth", -1, "vision_config.depth"),
+        ("text_config", "num_hidden_layers", 2**63, "text_config.num_hidden_layers"),
+        ("text_config", "hidden_size", 10**400, "text_config.hidden_size"),
+        ("text_config", "rms_norm_eps", math.inf, "text_config.rms_norm_eps"),
+        ("text_config", "rms_norm_eps", 10**400, "text_config.rms_norm_eps"),
+        ("text_config", "rms_norm_eps", math.nan, "text_config.rms_norm_eps"),
+        ("text_config", "max_position_embeddings", math.inf, "text_config.max_position_embeddings"),
+        ("audio_config", "encoder_layers", 2**40, "audio_config.encoder_layers"),
+        ("audio_config", "encoder_attention_heads", 5, "audio_config.d_model"),
+        ("vision_config", "depth", 2**63, "vision_config.depth"),
+        ("vision_config", "num_heads", 5, "vision_config.hidden_size"),
+        ("vision_config", "window_size", 3, "vision_config.window_size"),
+        (None, "model_type", ["qwen2"], "model_type"),
+        (None, "model_type", {}, "model_type"),
+        (None, "seconds_per_chunk", 0, "seconds_per_chunk"),
+        (None, "position_id_per_seconds", 2**63, "position_id_per_seconds"),
+        (None, "audio_token_index", 2**63, "audio_token_id"),
+        (None, "pad_token_id", 2**63, "pad_token_id"),
         ("vision_config", "fullatt_block_indexes", "x", "fullatt_block_indexes"),
         ("vision_config", "fullatt_block_indexes", 7, "fullatt_block_indexes"),
         ("audio_config", "n_window", 2.5, "audio_config.n_window"),
@@ -133,6 +151,48 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         from_hf(changed, "here.json")
 
 
+NASTY = (
+    2**63,
+    -(2**63),
+    10**400,
+    math.nan,
+    math.inf,
+    -math.inf,
+    0.5,
+    "x",
+    "",
+    [],
+    [[]],
+    [2**63],
+    {},
+    {"a": 1},
+    True,
+    0,
+)
+
+
+def test_no_value_of_any_field_does_worse_than_one_line(worlds):
+    """Every field of every section takes every nasty value: what is read is finite and small, or refused by name."""
+    whole = raw(worlds["base"])
+    places = [(s, f) for s in ("text_config", "audio_config", "vision_config") for f in whole[s]]
+    places += [(None, f) for f in whole]
+    assert len(places) > 60
+    for section, field in places:
+        for value in NASTY:
+            changed = copy.deepcopy(whole)
+            (changed[section] if section else changed)[field] = value
+            try:
+                config = from_hf(changed, "here.json")
+            except InputError as error:
+                assert str(error).startswith("here.json: "), (section, field, value)
+                continue
+            for part in (config, config.text, config.audio, config.vision):
+                for f in fields(part):
+                    number = getattr(part, f.name)
+                    bounded = not isinstance(number, int | float) or abs(number) <= 1e15
+                    assert bounded, (section, field, value)
+
+
 @pytest.mark.parametrize(
     "text, names",
     [
@@ -141,6 +201,9 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         (b"\xff\xfe\xfa", "not JSON"),
         ("[1]", "not an object"),
         ('{"thinker_config": 3}', "not a Qwen2.5-Omni"),
+        ('{"quantization_config": {"quant_method": "awq", "bits": 4}}', r"quantization_config .*\(awq\)"),
+        ('{"thinker_config": {"quantization_config": {"quant_method": "gptq"}}}', r"quantization_config .*\(gptq\)"),
+        ('{"text_config": {"compression_config": {"format": "pack"}}}', r"quantization_config .*\(quantized\)"),
     ],
 )
 def test_bad_files_are_named(tmp_path, text, names):
