@@ -37,7 +37,7 @@ def released(vocab_size: int, shrink: int):
         )
     audio = replace(c.audio, encoder_layers=1, output_dim=text.hidden_size)
     vision = replace(c.vision, depth=1, fullatt_block_indexes=(0,), out_hidden_size=text.hidden_size)
-    return replace(c, text=text, audio=audio, vision=vision)
+    return replace(c, text=text, audio=audio, vision=vision, eos_token_id=1)
 
 
 @pytest.mark.parametrize("vocab_size, shrink", [(4096, 7), pytest.param(152064, 1, marks=pytest.mark.slow)])
