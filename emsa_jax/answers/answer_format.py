@@ -5,7 +5,7 @@ derives from `ScoreFormat` (answers that name a score) or `ClassFormat` (answers
 package knows formats by this protocol alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn, Protocol, Self, runtime_checkable
 
@@ -14,7 +14,6 @@ from emsa_jax.answers.concept_table import Concept
 from emsa_jax.errors import InputError
 
 Pairs = tuple[tuple[str, str], ...]  # (concept, label)
-Columns = Mapping[str, tuple[str, ...]]  # title of a column -> where its number stands in an evaluation's metrics.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,8 @@ class AnswerFormat(Protocol):
     names of the reward parts that apply (the functions stand in rewards/parts.py). label_part: the one of them that
     says whether the label is right. label_first: answers begin with their label, so that its log-probability can be
     measured and a template can stand for the hint. has_reasoning: answers hold reasoning, which has to be learned from
-    traces. columns: of the table of results. score_range: of the data. classes: of sentiment that answers name, 0 where
-    they name a score. marked: the concepts that answers mark.
+    traces. score_range: of the data. classes: of sentiment that answers name, 0 where they name a score. marked: the
+    concepts that answers mark.
     """
 
     name: ClassVar[str]
@@ -87,7 +86,6 @@ class AnswerFormat(Protocol):
     label_part: ClassVar[str]
     label_first: ClassVar[bool]
     has_reasoning: ClassVar[bool]
-    columns: ClassVar[Columns]
     classes: int
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from emsa_jax.answers.answer_format import Answer, Columns, Labelled, Pairs, Truth, refuse_level
+from emsa_jax.answers.answer_format import Answer, Labelled, Pairs, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.concept_reader import CONTRADICTS, REPEATED
 from emsa_jax.answers.concept_table import CH_CEMS, SENTIMENT_LABELS, Concept, Labels, concept_table
@@ -26,13 +26,6 @@ class ClassFormat:
     label_part: ClassVar[str] = "accuracy"
     label_first: ClassVar[bool] = False
     has_reasoning: ClassVar[bool] = True
-    columns: ClassVar[Columns] = {
-        "sentiment acc": ("metrics", "ACC"),
-        "WF1": ("metrics", "WF1"),
-        "polarity acc": ("metrics", "Polarity_acc"),
-        "concepts acc": ("concepts", "mean", "ACC"),
-        "parsed": ("metrics", "parse_rate"),
-    }
 
     @classmethod
     def of(cls, score_range: tuple[float, float], neutral_eps: float, concepts: ConceptOptions) -> Self:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from emsa_jax.answers.answer_format import Answer, Columns, Labelled, Truth, refuse_level
+from emsa_jax.answers.answer_format import Answer, Labelled, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, polarity_of
@@ -31,15 +31,6 @@ class ScoreFormat:
     label_part: ClassVar[str] = "polarity"
     label_first: ClassVar[bool] = False
     has_reasoning: ClassVar[bool] = True
-    columns: ClassVar[Columns] = {
-        "polarity acc": ("metrics", "Polarity_acc"),
-        "Acc2 (0 pos.)": ("metrics", "Has0_acc_2"),
-        "Acc2 (no 0)": ("metrics", "Non0_acc_2"),
-        "F1 (weighted)": ("metrics", "Polarity_F1_weighted"),
-        "MAE": ("metrics", "MAE"),
-        "Corr": ("metrics", "Corr"),
-        "parsed": ("metrics", "parse_rate"),
-    }
     classes: ClassVar[int] = 0
     marked: ClassVar[tuple[Concept, ...]] = ()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.records import Entry
-from emsa_jax.evaluation.sentiment_metrics import regression_metrics
+from emsa_jax.evaluation.sentiment_metrics import paper_row, regression_metrics
 
 DURATIONS = ((2, "under 2 s"), (5, "2 to 5 s"), (10, "5 to 10 s"), (float("inf"), "10 s and more"))
 UNIMODAL = ("label_T", "label_A", "label_V")  # concepts of a clip: what one modality alone says (CH-SIMS)
@@ -43,7 +43,7 @@ def hardness(rewards: Sequence[float], threshold: float) -> str:
 
 
 def breakdowns(
-    rows: Sequence[Mapping], family: str, fallback: str = "neutral", neutral_eps: float = 0.0
+    rows: Sequence[Mapping], family: str, fallback: str = "worst", neutral_eps: float = 0.0
 ) -> dict[str, dict[str, dict]]:
     """Kind -> group -> {"n", "polarity_acc", "acc2", "mae", "corr", "parse_rate"}.
 
@@ -81,11 +81,10 @@ def _measured(rows: Sequence[Mapping], family: str, fallback: str, neutral_eps: 
         [row["polarity"] for row in rows],
         neutral_eps,
     )
-    acc2 = m["Mult_acc_2"] if family == "sims" else m["Has0_acc_2"]
     return {
         "n": m["n"],
         "polarity_acc": m["Polarity_acc"],
-        "acc2": acc2,
+        "acc2": m[paper_row(family)["Acc2"]],
         "mae": m["MAE"],
         "corr": m["Corr"],
         "parse_rate": m["parse_rate"],

@@ -21,8 +21,10 @@ class EvaluateOptions(Options):
         "what metrics use: the greedy answer; the greedy answer with its expected score, each score of a grid weighted "
         "by its probability after the answer's own reasoning; the majority of the sampled answers, or their mean",
     )
-    fallback: Literal["neutral", "drop", "worst"] = option(
-        "neutral", "what an answer that cannot be read counts as: neutral, nothing, or the label furthest off"
+    fallback: Literal["worst", "neutral", "drop"] = option(
+        "worst",
+        "what an answer that cannot be read counts as: worst, the score furthest from the truth; neutral, the score 0, "
+        "which can look better than an honest answer; drop, nothing",
     )
     resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
     answers: str = option(

@@ -16,7 +16,7 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.evaluation.journal import Answered
 from emsa_jax.evaluation.paired import conditions_of
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
-from emsa_jax.json_file import read_json_rows
+from emsa_jax.evaluation.result_files import read_predictions
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import threshold
@@ -99,7 +99,7 @@ def _note_hardness(settings: MeasureSettings, rows: list[dict], label_part: str,
     of the policy itself."""
     hint = settings.hint if settings.hint.metric == "total" else HintOptions()
     limit = threshold(hint, settings.reward, label_part)
-    graded = {row["id"]: row for row in (read_json_rows(cold_start) if cold_start.exists() else rows)}
+    graded = {row["id"]: row for row in (read_predictions(cold_start) if cold_start.exists() else rows)}
     for row in rows:
         rewards = graded.get(row["id"], {}).get("sampled_rewards")
         if rewards and row["target"] is not None:

@@ -118,9 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", required=True, choices=(*FAMILIES, *CLASSES))
     parser.add_argument(
         "--fallback",
-        default="neutral",
+        default=FALLBACKS[0],
         choices=FALLBACKS,
-        help="what an unparsed score counts as: 0 (neutral), nothing (drop), the wrong end (worst)",
+        help="what an unparsed score counts as: the wrong end (worst), 0 (neutral), nothing (drop)",
     )
     parser.add_argument("--f1", default="weighted", choices=F1_AVERAGES)
     parser.add_argument("--intervals", action="store_true", help="adds bootstrap intervals of 95%%")

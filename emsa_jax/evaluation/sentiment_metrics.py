@@ -14,7 +14,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.classification import label_metrics, per_class
 
 FAMILIES = {"mosi": 3.0, "sims": 1.0}  # name -> the largest score
-FALLBACKS = ("neutral", "drop", "worst")
+FALLBACKS = ("worst", "neutral", "drop")
 F1_AVERAGES = ("weighted", "macro", "weighted_pred")
 WEAK = np.float32(0.4)
 
@@ -41,7 +41,7 @@ def regression_metrics(
     pred: Sequence[float | None],
     true: Sequence[float],
     family: str,
-    fallback: str = "neutral",
+    fallback: str = "worst",
     polarities: Sequence[str | None] | None = None,
     neutral_eps: float = 0.0,
     f1_average: str = "weighted",
@@ -49,16 +49,17 @@ def regression_metrics(
     """Every metric of both families; None where one is not defined for this family or these samples.
 
     pred: n predicted scores, None where an answer could not be read; true: n true scores.
-    fallback: what an unread score counts as: "neutral" 0.0; "worst" the far end of the scale on the wrong
-      side; "drop" leaves the sample out. `n` (dropped ones included), `parse_rate` and `fallback` are
-      returned, to be printed beside the rest.
+    fallback: what an unread score counts as: "worst" the far end of the scale on the wrong side; "neutral" 0.0,
+      which can lie nearer the truth than an honest answer; "drop" leaves the sample out. `n` (dropped ones
+      included), `parse_rate`, `family` and `fallback` are returned, to be printed beside the rest.
     polarities: what the answers named, None where unread (always wrong); absent: the polarity of each score.
     f1_average: of the `*F1_score` keys; "weighted_pred" weighs by predicted support, as MulT's code does.
 
     Keys. Two classes: Has0_acc_2 and Has0_F1_score (0 is positive), Non0_acc_2 and Non0_F1_score (true zeros
     left out), Mult_acc_2 and F1_score (0 is negative), Mult_acc_2_weak (the same where |true| <= 0.4); each
     F1 averaged over its classes as *F1_macro. More classes: Mult_acc_3, Mult_acc_5, Mult_acc_7. Distances:
-    MAE, Corr, R2, corr_defined. Positive, Neutral, Negative: Polarity_acc, Polarity_F1_macro,
+    MAE, Corr, R2, corr_defined; Corr is over the `corr_n` scores that were read, whatever the fallback, since a score
+    that nobody gave correlates with nothing. Positive, Neutral, Negative: Polarity_acc, Polarity_F1_macro,
     Polarity_F1_weighted, Polarity_UAR (mean recall).
     SIMS scores are clipped to [-1, 1] first; MOSI's MAE, Corr and R2 are those of unclipped scores.
     """
@@ -78,6 +79,7 @@ def regression_metrics(
     named = np.array([POLARITIES.index(q) if q in POLARITIES else -1 for q in polarities], int)
     truly = np.array([POLARITIES.index(polarity_of(s, neutral_eps)) for s in true], int)
 
+    corr = _correlation(p[read], y[read], family)
     if fallback == "worst":
         p = np.where(read, p, _wrong_end(y, family))
     if fallback == "drop":
@@ -95,12 +97,16 @@ def regression_metrics(
         "Mult_acc_2_weak": _mean((p > 0)[weak] == (y > 0)[weak]) if family == "sims" else None,
         **_graded_classes(p, y, family),
         **_distances(p, y),
+        "Corr": corr,
+        "corr_n": int(read.sum()),
+        "corr_defined": corr is not None,
         "Polarity_acc": polarity["ACC"],
         "Polarity_F1_macro": polarity["F1"],
         "Polarity_F1_weighted": polarity["WF1"],
         "Polarity_UAR": polarity["R"],
         "n": len(true),
         "parse_rate": _mean(read),
+        "family": family,
         "fallback": fallback,
     }
 
@@ -161,16 +167,23 @@ def _graded_classes(p: np.ndarray, y: np.ndarray, family: str) -> dict[str, floa
     return {"Mult_acc_3": same(THREE_EDGES), "Mult_acc_5": same(FIVE_EDGES), "Mult_acc_7": None}
 
 
-def _distances(p: np.ndarray, y: np.ndarray) -> dict[str, float | bool | None]:
-    """Corr is undefined where either side is constant, R2 where the truth is."""
-    varied = [len(values) > 1 and bool(np.ptp(values) > 0) for values in (p, y)]
+def _distances(p: np.ndarray, y: np.ndarray) -> dict[str, float | None]:
+    """R2 is undefined where the truth is constant."""
     p, y = p.astype(np.float64), y.astype(np.float64)
+    varied = len(y) > 1 and bool(np.ptp(y) > 0)
     return {
         "MAE": _mean(np.abs(p - y)),
-        "Corr": float(np.corrcoef(p, y)[0, 1]) if all(varied) else None,
-        "corr_defined": all(varied),
-        "R2": float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2)) if varied[1] else None,
+        "R2": float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2)) if varied else None,
     }
+
+
+def _correlation(p: np.ndarray, y: np.ndarray, family: str) -> float | None:
+    """Pearson's; None where either side is constant."""
+    if family == "sims":
+        p, y = np.clip(p, -1, 1), np.clip(y, -1, 1)
+    if not all(len(values) > 1 and np.ptp(values) > 0 for values in (p, y)):
+        return None
+    return float(np.corrcoef(p.astype(np.float64), y.astype(np.float64))[0, 1])
 
 
 def _wrong_end(y: np.ndarray, family: str) -> np.ndarray:

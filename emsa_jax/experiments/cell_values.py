@@ -11,7 +11,7 @@ import numpy as np
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.data.datasets import DataSettings
 from emsa_jax.evaluation.prefix_logp import PrefixSettings, prefix_logps
-from emsa_jax.json_file import read_json_rows
+from emsa_jax.evaluation.result_files import read_predictions
 from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
@@ -37,7 +37,7 @@ class CellSettings(DataSettings, PolicySettings, PrefixSettings):
 def write_hard_set(start: Path, answers: int, rewards: RewardOptions) -> None:
     """hard.json: the clips of the held-out split whose G answers under the cold start all stay below the threshold."""
     limit = threshold(HintOptions(), rewards)
-    rows = read_json_rows(start / "evaluate" / "sft" / "train" / "predictions.jsonl")
+    rows = read_predictions(start / "evaluate" / "sft" / "train" / "predictions.jsonl")
     hard = [row["id"] for row in rows if row["target"] is not None and max(row["sampled_rewards"]) < limit]
     content = {"threshold": limit, "answers": answers, "clips": len(rows), "hard": hard}
     write_atomic(start / "hard.json", json.dumps(content, indent=1).encode() + b"\n")
@@ -70,7 +70,7 @@ def cell_values(run: Run, settings: CellSettings, policy: str, hard: set[str]) -
                 "parsed": metrics["parse_rate"],
                 "floor": (found["floor"] or {}).get("Polarity_acc"),
             }
-    rows = read_json_rows(run.path("evaluate", policy, "train", "predictions.jsonl"))
+    rows = read_predictions(run.path("evaluate", policy, "train", "predictions.jsonl"))
     right = [row["polarity"] == row["target_polarity"] for row in rows if row["id"] in hard]
     values |= {"hard_accuracy": float(np.mean(right)) if right else None, "hard_clips": float(len(right))}
     directory, adapter_dir = policies(run, settings)[policy]
@@ -100,6 +100,6 @@ def read_steps(where: Path) -> list[dict]:
 
 def moved(where: Path, whole: Path) -> float:
     """The fraction of clips whose polarity differs from that of the arm that saw all modalities."""
-    now = {row["id"]: row["polarity"] for row in read_json_rows(where / "evaluate/zero_shot/train/predictions.jsonl")}
-    before = {row["id"]: row["polarity"] for row in read_json_rows(whole / "evaluate/grpo/train/predictions.jsonl")}
+    now = {row["id"]: row["polarity"] for row in read_predictions(where / "evaluate/zero_shot/train/predictions.jsonl")}
+    before = {row["id"]: row["polarity"] for row in read_predictions(whole / "evaluate/grpo/train/predictions.jsonl")}
     return float(np.mean([now[id] != before[id] for id in now]))

@@ -10,11 +10,11 @@ from pathlib import Path
 from emsa_jax.data.datasets import PUPPETS, PUPPETS_NOTE
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.paired import Evaluated, paired
-from emsa_jax.json_file import read_json_rows
+from emsa_jax.evaluation.result_files import read_predictions
 from emsa_jax.report.cases import make_cases, numbered
+from emsa_jax.report.result_table import POLICIES, shown_names, unread
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_files import (
-    POLICIES,
     ReportSettings,
     data_name,
     hints_ignored,
@@ -74,10 +74,12 @@ def _results(entries: Mapping[str, Compared]) -> tuple[list[Result], dict[str, d
     """(results in order; data set -> entry -> answers)."""
     results, answered, known = [], {}, {}
     for name, entry in entries.items():
+        found = results_of(entry.workdir)
+        names = shown_names([policy for policy, _, _ in found])
         for role in ("train", "cross"):
             held = [
                 (policy, result)
-                for policy, at, result in results_of(entry.workdir)
+                for policy, at, result in found
                 if at == role and (policy == entry.chosen if entry.chosen else policy in POLICIES)
             ]
             if not held:
@@ -89,8 +91,9 @@ def _results(entries: Mapping[str, Compared]) -> tuple[list[Result], dict[str, d
             clips, data = result["judged"]["clips"], data_name(entry.settings, role)
             if known.setdefault(data, clips) != clips:  # the same name, and yet other clips
                 data = f"{data}, {result['clips']:,} other clips of {name}"
-            results.append(Result(f"{name}, {POLICIES.get(policy, 'as scored')}", data, result))
-            rows = read_json_rows(where / "predictions.jsonl")
+            shown = names[policy] if policy in POLICIES else "as scored"
+            results.append(Result(f"{name}, {shown}", data, result))
+            rows = read_predictions(where / "predictions.jsonl")
             answered.setdefault(data, {})[name] = Evaluated(result["judged"], rows)
     return results, answered
 
@@ -111,7 +114,10 @@ def _tests(answered: Answered, resamples: int) -> tuple[list[tuple[str, dict]], 
 
 def _lead(results: Sequence[Result]) -> str:
     scored = [r for r in results if r.found.get("metrics") and r.data == results[0].data]
-    parts = [f"{r.policy} {r.found['metrics']['Polarity_acc']:.1%}" for r in scored]
+    parts = [
+        f"{r.policy} {unread(r.found, polarity=True) or format(r.found['metrics']['Polarity_acc'], '.1%')}"
+        for r in scored
+    ]
     return f"Polarity accuracy {', '.join(parts)}."
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emsa_jax.report.result_table import Cell, ResultTable
+
 
 @dataclass(frozen=True)
 class Result:
@@ -73,6 +75,17 @@ def by_data(results: Sequence[Result]) -> dict[str, list[Result]]:
 def row(name: str, cells: Sequence[dict], quiet: bool = False) -> dict:
     """A row of a table; quiet: a floor, not a result."""
     return {"name": name, "cells": cells, "quiet": quiet}
+
+
+def table_of(table: ResultTable, caption: str) -> dict:
+    """A table of results for the template; intervals, or else remarks, stand below the numbers."""
+    rows = [row(one.name, [_shown(found) for found in one.cells], one.quiet) for one in table.rows]
+    return {"caption": caption, "columns": ["policy", *table.columns], "rows": rows}
+
+
+def _shown(found: Cell) -> dict:
+    low_high = "" if found.interval is None else "{:.3f} to {:.3f}".format(*found.interval)
+    return {"value": found.value, "note": "; ".join(filter(None, (low_high, found.remark)))}
 
 
 def cell(value: float | int | None, interval: Sequence[float] | None = None, sign: str = "", digits: int = 3) -> dict:

@@ -16,9 +16,8 @@ from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.reasoning import ignored_hints
 from emsa_jax.json_file import read_json_rows, read_saved_json
+from emsa_jax.report.result_table import POLICIES
 from emsa_jax.training.artifacts import PolicySettings
-
-POLICIES = {"zero_shot": "zero-shot", "align": "aligned", "sft": "cold start", "grpo": "after RL"}
 
 
 class SplitOptions(Protocol):
@@ -43,14 +42,18 @@ def results_of(workdir: Path) -> list[tuple[str, str, dict]]:
     for role in ("train", "cross"):
         names = [path.parent.parent.name for path in sorted(workdir.glob(f"evaluate/*/{role}/metrics.json"))]
         for name in sorted(names, key=lambda n: (list(POLICIES).index(n) if n in POLICIES else len(POLICIES), n)):
-            found.append((name, role, _result(workdir / "evaluate" / name / role / "metrics.json")))
+            found.append((name, role, read_result(workdir, name, role)))
     return found
 
 
-def _result(path: Path) -> dict:
+def read_result(workdir: Path, policy: str, role: str) -> dict | None:
+    """The metrics.json of a policy on a data set; None where there is none. Raises InputError for a damaged one."""
+    path = workdir / "evaluate" / policy / role / "metrics.json"
+    if not path.exists():
+        return None
     found = read_saved_json(path)
     metrics = found.get("metrics") if isinstance(found, dict) else ()
-    if metrics == () or metrics is not None and "Polarity_acc" not in metrics:
+    if metrics == () or metrics is not None and not (isinstance(metrics, dict) and "Polarity_acc" in metrics):
         raise InputError(f"{path} is damaged; remove it and evaluate or score again")
     return found
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from emsa_jax.data.datasets import PUPPETS, PUPPETS_NOTE, datasets
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import RecordSource, read_index, read_manifest, unpack, unpack_pcm
-from emsa_jax.json_file import read_json_rows
+from emsa_jax.evaluation.result_files import read_predictions
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.cases import choose_media, make_cases, media_of, numbered
+from emsa_jax.report.result_table import POLICIES, read_of, shown_names, unread
 from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_files import (
-    POLICIES,
     ReportSettings,
     data_name,
     hints_ignored,
@@ -33,15 +33,14 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
     """Writes report.html into the work directory, and returns its path. live: the run is still at work, and the page
     has no cases yet."""
     found = results_of(run.workdir)
+    names = shown_names([policy for policy, _, _ in found])
     rows = read_metrics(run.workdir)
     cases, media = ([], {}) if live else cases_of(run, settings)
     content = Content(
         title=f"{settings.data}: {Path(run.workdir).name}",
         lead=lead(found, rows),
         rows={run.workdir.name: rows},
-        results=[
-            Result(POLICIES.get(policy, policy), data_name(settings, role), result) for policy, role, result in found
-        ],
+        results=[Result(names[policy], data_name(settings, role), result) for policy, role, result in found],
         cases=cases,
         media=media,
         hints={} if live else {run.workdir.name: hints_ignored(run.workdir, settings)},
@@ -63,12 +62,14 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
         named = {"sft": "The cold start", "grpo": "GRPO"}
         where = f"{named.get(at['stage'], at['stage'])} is at step {at['step']}; n" if at else "N"
         return f"{where}othing is evaluated yet."
-    last = scored[evaluated[-1]]
+    last, names = scored[evaluated[-1]], shown_names(evaluated)
     m, interval = last["metrics"], (last.get("intervals") or {}).get("Polarity_acc")
-    name = POLICIES[evaluated[-1]]
+    name = names[evaluated[-1]]
+    if nothing := unread(last, polarity=True):
+        return f"{name[0].upper()}{name[1:]}, no answer can be judged: {nothing}."
     text = f"{name[0].upper()}{name[1:]}, the polarity is right on {m['Polarity_acc']:.1%} of {m['n']:,} clips"
     text += f" (95% interval {interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
-    others = [f"{POLICIES[name]} {scored[name]['metrics']['Polarity_acc']:.1%}" for name in evaluated[:-1]]
+    others = [f"{names[name]} {scored[name]['metrics']['Polarity_acc']:.1%}" for name in evaluated[:-1]]
     floor = (last.get("floor") or {}).get("Polarity_acc")
     others += [f"always the mean of the training scores {floor:.1%}"] if floor is not None else []
     return text + (f"; {', '.join(others)}." if others else ".")
@@ -81,16 +82,16 @@ def tiles(
     evaluated = [
         (name, result) for name, role, result in found if role == "train" and name in POLICIES and result.get("metrics")
     ]
-    tiles_found = []
+    tiles_found, names = [], shown_names([name for name, _ in evaluated])
     for title, read, form in (
         ("Polarity accuracy", lambda r: r["metrics"]["Polarity_acc"], "{:.1%}"),
-        ("MAE", lambda r: r["metrics"]["MAE"], "{:.3f}"),
+        ("MAE", lambda r: r["metrics"]["MAE"] if read_of(r)[0] else None, "{:.3f}"),
         ("Reward, sampled", lambda r: r.get("mean_sampled_reward"), "{:.3f}"),
     ):
         values = [(name, read(result)) for name, result in evaluated if read(result) is not None]
         if values:
-            before = [f"{POLICIES[name]} {form.format(value)}" for name, value in values[:-1]]
-            tiles_found.append((title, form.format(values[-1][1]), ", ".join(before) or POLICIES[values[-1][0]]))
+            before = [f"{names[name]} {form.format(value)}" for name, value in values[:-1]]
+            tiles_found.append((title, form.format(values[-1][1]), ", ".join(before) or names[values[-1][0]]))
     first = cases[0]["data"] if cases else ""
     hard = [case for case in cases if "hard" in case["kinds"] and case["data"] == first]
     if hard and len(evaluated) > 1:
@@ -108,11 +109,11 @@ def cases_of(run: Run, settings: ReportSettings, most: int = 200) -> tuple[list[
     """(numbered cases, number -> media of some of them)."""
     cases, places = [], {}
     for role in datasets(settings):
-        answered = {
-            POLICIES[name]: read_json_rows(path)
-            for name in POLICIES
-            if (path := run.path("evaluate", name, role, "predictions.jsonl")).exists()
+        found = {
+            name: path for name in POLICIES if (path := run.path("evaluate", name, role, "predictions.jsonl")).exists()
         }
+        names = shown_names(list(found))
+        answered = {names[name]: read_predictions(path) for name, path in found.items()}
         others = [
             path
             for path in sorted(run.workdir.glob(f"evaluate/*/{role}/predictions.jsonl"))
@@ -122,7 +123,7 @@ def cases_of(run: Run, settings: ReportSettings, most: int = 200) -> tuple[list[
             continue
         policies = list(answered)
         for path in others:
-            answered[path.parent.parent.name] = read_json_rows(path)
+            answered[path.parent.parent.name] = read_predictions(path)
         answered = {name: rows for name, rows in answered.items() if name != "zero-shot" or len(policies) == 1}
         policies = [name for name in policies if name in answered]
         manifest = read_manifest(records_dir(run, settings, role))

@@ -1,31 +1,14 @@
 """The first sections of a run's page: results with intervals and floors, and curves."""
 
-from collections.abc import Sequence
-
 from emsa_jax.report.curve_list import CURVES
 from emsa_jax.report.plots import Bar, Series, curves, intervals_plot
-from emsa_jax.report.run_content import Content, Result, by_data, cell, row, section
-
-CONTROLS = {"constant": "mean of train", "random": "random from train", "shuffled": "shuffled labels"}
-SHOWN = {
-    "polarity acc": "Polarity_acc",
-    "Acc2 (0 positive)": "Has0_acc_2",
-    "Acc2 (without 0)": "Non0_acc_2",
-    "Acc2 (0 negative)": "Mult_acc_2",
-    "Acc3": "Mult_acc_3",
-    "Acc5": "Mult_acc_5",
-    "Acc7": "Mult_acc_7",
-    "F1 polarity, weighted": "Polarity_F1_weighted",
-    "MAE": "MAE",
-    "Corr": "Corr",
-    "R2": "R2",
-    "parsed": "parse_rate",
-}
+from emsa_jax.report.result_table import floors, read_of, result_table, unread
+from emsa_jax.report.run_content import Content, Result, by_data, cell, row, section, table_of
 
 
 def results(content: Content) -> dict | None:
     """Plots and tables of every policy on every data set, floors beside them; paired tests folded away."""
-    tables, drawn = [], []
+    tables, drawn, notes = [], [], {}
     for data, results in by_data(content.results).items():
         scored = [r for r in results if r.found.get("metrics")]
         for name, key, unit in (
@@ -33,17 +16,18 @@ def results(content: Content) -> dict | None:
             ("MAE", "MAE", "score points"),
         ):
             bars = [
-                Bar(r.policy, r.found["metrics"][key], (r.found.get("intervals") or {}).get(key))
+                Bar(_named(r, key), r.found["metrics"][key], (r.found.get("intervals") or {}).get(key))
                 for r in scored
                 if r.found["metrics"][key] is not None
             ]
             if bars:
-                bars += [
-                    Bar(text, found[key], None, True) for text, found in _controls(scored) if found.get(key) is not None
-                ]
+                seen_none = floors([(r.policy, r.found) for r in scored])
+                bars += [Bar(text, found[key], None, True) for text, found in seen_none if found.get(key) is not None]
             drawn.append(intervals_plot(f"{name}, {data}", unit, bars, 0 if key == "Polarity_acc" else None))
         if scored:
-            tables.append(_metrics_table(data, scored))
+            made = result_table([(r.policy, r.found) for r in scored])
+            tables.append(table_of(made, f"{data}: {read_of(scored[-1].found)[1]:,} clips with a score"))
+            notes |= dict.fromkeys(made.notes)
         labelled = [r for r in results if r.found.get("labels")]
         if labelled:
             names = ["ACC", "WF1", "WP", "F1", "R", "P", "parse_rate"]
@@ -52,9 +36,7 @@ def results(content: Content) -> dict | None:
                 for r in labelled
             ]
             tables.append({"caption": f"Classes, {data}", "columns": ["policy", *names], "rows": rows})
-    text = " ".join(
-        ["Intervals: 95%, bootstrap over clips. Unparsed answers count as wrong, and as score 0.", *content.notes]
-    )
+    text = " ".join(["Intervals: 95%, bootstrap over clips.", *notes, *content.notes])
     folded = [
         {
             "caption": name,
@@ -79,35 +61,10 @@ def results(content: Content) -> dict | None:
     )
 
 
-def _metrics_table(data: str, results: Sequence[Result]) -> dict:
-    known = {key for r in results for key, value in r.found["metrics"].items() if value is not None}
-    other = {"Mult_acc_2"} if "Mult_acc_7" in known else {"Has0_acc_2"}  # the other family's convention for 0
-    columns = {name: key for name, key in SHOWN.items() if key in known - other}
-    rows = []
-    for r in results:
-        rewards = [cell(r.found.get("mean_sampled_reward")), cell((r.found.get("rewards") or {}).get("total"))]
-        bounds = r.found.get("intervals") or {}
-        rows.append(
-            row(r.policy, rewards + [cell(r.found["metrics"][key], bounds.get(key)) for key in columns.values()])
-        )
-    for text, found in _controls(results):
-        rows.append(row(text, [cell(None)] * 2 + [cell(found.get(key)) for key in columns.values()], True))
-    return {
-        "caption": f"{data}: {results[-1].found['metrics']['n']:,} clips with a score",
-        "columns": ["policy", "reward, sampled", "reward, answer", *columns],
-        "rows": rows,
-    }
-
-
-def _controls(results: Sequence[Result]) -> list[tuple[str, dict]]:
-    """(name, metrics) of what saw no clip: of all results the same, but for their own answers to shuffled labels."""
-    every = [(r.policy, r.found["controls"]) for r in results if r.found.get("controls")]
-    found = [(CONTROLS[name], every[-1][1][name]) for name in ("constant", "random") if every and name in every[-1][1]]
-    several = len(every) > 1
-    return found + [
-        (f"{CONTROLS['shuffled']}, {policy}" if several else CONTROLS["shuffled"], controls["shuffled"])
-        for policy, controls in every
-    ]
+def _named(result: Result, key: str) -> str:
+    """The name of a policy at its bar, with a remark if none of its answers was read."""
+    nothing = unread(result.found, polarity=key.startswith("Polarity"))
+    return f"{result.policy} ({nothing})" if nothing else result.policy
 
 
 def curve_plots(content: Content) -> dict | None:

@@ -43,7 +43,7 @@ def scored(tmp_path):
 
 def test_scores(scored):
     result, rows = scored("b,-0.5\na,0.9\nd,\n")
-    assert result["row"] == score_row([0.9, -0.5, None, None], list(SCORES.values()), "sims")
+    assert result["row"] == score_row([0.9, -0.5, None, None], list(SCORES.values()), "sims", fallback="neutral")
     assert result["metrics"]["parse_rate"] == 0.5
     assert [row["polarity"] for row in rows] == [POLARITIES[0], "Negative", None, None]
     assert result["controls"].keys() == {"constant", "random", "shuffled"} and result["floor"]

@@ -117,7 +117,9 @@ def test_an_unparsed_answer_stays_in_every_denominator(score):
     whole, torn = score("sims", true, pred), score("sims", true, [-1, -0.5, 0.5, None])
     assert torn["n"] == whole["n"] == 4 and torn["parse_rate"] == 0.75
     assert torn["acc2"] == torn["acc3"] == torn["acc5"] == torn["non0_acc2"] == 0.75
-    assert torn["mae"] == 0.25  # read as 0.0
+    assert torn["mae"] == 0.5 and torn["corr"] == pytest.approx(1)  # counted as -1.0; Corr is over what was read
+    neutral = score("sims", true, [-1, -0.5, 0.5, None], "--fallback=neutral")
+    assert neutral["mae"] == 0.25 and neutral["corr"] == torn["corr"]
     assert score("sims", true, [-1, -0.5, 0.5, "nan"]) == torn
     assert score("sims", true, pred[:3] + [-1])["parse_rate"] == 1  # -1 is a score
     labels = score("labels3", [0, 1, 2, 2], [0, 1, 2, -1])

@@ -80,8 +80,10 @@ def test_breakdowns_partition_the_clips():
     members = [row for row in rows if row["about"]["scenario"] == "s1"]
     unread = np.mean([row["score"] is None for row in members])
     assert found["scenario"]["s1"]["parse_rate"] == pytest.approx(1 - unread)
+    assert found["scenario"]["s1"]["acc2"] == pytest.approx(1 - unread)  # an unread score is the worst one
     wrong = [row["score"] is None and row["target"] > 0 for row in members]  # an unread score is 0, here negative
-    assert found["scenario"]["s1"]["acc2"] == pytest.approx(1 - np.mean(wrong))
+    neutral = breakdowns(rows, "sims", "neutral")
+    assert neutral["scenario"]["s1"]["acc2"] == pytest.approx(1 - np.mean(wrong))
 
 
 def test_checks_of_the_reasoning():

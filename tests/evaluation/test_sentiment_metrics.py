@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import f1_score, recall_score
 
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.classification import label_metrics, label_row
-from emsa_jax.evaluation.sentiment_metrics import family_of, paper_row, regression_metrics
+from emsa_jax.evaluation.sentiment_metrics import FALLBACKS, family_of, paper_row, regression_metrics, score_row
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ARRAYS = dict(np.load(FIXTURES / "metrics.npz"))
@@ -70,15 +71,38 @@ def test_only_sims_scores_are_clipped():
 
 def test_unread_answers_are_always_counted():
     pred, true = [None, 0.5, None, None], [1.0, 0.5, -1.0, 0.0]
-    neutral = regression_metrics(pred, true, "sims")
+    neutral = regression_metrics(pred, true, "sims", fallback="neutral")
     assert (neutral["n"], neutral["parse_rate"], neutral["fallback"]) == (4, 0.25, "neutral")
     assert neutral["MAE"] == 0.5
     assert neutral["Polarity_acc"] == 0.25  # unread is no polarity, not even the neutral one
-    worst = regression_metrics(pred, true, "sims", fallback="worst")
+    worst = regression_metrics(pred, true, "sims")
+    assert (worst["fallback"], worst["family"]) == ("worst", "sims")
     assert (worst["MAE"], worst["Mult_acc_2"], worst["parse_rate"]) == (1.25, 0.25, 0.25)
     assert regression_metrics(pred, true, "mosi", fallback="worst")["Has0_acc_2"] == 0.25
     drop = regression_metrics(pred, true, "sims", fallback="drop")
     assert (drop["n"], drop["parse_rate"], drop["MAE"], drop["Polarity_acc"]) == (4, 0.25, 0, 1)
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_a_policy_that_cannot_be_read_is_not_flattered(fallback):
+    """Of 32 clips, 22 are negative: a score of 0 for each, which nobody gave, would be right on these 22."""
+    true = [-0.6] * 22 + [0.8] * 10
+    nothing = regression_metrics([None] * 32, true, "sims", fallback=fallback)
+    assert (nothing["corr_n"], nothing["parse_rate"], nothing["Corr"]) == (0, 0, None)
+    assert nothing["Mult_acc_2"] == {"worst": 0, "neutral": 22 / 32, "drop": None}[fallback]
+    assert score_row([None] * 32, true, "sims")["acc2"] == 0  # as the command prints it, too
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize("family", ["mosi", "sims"])
+def test_the_correlation_is_of_what_was_read(fallback, family):
+    pred, true = [0.5, None, -0.3, 0.9, None, 0.1], [0.4, -1.0, -0.6, 0.7, 0.8, -0.2]
+    found = regression_metrics(pred, true, family, fallback=fallback)
+    read = [i for i, score in enumerate(pred) if score is not None]
+    expected = scipy.stats.pearsonr([pred[i] for i in read], [true[i] for i in read]).statistic
+    assert found["Corr"] == pytest.approx(expected, abs=1e-6) and found["corr_n"] == 4
+    only_one = regression_metrics([0.5, None], [0.5, -0.5], family, fallback=fallback)
+    assert only_one["Corr"] is None and not only_one["corr_defined"] and only_one["corr_n"] == 1
 
 
 def test_nothing_to_score_is_undefined_and_not_a_crash():

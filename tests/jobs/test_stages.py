@@ -163,7 +163,7 @@ def test_the_page_of_the_run(mini):
     for section in ("results", "curves", "confusion", "across", "time", "browse", "made"):
         assert f'id="{section}"' in page
     cases = json.loads(re.search(r'id="cases">(.*?)</script>', page).group(1))
-    assert len(cases) == 16 and [answer["who"] for answer in cases[0]["answers"]] == ["cold start", "after RL"]
+    assert len(cases) == 16 and [answer["who"] for answer in cases[0]["answers"]] == ["after SFT", "after RL"]
     assert page.count('type="application/json" id="media-') == 16 and "data:audio/mpeg" in page
     assert str(mini.workdir) not in page.split('<section id="made"')[0]
     assert 'id="live"' not in page

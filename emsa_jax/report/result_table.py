@@ -1,0 +1,164 @@
+"""The table of results of one data set, as summary.md, the terminal and the page of a run all show it.
+
+Two classes of scores are counted in one way for each family (`sentiment_metrics.paper_row`), and a number that rests on
+no answer that was read says so instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emsa_jax.evaluation.sentiment_metrics import paper_row
+
+POLICIES = {"zero_shot": "zero-shot", "align": "aligned", "sft": "after SFT", "grpo": "after RL"}
+AS_GIVEN = "as given"  # a policy that stands alone: nothing was trained
+CONTROLS = {"constant": "mean of train", "random": "random from train", "shuffled": "shuffled labels"}
+COMMONEST = "commonest class"
+
+Path = tuple[str, ...]  # where a number stands in an evaluation's metrics.json
+REWARDS: dict[str, Path] = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
+POLARITY = {"polarity acc": ("metrics", "Polarity_acc"), "polarity F1 (weighted)": ("metrics", "Polarity_F1_weighted")}
+CLASSES = {
+    "sentiment acc": ("metrics", "ACC"),
+    "WF1": ("metrics", "WF1"),
+    "polarity acc": ("metrics", "Polarity_acc"),
+    "concepts acc": ("concepts", "mean", "ACC"),
+}
+ZERO = {"mosi": "without 0", "sims": "0 is negative"}  # which clips count as what in a family's two classes
+PARSED = "parsed"
+UNREAD = {
+    "worst": "An answer that cannot be read counts as wrong, and as the score furthest from the truth.",
+    "neutral": (
+        "An answer that cannot be read counts as score 0 (evaluate.fallback=neutral), which can look better than an "
+        "honest answer."
+    ),
+    "drop": "Answers that cannot be read are left out (evaluate.fallback=drop).",
+    None: "An answer that cannot be read counts as wrong.",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as a table shows it, with a remark where it needs one, and its interval."""
+
+    value: str
+    remark: str = ""
+    interval: Sequence[float] | None = None
+
+    @property
+    def text(self) -> str:
+        """The number with its remark."""
+        return f"{self.value} ({self.remark})" if self.remark else self.value
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a policy; quiet: of a predictor that has seen no clip."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultTable:
+    """Titles of the columns and the rows. notes: what a reader has to know of how it was counted."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def shown_names(policies: Sequence[str]) -> dict[str, str]:
+    """Policy -> the name that a reader sees. policies: all that were evaluated; one of a run that stands alone is "as
+    given", and what is no policy of a run keeps its name."""
+    alone = len({name for name in policies if name in POLICIES}) == 1
+    return {name: AS_GIVEN if alone and name in POLICIES else POLICIES.get(name, name) for name in policies}
+
+
+def read_of(found: Mapping[str, Any], polarity: bool = False) -> tuple[int, int]:
+    """(answers whose score was read, all) of the clips with a label; polarity: whose polarity was read."""
+    metrics = found.get("metrics") or {}
+    n = metrics.get("n") or 0
+    rate = (found.get("polarity") or metrics if polarity else metrics).get("parse_rate")
+    return round(n * (1.0 if rate is None else rate)), n
+
+
+def unread(found: Mapping[str, Any], polarity: bool = False) -> str:
+    """ "0 of 32 read" where none of the answers was read, else ""."""
+    read, n = read_of(found, polarity)
+    return f"0 of {n} read" if n and not read else ""
+
+
+def result_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> ResultTable:
+    """The table of a data set.
+
+    Args:
+      results: (name of a policy, its metrics.json) in order, all measured on the data set; those without metrics (clips
+        without labels, answers that name other classes) are left out.
+    """
+    results = [(name, found) for name, found in results if found.get("metrics")]
+    columns = _columns([found for _, found in results])
+    rows = [Row(name, tuple(_cell(found, *column) for column in columns.items())) for name, found in results]
+    size = max((read_of(found)[1] for _, found in results), default=0)
+    for name, metrics in floors(results):
+        floor = {"metrics": {"n": size} | metrics}
+        cells = (Cell("-") if title == PARSED else _cell(floor, title, path) for title, path in columns.items())
+        rows.append(Row(name, tuple(cells), True))
+    fallbacks = dict.fromkeys(found["metrics"].get("fallback") for _, found in results)
+    notes = [UNREAD[fallback] for fallback in fallbacks]
+    notes += ["Corr is over the answers that were read."] if "Corr" in columns else []
+    return ResultTable(columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
+
+
+def floors(results: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, metrics) of predictors that have seen no clip: the same for all policies, but for their own answers held
+    against shuffled labels."""
+    every = [(name, found["controls"]) for name, found in results if found.get("controls")]
+    if not every:
+        return [(COMMONEST, found["floor"]) for _, found in results[-1:] if found.get("floor")]
+    last = every[-1][1]
+    found = [(CONTROLS[name], last[name]) for name in ("constant", "random") if name in last]
+    return found + [
+        (f"{CONTROLS['shuffled']}, {name}" if len(every) > 1 else CONTROLS["shuffled"], controls["shuffled"])
+        for name, controls in every
+    ]
+
+
+def _columns(results: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
+    """Title -> path of the numbers that any of the results has."""
+    columns = dict(REWARDS)
+    families = dict.fromkeys(found["metrics"].get("family") for found in results)
+    for family in families:
+        if family is None:
+            columns |= CLASSES
+            continue
+        columns |= POLARITY
+        for title, key in paper_row(family).items():
+            zero = f" ({ZERO[family]})" if title in ("Acc2", "F1") else ""
+            columns[title + zero] = ("metrics", key)
+    columns[PARSED] = ("metrics", "parse_rate")
+    return {title: path for title, path in columns.items() if any(_at(found, path) is not None for found in results)}
+
+
+def _cell(found: Mapping[str, Any], title: str, path: Path) -> Cell:
+    value = _at(found, path)
+    if path[0] != "metrics":
+        return Cell("-" if value is None else f"{value:.3f}")
+    read, n = read_of(found, title in POLARITY)
+    if title == PARSED:
+        return Cell(f"{read} of {n}")
+    if nothing := unread(found, title in POLARITY):
+        return Cell(nothing)
+    if value is None:
+        return Cell("-")
+    remark = f"{read} of {n} read" if title == "Corr" and read < n else ""
+    return Cell(f"{value:.3f}", remark, (found.get("intervals") or {}).get(path[-1]))
+
+
+def _at(found: Any, path: Path) -> float | None:
+    for name in path:
+        found = (found or {}).get(name)
+    return found
