@@ -21,7 +21,7 @@ from pathlib import Path
 
 PACKAGE = "emsa_jax"
 # each room imports only from rooms before it; the modules of FREE stand beside them, and every room may use them
-FREE = ("errors", "json_file", "manifest", "append_log", "config")
+FREE = ("errors", "disk", "json_file", "manifest", "append_log", "config")
 ROOMS = (
     *("data", "answers", "parallel", "policy", "rollout", "rewards", "learning", "runtime", "planning", "training"),
     *("distill", "features", "cues", "evaluation", "experiments", "serve", "report", "settings", "jobs", "main"),

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Protocol
 
 import msgpack
 
+from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 
 Row = dict[str, Any]
@@ -174,7 +175,7 @@ class AppendLog:
         """Appends entries, all or none. unless: asked after the entries of others were taken; if true, nothing is
         written.
 
-        Returns whether they were written. Raises OSError, on a full disk too; what was half-written is cut off.
+        Returns whether they were written. Raises OSError, on a full disk DiskFull; what was half-written is cut off.
         """
         encoded = list(map(self._format.encode, entries))
         content = b"".join(encoded)
@@ -184,13 +185,14 @@ class AppendLog:
                 return False
             if self._size() != self._offset:  # what a killed writer left
                 os.ftruncate(self._file.fileno(), self._offset)
-            try:
-                written = 0
-                while written < len(content):
-                    written += self._file.write(content[written:])
-            except OSError:
-                os.ftruncate(self._file.fileno(), self._offset)
-                raise
+            with told_when_full(self.path, len(content)):
+                try:
+                    written = 0
+                    while written < len(content):
+                        written += self._file.write(content[written:])
+                except OSError:
+                    os.ftruncate(self._file.fileno(), self._offset)
+                    raise
             for entry, one in zip(entries, encoded, strict=True):
                 self._took(entry, len(one))
         return True

@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 import importlib
-import logging
+import os
 import re
 import runpy
 import sys
-import traceback
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _PRINT = flags.DEFINE_bool("print_config", False, "Print the config with the origin of each value, and end.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/default", "Directory that holds everything of this run.")
+
+
+# XLA speaks of slow compilations, and of what it has noticed before our own line comes; to be said before JAX is loaded
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(argv: list[str]) -> None:
@@ -102,16 +106,19 @@ def run(config: Any, workdir: Path) -> None:
     from emsa_jax.parallel import processes
     from emsa_jax.runtime.programs import keep_compiled
     from emsa_jax.runtime.run import open_run
-    from emsa_jax.runtime.startup import join
+    from emsa_jax.runtime.startup import check_devices, join, listen
     from emsa_jax.settings.old_fields import upgrade_for
 
     if config.predictions:  # of someone else: there is no policy to ask
         from emsa_jax.jobs.score import score_predictions
 
         return score_predictions(config, workdir)
+    listen()
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     join(config)
+    if set(config.stages) - {"prepare", "report"}:
+        check_devices()
     processes.broadcast(lambda: check_inputs(config), "inputs")
     trains = bool({"align", "sft", "grpo"} & set(config.stages))
     with open_run(workdir, config, upgrade_for(trains)) as opened:
@@ -154,39 +161,47 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _run(argv: list[str]) -> None:
-    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     asked = [argument for argument in argv[1:] if argument in ("--help", "-h") or argument.startswith("--help=")]
     try:
         if asked:
             print_help(argv[1:], asked[-1].partition("=")[2])
         else:
             main(_parse(argv))
-    except InputError as error:
-        from emsa_jax.runtime.console import printable
-
-        print(f"error: {printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
-        _end(2, str(error))
-    except Exception as error:
-        _end(1, f"{type(error).__name__}: {error}", error)
+    except (Exception, KeyboardInterrupt) as error:
+        workdir = Path(_WORKDIR.value).expanduser().absolute() if flags.FLAGS.is_parsed() else None
+        _end(error, workdir)
 
 
-def _end(code: int, reason: str, error: Exception | None = None) -> None:
+def _end(error: BaseException, workdir: Path | None) -> None:
     """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
     from emsa_jax.parallel import processes
+    from emsa_jax.runtime.endings import ending_of
 
-    if isinstance(error, processes.ProcessError):
-        print(f"error: another process failed: {error}", file=sys.stderr)
-        code = error.code  # if it is 42, a launcher starts all of them again
-    elif error is not None and processes.process_count() == 1:
-        raise error
-    elif error is not None:
-        traceback.print_exception(error)
+    ending = ending_of(error, workdir)
+    ending.say()
     if processes.process_count() > 1:
-        processes.fail(reason, code)
-        sys.stderr.flush()
-        processes.leave(code)
-    sys.exit(code)
+        processes.fail(str(error) or type(error).__name__, ending.code)
+        processes.leave(ending.code)
+    if __name__ == "__main__":  # what libraries would write at the end, as on a full disk, would only fail once more
+        sys.stdout.flush()
+        processes.leave(ending.code)
+    sys.exit(ending.code)
+
+
+def _say_what_a_thread_raised(raised: threading.ExceptHookArgs) -> None:
+    """One line for what a thread of a library raised that nobody waits for, such as TensorBoard's on a full disk."""
+    if raised.exc_type is not SystemExit:
+        from emsa_jax.runtime.console import printable
+
+        line = printable(" ".join(f"{raised.exc_type.__name__}: {raised.exc_value}".split()))
+        print(f"warning: a helper thread has failed; the run goes on without it ({line})", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
+    from emsa_jax.parallel import interrupts
+    from emsa_jax.runtime.log_lines import show_logs
+
+    interrupts.listen()
+    show_logs()
+    threading.excepthook = _say_what_a_thread_raised
     _run(sys.argv)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 
 NAME = "MANIFEST.json"
@@ -22,17 +23,20 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
 
 
 def write_together(directory: str | os.PathLike, files: Mapping[str, bytes]) -> None:
-    """Writes files of one directory: none takes its name before all are on the disk. OSError leaves nothing half."""
+    """Writes files of one directory: none takes its name before all are on the disk.
+
+    Raises DiskFull where there is no room for them, and OSError for what else is in the way; nothing is left half."""
     places = {name: Path(directory) / f".{name}.tmp-{os.getpid()}" for name in files}
     for name in files:
         if (Path(directory) / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, "a directory is in the way", str(Path(directory) / name))
     try:
-        for name, data in files.items():
-            with open(places[name], "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with told_when_full(Path(directory) / next(iter(files)), sum(map(len, files.values()))):
+            for name, data in files.items():
+                with open(places[name], "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
         for name, temporary in places.items():
             os.replace(temporary, Path(directory) / name)
     except BaseException:
@@ -142,10 +146,13 @@ def require_sound(directory: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def staged(directory: str | os.PathLike, extra: Mapping[str, Any] | None = None) -> Iterator[Path]:
+def staged(
+    directory: str | os.PathLike, extra: Mapping[str, Any] | None = None, needed: int | None = None
+) -> Iterator[Path]:
     """A folder to fill that becomes `directory`, with a manifest, if nothing goes wrong: all or nothing.
 
-    What a killed start left is removed first. Raises InputError if `directory` exists, or cannot be written.
+    What a killed start left is removed first. needed: about how many bytes it takes, for the message of a full disk.
+    Raises InputError if `directory` exists, or cannot be written.
     """
     directory = Path(directory)
     if directory.exists():
@@ -153,10 +160,11 @@ def staged(directory: str | os.PathLike, extra: Mapping[str, Any] | None = None)
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir(parents=True)
-        yield part
-        write_manifest(part, extra)
-        part.rename(directory)
+        with told_when_full(directory, needed):
+            part.mkdir(parents=True)
+            yield part
+            write_manifest(part, extra)
+            part.rename(directory)
     except OSError as error:
         raise InputError(f"{directory}: cannot be written: {error.strerror or error}") from error
     finally:

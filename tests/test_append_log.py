@@ -6,6 +6,7 @@ import random
 import pytest
 
 from emsa_jax.append_log import AppendLog, CheckedJsonLines, JsonLines, PackedEntries, cut_torn_entry, read_log
+from emsa_jax.disk import DiskFull
 from emsa_jax.errors import InputError
 
 CHECKED, PLAIN = CheckedJsonLines(), JsonLines()
@@ -86,7 +87,7 @@ def test_nothing_half_written_on_a_full_disk(tmp_path, monkeypatch):
             return getattr(plain, name)
 
     log._file = Full()
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="the disk is full"):
         log.append({"id": "b", "text": "x" * 5})
     log._file = plain
     assert seen == kept(tmp_path / "r") == [{"id": "a"}]

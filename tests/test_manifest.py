@@ -40,7 +40,10 @@ def test_files_are_written_together_or_not_at_all(tmp_path):
 def test_a_full_disk_leaves_nothing_and_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for directory in (tmp_path / "full", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=f"{directory}: cannot be written: "), staged(directory) as part:
+        with (
+            pytest.raises(InputError, match=f"{directory} cannot be written: the disk is full"),
+            staged(directory) as part,
+        ):
             (part / "a").write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

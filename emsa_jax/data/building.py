@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from emsa_jax.disk import disk_full, is_full
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync, write_atomic
 
@@ -51,6 +52,8 @@ def building(out_dir: Path, identity: str) -> Iterator[Building]:
         finally:
             os.close(lock)
     except OSError as error:
+        if is_full(error):
+            raise disk_full(error.filename or partial, kept=f"what is done, in {partial},") from error
         reason = error.strerror or str(error)
         raise InputError(
             f"{error.filename or partial} cannot be written ({reason}); mend that and start again: "

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from emsa_jax.data.child_signals import left_to_the_parent
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.media import Broken
 from emsa_jax.data.sample import Sample
@@ -97,12 +98,13 @@ class _Worker:
     def _start(self) -> subprocess.Popen:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+        with left_to_the_parent():  # it closes the worker's input
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
         _write(self._process.stdin, {"options": asdict(self._options), "timeout": self._timeout})
         if _read(self._process.stdout) is None:
             raise RuntimeError(f"a decoding process does not start (exit code {self._bury()})")
@@ -139,7 +141,6 @@ def _serve() -> None:
 
     from emsa_jax.data.encode import encode
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it closes our input
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers

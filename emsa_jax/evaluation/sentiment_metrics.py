@@ -50,17 +50,16 @@ def regression_metrics(
 
     pred: n predicted scores, None where an answer could not be read; true: n true scores.
     fallback: what an unread score counts as: "worst" the far end of the scale on the wrong side; "neutral" 0.0,
-      which can lie nearer the truth than an honest answer; "drop" leaves the sample out. `n` (dropped ones
-      included), `parse_rate`, `family` and `fallback` are returned, to be printed beside the rest.
+      which can lie nearer the truth than an honest answer; "drop" leaves the sample out. `n` (with dropped ones),
+      `parse_rate`, `family` and `fallback` are returned too.
     polarities: what the answers named, None where unread (always wrong); absent: the polarity of each score.
     f1_average: of the `*F1_score` keys; "weighted_pred" weighs by predicted support, as MulT's code does.
 
     Keys. Two classes: Has0_acc_2 and Has0_F1_score (0 is positive), Non0_acc_2 and Non0_F1_score (true zeros
     left out), Mult_acc_2 and F1_score (0 is negative), Mult_acc_2_weak (the same where |true| <= 0.4); each
-    F1 averaged over its classes as *F1_macro. More classes: Mult_acc_3, Mult_acc_5, Mult_acc_7. Distances:
-    MAE, Corr, R2, corr_defined; Corr is over the `corr_n` scores that were read, whatever the fallback, since a score
-    that nobody gave correlates with nothing. Positive, Neutral, Negative: Polarity_acc, Polarity_F1_macro,
-    Polarity_F1_weighted, Polarity_UAR (mean recall).
+    F1 averaged over its classes as *F1_macro. More classes: Mult_acc_3, Mult_acc_5, Mult_acc_7. Distances: MAE,
+    R2, and Corr with corr_defined, over the `corr_n` scores that were read, whatever the fallback. Positive,
+    Neutral, Negative: Polarity_acc, Polarity_F1_macro, Polarity_F1_weighted, Polarity_UAR (mean recall).
     SIMS scores are clipped to [-1, 1] first; MOSI's MAE, Corr and R2 are those of unclipped scores.
     """
     _check("family", family, FAMILIES)
@@ -69,8 +68,7 @@ def regression_metrics(
     if len(pred) != len(true) or (polarities is not None and len(polarities) != len(true)):
         raise InputError(f"{len(pred)} predictions and {len(true)} true scores: there must be one for each")
     read = np.array([p is not None for p in pred], bool)
-    p = np.array([0.0 if p is None else p for p in pred], np.float32)
-    y = np.array(true, np.float32)
+    p, y = np.array([0.0 if p is None else p for p in pred], np.float32), np.array(true, np.float32)
     for name, values in (("prediction", p), ("true score", y)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} {int(np.argmin(np.isfinite(values)))} is not finite")

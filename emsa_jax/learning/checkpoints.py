@@ -22,6 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
 from emsa_jax.parallel import processes
@@ -58,22 +59,28 @@ class Checkpoints:
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> Path:
         """Writes a pytree of arrays and a JSON-able meta, then deletes what is older than the `keep` newest.
 
-        The step must not be there yet, unless damaged. Returns its directory. Whatever fails (a full disk,
-        say) is raised with nothing left behind and no older step touched.
+        The step must not be there yet, unless damaged. Returns its directory. Whatever fails is raised with nothing
+        left behind and no older step touched; a full disk as DiskFull, with the step that is kept.
         """
         leaves = _named(state)
         record = {"meta": dict(meta), "arrays": _describe(leaves)}
         encoded = json.dumps(record, sort_keys=True, indent=1).encode() + b"\n"
         working = self.directory / f"{RUBBISH}{step}-saving"
-        processes.broadcast(lambda: self._begin(step, working), f"saving step {step}")
-        try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-                checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
-            processes.broadcast(lambda: self._finish(step, working, encoded), f"step {step} is saved")
-        except BaseException:
-            shutil.rmtree(working, ignore_errors=True)
-            raise
+        needed = sum(leaf.nbytes for leaf in leaves.values())
+        with told_when_full(self.directory / str(step), needed, self._kept()):
+            processes.broadcast(lambda: self._begin(step, working), f"saving step {step}")
+            try:
+                with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+                    checkpointer.save(working / "state", args=ocp.args.PyTreeSave(leaves))
+                processes.broadcast(lambda: self._finish(step, working, encoded), f"step {step} is saved")
+            except BaseException:
+                shutil.rmtree(working, ignore_errors=True)
+                raise
         return self.directory / str(step)
+
+    def _kept(self) -> str:
+        steps = self.steps()
+        return f"step {steps[-1]}" if steps else "what was finished before this stage"
 
     def _begin(self, step: int, working: Path) -> None:
         final = self.directory / str(step)

@@ -1,4 +1,4 @@
-"""Joining the processes of a run. Every run does it, one process on a laptop too, so that there is one path.
+"""Joining the processes of a run. A run of one process joins nobody: it has no service that could miss its heartbeats.
 
 On TPU VMs, GKE, Slurm and Open MPI, JAX finds the other processes by itself. Elsewhere the environment says where they
 are: JAX_COORDINATOR_ADDRESS (host:port of process 0; the port may be given as JAX_COORDINATOR_PORT), NNODES and
@@ -8,7 +8,6 @@ NODE_RANK.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import sys
@@ -21,10 +20,7 @@ from jax._src import xla_bridge  # whether backends are made already has no publ
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption, processes
 
-log = logging.getLogger(__name__)
-
 TIMEOUT = 300  # seconds that processes wait for each other at the start
-_FOREVER = 10**8  # seconds; a laptop that has slept would otherwise have missed the heartbeats of its only process
 
 
 def start(timeout: int = TIMEOUT) -> None:
@@ -65,7 +61,8 @@ def start(timeout: int = TIMEOUT) -> None:
                         f"{name} is set, but not how many processes there are; set NNODES too, or unset "
                         f"{name} for a run of one process"
                     ) from error
-            _join_alone()
+    if processes.process_count() == 1 and processes.joined():  # a cluster of one machine
+        jax.distributed.shutdown()
 
 
 def _named() -> tuple[str, int, int] | None:
@@ -117,35 +114,6 @@ def _check_address(address: str, listens: bool) -> None:
             ) from error
 
 
-def _join_alone() -> None:
-    """Starts a coordination service for this process alone, on a port that no other machine can reach."""
-    host = "127.0.0.1"
-    for name in ("no_proxy", "NO_PROXY"):  # otherwise a proxy would be asked to reach this process
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
-    failure: Exception | None = None
-    for _ in range(3):  # another process may take the port between its choice and its use
-        try:
-            address = f"{host}:{_free_port()}"
-            with _no_proxy_warning():
-                return jax.distributed.initialize(
-                    address,
-                    1,
-                    0,
-                    coordinator_bind_address=address,
-                    cluster_detection_method="deactivate",
-                    initialization_timeout=10,
-                    heartbeat_timeout_seconds=_FOREVER,
-                    shutdown_timeout_seconds=10,
-                )
-        except (OSError, RuntimeError) as error:
-            failure = error
-            processes.forget()
-    log.warning(
-        "no port of this machine is free for JAX's coordination service (%s); going on without",
-        str(failure).splitlines()[0],
-    )
-
-
 @contextlib.contextmanager
 def _end_after(timeout: int, named: tuple[str, int, int] | None) -> Iterator[None]:
     """Ends the process with one line if the body takes longer. JAX would abort with a page of messages."""
@@ -179,22 +147,3 @@ def _unknown_host(named: tuple[str, int, int] | None) -> str:
     except OSError:
         return f" (no address is known here for {host}, of JAX_COORDINATOR_ADDRESS)"
     return ""
-
-
-def _free_port() -> int:
-    """A port of this machine that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def _no_proxy_warning() -> Iterator[None]:
-    """Silences JAX's warning about proxies, which do not matter for a process that joins itself."""
-    logger = logging.getLogger("jax._src.distributed")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

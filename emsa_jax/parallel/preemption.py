@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 EXIT = 42
+LINE = "note: told to stop; what was finished is kept, and the same command goes on"
 _state = {"asked": False, "agreed": False, "deferred": 0, "leave": None}
 
 
@@ -70,5 +71,5 @@ def exit_saved(step: int, stage: str, is_main: bool = True) -> None:
       is_main: whether this is the process that says so.
     """
     if is_main:
-        print(f"told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
+        print(f"note: told to stop: {stage} is saved at step {step}; the same command goes on", flush=True)
     sys.exit(EXIT)

@@ -8,6 +8,7 @@ instead of waiting for it.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,11 +44,6 @@ class ProcessError(Exception):
 def joined() -> bool:
     """Whether this process has joined a coordination service."""
     return client() is not None
-
-
-def forget() -> None:
-    """Forgets a service that could not be joined."""
-    distributed.global_state.client = distributed.global_state.service = None
 
 
 def client() -> Any:
@@ -199,7 +195,9 @@ def fail(reason: str, code: int) -> None:
 
 
 def leave(code: int) -> None:
-    """Ends this process without waiting for the others."""
+    """Ends this process without waiting for the others. Child processes of its pools end with it."""
+    for child in multiprocessing.active_children():
+        child.kill()
     os._exit(code)
 
 

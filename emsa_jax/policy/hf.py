@@ -225,7 +225,7 @@ def save(
         for _, stack, layer in tensors:
             on_host(stack, layer)
         return processes.broadcast(lambda: None, "a policy is saved")
-    with manifest.staged(directory, extra) as part:
+    with manifest.staged(directory, extra, sum(leaf.nbytes for leaf in jax.tree.leaves(params))) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
         prefix = "thinker." if any(name.startswith("thinker.") for name in names) else ""

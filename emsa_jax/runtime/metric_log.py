@@ -1,5 +1,6 @@
 """metrics.jsonl, with one row for each step, and TensorBoard curves that are made from the same rows."""
 
+import contextlib
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from tensorboardX import SummaryWriter
 
 from emsa_jax.append_log import JsonLines, cut_torn_entry, read_log
+from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import write_atomic
 
@@ -46,8 +48,10 @@ class MetricLog:
         numbers = {name: _number(value) for name, value in values.items()}
         kept = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         row = {"stage": self.stage, "step": int(step), "time": round(time.time(), 3)} | kept
-        with open(self.path, "a", encoding="utf-8") as file:  # opened each time: another log may replace the file
-            file.write(json.dumps(row) + "\n")
+        line = json.dumps(row) + "\n"
+        with told_when_full(self.path, len(line)):
+            with open(self.path, "a", encoding="utf-8") as file:  # opened each time: another log may replace the file
+                file.write(line)
         self._draw(row)
 
     def truncate_after(self, step: int) -> None:
@@ -62,7 +66,8 @@ class MetricLog:
     def close(self) -> None:
         """Writes the last of the curves; the rows are in the file already."""
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # a full disk, say: the next start draws them again
+                self._writer.close()
             self._writer = None
 
     def _all(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ def keep_compiled(directory: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # else the directory's path is in every key
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")  # it is a cache
     for path in directory.glob("*-cache"):
         if _torn(path.read_bytes()):
             path.unlink()

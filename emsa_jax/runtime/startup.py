@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import jax
 
 from emsa_jax.config.edge import digest, to_dict
+from emsa_jax.errors import InputError
 from emsa_jax.parallel import distributed, preemption, processes, watchdog
 from emsa_jax.runtime import console
 from emsa_jax.runtime.versions import LIBRARIES
 
 
 def join(config: Any) -> None:
-    """Joins the processes of the run and listens for SIGTERM.
+    """Joins the processes of the run.
 
     Args:
       config: the options of the run, a dataclass.
@@ -25,7 +27,7 @@ def join(config: Any) -> None:
         for ever.
     """
     distributed.start()
-    preemption.listen(_stop)
+    watchdog.watch_signals()
     if processes.process_count() == 1:
         return
     watchdog.watch()
@@ -48,12 +50,34 @@ def join(config: Any) -> None:
     )
 
 
+def check_devices() -> None:
+    """Raises InputError where JAX finds no device of the kind that JAX_PLATFORMS asks for."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = str(error).strip().partition("\n")[0] or "JAX gives no reason"
+        raise InputError(
+            f"JAX_PLATFORMS is {asked!r}, but there is no such device here, or no JAX for it ({reason}); unset it, or "
+            "set it to cpu"
+            if asked
+            else f"JAX finds no device ({reason}); set JAX_PLATFORMS, as to cpu"
+        ) from error
+
+
 def _short(value: object) -> object:
     return digest(value)[:12] if isinstance(value, dict) else value
 
 
+def listen() -> None:
+    """From now on a SIGTERM ends this process with one line and exit code 42, or at the end of a step: see
+    `preemption`."""
+    preemption.listen(_stop)
+
+
 def _stop() -> None:
     """Ends this process after a SIGTERM, and with it the other processes of the run."""
+    print(preemption.LINE, file=sys.stderr, flush=True)
     if processes.process_count() > 1:
         processes.fail("told to stop", preemption.EXIT)
         processes.leave(preemption.EXIT)

@@ -82,3 +82,13 @@ def test_a_stop_that_comes_after_the_last_look_is_not_forgotten(monkeypatch):
     with pytest.raises(KeyError), preemption.deferred():  # what ends it stays what it is
         raise KeyError
     assert left == [1]
+
+
+def test_a_run_of_one_process_has_no_service():
+    """Its heartbeats go by the clock of the wall: a clock that is set back would end the only process."""
+    code = (
+        "from emsa_jax.parallel import distributed, processes; distributed.start(20); import jax; jax.devices(); "
+        "print(processes.joined(), processes.process_count(), processes.is_main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False 1 True\n", done.stderr

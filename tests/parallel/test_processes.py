@@ -3,18 +3,18 @@ launcher whether to start again."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from emsa_jax.parallel import distributed as joining
 from emsa_jax.parallel import preemption
 
 SCRIPT = """
 import signal, sys, time
-from emsa_jax import main
+from emsa_jax import errors, main
 from emsa_jax.runtime import startup
 from emsa_jax.parallel import processes, distributed, preemption, watchdog
 
@@ -26,12 +26,12 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as in a device pro
 processes.exchange(b"", "the start")
 print("ready", flush=True)
 if sys.argv[1] == "fails" and processes.process_index() == 1:
-    main._end(2, "no such policy")
+    main._end(errors.InputError("no such policy"), None)
 elif sys.argv[1] == "fails":
     try:
         processes.exchange(b"", "the end")
     except processes.ProcessError as error:
-        main._end(1, "", error)
+        main._end(error, None)
 time.sleep(100)
 """
 
@@ -64,11 +64,17 @@ def test_process_0_is_killed():
         process.communicate()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def start(what: str) -> list[subprocess.Popen]:
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "NNODES": "2",
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{joining._free_port()}",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
     }
     started = [
         subprocess.Popen(

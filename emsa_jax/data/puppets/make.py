@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.data.annotation.votes import COLUMNS
+from emsa_jax.data.child_signals import end_with_the_parent, left_to_the_parent
 from emsa_jax.data.puppets.concept_world import (
     FIELDS,
     ConceptPuppet,
@@ -28,6 +29,7 @@ from emsa_jax.data.puppets.concept_world import (
 from emsa_jax.data.puppets.render import write_clip
 from emsa_jax.data.puppets.teacher import POLARITIES, write_concept_traces, write_traces
 from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, draw_world
+from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync
 
@@ -122,13 +124,14 @@ def staged(out_dir: str | os.PathLike) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f"{out.name}.part")
     shutil.rmtree(staging, ignore_errors=True)  # what a killed start left
-    staging.mkdir()
     try:
-        yield staging
-        for folder in [p for p in staging.rglob("*") if p.is_dir()] + [staging]:
-            fsync(folder)
-        os.replace(staging, out)
-        fsync(out.parent)
+        with told_when_full(out):
+            staging.mkdir()
+            yield staging
+            for folder in [p for p in staging.rglob("*") if p.is_dir()] + [staging]:
+                fsync(folder)
+            os.replace(staging, out)
+            fsync(out.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -149,10 +152,15 @@ def write_clips(raw: Path, puppets: list[Puppet], options: PuppetWorld, progress
             progress(done, len(puppets))
         return
     # spawned, not forked: the parent may hold threads (JAX, Grain)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for count in pool.map(write, chunks):
-            done += count
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_the_parent)
+    try:
+        with left_to_the_parent():  # all workers are started by the first task
+            written = [pool.submit(write, chunk) for chunk in chunks]
+        for one in written:
+            done += one.result()
             progress(done, len(puppets))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_chunk(raw: str, domain: str, puppets: list[Puppet]) -> int:

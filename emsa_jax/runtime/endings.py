@@ -1,0 +1,93 @@
+"""How a process ends that cannot go on: one line on the terminal, and an exit code that says whose turn it is.
+
+  2    the user's: bad input, a full disk, a device or memory that is not there
+ 42    the launcher's: told to stop, or another process was lost; the same command goes on
+130    Ctrl-C
+  1    ours: what nobody foresaw; the traceback is in a file
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import sys
+import tempfile
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from emsa_jax.disk import disk_full, is_full
+from emsa_jax.errors import InputError
+from emsa_jax.parallel import interrupts, processes
+from emsa_jax.runtime.console import printable
+
+GOES_ON = "what was finished is kept, and the same command goes on"
+_PLACE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The exit code of a process, and the line that says why it ends."""
+
+    code: int
+    line: str
+
+    def say(self) -> None:
+        """Prints the line on the standard error."""
+        print(printable(" ".join(self.line.split())), file=sys.stderr, flush=True)
+
+
+def ending_of(error: BaseException, workdir: Path | None = None) -> Ending:
+    """How a process ends that an error ends. A fault of ours leaves its traceback as a file.
+
+    Args:
+      workdir: of the run, where that file is written; None, or a directory that does not exist: among the temporary
+        files of the machine.
+    """
+    if isinstance(error, KeyboardInterrupt) or interrupts.is_requested():  # which a library may have wrapped
+        return Ending(interrupts.EXIT, interrupts.LINE)
+    if isinstance(error, processes.ProcessError):  # if its code is 42, a launcher starts all of them again
+        return Ending(error.code, f"error: another process failed: {error}")
+    if isinstance(error, InputError):
+        return Ending(2, f"error: {error}")
+    if is_full(error):
+        where = getattr(error, "filename", None) or workdir or Path.cwd()
+        return Ending(2, f"error: {disk_full(where)}")
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return Ending(2, f"error: {where}{error.strerror}; mend that: {GOES_ON}")
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        asked = re.search(r"(?:allocat\w+|requested) (?:of )?([\d.,]+ ?\w*)", str(error))
+        size = f" for {asked[1].strip()}" if asked else ""
+        return Ending(
+            2,
+            f"error: there is not enough memory{size}; make batches or prompts smaller: {GOES_ON}",
+        )
+    return _ours(error, workdir)
+
+
+def _ours(error: BaseException, workdir: Path | None) -> Ending:
+    kind = f"{type(error).__name__}: {error}"
+    said = f"error: this is a fault of emsa_jax: {kind[:200]}{_where(error)}"
+    try:
+        return Ending(1, f"{said}; report it with {_write_traceback(error, workdir)}; {GOES_ON}")
+    except OSError:
+        traceback.print_exception(error)
+        return Ending(1, said)
+
+
+def _where(error: BaseException) -> str:
+    """The last line of our own code that an error came through."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_PLACE)
+    ]
+    return f" ({Path(frames[-1].filename).relative_to(_PLACE.parent)}:{frames[-1].lineno})" if frames else ""
+
+
+def _write_traceback(error: BaseException, workdir: Path | None) -> Path:
+    directory = workdir if workdir is not None and workdir.is_dir() else Path(tempfile.gettempdir())
+    stamp = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    path = directory / f"fault-{stamp}.txt"
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
+    return path
