@@ -276,9 +276,7 @@ def test_a_failed_save_leaves_everything_as_it_was(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("emsa_jax.learning.checkpoints.write_manifest", full)
-    with pytest.raises(
-        DiskFull, match="2 cannot be written: the disk is full .it takes about 8 bytes.* step 1 is kept"
-    ):
+    with pytest.raises(DiskFull, match="2 cannot be written: .* .it takes about 8 bytes.* step 1 is kept"):
         checkpoints.save(2, {"x": jnp.ones(2)}, {})
     assert os.listdir(tmp_path) == ["1"]
     assert checkpoints.restore_newest({"x": jnp.zeros(2)})[2] == 1

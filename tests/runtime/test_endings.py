@@ -77,13 +77,13 @@ def test_the_traceback_of_a_fault_is_in_the_workdir(tmp_path):
 SCRIPT = """
 import signal, sys, time
 from emsa_jax.parallel import interrupts, watchdog
+from emsa_jax.runtime.endings import ending_of
 watchdog.UNHEARD = 0.2
 interrupts.listen()
 watchdog.watch_signals()
 if sys.argv[1] == "compiling":  # Python hears nothing
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 print("ready", flush=True)
-from emsa_jax.runtime.endings import ending_of
 try:
     time.sleep(100)
 except KeyboardInterrupt as error:
