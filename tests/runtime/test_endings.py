@@ -83,8 +83,8 @@ interrupts.listen()
 watchdog.watch_signals()
 if sys.argv[1] == "compiling":  # Python hears nothing
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(100)
 except KeyboardInterrupt as error:
     ending = ending_of(RuntimeError("as a library wraps it"), None)
