@@ -19,14 +19,18 @@ COMMONEST = "commonest class"
 
 Path = tuple[str, ...]  # where a number stands in an evaluation's metrics.json
 REWARDS: dict[str, Path] = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
-POLARITY = {"polarity acc": ("metrics", "Polarity_acc"), "polarity F1 (weighted)": ("metrics", "Polarity_F1_weighted")}
+POLARITY = {"polarity acc": ("metrics", "Polarity_acc"), "polarity F1": ("metrics", "Polarity_F1_weighted")}
 CLASSES = {
     "sentiment acc": ("metrics", "ACC"),
     "WF1": ("metrics", "WF1"),
     "polarity acc": ("metrics", "Polarity_acc"),
     "concepts acc": ("concepts", "mean", "ACC"),
 }
-ZERO = {"mosi": "without 0", "sims": "0 is negative"}  # which clips count as what in a family's two classes
+ZERO = {"mosi": "no 0", "sims": "0 neg."}  # how a family's two classes count a score of 0
+EXPLAINED = {
+    "mosi": "Acc2 and F1 are of two classes without clips whose true score is 0; F1 is weighted by the true classes.",
+    "sims": "Acc2 and F1 are of two classes, 0 being negative; F1 is weighted by the true classes.",
+}
 PARSED = "parsed"
 UNREAD = {
     "worst": "An answer that cannot be read counts as wrong, and as the score furthest from the truth.",
@@ -109,22 +113,19 @@ def result_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> ResultTabl
         rows.append(Row(name, tuple(cells), True))
     fallbacks = dict.fromkeys(found["metrics"].get("fallback") for _, found in results)
     notes = [UNREAD[fallback] for fallback in fallbacks]
+    families = dict.fromkeys(found["metrics"].get("family") for _, found in results)
+    notes += [text for family, text in EXPLAINED.items() if family in families]
     notes += ["Corr is over the answers that were read."] if "Corr" in columns else []
     return ResultTable(columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
 
 
 def floors(results: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, metrics) of predictors that have seen no clip: the same for all policies, but for their own answers held
-    against shuffled labels."""
-    every = [(name, found["controls"]) for name, found in results if found.get("controls")]
-    if not every:
-        return [(COMMONEST, found["floor"]) for _, found in results[-1:] if found.get("floor")]
-    last = every[-1][1]
-    found = [(CONTROLS[name], last[name]) for name in ("constant", "random") if name in last]
-    return found + [
-        (f"{CONTROLS['shuffled']}, {name}" if len(every) > 1 else CONTROLS["shuffled"], controls["shuffled"])
-        for name, controls in every
-    ]
+    """(name, metrics) of predictors that have seen no clip; "shuffled labels" are the last policy's answers, each held
+    against another clip's label."""
+    for _, found in reversed(results):
+        if controls := found.get("controls"):
+            return [(name, controls[control]) for control, name in CONTROLS.items() if control in controls]
+    return [(COMMONEST, found["floor"]) for _, found in results[-1:] if found.get("floor")]
 
 
 def _columns(results: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
