@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+# names of what must stay secret ("max_tokens" and "stop_token_ids" are none), and how keys of known services begin
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[-_.])(api|access|secret|private|auth|subscription|x)?[-_]?key$|authori[sz]ation|passw(or)?d|secret|"
+    r"credential|cookie|bearer|(^|[-_.])(api|access|auth|id|refresh|session)?[-_]?token$"
+)
+_SECRET_VALUE = re.compile(
+    r"(?i)^\s*(bearer|basic)\s+\S|^(sk|pk|rk|gsk|xai|nvapi)-|^(hf|ghp|gho)_|^(AKIA|AIza|xox[a-z]-|eyJ)"
+)
 _OWN = ("model", "messages", "stream", "n", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens")
+
+
+def _holds_secret(value: Any) -> bool:
+    """Whether a name or a text anywhere in a JSON value looks like a secret's."""
+    if isinstance(value, dict):
+        named = any(_SECRET_NAME.search(name) and inside not in (None, "") for name, inside in value.items())
+        return named or any(map(_holds_secret, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_secret, value))
+    return isinstance(value, str) and bool(_SECRET_VALUE.search(value))
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,8 @@ class TeacherOptions(Options):
 
     @property
     def extra_fields(self) -> dict:
-        """`extra`, read. Raises InputError where it is no object or sets what has a field of its own."""
+        """`extra`, read. Raises InputError where it is no object, sets what has a field of its own, or holds a secret,
+        which is not repeated: what is asked for is written into the record and the run's config."""
         try:
             fields = json.loads(self.extra) if self.extra else {}
         except ValueError:
@@ -92,6 +112,11 @@ class TeacherOptions(Options):
             raise InputError("teacher.extra must be a JSON object")
         if own := sorted(fields.keys() & set(_OWN)):
             raise InputError(f"teacher.extra: {own[0]!r} has a field of its own")
+        if (key := os.environ.get(self.key_env)) and key in self.extra or _holds_secret(fields):
+            raise InputError(
+                "teacher.extra holds what looks like a key or a password, and it is written into records; put it into "
+                "the environment variable that teacher.key_env names"
+            )
         return fields
 
 

@@ -115,7 +115,7 @@ def _load(directory: str | Path):
     if not (path := Path(directory) / "tokenizer.json").exists():
         raise InputError(f"{path}: is missing; media tokens are added to a tokenizer in this form")
     try:
-        loaded = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+        loaded = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the libraries raise many kinds, all of them about the files
         line = str(error).strip().split("\n")[0]
         raise InputError(f"{directory}: no tokenizer can be loaded from it ({line})") from error

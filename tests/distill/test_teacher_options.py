@@ -1,0 +1,45 @@
+"""Secrets stay out of what a distillation writes down."""
+
+import json
+
+import pytest
+
+from emsa_jax.distill.teacher_options import TeacherOptions
+from emsa_jax.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"api_key": "abc"},
+        {"apiKey": "abc"},
+        {"key": "abc"},
+        {"x-api-key": "abc"},
+        {"extra_headers": {"Authorization": "abc"}},
+        {"plugins": [{"auth_token": "abc"}]},
+        {"access-token": "abc"},
+        {"user": {"password": "abc"}},
+        {"metadata": {"note": "Bearer abc"}},
+        {"metadata": {"note": ["sk-abc"]}},
+        {"metadata": {"note": "hf_abc"}},
+        {"metadata": {"note": "the-key-of-the-environment"}},
+    ],
+)
+def test_secrets_in_extra_are_refused_and_not_repeated(monkeypatch, fields):
+    monkeypatch.setenv("OPENAI_API_KEY", "the-key-of-the-environment")
+    with pytest.raises(InputError, match="teacher.extra holds what looks like a key") as caught:
+        TeacherOptions(extra=json.dumps(fields))
+    assert "abc" not in str(caught.value) and "the-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stop_token_ids": [7], "min_tokens": 3, "skip_special_tokens": False, "top_k": 5},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"response_format": {"type": "json_object"}, "modalities": ["text"], "stop": "</answer>"},
+        {"logit_bias": {"50256": -100}, "bad_words": ["key", "token"], "mm_processor_kwargs": {"fps": 2}},
+    ],
+)
+def test_what_is_no_secret_is_sent(fields):
+    assert TeacherOptions(extra=json.dumps(fields)).extra_fields == fields
