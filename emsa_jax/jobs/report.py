@@ -25,7 +25,7 @@ def report(run: Run, settings: ReportSettings) -> None:
     results = {role: {name: read_result(run.workdir, name, role) for name in names} for role in datasets(settings)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     lines, notes = ["# Results"], [PUPPETS_NOTE] if settings.data.startswith("puppets") else []
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for role, found in results.items():
         table = result_table([(names[name], result) for name, result in found.items()])
         if not table.rows:
@@ -57,7 +57,9 @@ def _markdown(table: ResultTable) -> list[str]:
 
 
 def _printed(table: ResultTable, title: str) -> Table:
-    head = (Column("policy", no_wrap=True), *table.columns)
+    # rich would cut a title's longest word before it breaks the cells
+    titles = (Column(title, min_width=max(map(len, title.split()))) for title in table.columns)
+    head = (Column("policy", no_wrap=True), *titles)
     printed = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for row in table.rows:
         printed.add_row(row.name, *(cell.text for cell in row.cells), style="dim" if row.quiet else None)
