@@ -102,7 +102,7 @@ LINES = {
     "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),
     "one value for two": (["--config.score_range=3"], r"score_range must be two numbers that rise"),
     "a value for a group": (["--config.sft=3"], r"config\.sft=3"),
-    "unknown stage": (["--config.stages=train"], r"stages: 'train' is none of prepare, sft"),
+    "unknown stage": (["--config.stages=train"], r"stages: 'train' is none of prepare, align, sft"),
     "nothing in a batch": (["--config.sft.batch_size=0"], "sft.*batch_size must be at least 1"),
     "negative epochs": (["--config.grpo.epochs=-1"], "grpo.*epochs must be at least 0"),
     "hints that cannot work": (["--config.hint.replace=8"], r"hint\.replace must be"),
@@ -112,7 +112,7 @@ LINES = {
     "unknown domain": (["--config.data=puppets:fr"], "'puppets:fr' is no puppet domain; there are puppets:en"),
     "no data there": (["--config.data=/no/such/place"], "/no/such/place does not exist"),
     "no policy there": (["--config.policy=/no/such/policy"], "/no/such/policy: no such directory"),
-    "no adapter there": (["--config.adapter=/no/such/adapter"], "/no/such/adapter: needs a readable adapter_config"),
+    "no adapter there": (["--config.adapter=/no/such/adapter"], r"/no/such/adapter/adapter_config\.json: is missing"),
     "no traces there": (["--config.traces=/no/such/traces.jsonl"], r"/no/such/traces\.jsonl: cannot read traces"),
     "no second data there": (["--config.cross.data=/no/such/other"], "/no/such/other does not exist"),
 }

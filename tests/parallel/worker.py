@@ -9,13 +9,12 @@ from pathlib import Path
 
 from emsa_jax import main
 from emsa_jax.config.edge import from_config_dict, to_config_dict
-from emsa_jax.errors import InputError
 from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.learning import optimizer
 from emsa_jax.parallel import processes
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
-from emsa_jax.runtime.startup import join
+from emsa_jax.runtime.startup import join, listen
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.presets import embedded
 
@@ -36,6 +35,7 @@ def work(jobs: list[dict]) -> None:
     for i, job in enumerate(jobs):
         config = config_of(job["fields"])
         if i == 0:
+            listen()
             join(config)
             keep_compiled(Path(job["cache"]))
         processes.broadcast(lambda config=config: check_inputs(config), "inputs")
@@ -50,8 +50,5 @@ if __name__ == "__main__":
     try:
         with open(sys.argv[1], encoding="utf-8") as file:
             work(json.load(file))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        main._end(2, str(error))
     except Exception as error:
-        main._end(1, f"{type(error).__name__}: {error}", error)
+        main._end(error, None)

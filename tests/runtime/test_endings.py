@@ -79,6 +79,7 @@ import signal, sys, time
 from emsa_jax.parallel import interrupts, watchdog
 from emsa_jax.runtime.endings import ending_of
 watchdog.UNHEARD = 0.2
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run as a background job, which ignores it
 interrupts.listen()
 watchdog.watch_signals()
 if sys.argv[1] == "compiling":  # Python hears nothing
