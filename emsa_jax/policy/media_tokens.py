@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_object
+from emsa_jax.policy.stop_ids import GENERATION_CONFIG
 
 # named field of the tokenizer, as `Qwen2_5OmniProcessor` reads it -> (token, field of ThinkerConfig)
 MEDIA_TOKENS = {
@@ -146,8 +148,7 @@ def _takes_media(tokenizer: Any) -> bool:
 def _unused(directory: str | Path, tokenizer: Any, raw: dict) -> list[str]:
     """Special tokens that end nothing, fill nothing, and are not in the chat template, by id."""
     used = {token for token in tokenizer.special_tokens_map.values() if isinstance(token, str)}
-    path = Path(directory) / "generation_config.json"
-    ends = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    ends = (read_object(Path(directory) / GENERATION_CONFIG) or {}).get("eos_token_id")
     ends = ends if isinstance(ends, list) else [ends]
     return [
         token["content"]

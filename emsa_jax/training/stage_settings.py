@@ -31,8 +31,8 @@ from emsa_jax.training.training_options import AlignOptions, GrpoOptions, SftOpt
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(DataSettings, PolicySettings):
-    """What both stages read."""
+class LearningSettings(DataSettings, PolicySettings):
+    """What all stages read that learn from the training set."""
 
     cross: CrossDataset = no_effect()
     seed: int
@@ -42,14 +42,9 @@ class TrainSettings(DataSettings, PolicySettings):
     concepts: ConceptOptions
     labels: LabelOptions
     prompt: PromptOptions
-    modality_dropout: dict[str, float]
-    balance: bool
     mix: MixOptions
     mesh: MeshOptions
-    lora: LoraOptions
     encodings: EncodingOptions
-    sampling: SamplingOptions
-    reward: RewardOptions
     guard: GuardOptions
     strict: bool = no_effect()
 
@@ -59,35 +54,32 @@ class TrainSettings(DataSettings, PolicySettings):
         return [read_manifest(directory).digest for directory in every]
 
 
-class AskingOptions(Protocol):
-    """The options of evaluation that the cold start reads. batch_size: validation clips that are asked at a time."""
-
-    batch_size: int
-
-
 @dataclass(frozen=True, kw_only=True)
-class AlignSettings(DataSettings, PolicySettings):
+class AlignSettings(LearningSettings):
     """What alignment reads."""
 
-    cross: CrossDataset = no_effect()
-    seed: int
-    dtype: str
-    attention: str = no_effect()
-    format: str
-    concepts: ConceptOptions
-    labels: LabelOptions
-    prompt: PromptOptions
-    mix: MixOptions
-    mesh: MeshOptions
-    encodings: EncodingOptions
-    guard: GuardOptions
-    strict: bool = no_effect()
     align: AlignOptions
 
     def content(self, run: Run) -> list:
         """Hashes of the files that the stage reads."""
-        every = (records_dir(run, self, "train"), *self.mix.data)
-        return [policy_fingerprint(policy_dir(run, self), None), *(read_manifest(path).digest for path in every)]
+        return [policy_fingerprint(policy_dir(run, self), None), *self.records(run)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(LearningSettings):
+    """What both stages read that train an adapter and sample answers."""
+
+    modality_dropout: dict[str, float]
+    balance: bool
+    lora: LoraOptions
+    sampling: SamplingOptions
+    reward: RewardOptions
+
+
+class AskingOptions(Protocol):
+    """The options of evaluation that the cold start reads. batch_size: validation clips that are asked at a time."""
+
+    batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
