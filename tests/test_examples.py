@@ -9,18 +9,47 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_one_step_prints_reward_and_loss():
+def run(name: str, timeout: float = 60) -> str:
+    """What an example prints."""
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "one_step.py"],
+        [sys.executable, ROOT / "examples" / name],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_step_prints_reward_and_loss():
+    printed = run("one_step.py", timeout=600)
     found = re.fullmatch(
-        r"reward (?P<reward>\S+), hard groups 4 of 4\nloss (?P<loss>\S+), gradient norm (?P<norm>\S+)\n", done.stdout
+        r"reward (?P<reward>\S+), hard groups 4 of 4\nloss (?P<loss>\S+), gradient norm (?P<norm>\S+)\n", printed
     )
-    assert found, done.stdout
+    assert found, printed
     assert 0 < float(found["reward"]) < 3  # hinted answers are paid for their polarity, the others for nothing
     assert float(found["loss"]) != 0 and float(found["norm"]) > 0
+
+
+def test_a_reward_of_ones_own_is_paid_beside_the_others():
+    assert [line.split(":")[0] for line in run("own_reward.py").splitlines()] == [
+        "3.5 in all, 0.5 for its words",
+        "3.0 in all, 0.0 for its words",
+        "3.0 in all, 0.0 for its words",
+    ]
+
+
+def test_an_answer_format_of_ones_own_asks_for_its_tag_and_reads_it():
+    *asked, good, bad = run("own_format.py").splitlines()
+    assert asked[-1] == "<sure>low|high</sure>"
+    assert good == "score 0.8, polarity Positive, notes: none"
+    assert bad.startswith("score 0.8, polarity Positive, notes: sure is not one of")
+
+
+def test_a_reader_of_ones_own_gives_samples_and_says_what_it_guessed():
+    assert run("own_reader.py").splitlines() == [
+        "train: a1 +1.0 what a wonderful day",
+        "valid: a2 +0.0 it is as it is; mode dev was read as valid",
+        "test: a3 -1.0 never again",
+    ]

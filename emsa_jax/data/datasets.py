@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emsa_jax.data.data_options import CrossDataset, Dataset, ReadingOptions
-from emsa_jax.data.facts import FACTS
+from emsa_jax.data.facts import facts_of
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import MANIFEST, Entry, read_index, read_manifest
 from emsa_jax.data.sample import SPLITS, Sample
@@ -60,7 +60,7 @@ def is_prepared(path: Path) -> bool:
 def labels_of(dataset: Dataset) -> tuple[tuple[float, float], str]:
     """(score_range, language) of a data set, as given or as its facts say."""
     known = PUPPETS.get(dataset.data, dataset)
-    facts = FACTS[dataset.dataset or "plain"]
+    facts = facts_of(dataset.dataset)
     return tuple(known.score_range or facts.score_range), known.language or facts.language
 
 

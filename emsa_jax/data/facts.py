@@ -242,9 +242,14 @@ FACTS: dict[str, Facts] = {
 }
 
 
+def facts_of(name: str) -> Facts:
+    """What is known of a data set; those of a plain table for "", or for a reader that nothing is known of."""
+    return FACTS.get(name, FACTS["plain"])
+
+
 def describe(name: str) -> list[str]:
     """Lines to print before the data set is prepared."""
-    facts = FACTS[name]
+    facts = facts_of(name)
     low, high = facts.score_range
     lines = [
         f"{facts.title}: language {facts.language}, "

@@ -4,8 +4,8 @@ from emsa_jax.data.facts import FACTS, describe
 from emsa_jax.data.readers import READERS
 
 
-def test_every_reader_has_facts_and_every_fact_a_reader():
-    assert list(FACTS) == list(READERS)
+def test_facts_are_those_of_readers_in_their_order():
+    assert [name for name in READERS if name in FACTS] == list(FACTS)  # a new reader may do without
 
 
 @pytest.mark.parametrize("name", FACTS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emsa_jax.data import labels_csv
 from emsa_jax.data.data_options import LABELLED_ALONE, ReadingOptions
-from emsa_jax.data.facts import FACTS
+from emsa_jax.data.facts import facts_of
 from emsa_jax.data.readers.base import Reader, ReadOptions
 from emsa_jax.data.readers.cells import language_of
 from emsa_jax.data.readers.ch_cems import read_ch_cems
@@ -67,7 +67,7 @@ def read_samples(
         raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
     if path.suffix.lower() in labels_csv.SPREADSHEETS and not os.path.isdir(path):
         raise InputError(f"{path} is a spreadsheet; save it as csv (utf-8) and name that file")
-    facts = FACTS[dataset or "plain"]
+    facts = facts_of(dataset)
     options = ReadOptions(
         tuple(score_range or facts.score_range), language_of(language or facts.language, str(path)), reading
     )
