@@ -8,7 +8,7 @@ processes use the same plan, and each takes its rows of every batch.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -92,12 +92,16 @@ class Plan:
 def batch_at(plan: Plan, step: int, process: int = 0, processes: int = 1) -> np.ndarray:
     """int64 [batch_size / processes]: the process's records of a step, -1 where an epoch's last batch is not full."""
     epoch, index = divmod(int(step), plan.batches_per_epoch)
-    # One epoch is remembered, as steps come in order. Threads that race cost time, but never give a wrong result.
-    remembered = plan.__dict__.get("_last")
-    if remembered is None or remembered[0] != epoch:
-        remembered = plan.__dict__["_last"] = (epoch, plan._epoch(epoch))
     rows = rows_of(plan.batch_size, process, processes)
-    return remembered[1][index][rows.start : rows.stop]
+    return _epoch_of(plan, epoch)[index][rows.start : rows.stop]
+
+
+@lru_cache(maxsize=4)  # steps come in order, of the plans for training and validation; a plan is the same by identity
+def _epoch_of(plan: Plan, epoch: int) -> np.ndarray:
+    """The batches of an epoch, int64 [num_batches, batch_size]; not to be written to."""
+    batches = plan._epoch(epoch)
+    batches.flags.writeable = False
+    return batches
 
 
 def rows_of(batch_size: int, process: int, processes: int) -> range:

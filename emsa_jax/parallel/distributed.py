@@ -15,10 +15,10 @@ import threading
 from collections.abc import Iterator
 
 import jax
-from jax._src import xla_bridge  # whether backends are made already has no public name
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption, processes
+from emsa_jax.parallel.jax_internals import backends_exist
 
 TIMEOUT = 300  # seconds that processes wait for each other at the start
 
@@ -38,7 +38,7 @@ def start(timeout: int = TIMEOUT) -> None:
     named = _named()
     if named and named[1] == 1:
         named = None
-    if xla_bridge.backends_are_initialized():  # as in a notebook: it is too late to join other processes
+    if backends_exist():  # as in a notebook: it is too late to join other processes
         if named:
             raise InputError(
                 "JAX was used before the run began, which is too late to join other processes; start it "

@@ -16,10 +16,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src import distributed  # the coordination service's client has no public name
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption
+from emsa_jax.parallel.jax_internals import coordination
 
 _PIECE = 2**20  # bytes; larger values are sent in pieces
 _POLL = 2.0  # seconds between two looks at whether another process has failed
@@ -48,17 +48,17 @@ def joined() -> bool:
 
 def client() -> Any:
     """The client of the coordination service, None before this process has joined it."""
-    return distributed.global_state.client
+    return coordination().client
 
 
 def process_count() -> int:
     """How many processes the run has."""
-    return distributed.global_state.num_processes if joined() else 1
+    return coordination().num_processes if joined() else 1
 
 
 def process_index() -> int:
     """The number of this process."""
-    return distributed.global_state.process_id if joined() else 0
+    return coordination().process_id if joined() else 0
 
 
 def is_main() -> bool:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from jax._src import xla_bridge  # whether backends are made already has no public name
 from jax.experimental import topologies
 
 from emsa_jax.errors import InputError
+from emsa_jax.parallel.jax_internals import backends_exist
 from emsa_jax.parallel.mesh import StandIn
 from emsa_jax.runtime.hardware import PEAK_FLOPS
 
@@ -238,7 +238,7 @@ def compile_without_devices() -> None:
     Raises:
       RuntimeError: JAX has looked for devices already.
     """
-    if xla_bridge.backends_are_initialized():
+    if backends_exist():
         raise RuntimeError("JAX has looked for devices already")
     jax.config.update("jax_platforms", "cpu")
     # The TPU's compiler does not search for other hosts, and several processes may compile at once. The GPU's compiler

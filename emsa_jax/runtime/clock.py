@@ -12,12 +12,31 @@ import jax
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-class Clock:
-    """Seconds by phase since `restart`, and how often something was compiled meanwhile."""
+class _Compilations:
+    """How often this process has compiled something. JAX keeps a listener for good, so that all clocks share one."""
 
     def __init__(self) -> None:
-        self.compilations = 0
-        jax.monitoring.register_event_duration_secs_listener(self._heard)
+        self.count: int | None = None
+
+    def listen(self) -> int:
+        """Counts from now on, if not yet; how many there were."""
+        if self.count is None:
+            self.count = 0
+            jax.monitoring.register_event_duration_secs_listener(self._heard)
+        return self.count
+
+    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+        self.count += event == COMPILED
+
+
+_COMPILATIONS = _Compilations()
+
+
+class Clock:
+    """Seconds by phase since `restart`, and how often something was compiled since `take_compilations`."""
+
+    def __init__(self) -> None:
+        self._compiled = _COMPILATIONS.listen()
         self.restart()
 
     def restart(self) -> None:
@@ -43,5 +62,7 @@ class Clock:
         """Seconds since `restart`, phases or not."""
         return time.perf_counter() - self._begun
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
-        self.compilations += event == COMPILED
+    def take_compilations(self) -> int:
+        """How often something was compiled since this was last asked, or since the clock was made."""
+        before, self._compiled = self._compiled, _COMPILATIONS.listen()
+        return self._compiled - before

@@ -182,10 +182,9 @@ def step_speed(
         "padding/prompt": 1 - rollout.prompt_tokens.sum() / prompt,
         "padding/completion": 1 - lengths.sum() / slots,
         "peak_gb": _peak_gigabytes(),
-        "compilations": clock.compilations,
+        "compilations": clock.take_compilations(),
         "hint/extra_gen_time": seconds.get("hint", 0.0),
     }
-    clock.compilations = 0
     return values
 
 
