@@ -27,6 +27,7 @@ from safetensors.numpy import load_file
 from emsa_jax.errors import InputError
 from emsa_jax.policy import decoder, hf, parts, peft
 from emsa_jax.policy.audio import encode_audio, encode_chunks
+from emsa_jax.policy.bert import encode_bert
 from emsa_jax.policy.clip import clip_states, encode_clip_text
 from emsa_jax.policy.inputs import PromptInputs, build_inputs
 from emsa_jax.policy.layers import layer_norm
@@ -34,6 +35,7 @@ from emsa_jax.policy.lora import merge
 from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.positions import num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, patchify
+from emsa_jax.policy.sentence_encoder import read_pooled_bert, read_sentence_encoder, sentence_vectors
 from emsa_jax.policy.thinker import logits
 from emsa_jax.policy.thinker_config import ThinkerConfig, VisionConfig
 
@@ -41,7 +43,8 @@ from emsa_jax.policy.thinker_config import ThinkerConfig, VisionConfig
 class Goldens:
     """The arrays of a case; remembers which of them were asked for."""
 
-    def __init__(self, folder: Path, index: dict):
+    def __init__(self, folder: Path, index: dict, minilm: Path | None = None):
+        self.minilm = minilm
         self.folder, self.notes, self.tolerance = folder, index["notes"], float(index["tolerance"])
         self.arrays, self.seen = dict(np.load(folder / "goldens.npz")), set()
 
@@ -234,6 +237,28 @@ def clip(golden: Goldens) -> Iterator[Compared]:
     yield Compared("pixels", ours, _patches(golden["out/image_pixels"][None], config.patch_size)[0])
 
 
+@compares("bert_minilm", "bert_labse")
+def bert(golden: Goldens) -> Iterator[Compared]:
+    """States of BERT's tokens, and the vectors that a sentence encoder makes of them."""
+    config, params, pooling = read_pooled_bert(golden.folder)
+    ids, mask = golden["in/ids"], golden["in/mask"].astype(bool)
+    yield Compared("states", encode_bert(params["bert"], config, ids, mask), golden["out/hidden"], mask)
+    yield Compared("vectors", sentence_vectors(params, config, pooling, ids, mask), golden["out/embedding"])
+
+
+@compares("minilm_real")
+def minilm(golden: Goldens) -> Iterator[Compared]:
+    """The released all-MiniLM-L6-v2: tokens and vectors."""
+    if golden.minilm is None:
+        raise InputError("--minilm is not given")
+    encoder = read_sentence_encoder(golden.minilm)
+    sentences = json.loads((golden.folder / "sentences.json").read_text())
+    ids, mask = encoder.tokenize(sentences)
+    yield Compared("tokens", ids, golden["out/ids"], exact=True)
+    yield Compared("valid tokens", mask.astype(int), golden["out/mask"], exact=True)
+    yield Compared("vectors", encoder.embed(sentences), golden["out/embedding"])
+
+
 def _patches(pixels: np.ndarray, size: int) -> np.ndarray:
     """[F, 3, H, W] -> [F, patches, 3 * size * size], row by row."""
     f, c, h, w = pixels.shape
@@ -241,12 +266,12 @@ def _patches(pixels: np.ndarray, size: int) -> np.ndarray:
     return cut.transpose(0, 2, 4, 1, 3, 5).reshape(f, -1, c * size * size)
 
 
-def run_case(name: str, folder: Path, index: dict) -> list[Result]:
+def run_case(name: str, folder: Path, index: dict, minilm: Path | None = None) -> list[Result]:
     """All comparisons of a case, one failed line where it cannot be compared."""
     if name not in KNOWN:
         return [Result(name, "all outputs", "not known")]
     try:
-        golden = Goldens(folder, index)
+        golden = Goldens(folder, index, minilm)
         results = [compared.result(name, golden.tolerance) for compared in KNOWN[name](golden)]
     except (InputError, OSError, KeyError, ValueError) as error:
         return [Result(name, "all outputs", f"{type(error).__name__}: {error}")]
@@ -277,7 +302,7 @@ def main() -> int:
     if not names and not skipped:
         print(f"error: --only={args.only}: no case begins so; there are {', '.join(cases)}")
         return 1
-    results = [result for name in names for result in run_case(name, args.oracle / name, cases[name])]
+    results = [result for name in names for result in run_case(name, args.oracle / name, cases[name], args.minilm)]
     table = Table("case", "output", "largest difference", "limit", "")
     for r in results:
         difference = r.difference if isinstance(r.difference, str) else f"{r.difference:.2e}"

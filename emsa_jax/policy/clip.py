@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from emsa_jax.policy.attention import attention
+from emsa_jax.policy.encoder_layers import LayerKind, encoder_layers, quick_gelu
 from emsa_jax.policy.layers import layer_norm, linear, singles_of, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import ClipConfig, ClipTextConfig
@@ -47,7 +47,10 @@ def clip_vision(params: dict, adapter: Adapter | None, config: ClipConfig, frame
     first = jnp.broadcast_to(params["class_embedding"], (len(x), 1, config.hidden_size))
     x = jnp.concatenate([first, x], axis=1) + params["position_embedding"]
     x = layer_norm(x, params["pre_norm"], config.layer_norm_eps)
-    return _layers(params["layers"], adapter, config, x, jnp.ones((1, x.shape[1], x.shape[1]), bool))
+    everyone = jnp.ones((1, x.shape[1], x.shape[1]), bool)
+    return encoder_layers(
+        params["layers"], _kind(config), x, everyone, stack_of(adapter, "vision"), adapter.scale if adapter else 0.0
+    )
 
 
 def encode_clip_text(params: dict, config: ClipTextConfig, ids: jax.Array, mask: jax.Array) -> jax.Array:
@@ -65,25 +68,11 @@ def encode_clip_text(params: dict, config: ClipTextConfig, ids: jax.Array, mask:
     """
     x = params["token_embedding"][ids] + params["position_embedding"][: ids.shape[1]]
     before = jnp.tril(jnp.ones((ids.shape[1], ids.shape[1]), bool))
-    x = _layers(params["layers"], None, config, x, before & (jnp.asarray(mask) > 0)[:, None, :])
+    x = encoder_layers(params["layers"], _kind(config), x, before & (jnp.asarray(mask) > 0)[:, None, :])
     x = layer_norm(x, params["final_norm"], config.layer_norm_eps)
     end = ids if config.eos_token_id == 2 else ids == config.eos_token_id
     return x[jnp.arange(len(ids)), jnp.argmax(end, axis=1)] @ params["projection"].T
 
 
-def _layers(params, adapter: Adapter | None, config: ClipConfig | ClipTextConfig, x, mask) -> jax.Array:
-    """The pre-LN transformer that both halves have. mask: [1 or B, S, S], who may attend to whom."""
-    scale = adapter.scale if adapter else 0.0
-
-    def layer(x, stacked):
-        p, ab = stacked
-        h = layer_norm(x, p["norm1"], config.layer_norm_eps)
-        q, k, v = (
-            linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.num_heads, -1)
-            for n in ("q_proj", "k_proj", "v_proj")
-        )
-        x = x + linear(attention(q, k, v, mask).reshape(h.shape), p["out_proj"], ab.get("out_proj"), scale)
-        h = linear(layer_norm(x, p["norm2"], config.layer_norm_eps), p["fc1"], ab.get("fc1"), scale)
-        return x + linear(h * jax.nn.sigmoid(1.702 * h), p["fc2"], ab.get("fc2"), scale), None  # quick GELU
-
-    return jax.lax.scan(layer, x, (params, stack_of(adapter, "vision")))[0]
+def _kind(config: ClipConfig | ClipTextConfig) -> LayerKind:
+    return LayerKind(config.num_heads, config.layer_norm_eps, norm_first=True, activation=quick_gelu)

@@ -8,7 +8,7 @@ compute (another activation, sliding windows, scaled rotary embeddings) is an er
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from emsa_jax.errors import InputError
@@ -16,6 +16,7 @@ from emsa_jax.json_file import read_object
 from emsa_jax.policy.stop_ids import with_stop_ids
 from emsa_jax.policy.thinker_config import (
     AudioConfig,
+    BertConfig,
     ClipConfig,
     ClipTextConfig,
     TextConfig,
@@ -32,6 +33,7 @@ CLIP, CLIP_TOKENS = "clip_vision_model", ("cls", "patches")
 CLIP_DEFAULTS = dict(
     hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, patch_size=32
 )
+BERT_MAY_BE_ZERO = ("pad_token_id", "hidden_dropout_prob", "attention_probs_dropout_prob")
 _PARTS = ("text", "audio", "vision")
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 # the largest values that are taken: far above any policy, far below what would fill the memory with names and tables
@@ -43,6 +45,7 @@ _LARGEST |= dict.fromkeys(
 )
 _LARGEST |= dict.fromkeys(("n_window", "window_size", "image_size", "num_mel_bins", "max_source_positions"), 10**5)
 _LARGEST |= {"rope_theta": 1e15, "rms_norm_eps": 0.1, "layer_norm_eps": 0.1}
+_LARGEST |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.99)
 _LARGEST |= {"position_id_per_seconds": 10**5, "seconds_per_chunk": 10**5}
 _ELSEWHERE = (*_PARTS, "other_stop_ids")  # fields that stand in no place of their own
 _TOKEN_KEYS = {
@@ -207,6 +210,18 @@ def clip_text_config(raw: dict, where: str) -> ClipTextConfig:
     _require(act == "quick_gelu", where, "text_config.hidden_act", act, "quick_gelu")
     width = {"projection_dim": raw.get("projection_dim", ClipTextConfig.projection_dim)}
     return _section(ClipTextConfig, text | width, where, "text_config.")
+
+
+def bert_config(raw: dict, where: str) -> BertConfig:
+    """A text encoder of the BERT kind. Raises: InputError naming the field."""
+    for field, only in (("hidden_act", "gelu"), ("position_embedding_type", "absolute"), ("is_decoder", False)):
+        _require(raw.get(field, only) == only, where, field, raw.get(field), only)
+    zeros = {
+        f.name: type(f.default)(0) for f in fields(BertConfig) if f.name in BERT_MAY_BE_ZERO and raw.get(f.name) == 0
+    }
+    config = replace(_section(BertConfig, {k: v for k, v in raw.items() if k not in zeros}, where, ""), **zeros)
+    _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "hidden_size")
+    return config
 
 
 def _tokens(raw: dict, where: str) -> dict:

@@ -7,14 +7,18 @@ transpose. The tensors of all layers of a stack are stored as one array with a l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ClipTextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ThinkerConfig, VisionConfig
+
+# what the parts of an encoder's layer are called on disk (see `layers_table`)
+CLIP_LAYER = dict(norm1="layer_norm1", norm2="layer_norm2", fc1="mlp.fc1", fc2="mlp.fc2")
+CLIP_LAYER |= {name: f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ def param_table(config: ThinkerConfig) -> tuple[ParamSpec, ...]:
     )
 
 
-def _linear(path, disk, out_in, axes, layers=0, bias=True) -> Iterator[ParamSpec]:
+def linear_params(path, disk, out_in, axes, layers=0, bias=True) -> Iterator[ParamSpec]:
     yield ParamSpec((*path, "weight"), f"{disk}.weight", out_in, axes, layers)
     if bias:
         yield ParamSpec((*path, "bias"), f"{disk}.bias", out_in[:1], axes[:1], layers, "zeros")
 
 
-def _norm(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
+def norm_params(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
     yield ParamSpec((*path, "weight"), f"{disk}.weight", (size,), ("norm",), layers, "ones")
     if bias:
         yield ParamSpec((*path, "bias"), f"{disk}.bias", (size,), ("norm",), layers, "zeros")
@@ -70,21 +74,23 @@ def _text(config: ThinkerConfig) -> Iterator[ParamSpec]:
         ("text", "embed_tokens"), "model.embed_tokens.weight", (c.vocab_size, hidden), ("vocab", "embed"), init="embed"
     )
     at, disk = ("text", "layers"), "model.layers.{n}"
-    yield from _norm((*at, "input_norm"), f"{disk}.input_layernorm", hidden, n)
-    yield from _linear((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n, bias)
-    yield from _linear((*at, "k_proj"), f"{disk}.self_attn.k_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
-    yield from _linear((*at, "v_proj"), f"{disk}.self_attn.v_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
+    yield from norm_params((*at, "input_norm"), f"{disk}.input_layernorm", hidden, n)
+    yield from linear_params((*at, "q_proj"), f"{disk}.self_attn.q_proj", (heads, hidden), ("heads", "embed"), n, bias)
+    yield from linear_params((*at, "k_proj"), f"{disk}.self_attn.k_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
+    yield from linear_params((*at, "v_proj"), f"{disk}.self_attn.v_proj", (kv, hidden), ("kv_heads", "embed"), n, bias)
     if c.qk_norm:
         for name in ("q_norm", "k_norm"):
-            yield from _norm((*at, name), f"{disk}.self_attn.{name}", c.head_dim, n)
-    yield from _linear((*at, "o_proj"), f"{disk}.self_attn.o_proj", (hidden, heads), ("embed", "heads"), n, False)
-    yield from _norm((*at, "post_attention_norm"), f"{disk}.post_attention_layernorm", hidden, n)
+            yield from norm_params((*at, name), f"{disk}.self_attn.{name}", c.head_dim, n)
+    yield from linear_params((*at, "o_proj"), f"{disk}.self_attn.o_proj", (hidden, heads), ("embed", "heads"), n, False)
+    yield from norm_params((*at, "post_attention_norm"), f"{disk}.post_attention_layernorm", hidden, n)
     for name in ("gate_proj", "up_proj"):
-        yield from _linear((*at, name), f"{disk}.mlp.{name}", (c.intermediate_size, hidden), ("mlp", "embed"), n, False)
-    yield from _linear(
+        yield from linear_params(
+            (*at, name), f"{disk}.mlp.{name}", (c.intermediate_size, hidden), ("mlp", "embed"), n, False
+        )
+    yield from linear_params(
         (*at, "down_proj"), f"{disk}.mlp.down_proj", (hidden, c.intermediate_size), ("embed", "mlp"), n, False
     )
-    yield from _norm(("text", "norm"), "model.norm", hidden)
+    yield from norm_params(("text", "norm"), "model.norm", hidden)
     if not config.tie_word_embeddings:
         yield ParamSpec(("text", "lm_head"), "lm_head.weight", (c.vocab_size, hidden), ("vocab", "embed"))
 
@@ -110,15 +116,15 @@ def audio_table(c: AudioConfig) -> Iterator[ParamSpec]:
         init="embed",
     )
     at, disk, square = ("audio", "layers"), "audio_tower.layers.{n}", ("audio_heads", "audio_embed")
-    yield from _norm((*at, "attention_norm"), f"{disk}.self_attn_layer_norm", d, n, bias=True)
+    yield from norm_params((*at, "attention_norm"), f"{disk}.self_attn_layer_norm", d, n, bias=True)
     for name, bias in (("q_proj", True), ("k_proj", False), ("v_proj", True), ("out_proj", True)):
         axes = square if name != "out_proj" else square[::-1]
-        yield from _linear((*at, name), f"{disk}.self_attn.{name}", (d, d), axes, n, bias)
-    yield from _norm((*at, "mlp_norm"), f"{disk}.final_layer_norm", d, n, bias=True)
-    yield from _linear((*at, "fc1"), f"{disk}.fc1", (ffn, d), ("audio_mlp", "audio_embed"), n)
-    yield from _linear((*at, "fc2"), f"{disk}.fc2", (d, ffn), ("audio_embed", "audio_mlp"), n)
-    yield from _norm(("audio", "ln_post"), "audio_tower.ln_post", d, bias=True)
-    yield from _linear(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
+        yield from linear_params((*at, name), f"{disk}.self_attn.{name}", (d, d), axes, n, bias)
+    yield from norm_params((*at, "mlp_norm"), f"{disk}.final_layer_norm", d, n, bias=True)
+    yield from linear_params((*at, "fc1"), f"{disk}.fc1", (ffn, d), ("audio_mlp", "audio_embed"), n)
+    yield from linear_params((*at, "fc2"), f"{disk}.fc2", (d, ffn), ("audio_embed", "audio_mlp"), n)
+    yield from norm_params(("audio", "ln_post"), "audio_tower.ln_post", d, bias=True)
+    yield from linear_params(("audio", "proj"), "audio_tower.proj", (c.output_dim, d), ("media", "audio_embed"))
 
 
 def vision_table(c: VisionConfig | ClipConfig) -> Iterator[ParamSpec]:
@@ -136,19 +142,19 @@ def _omni_vision(c: VisionConfig) -> Iterator[ParamSpec]:
         ("vision_embed", "norm", "kernel", "kernel", "kernel"),
     )
     at, disk = ("vision", "layers"), "visual.blocks.{n}"
-    yield from _norm((*at, "norm1"), f"{disk}.norm1", e, n)
+    yield from norm_params((*at, "norm1"), f"{disk}.norm1", e, n)
     for name in ("q", "k", "v", "proj"):
         axes = ("vision_heads", "vision_embed") if name != "proj" else ("vision_embed", "vision_heads")
-        yield from _linear((*at, name), f"{disk}.attn.{name}", (e, e), axes, n)
-    yield from _norm((*at, "norm2"), f"{disk}.norm2", e, n)
+        yield from linear_params((*at, name), f"{disk}.attn.{name}", (e, e), axes, n)
+    yield from norm_params((*at, "norm2"), f"{disk}.norm2", e, n)
     for name in ("gate_proj", "up_proj"):
-        yield from _linear((*at, name), f"{disk}.mlp.{name}", (mlp, e), ("vision_mlp", "vision_embed"), n)
-    yield from _linear((*at, "down_proj"), f"{disk}.mlp.down_proj", (e, mlp), ("vision_embed", "vision_mlp"), n)
-    yield from _norm(("vision", "merger_norm"), "visual.merger.ln_q", e)
-    yield from _linear(
+        yield from linear_params((*at, name), f"{disk}.mlp.{name}", (mlp, e), ("vision_mlp", "vision_embed"), n)
+    yield from linear_params((*at, "down_proj"), f"{disk}.mlp.down_proj", (e, mlp), ("vision_embed", "vision_mlp"), n)
+    yield from norm_params(("vision", "merger_norm"), "visual.merger.ln_q", e)
+    yield from linear_params(
         ("vision", "merger_in"), "visual.merger.mlp.0", (merged, merged), ("vision_mlp", "vision_merged")
     )
-    yield from _linear(
+    yield from linear_params(
         ("vision", "merger_out"), "visual.merger.mlp.2", (c.out_hidden_size, merged), ("embed", "vision_mlp")
     )
 
@@ -170,32 +176,33 @@ def _clip_vision(c: ClipConfig) -> Iterator[ParamSpec]:
         ("norm", "vision_embed"),
         init="embed",
     )
-    yield from _norm((*at, "pre_norm"), f"{disk}.pre_layrnorm", e, bias=True)  # spelt so
-    yield from _clip_layers(c, (*at, "layers"), f"{disk}.encoder.layers.{{n}}")
-    yield from _linear((*at, "proj"), f"{disk}.proj", (c.out_hidden_size, e), ("media", "vision_embed"))
+    yield from norm_params((*at, "pre_norm"), f"{disk}.pre_layrnorm", e, bias=True)  # spelt so
+    sizes = (e, c.intermediate_size, c.num_hidden_layers)
+    yield from layers_table((*at, "layers"), f"{disk}.encoder.layers.{{n}}", CLIP_LAYER, *sizes)
+    yield from linear_params((*at, "proj"), f"{disk}.proj", (c.out_hidden_size, e), ("media", "vision_embed"))
 
 
-def clip_text_table(c: ClipTextConfig) -> Iterator[ParamSpec]:
-    """The parameters of CLIP's text encoder, under the names of `CLIPModel`."""
-    d, at, disk = c.hidden_size, ("clip_text",), "text_model"
-    for name, rows in (("token_embedding", c.vocab_size), ("position_embedding", c.max_position_embeddings)):
-        yield ParamSpec(
-            (*at, name), f"{disk}.embeddings.{name}.weight", (rows, d), ("norm", "vision_embed"), init="embed"
-        )
-    yield from _clip_layers(c, (*at, "layers"), f"{disk}.encoder.layers.{{n}}")
-    yield from _norm((*at, "final_norm"), f"{disk}.final_layer_norm", d, bias=True)
-    yield ParamSpec((*at, "projection"), "text_projection.weight", (c.projection_dim, d), ("media", "vision_embed"))
+def layers_table(
+    at: tuple[str, ...], disk: str, names: Mapping[str, str], width: int, mlp: int, layers: int
+) -> Iterator[ParamSpec]:
+    """The parameters of a stack of encoder layers.
 
-
-def _clip_layers(c: ClipConfig | ClipTextConfig, at, disk) -> Iterator[ParamSpec]:
-    d, ffn, n = c.hidden_size, c.intermediate_size, c.num_hidden_layers
-    yield from _norm((*at, "norm1"), f"{disk}.layer_norm1", d, n, bias=True)
+    Args:
+      at: where the stack stands in the tree.
+      disk: name of a layer on disk, with "{n}" for its number.
+      names: what norm1, q_proj, k_proj, v_proj, out_proj, norm2, fc1 and fc2 are called there.
+    """
+    yield from norm_params((*at, "norm1"), f"{disk}.{names['norm1']}", width, layers, bias=True)
     for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
         axes = ("vision_heads", "vision_embed") if name != "out_proj" else ("vision_embed", "vision_heads")
-        yield from _linear((*at, name), f"{disk}.self_attn.{name}", (d, d), axes, n)
-    yield from _norm((*at, "norm2"), f"{disk}.layer_norm2", d, n, bias=True)
-    yield from _linear((*at, "fc1"), f"{disk}.mlp.fc1", (ffn, d), ("vision_mlp", "vision_embed"), n)
-    yield from _linear((*at, "fc2"), f"{disk}.mlp.fc2", (d, ffn), ("vision_embed", "vision_mlp"), n)
+        yield from linear_params((*at, name), f"{disk}.{names[name]}", (width, width), axes, layers)
+    yield from norm_params((*at, "norm2"), f"{disk}.{names['norm2']}", width, layers, bias=True)
+    yield from linear_params(
+        (*at, "fc1"), f"{disk}.{names['fc1']}", (mlp, width), ("vision_mlp", "vision_embed"), layers
+    )
+    yield from linear_params(
+        (*at, "fc2"), f"{disk}.{names['fc2']}", (width, mlp), ("vision_embed", "vision_mlp"), layers
+    )
 
 
 def nest(pairs) -> dict:

@@ -19,20 +19,29 @@ from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
 from emsa_jax.policy.audio import sinusoids
+from emsa_jax.policy.encoder_tables import bert_table, clip_text_table
 from emsa_jax.policy.hf_config import (
     CLIP,
     OWN,
     THINKER,
     audio_config,
+    bert_config,
     clip_text_config,
     fits_thinker,
     read_json_config,
     tower_widths,
     vision_config,
 )
-from emsa_jax.policy.parameter_table import ParamSpec, audio_table, clip_text_table, init_table, vision_table
+from emsa_jax.policy.parameter_table import ParamSpec, audio_table, init_table, vision_table
 from emsa_jax.policy.tensor_files import open_tensors, tensor_files
-from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ClipTextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import (
+    AudioConfig,
+    BertConfig,
+    ClipConfig,
+    ClipTextConfig,
+    ThinkerConfig,
+    VisionConfig,
+)
 
 POLICIES = (*THINKER, OWN)
 QWEN_VL = "qwen2_5_vl"
@@ -200,6 +209,28 @@ def read_clip_text(directory: str | Path, dtype=None) -> tuple[ClipTextConfig, d
     table = list(clip_text_table(config))
     params = hf.load_table(directory, table, dtype, lambda name: not name.startswith("text_model.encoder.layers."))
     return config, params["clip_text"]
+
+
+def read_bert(directory: str | Path, dtype=None) -> tuple[BertConfig, dict]:
+    """The encoder of a BERT directory, alone or under a head; the pooler is not read.
+
+    Returns:
+      (config, parameters of `bert_table`). Raises: InputError naming the file and the field or the tensor.
+    """
+    raw, directory = read_json_config(directory), Path(directory)
+    if raw.get("model_type") != "bert":
+        raise _unknown(directory, raw.get("model_type"), "text encoders", ("bert",))
+    config, files = bert_config(raw, str(directory / "config.json")), tensor_files(directory)
+    prefix = _prefix(files, ("", "bert."), "embeddings.word_embeddings.weight")
+    old = f"{prefix}embeddings.LayerNorm.gamma" in files  # of norms, as the first released files have them
+    renamed = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"} if old else {}
+    table = []
+    for spec in bert_table(config):
+        disk = prefix + spec.disk
+        for name, was in renamed.items():
+            disk = disk.replace(name, was)
+        table.append(replace(spec, disk=disk))
+    return config, hf.load_table(directory, table, dtype, lambda name: f"{prefix}encoder.layer." not in name)["bert"]
 
 
 def mel_map(bins: int, wanted: int = MEL_BINS) -> np.ndarray:

@@ -164,6 +164,24 @@ class ClipTextConfig:
 
 
 @dataclass(frozen=True)
+class BertConfig:
+    """BERT, an encoder of texts. Both rates of dropout count in training alone, as does that the embedding of
+    pad_token_id is never trained."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    pad_token_id: int = 0
+    layer_norm_eps: float = 1e-12
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+
+
+@dataclass(frozen=True)
 class ThinkerConfig:
     """Everything static about a policy; hashable, so it is a jit-static argument.
 
