@@ -45,7 +45,8 @@ class Truth:
     """What a right answer about a clip says.
 
     score: in the score range of the data. sentiment, concepts: of formats that name a class; concepts are those whose
-    label is known. language: of the clip.
+    label is known. language: of the clip. signs: of words, face and voice, as far as they are known
+    (`claim_truth.true_signs`).
     """
 
     polarity: str
@@ -53,6 +54,7 @@ class Truth:
     sentiment: str = ""
     concepts: Pairs = ()
     language: str = "en"
+    signs: Pairs = ()
 
 
 class Labelled(Protocol):

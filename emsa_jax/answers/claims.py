@@ -40,6 +40,11 @@ class Claims:
         """All signs that are claimed of one of `ABOUT`, or of the agreement."""
         return {sign for name, sign in self.stated if name == about}
 
+    def only(self, kept: Collection[str]) -> Claims:
+        """The same without what is claimed of words, face or voice that are not in `kept`."""
+        stated = frozenset(claim for claim in self.stated if claim[0] in (*kept, AGREEMENT))
+        return Claims(stated, self.deciding & set(kept), self.finer)
+
     def sign(self, about: str) -> str | None:
         """The one sign that is claimed; None without any, or with several."""
         found = self.signs(about)
@@ -122,12 +127,12 @@ def supported(found: Claims) -> str | None:
 
 
 def agreement(signs: Iterable[str | None]) -> str | None:
-    """Whether signs of words, face and voice agree: "no" as soon as two differ, "yes" if all three are known and equal,
-    None where that cannot be told."""
+    """Whether the signs of what was shown agree: "no" as soon as two differ, "yes" if there are several, all known and
+    equal; None where that cannot be told."""
     known = list(signs)
     if len({sign for sign in known if sign}) > 1:
         return NO
-    return YES if len(known) == len(ABOUT) and all(known) else None
+    return YES if len(known) > 1 and all(known) else None
 
 
 def falsely_agrees(found: Claims) -> bool:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from emsa_jax.answers.answer_format import Answer, Labelled, Pairs, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.claim_truth import true_signs
 from emsa_jax.answers.concept_reader import CONTRADICTS, REPEATED
 from emsa_jax.answers.concept_table import CH_CEMS, SENTIMENT_LABELS, Concept, Labels, concept_table
 from emsa_jax.answers.labels import polarity_of_sentiment, sentiment_of
@@ -62,6 +63,7 @@ class ClassFormat:
             sentiment=sentiment,
             concepts=concepts,
             language=clip.language,
+            signs=true_signs(clip.concepts),
         )
 
     def sentiment_of(self, score: float) -> str:

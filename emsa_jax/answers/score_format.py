@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 from emsa_jax.answers.answer_format import Answer, Labelled, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.claim_truth import true_signs
 from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.answers.scores import carry, read_score, score_grid, write_score
@@ -77,7 +78,12 @@ class ScoreFormat:
         if clip.score is None:
             return None
         score = float(clip.score)
-        return Truth(polarity=polarity_of(score, self.neutral_eps), score=score, language=clip.language)
+        return Truth(
+            polarity=polarity_of(score, self.neutral_eps),
+            score=score,
+            language=clip.language,
+            signs=true_signs(clip.concepts, self.neutral_eps),
+        )
 
     def contradicts(self, answer: Answer) -> bool:
         """Whether the score's sign is not that of the polarity, or a second polarity tag takes the first one back."""

@@ -141,4 +141,11 @@ class PuppetOptions(Options):
         high=1,
     )
     teacher_error: float = option(0.08, "how often the teacher is wrong elsewhere", low=0, high=1)
+    resolved: float = option(
+        0.0,
+        "share of contradicting clips about which the teacher is never fooled: its trace names the contradiction and "
+        "resolves it",
+        low=0,
+        high=1,
+    )
     trace_share: float = option(0.12, "share of train clips that the teacher is asked about", low=0, high=1)

@@ -50,7 +50,7 @@ def measure(
     those of this data set. cold_start: the predictions file of the cold start, which may not exist.
     """
     options, format, neutral_eps = settings.evaluate, split.prompter.format, settings.labels.neutral_eps
-    score_answers = AnswerScorer.of(format, settings.reward, train)
+    score_answers = AnswerScorer.of(format, settings.reward, train, modalities=settings.prompt.modalities)
     tables = {kind: _rewards(score_answers, split, given) for kind, given in answers.items()}
     kind = options.decode if options.decode in answers else "sampled"
     rows = prediction_rows(
@@ -101,6 +101,7 @@ def _note_hardness(settings: MeasureSettings, rows: list[dict], label_part: str,
     limit = threshold(hint, settings.reward, label_part)
     graded = {row["id"]: row for row in (read_predictions(cold_start) if cold_start.exists() else rows)}
     for row in rows:
-        rewards = graded.get(row["id"], {}).get("sampled_rewards")
+        before = graded.get(row["id"], {})
+        rewards = before.get("sampled_label_rewards") or before.get("sampled_rewards")
         if rewards and row["target"] is not None:
             row["about"]["hardness"] = hardness(rewards, limit)

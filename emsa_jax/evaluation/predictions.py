@@ -68,6 +68,8 @@ def prediction_rows(
         }
         if sampled is not None:
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
+            if sampled.claims.any():  # how hard a clip is goes by the label
+                row["sampled_label_rewards"] = [_number(reward) for reward in sampled.total[n] - sampled.claims[n]]
         if entry.label:
             row["target_label"] = entry.label
         rows.append(row | format.row_fields(parsed, format.truth(entry)))

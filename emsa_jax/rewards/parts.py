@@ -2,6 +2,8 @@
 
 format, polarity, score: of answers that name a score (MSA-Thinker and C2F-Thinker, section III, equation 5).
 format, accuracy, concept: of answers that name a class of sentiment (CH-CEMS, section 4.3).
+evidence, cues: of the claims that a reasoning makes (rewards/claim_parts.py), of all formats with reasoning, once they
+have a weight.
 Which of them apply, an answer format says (`AnswerFormat.parts`).
 """
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from emsa_jax.answers.answer_format import Answer
 from emsa_jax.errors import InputError
+from emsa_jax.rewards.claim_parts import CLAIM_PARTS
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 from emsa_jax.rewards.reward_options import LARGEST
 
@@ -28,7 +29,7 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
             raise InputError(f"{where} cannot be imported: {type(error).__name__}: {error}{hint}") from error
         if not callable(function):
             raise InputError(f"{where} is not a function")
-        if name in plugins or name in (*PARTS, CONSISTENCY):
+        if name in plugins or name in (*PARTS, *CLAIM_PARTS, CONSISTENCY):
             raise InputError(f"{where}: there is already a reward named {name!r}")
         plugins[name] = function
     return plugins

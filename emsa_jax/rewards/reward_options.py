@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, get_args, get_type_hints
 
 from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
+from emsa_jax.rewards.claim_parts import CLAIM_PARTS
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
 
 LARGEST = 1e6  # of a weight, and of what a plug-in pays: their products and sums stay finite in float32
@@ -16,8 +17,9 @@ class RewardOptions(Options):
 
     group: ClassVar[str] = "reward"
     weights: dict[str, float] = option(
-        dict.fromkeys(PARTS, 1.0),
-        "weight of each part, as --config.reward.weights.format=2; one that is not named weighs 1",
+        dict.fromkeys(PARTS, 1.0) | dict.fromkeys(CLAIM_PARTS, 0.0),
+        "weight of each part, as --config.reward.weights.format=2; one that is not named weighs 1. evidence (what the "
+        "reasoning claims supports the answer) and cues (it is true of the clip) weigh 0 until they are given a weight",
         low=0,
         high=LARGEST,
         source="MSA-Thinker, equation 2, and CH-CEMS, section 4.3: 1 each",
@@ -44,6 +46,12 @@ class RewardOptions(Options):
         source="TRL: keep",
         experimental=True,
     )
+    gate_hinted: bool = option(
+        False,
+        "a hinted answer whose stated evidence contradicts the polarity that it was given earns nothing for what it "
+        "was given, nor for its score",
+        experimental=True,
+    )
     plugins: tuple[str, ...] = option((), "parts of your own, each as module:function", source="docs/your_data.md")
     partial_credit: float = option(
         0.0, "what accuracy pays for a class next to the true one", low=0, below=1, experimental=True
@@ -68,7 +76,7 @@ class RewardOptions(Options):
             choices, value = get_args(annotation), getattr(self, name)
             if name in ("score", "score_gate", "consistency", "truncated", "class_balance") and value not in choices:
                 raise InputError(f"reward.{name}: {value!r} is none of {', '.join(choices)}")
-        known = (*PARTS, CONSISTENCY, *(spec.rpartition(":")[2] for spec in self.plugins))
+        known = (*PARTS, *CLAIM_PARTS, CONSISTENCY, *(spec.rpartition(":")[2] for spec in self.plugins))
         for name, weight in self.weights.items():
             if name not in known:
                 raise InputError(f"reward.weights.{name}: no such reward; there are {', '.join(known)}")
@@ -79,7 +87,12 @@ class RewardOptions(Options):
 
     def weight(self, name: str) -> float:
         """The weight of a part."""
-        return float(self.weights.get(name, 1.0))
+        return float(self.weights.get(name, 0.0 if name in CLAIM_PARTS else 1.0))
+
+    @property
+    def claim_parts(self) -> tuple[str, ...]:
+        """Those of `CLAIM_PARTS` that have a weight."""
+        return tuple(name for name in CLAIM_PARTS if self.weight(name) > 0)
 
 
 def _check_weight(name: str, weight) -> None:

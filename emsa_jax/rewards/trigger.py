@@ -20,7 +20,8 @@ class Trigger:
 
     metric: "total", or the name of the part that is compared. limit: an answer fails strictly below it. fraction: of a
     group's answers that must fail. cut_off_fails: an answer that was cut off counts as 0 here, whatever it earned.
-    label_part: the part that says whether the label is right; it applies where there is a label.
+    label_part: the part that says whether the label is right; it applies where there is a label. The
+    total is compared without what claims earned: true ones do not make up for a wrong label.
     """
 
     metric: str
@@ -49,7 +50,7 @@ class Trigger:
         """
         if self.metric != "total" and self.metric not in table.parts:
             raise InputError(f"hint.metric: {self.metric!r} is none of total, {', '.join(table.parts)}")
-        values = table.total if self.metric == "total" else table.parts[self.metric]
+        values = table.total - table.claims if self.metric == "total" else table.parts[self.metric]
         if ended is not None and self.cut_off_fails:
             values = np.where(ended, values, 0.0)
         known = ~np.isnan(values) & ~np.isnan(table.parts[self.label_part])

@@ -157,6 +157,12 @@ class HintOptions(Options):
         low=1,
         source="MSA-Thinker, section III.B.3: all",
     )
+    keep: Literal["all", "consistent"] = option(
+        "all",
+        "which hinted answers take the place of others: all, or those alone whose stated evidence supports the "
+        "polarity that they were given",
+        experimental=True,
+    )
     loss_on_hint: bool = option(
         False,
         "forced tokens count in the loss as sampled ones do; refused with replace=all and loss.beta above 0",

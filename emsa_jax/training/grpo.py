@@ -223,7 +223,7 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
         seed=settings.seed,
         checkpoint=setup.checkpoint,
         hints=hints,
-        score_answers=AnswerScorer.of(format, settings.reward, setup.train.entries, level),
+        score_answers=AnswerScorer.of(format, settings.reward, setup.train.entries, level, settings.prompt.modalities),
         trigger=Trigger.of(settings.hint, settings.reward, format),
         sharding=sharding,
         clock=clock,

@@ -10,12 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from emsa_jax.answers.answer_format import AnswerFormat, Truth
+from emsa_jax.answers.claim_truth import claims_of
+from emsa_jax.answers.claims import supported
 from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import Trigger
 from emsa_jax.rollout.expected_scores import ScoreTree, expected_scores, pack_said, said_before_scores
-from emsa_jax.rollout.hints import Hints, Redraw, apply_hints
+from emsa_jax.rollout.hints import FIELDS, Hints, Redraw, apply_hints
 from emsa_jax.rollout.prompts import answer_texts
 from emsa_jax.rollout.sampler import HINT, PREFIX, ROLLOUT, Completions, PromptState
 from emsa_jax.runtime.clock import Clock
@@ -133,17 +136,41 @@ def with_hinted_answers(
     """The rollout with the new answers in place of those of the prompts that were sampled again, and their rewards.
 
     expect: texts of all answers -> their expected scores, or None."""
-    options, rows = tools.hints.options, redraw.rows
+    options, rows, format = tools.hints.options, redraw.rows, tools.score_answers.format
     final = apply_hints(rollout.first, again, rows, redraw.source)
     texts = list(rollout.first_texts)
     changed = answer_texts(tools.checkpoint, jax.tree.map(lambda t: t[rows], final), len(rows))
     for row, group in zip(rows, changed, strict=True):
         texts[row] = group
+    if options.keep == "consistent":
+        final, texts = without_inconsistent(rollout, final, texts, [format.truth(clip) for clip in clips], format)
     unpaid = None if options.count_polarity_reward else final.forced > 0
     expected = expect(texts, tools)
-    table = tools.score_answers(clips, texts, final.ended, unpaid, expected)
-    all_paid = table if unpaid is None else tools.score_answers(clips, texts, final.ended, expected=expected)
+    score = functools.partial(
+        tools.score_answers, clips, texts, final.ended, expected=expected, hinted=final.forced > 0
+    )
+    table = score(unpaid=unpaid)
+    all_paid = table if unpaid is None else score()
     failed, hinted = np.zeros((2, len(clips)), bool)
     failed[rows] = tools.trigger.hard(all_paid, final.ended, fraction=1.0)[rows]
     hinted[rows] = True
     return replace(rollout, final=final, final_texts=texts, final_table=table, hinted=hinted, failed=failed)
+
+
+def without_inconsistent(
+    rollout: Rollout, final: Completions, texts: Texts, truths: Sequence[Truth | None], format: AnswerFormat
+) -> tuple[Completions, Texts]:
+    """(completions, texts) in which hinted answers whose evidence does not support the polarity that they were given
+    have given their places back to the answers of before."""
+    back = np.array(final.forced > 0)
+    for n, g in np.argwhere(back):
+        truth = truths[n]
+        back[n, g] = truth is None or supported(claims_of(format.parse(texts[n][g]))) != truth.polarity
+    mixed = {name: np.array(getattr(final, name)) for name in FIELDS}
+    for name, value in mixed.items():
+        value[back] = np.asarray(getattr(rollout.first, name))[back]
+    kept = [
+        [rollout.first_texts[n][g] if back[n, g] else text for g, text in enumerate(group)]
+        for n, group in enumerate(texts)
+    ]
+    return Completions(**mixed), kept

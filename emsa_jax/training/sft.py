@@ -180,7 +180,12 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
         answers=answers,
         shapes=shapes_of(options.batch_size // shards // work.micro_batches),
         asked=asked,
-        score_answers=AnswerScorer.of(valid.prompter.format, settings.reward, read_index(records, "train")),
+        score_answers=AnswerScorer.of(
+            valid.prompter.format,
+            settings.reward,
+            read_index(records, "train"),
+            modalities=settings.prompt.modalities,
+        ),
     )
 
 

@@ -72,7 +72,8 @@ def test_agreement_that_is_false():
     assert agreement(["positive", "positive", "positive"]) == "yes"
     assert agreement(["positive", None, "negative"]) == "no"
     assert agreement(["positive", "positive", None]) is None
-    assert agreement(["positive", "positive"]) is None  # a third one was not given
+    assert agreement(["positive", "positive"]) == "yes"
+    assert agreement(["positive"]) is None
 
 
 def test_claims_about_what_was_not_shown():

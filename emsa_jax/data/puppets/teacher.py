@@ -71,6 +71,8 @@ def asked_about(puppets, options, key: int) -> list:
 def seen_level(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
     """(the level that the teacher sees, what it went by)."""
     agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
+    if puppet.sarcastic and np.random.default_rng((*puppet.key, 6)).random() < options.resolved:
+        return puppet.drawn, "agree" if agree else "outweigh"  # whatever `rng` says, which goes on as without
     if rng.random() >= (options.fooled if puppet.sarcastic else options.teacher_error):
         return puppet.drawn, "agree" if agree else "outweigh"
     if puppet.sarcastic:

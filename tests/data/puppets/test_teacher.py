@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from emsa_jax.answers.claims import read_claims
 from emsa_jax.data.puppets.teacher import POLARITIES, write_traces
 from emsa_jax.data.puppets.world import DOMAINS, PuppetWorld, draw_world
 
@@ -66,3 +67,32 @@ def test_trace_share_is_the_share_of_train_clips_asked_about():
     puppets, traces = taught(trace_share=0.25)
     assert len(traces) == 500 == len({t["id"] for t in traces})
     assert {puppets[t["id"]].split for t in traces} == {"train"}
+
+
+SIGNS = {1: "positive", 0: "neutral", -1: "negative"}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_share_of_contradictions_is_resolved_aloud(domain):
+    puppets, before = taught(domain=domain, noise=0)
+    _, after = taught(domain=domain, noise=0, resolved=0.5)
+    plain = [[trace for trace in traces if not puppets[trace["id"]].sarcastic] for traces in (before, after)]
+    assert plain[0] == plain[1]
+    for share, traces in ((0.1, before), (0.55, after)):  # a tenth of them was not fooled anyway
+        contradicting = [trace for trace in traces if puppets[trace["id"]].sarcastic]
+        named = [
+            read_claims(trace["think"]).sign("agreement") == "no"
+            and trace["polarity"] == POLARITIES[int(np.sign(puppets[trace["id"]].drawn))]
+            for trace in contradicting
+        ]
+        assert abs(np.mean(named) - share) < 0.08
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_reader_of_claims_finds_in_traces_what_is_drawn(domain):
+    puppets, traces = taught(domain=domain, noise=0, fooled=0, teacher_error=0)
+    for trace in traces:
+        puppet, found = puppets[trace["id"]], read_claims(trace["think"])
+        words, shown = SIGNS[int(np.sign(puppet.valence))], SIGNS[int(np.sign(puppet.drawn))]
+        assert (found.sign("words"), found.sign("face")) == (words, shown)
+        assert found.sign("agreement") == ("yes" if words == shown else "no")
