@@ -17,7 +17,7 @@ class RewardOptions(Options):
 
     group: ClassVar[str] = "reward"
     weights: dict[str, float] = option(
-        dict.fromkeys(PARTS, 1.0) | dict.fromkeys(CLAIM_PARTS, 0.0),
+        dict.fromkeys(PARTS, 1.0),
         "weight of each part, as --config.reward.weights.format=2; one that is not named weighs 1. evidence (what the "
         "reasoning claims supports the answer) and cues (it is true of the clip) weigh 0 until they are given a weight",
         low=0,

@@ -55,6 +55,7 @@ def test_what_lies_and_gaps_cost():
     assert parts(says(-1, -1, -1, "all agree")) == (1.0, 0.0)  # it supports the answer, and is made up
     assert parts(says(1, 1, 1, "all agree")) == (0.0, -0.5)
     assert parts("1. words: good. 2. face: clear frown.") == (0.0, 0.5)
+    assert parts("2. face: clear frown. 3. voice: falling.") == (0.0, 0.5)  # it owes the words
     assert parts("Nothing is known.") == (0.0, 0.0)
     assert parts(says(1, -1, -1, "on the whole")) == (1.0, 0.75)
 
