@@ -11,6 +11,7 @@ from emsa_jax.data.views import modalities as modalities_of
 from emsa_jax.evaluation.breakdowns import about, breakdowns
 from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import score_controls
+from emsa_jax.evaluation.explanations import claims_row, explanations
 from emsa_jax.evaluation.reasoning import reasoning_checks
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics, score_row
@@ -70,6 +71,8 @@ def prediction_rows(
             row["sampled_rewards"] = [_number(reward) for reward in sampled.total[n]]
             if sampled.claims.any():  # how hard a clip is goes by the label
                 row["sampled_label_rewards"] = [_number(reward) for reward in sampled.total[n] - sampled.claims[n]]
+        if format.has_reasoning:
+            row["claims"] = claims_row(parsed, entry, row["shown"], format.score_range, neutral_eps)
         if entry.label:
             row["target_label"] = entry.label
         rows.append(row | format.row_fields(parsed, format.truth(entry)))
@@ -86,7 +89,7 @@ def summarize(
 ) -> dict:
     """What predictions come to: `metrics` (regression_metrics), `row` (score_row), `polarity` (label_row over
     `SIGNS`), `rewards`, `intervals` of `metrics` (with `resamples`), `controls`, `floor` (the constant mean),
-    `breakdowns`, `reasoning`. None where no clip has a score."""
+    `breakdowns`, `reasoning`, `claims` (explanations). None where no clip has a score."""
     known = [row for row in rows if row["target"] is not None]
     answered = [row for row in rows if "well_formed" in row]  # all rows of a policy, none of a csv of predictions
     result = {
@@ -96,6 +99,7 @@ def summarize(
         "rewards": None,
         "floor": None,
         "reasoning": reasoning_checks(answered, neutral_eps) if answered else None,
+        "claims": explanations(answered, resamples),
     }
     if not known:  # clips without labels: answers are written, nothing can be measured
         return result

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from emsa_jax.evaluation.explanations import false_claims
 from emsa_jax.report.page import jpeg_uri, sound_uri
 
 FRAMES, FRAME_HEIGHT, PLAYED_SECONDS, PEAKS = 8, 88, 20, 160  # of a case, at most; pages are mailed around
-KINDS = ("right", "wrong", "fixed", "broken", "hard", "rescued", "unparsed", "has media")
+KINDS = ("right", "wrong", "fixed", "broken", "hard", "rescued", "false claim", "unparsed", "has media")
 
 Rows = Mapping[str, Sequence[Mapping]]  # who answered -> predictions
 
@@ -19,7 +20,8 @@ def make_cases(data: str, answered: Rows, before: str, after: str, language: str
 
     before, after: of `answered`, whose answers are compared. A case is "right" or "wrong" by the last policy's
     polarity (or class); "fixed" or "broken" between the two; "hard" where the cold start's sampled answers all failed,
-    and "rescued" if it is right all the same after; "unparsed" where the last answer could not be read.
+    and "rescued" if its answer was wrong before and is right after; "false claim" where the last answer claims what is
+    known to be false; "unparsed" where it could not be read.
     """
     tables = {who: {row["id"]: row for row in rows} for who, rows in answered.items()}
     cases = []
@@ -34,7 +36,8 @@ def make_cases(data: str, answered: Rows, before: str, after: str, language: str
             "fixed": was is False and now is True,
             "broken": was is True and now is False,
             "hard": hard,
-            "rescued": hard and now is True,
+            "rescued": hard and was is False and now is True,
+            "false claim": bool(false_claims(row)),
             "unparsed": _polarity(row) is None,
         }
         truth = _truth(row)

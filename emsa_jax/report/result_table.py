@@ -20,6 +20,7 @@ COMMONEST = "commonest class"
 Path = tuple[str, ...]  # where a number stands in an evaluation's metrics.json
 REWARDS: dict[str, Path] = {"reward (sampled)": ("mean_sampled_reward",), "reward (greedy)": ("rewards", "total")}
 POLARITY = {"polarity acc": ("metrics", "Polarity_acc"), "polarity F1": ("metrics", "Polarity_F1_weighted")}
+CLAIMS: dict[str, Path] = {"claim F1": ("claims", "f1"), "no false claim": ("claims", "no_false")}
 CLASSES = {
     "sentiment acc": ("metrics", "ACC"),
     "WF1": ("metrics", "WF1"),
@@ -140,12 +141,16 @@ def _columns(results: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
         for title, key in paper_row(family).items():
             zero = f" ({ZERO[family]})" if title in ("Acc2", "F1") else ""
             columns[title + zero] = ("metrics", key)
+    columns |= CLAIMS
     columns[PARSED] = ("metrics", "parse_rate")
     return {title: path for title, path in columns.items() if any(_at(found, path) is not None for found in results)}
 
 
 def _cell(found: Mapping[str, Any], title: str, path: Path) -> Cell:
     value = _at(found, path)
+    if path[0] == "claims":
+        spans = (found.get("claims") or {}).get("intervals") or {}
+        return Cell("-" if value is None else f"{value:.3f}", "", spans.get(path[-1]))
     if path[0] != "metrics":
         return Cell("-" if value is None else f"{value:.3f}")
     read, n = read_of(found, title in POLARITY)

@@ -32,8 +32,9 @@ def run_page(content: Content) -> bytes:
     ]
     intro = (
         f"{len(content.cases):,} clips, {len(content.media):,} of them with pictures and sound. Right and wrong are "
-        "those of the last policy; hard: all sampled answers of the cold start failed; rescued: hard, and right "
-        "after all; fixed and broken: between the two policies side by side."
+        "those of the last policy; hard: all sampled answers of the cold start failed; rescued: hard, and wrong before "
+        "but right after; false claim: the last answer claims what is known to be false; fixed and broken: between the "
+        "two policies side by side."
     )
     return render(
         template("run.html"),

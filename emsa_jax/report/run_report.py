@@ -96,7 +96,8 @@ def tiles(
     hard = [case for case in cases if "hard" in case["kinds"] and case["data"] == first]
     if hard and len(evaluated) > 1:
         rescued = sum("rescued" in case["kinds"] for case in hard)
-        note = "hard: every sampled answer failed before RL"
+        broken = sum("broken" in case["kinds"] for case in cases if case["data"] == first)
+        note = f"hard: every sampled answer failed before RL; of all clips, {broken} broke"
         tiles_found.append(("Hard clips put right", f"{rescued} of {len(hard)}", note))
     steps = [row for row in rows if row.get("stage") == "grpo"]
     if steps:

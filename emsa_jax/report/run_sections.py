@@ -1,16 +1,40 @@
 """The later sections of a run's page: confusion, domains, kinds of clips, reasoning, time."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from emsa_jax.report.curve_list import TIME
 from emsa_jax.report.plots import Series, curves, heat_map, shares
 from emsa_jax.report.run_content import Content, by_data, cell, row, section
 
 CHECKS = {
-    "read": "reasoning can be read",
-    "sign_agrees": "score's sign is the polarity's",
-    "all_mentioned": "speaks of all that was shown",
-    "copied": "same reasoning as another clip's",
-    "repetition": "repeated word triples",
+    "read": "reasoning can be read (more is better)",
+    "sign_agrees": "score's sign is the polarity's (more is better)",
+    "all_mentioned": "speaks of all that was shown (more is better)",
+    "copied": "same reasoning as another clip's (less is better)",
+    "repetition": "repeated word triples (less is better)",
     "words": "words, mean",
+}
+REASONING = (
+    "The checks need no judge: they show reasoning that cannot be right, and cannot show that it is. Claims are read "
+    "from the reasoning (the sign of words, face and voice, and whether they agree) and held against what is known of "
+    "the clip."
+)
+UNKNOWN = "Of the clips of {} nothing is known that claims could be held against."
+CLAIMS = {
+    ("f1",): "claim F1 (more is better)",
+    ("precision",): "claims that are true (more is better)",
+    ("recall",): "what is owed and said (more is better)",
+    ("no_false",): "answers without a false claim (more is better)",
+    ("contradicting", "f1"): "claim F1, contradicting clips (more is better)",
+    ("contradicting", "no_false"): "without a false claim, contradicting clips (more is better)",
+    ("contradicting", "named"): "contradiction named, contradicting clips (more is better)",
+    ("contradicting", "named_truly"): "named and nothing false, contradicting clips (more is better)",
+    ("finer", "f1"): "F1 of degrees (more is better)",
+    ("supports",): "evidence supports the answer (more is better)",
+    ("contradicts",): "evidence supports another polarity (less is better)",
+    ("agrees_falsely",): "claims an agreement that its own claims deny (less is better)",
+    ("not_shown",): "claims something of what was not shown (less is better)",
 }
 
 
@@ -113,8 +137,8 @@ def breakdowns(content: Content) -> dict | None:
 
 
 def reasoning(content: Content) -> dict | None:
-    """The checks that need no judge."""
-    tables = []
+    """The checks that need no judge, and what is claimed against what is known of the clips."""
+    tables, unknown = [], []
     for data, results in by_data(content.results).items():
         held = [r for r in results if r.found.get("reasoning")]
         if not held:
@@ -128,6 +152,9 @@ def reasoning(content: Content) -> dict | None:
         for name in dict.fromkeys(n for r in held for n in r.found["reasoning"]["concepts"]):
             rows.append(row(f"{name} is the label", [cell(r.found["reasoning"]["concepts"].get(name)) for r in held]))
         tables.append({"caption": f"Reasoning, {data}", "columns": ["check", *(r.policy for r in held)], "rows": rows})
+        if claimed := [r for r in held if r.found.get("claims")]:
+            tables.append(_claims_table(data, claimed))
+            unknown += [] if any(r.found["claims"]["clips"] for r in claimed) else [data]
     hints = {run: fraction for run, fraction in content.hints.items() if fraction is not None}
     if hints:
         tables.append(
@@ -141,8 +168,28 @@ def reasoning(content: Content) -> dict | None:
         "reasoning",
         "Reasoning",
         tables=tables,
-        text="Shares that need no judge. They show reasoning that cannot be right; they cannot show that it is.",
+        text=" ".join([REASONING, *map(UNKNOWN.format, unknown)]),
     )
+
+
+def _claims_table(data: str, results: list) -> dict:
+    """What explanations claim, a column for each policy."""
+    clips, contradicting = (
+        max(_at(r.found["claims"], path) or 0 for r in results) for path in (("clips",), ("contradicting", "clips"))
+    )
+    rows = []
+    for path, text in CLAIMS.items():
+        found = [r.found["claims"] for r in results]
+        spans = [(_at(one, (*path[:-1], "intervals")) or {}).get(path[-1]) for one in found]
+        rows.append(row(text, [cell(_at(one, path), span) for one, span in zip(found, spans, strict=True)]))
+    caption = f"What is claimed, {data}: something is known of {clips} clips, {contradicting} of them contradicting"
+    return {"caption": caption, "columns": ["measure", *(r.policy for r in results)], "rows": rows}
+
+
+def _at(found: Mapping, path: tuple[str, ...]) -> Any:
+    for name in path:
+        found = found.get(name) if found else None
+    return found
 
 
 def time_spent(content: Content) -> dict | None:

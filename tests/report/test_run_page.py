@@ -8,7 +8,7 @@ import pytest
 
 from emsa_jax.report.cases import KINDS, choose_media, embedded, make_cases
 from emsa_jax.report.plots import Bar, Series, curves, heat_map, intervals_plot, shares
-from emsa_jax.report.run_content import Content
+from emsa_jax.report.run_content import Content, Result
 from emsa_jax.report.run_page import run_page
 
 
@@ -69,26 +69,44 @@ def test_what_a_case_is_called():
             ("b", "Positive", "easy"),
             ("c", None, "hard"),
             ("d", "Positive", "mixed"),
+            ("e", "Positive", "hard"),
         )
     ]
     after = [
         row | {"id": one["id"], "polarity": p, "about": one["about"]}
-        for one, p in zip(before, ("Positive", "Negative", None, "Positive"), strict=True)
+        for one, p in zip(before, ("Positive", "Negative", None, "Positive", "Positive"), strict=True)
     ]
+    claims = {"stated": [["face", "negative"]], "owed": [["face", "positive"]], "not_shown": []}
+    after[3]["claims"] = claims
     kinds = {case["id"]: set(case["kinds"]) for case in make_cases("d", {"sft": before, "rl": after}, "sft", "rl")}
     assert kinds == {
         "a": {"right", "fixed", "hard", "rescued"},
         "b": {"wrong", "broken"},
         "c": {"wrong", "hard", "unparsed"},
-        "d": {"right"},
+        "d": {"right", "false claim"},
+        "e": {"right", "hard"},  # it was right before: nothing was put right
     }
     assert set().union(*kinds.values()) < set(KINDS)
-    unlabelled = row | {"id": "e", "target": None, "target_polarity": None, "polarity": "Positive", "about": {}}
+    unlabelled = row | {"id": "g", "target": None, "target_polarity": None, "polarity": "Positive", "about": {}}
     (case,) = make_cases("d", {"rl": [unlabelled]}, "rl", "rl")
     assert case["kinds"] == [] and case["told"] == "unlabelled" and case["answers"][0]["right"] is None
     classes = {"id": "f", "text": "w", "target": None, "label": "sad", "target_label": "sad"}
     (case,) = make_cases("d", {"theirs": [classes]}, "theirs", "theirs")
     assert case["kinds"] == ["right"] and case["answers"][0]["text"] is None
+
+
+def test_claims_are_shown_against_what_is_known(read_page):
+    def found(clips, f1):
+        held = {"clips": clips, "f1": f1, "no_false": f1, "contradicting": {"clips": clips // 2, "named": f1}}
+        reasoning = {"mentions": {}, "concepts": {}}
+        return {"reasoning": reasoning, "claims": held | {"intervals": {"f1": (0.125, 0.875)} if f1 else {}}}
+
+    results = [Result("rl", "known", found(8, 0.625)), Result("rl", "unknown", found(0, None))]
+    page = read_page(run_page(Content("t", "Lead.", {}, results)))
+    assert "What is claimed, known: something is known of 8 clips, 4 of them contradicting" in page.text("caption")
+    assert "0.625" in page.text("td") and "0.125 to 0.875" in page.text("small")
+    assert "Of the clips of unknown nothing is known" in page.text()
+    assert "Of the clips of known" not in page.text()
 
 
 def test_media_go_to_what_changed_and_then_everywhere():

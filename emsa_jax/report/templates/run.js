@@ -63,7 +63,7 @@ if (store) {
     const facts = make("p", { class: "facts" }, make("span", {}, "truth: "), make("strong", {}, one.told),
       ...one.facts.map(fact => badge(fact, "plain")), ...one.kinds.filter(kind => kind !== "has media")
         .map(kind => badge(kind, { right: "good", rescued: "good", fixed: "good", wrong: "bad", broken: "bad",
-          unparsed: "bad" }[kind] || "plain")));
+          unparsed: "bad", "false claim": "bad" }[kind] || "plain")));
     const media = one.kinds.includes("has media") ? player(one) : null;
     const words = one.text ? make("blockquote", { dir: "auto", lang: one.language }, one.text) : null;
     const answers = make("div", { class: "answers" }, ...one.answers.map(told));
