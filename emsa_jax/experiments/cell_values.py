@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,15 @@ class CellSettings(DataSettings, PolicySettings, PrefixSettings):
     prompt: PromptOptions
 
 
-def write_hard_set(start: Path, answers: int, rewards: RewardOptions) -> None:
-    """hard.json: the clips of the held-out split whose G answers under the cold start all stay below the threshold."""
-    limit = threshold(HintOptions(), rewards)
+def write_hard_set(start: Path, answers: int, hint: HintOptions, rewards: RewardOptions, label_part: str) -> None:
+    """hard.json: the clips of the held-out split whose G answers under the cold start fail as the hints of the table's
+    base config have it: so many of them below its threshold. Predictions keep total rewards alone, so that a base that
+    compares another part is measured by the total and its own threshold. label_part: of the answer format."""
+    limit = threshold(hint if hint.metric == "total" else HintOptions(), rewards, label_part)
     rows = read_predictions(start / "evaluate" / "sft" / "train" / "predictions.jsonl")
-    hard = [row["id"] for row in rows if row["target"] is not None and max(row["sampled_rewards"]) < limit]
+    least = math.ceil(hint.trigger_fraction * answers - 1e-9)  # as rewards.trigger counts
+    known = [row for row in rows if row["target"] is not None]
+    hard = [row["id"] for row in known if sum(reward < limit for reward in row["sampled_rewards"]) >= least]
     content = {"threshold": limit, "answers": answers, "clips": len(rows), "hard": hard}
     write_atomic(start / "hard.json", json.dumps(content, indent=1).encode() + b"\n")
 

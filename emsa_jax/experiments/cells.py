@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emsa_jax.answers.formats import format_class
 from emsa_jax.config.edge import digest, pick, results_digest, to_dict
 from emsa_jax.data.data_options import CrossDataset
 from emsa_jax.data.datasets import PUPPETS
@@ -145,7 +146,8 @@ class Cells:
             say(f"cold start of seed {seed}: {where}")
             with open_run(where, config) as run:
                 self.run_stages(run, config)
-            write_hard_set(where, config.evaluate.samples, config.reward)
+            label = format_class(config.format).label_part
+            write_hard_set(where, config.evaluate.samples, config.hint, config.reward, label)
         return where
 
     def _train(self, arm: Arm, seed: int, start: Path) -> tuple[Path, C]:
