@@ -16,7 +16,7 @@ REWARDS = {"none": [0.0, 0.5], "one": [0.0, 2.5], "both": [2.5, 3.0], "unknown":
     [
         (HintOptions(), {"none"}),
         (HintOptions(trigger_fraction=0.5), {"none", "one"}),
-        (HintOptions(threshold=2.8), {"none"}),
+        (HintOptions(threshold=2.8), {"none", "one"}),
         (HintOptions(threshold=2.8, trigger_fraction=0.5), {"none", "one", "both"}),
         (HintOptions(metric="score", threshold=0.1), {"none"}),
     ],
