@@ -1,7 +1,9 @@
 """What lies in launch/: scripts, YAML, images and environments, without any cloud."""
 
+import operator
 import os
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -242,3 +244,60 @@ def test_images_copy_what_there_is_and_pin_jax(kind, extra):
     version = re.search(r"^jax==(\S+)", (LAUNCH.parent / "requirements.txt").read_text(), re.M).group(1)
     assert f'"jax[{extra}]=={version}"' in text
     assert text.rstrip().endswith('ENTRYPOINT ["python", "-m", "emsa_jax.main"]')  # no shell that would keep SIGTERM
+
+
+JOBS = [
+    [
+        "--config=configs/assemble.py",
+        "--config.text=/share/a b",
+        "--config.audio=/share/whisper",
+        "--config.out=/share/p",
+    ],
+    ["--config=configs/sft.py:smol", "--config.stages=('prepare','align','sft')", "--config.lora.also=('audio.proj',)"],
+    ["--config=configs/grpo.py:omni_3b", "--config.evaluate.decode=expected", "--config.policy=/share/$HOME/it's"],
+    ["--config=configs/evaluate.py:smol", "--config.evaluate.decode=expected", "--config.encodings.path=/share/kept"],
+]
+
+
+def given_to_slurm(tmp_path, job):
+    fake(tmp_path, "srun", f"printf '%s\\n' \"${{@:6}}\" > {tmp_path}/given")
+    done = run("slurm.sh", job, tmp_path, SLURM_SUBMIT_DIR=str(LAUNCH.parent), SLURM_JOB_ID="7")
+    assert done.returncode == 0, done.stderr
+
+
+def given_to_tpu_vm(tmp_path, job):
+    """The hosts' shell reads the command once more."""
+    done, _, calls = on_tpu(tmp_path, ["ACTIVE"], [0], EXTRA="")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "calls").unlink()
+    (tmp_path / "codes").write_text("0\n")
+    fake(tmp_path, "gcloud", GCLOUD.format(states=tmp_path / "states", codes=tmp_path / "codes").replace(
+        'next=$(head', f'printf %s "$*" > {tmp_path}/last; next=$(head'
+    ))  # fmt: skip
+    assert run("tpu_vm.sh", job, tmp_path, **TPU).returncode == 0
+    read_by_a_shell(tmp_path, re.search(r"exec \.venv/bin/python (.*)", (tmp_path / "last").read_text(), re.S).group(1))
+
+
+def given_to_xpk(tmp_path, job):
+    fake(tmp_path, "xpk", f'printf %s "${{@: -1}}" > {tmp_path}/last')
+    names = {"CLUSTER": "c", "NAME": "emsa", "TYPE": "v5litepod-16", "IMAGE": "i:1"}
+    assert run("xpk.sh", job, tmp_path, **names).returncode == 0
+    read_by_a_shell(tmp_path, (tmp_path / "last").read_text().removeprefix("--command=exec python "))
+
+
+def read_by_a_shell(tmp_path, command):
+    (tmp_path / "python").write_text(f"#!/usr/bin/env bash\nprintf '%s\\n' \"${{@:3}}\" > {tmp_path}/given\n")
+    (tmp_path / "python").chmod(0o755)
+    subprocess.run(["bash", "-uc", f"exec {tmp_path}/python {command}"], check=True)
+
+
+@pytest.mark.parametrize("give", [given_to_slurm, given_to_tpu_vm, given_to_xpk], ids=lambda give: give.__name__)
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job[0].rpartition("/")[2])
+def test_jobs_of_small_policies_come_through_as_they_were_given(tmp_path, give, job):
+    """Spaces, quotes, brackets and dollar signs; and every field that is given is one."""
+    give(tmp_path, job)
+    assert (tmp_path / "given").read_text().splitlines() == job
+    file, _, preset = job[0].removeprefix("--config=").partition(":")
+    config = runpy.run_path(str(LAUNCH.parent / file))["get_config"](preset)
+    for field in [argument.removeprefix("--config.").partition("=")[0] for argument in job[1:]]:
+        operator.attrgetter(field)(config)

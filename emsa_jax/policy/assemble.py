@@ -36,6 +36,7 @@ class Parts:
     text: str
     audio: str
     vision: str
+    vision_tokens: str
     dtype: str
     n_window: int
     media_tokens: str
@@ -176,9 +177,14 @@ def _vision(parts: Parts, config: ThinkerConfig, hears: bool) -> tuple[tuple[Any
     """(the tower, None for none; what was chosen)."""
     width, key = config.text.hidden_size, jax.random.fold_in(jax.random.key(parts.seed), 1)
     if parts.vision:
-        found = read_vision_tower(parts.vision, width, key, dtype=jnp.dtype(parts.dtype))
+        found = read_vision_tower(parts.vision, width, key, parts.vision_tokens, jnp.dtype(parts.dtype))
         raw, line = read_json_config(parts.vision), f"vision: {Path(parts.vision).name}"
-        fits = isinstance(found[0], VisionConfig) and _section(raw, "vision_config").get("out_hidden_size") == width
+        omni = isinstance(found[0], VisionConfig)
+        tokens = "" if omni else found[0].tokens
+        if parts.vision_tokens not in ("cls", tokens):
+            raise InputError(f"config.vision_tokens: {parts.vision_tokens} is for CLIP; {parts.vision} has none")
+        line += {"": "", "cls": ", the class token of each frame", "patches": ", each patch of a frame"}[tokens]
+        fits = omni and _section(raw, "vision_config").get("out_hidden_size") == width
         return found, line if fits else line + _drawn(width, parts.seed)
     small = VisionConfig(
         depth=2, hidden_size=64, intermediate_size=160, num_heads=2, fullatt_block_indexes=(1,), out_hidden_size=width

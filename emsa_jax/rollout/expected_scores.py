@@ -22,7 +22,7 @@ from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.rollout.sampler import PromptState
 
-HEAD_ROWS = 256  # tokens of the tree whose logits exist at once
+HEAD_ROWS = 256  # states whose logits exist at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +95,7 @@ def end_logps(
     Returns:
       [N, G, K] float32.
     """
-    text, (n, g, slots), count = params["text"], said.shape, len(tree.tokens)
+    text, (n, g, slots) = params["text"], said.shape
     last = jnp.repeat(prompts.last, g, axis=0)
     after = jnp.repeat(prompts.next_position, g, axis=1)  # [3, N * G]
     before = [(prompts.cache, prompts.mask)]
@@ -108,23 +108,28 @@ def end_logps(
         hidden, cache = decoder.forward_after(text, adapter, config.text, x, positions, own, before)
         last = jnp.where(length[:, None] > 0, decoder.last_valid(hidden, valid), last)
         after, before = after + length, [*before, (cache, valid)]
-    x = jnp.broadcast_to(text["embed_tokens"][tree.tokens], (n * g, count, last.shape[-1]))
-    own = jnp.broadcast_to(tree.seen, (n * g, count, count))
-    hidden, _ = decoder.forward_after(text, adapter, config.text, x, after[:, :, None] + tree.depth, own, before)
-    hidden = jnp.where(tree.parent[:, None] < 0, last[:, None], hidden[:, np.maximum(tree.parent, 0)])
-    logps = _token_logps(hidden.reshape(-1, hidden.shape[-1]), decoder.head(text), jnp.tile(tree.tokens, n * g))
-    return jnp.einsum("nm,km->nk", logps.reshape(n * g, count), tree.path.astype(np.float32)).reshape(n, g, -1)
+    inner = np.unique(tree.parent[tree.parent >= 0])  # only what is followed by a token has to be forwarded
+    x = jnp.broadcast_to(text["embed_tokens"][tree.tokens[inner]], (n * g, len(inner), last.shape[-1]))
+    own = jnp.broadcast_to(tree.seen[np.ix_(inner, inner)], (n * g, len(inner), len(inner)))
+    positions = after[:, :, None] + tree.depth[inner]
+    hidden, _ = decoder.forward_after(text, adapter, config.text, x, positions, own, before)
+    states = jnp.concatenate([last[:, None], hidden], 1)  # the first tokens of all ends follow `last`
+    follows = np.where(tree.parent < 0, 0, 1 + np.searchsorted(inner, tree.parent))
+    logps = _token_logps(states, decoder.head(text), tree.tokens, follows)
+    return jnp.einsum("nm,km->nk", logps, tree.path.astype(np.float32)).reshape(n, g, -1)
 
 
-def _token_logps(hidden: jax.Array, head: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Log-probabilities [T] float32 of tokens [T], each predicted from its hidden state [T, D]."""
+def _token_logps(states: jax.Array, head: jax.Array, tokens: np.ndarray, follows: np.ndarray) -> jax.Array:
+    """Log-probabilities [B, M] float32 of tokens [M], each predicted from the state states[:, follows[m]] of [B, S, D].
 
-    def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-        state, token = pair
-        logits = jnp.einsum("d,vd->v", state, head, preferred_element_type=jnp.float32)
-        return logits[token] - jax.nn.logsumexp(logits)
+    The sum over the vocabulary is taken once for each state, however many tokens follow it."""
 
-    return jax.lax.map(one, (hidden, tokens), batch_size=HEAD_ROWS)
+    def log_sum(state: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(jnp.einsum("d,vd->v", state, head, preferred_element_type=jnp.float32))
+
+    sums = jax.lax.map(log_sum, states.reshape(-1, states.shape[-1]), batch_size=HEAD_ROWS).reshape(states.shape[:2])
+    logits = jnp.einsum("bmd,md->bm", states[:, follows], head[tokens], preferred_element_type=jnp.float32)
+    return logits - sums[:, follows]
 
 
 Said = list[list[list[int] | None]]  # [N][G] token ids, None where an answer has no place for a score

@@ -60,6 +60,10 @@ class AssembleOptions(Options):
         "a directory of CLIP, Qwen2.5-VL or a policy; empty: a small random tower where the layout of Qwen2.5-Omni's "
         "Thinker asks for one",
     )
+    vision_tokens: Literal["cls", "patches"] = option(
+        "cls",
+        "what of a frame CLIP gives to the text model: cls, its class token alone, or patches, the token of each patch",
+    )
     out: str = option("", "the policy directory to write")
     dtype: Literal["float32", "bfloat16"] = option("float32", "in which weights are written")
     n_window: int = option(

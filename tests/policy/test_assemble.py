@@ -61,7 +61,7 @@ def parts_dir(tmp_path_factory, write_tokenizer):
 
 
 def chosen(at, **given):
-    whole = dict(dtype="float32", n_window=0, media_tokens="auto", chat_template="", seed=0)
+    whole = dict(dtype="float32", vision_tokens="cls", n_window=0, media_tokens="auto", chat_template="", seed=0)
     return Parts(**whole | dict(text=str(at / "text"), audio=str(at / "audio"), vision="") | given)
 
 
@@ -204,7 +204,14 @@ def test_vision_towers(parts_dir, tmp_path):
     np.testing.assert_array_equal(before[name], after[name])
     lines = assemble(chosen(parts_dir, vision=str(tmp_path / "clip")), tmp_path / "own")
     assert any("layout: our own" in line for line in lines)
-    assert open_checkpoint(tmp_path / "own").config.vision.out_hidden_size == 64
+    assert "vision: clip, the class token of each frame; its projection" in "\n".join(lines)
+    lines = assemble(chosen(parts_dir, vision=str(tmp_path / "clip"), vision_tokens="patches"), tmp_path / "patches")
+    assert "vision: clip, each patch of a frame; its projection" in "\n".join(lines)
+    towers = [open_checkpoint(tmp_path / name).config.vision for name in ("own", "patches")]
+    assert [tower.out_hidden_size for tower in towers] == [64, 64]
+    assert [tower.patches // tower.spatial_merge_size**2 for tower in towers] == [1, 4]  # tokens of a frame
+    with pytest.raises(InputError, match="config.vision_tokens: patches is for CLIP"):
+        assemble(chosen(parts_dir, vision=str(tmp_path / "tiny"), vision_tokens="patches"), tmp_path / "none")
 
 
 def of_kind(field, value, part="text"):

@@ -1,5 +1,7 @@
 """Frozen towers: states given in place of media are those that the policy computes, from disk or not."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.thinker import encode, keeps_states
+from emsa_jax.policy.thinker_config import ClipConfig
 from emsa_jax.policy.tiny import SPECIAL, tiny_config
 from emsa_jax.rollout.encodings import open_encoder
 from emsa_jax.rollout.prompts import Prompter
@@ -61,10 +64,10 @@ def clips():
 @pytest.fixture(scope="module")
 def opened(params, clips, tmp_path_factory):
     """(directory or None) -> a prompter that encodes, and its encoder."""
-    checkpoint = Checkpoint(None, CONFIG, None, Words(), Preprocessor())
     entries = [Entry(c.id, "", 0.0, "train", "en", *c.frames.shape[:3], 2.0, len(c.mel)) for c in clips]
 
-    def open(directory, params=params):
+    def open(directory, params=params, config=CONFIG):
+        checkpoint = Checkpoint(None, config, None, Words(), Preprocessor())
         options = EncodingOptions(str(directory or ""), 1.0 if directory else 0.0)
         workdir = tmp_path_factory.mktemp("unused")
         encoder = open_encoder(
@@ -110,6 +113,33 @@ def test_what_is_read_is_what_was_made_to_the_bit(params, clips, opened, tmp_pat
     assert len(rows) == 75
     found = [first.states.audio[i : i + 75] for i in range(len(first.states.audio) - 74)]
     assert any(np.array_equal(alone.states.audio[rows], block) for block in found)
+
+
+CLIP = ClipConfig(
+    hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, out_hidden_size=128
+)
+
+
+@pytest.mark.parametrize("tokens", ["cls", "patches"])
+def test_clip_is_kept_as_omnis_tower_is(clips, opened, tmp_path, tokens):
+    """States stand for frames; the projector is no part of what they depend on, the kind of tokens is."""
+    config = replace(CONFIG, vision=replace(CLIP, tokens=tokens))
+    params = init_params(config, jax.random.key(3))
+    prompter, entries = opened(tmp_path, params, config)
+    plain = Prompter(prompter.checkpoint, Words(), PromptOptions())
+    run = jax.jit(lambda params, inputs: encode(params, None, config, inputs))
+    ours, theirs = (inputs_of(p, entries, clips) for p in (prompter, plain))
+    assert ours.patches.shape[-1] == 1 and theirs.states is None and prompter.encoder.store.made == 6
+    a, b = np.asarray(run(params, ours))[theirs.mask], np.asarray(run(params, theirs))[theirs.mask]
+    np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(b).max())
+    moved = dict(params, vision=params["vision"] | {"proj": jax.tree.map(lambda x: x + 1, params["vision"]["proj"])})
+    other, _ = opened(tmp_path, moved, config)
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours, inputs_of(other, entries, clips)))
+    assert (other.encoder.store.made, other.encoder.store.read) == (0, 6)
+    kind = {"cls": "patches", "patches": "cls"}[tokens]
+    last, _ = opened(tmp_path, params, replace(config, vision=replace(CLIP, tokens=kind)))
+    inputs_of(last, entries, clips)
+    assert (last.encoder.store.made, last.encoder.store.read) == (3, 3)
 
 
 def test_a_damaged_entry_is_made_again_and_told(clips, opened, tmp_path):
