@@ -52,7 +52,9 @@ RESAMPLES = 2000
 def settings(name: str, args: argparse.Namespace, seed: int, source: Path) -> Config:
     """What an experiment changes of the preset."""
     base = smol()
-    evaluated = replace(base.evaluate, split=args.split, answers=str(args.workdir / "answers"), resamples=0)
+    evaluated = replace(
+        base.evaluate, split=args.split, answers=str(args.workdir.absolute() / "answers"), decode="greedy", resamples=0
+    )
     config = replace(
         base, policy=args.policy, data=str(source), seed=seed, stages=("prepare", "sft", "evaluate"), evaluate=evaluated
     )

@@ -130,6 +130,8 @@ class Prompter:
 
     def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
         spoken = text if "text" in self.options.modalities else ""
+        if self.options.capitals == "lowered" and spoken.isupper():
+            spoken = spoken.lower()
         spell = functools.partial(plain_text, self.checkpoint.tokenizer, self.checkpoint.config)
         chat = messages(self.format, spoken, self.language or language, video, audio, spell)
         if interleaved:  # the sound comes with the video's placeholder

@@ -104,6 +104,11 @@ class PromptOptions(Options):
         "sound and frames interleaved in time, as Qwen2.5-Omni does it for a video with its own sound",
         source="Qwen2.5-Omni, section 2.2",
     )
+    capitals: Literal["kept", "lowered"] = option(
+        "kept",
+        "lowered: words that are all in capitals, as those of CMU-MOSI, are put in small letters, in which text models "
+        "have read most of what they know",
+    )
     buckets: tuple[int, ...] = option(
         (),
         "prompt lengths that are compiled, rising; (): at most four, from the lengths of the data, or one where more "

@@ -7,10 +7,12 @@ from emsa_jax.answers.answer_format import Truth
 from emsa_jax.answers.dc import DC
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.labels import POLARITIES
+from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.tiny import make_tiny
-from emsa_jax.rollout.prompts import answer_ids, answer_text, hint_ids, label_tokens
+from emsa_jax.rollout.prompts import Prompter, answer_ids, answer_text, hint_ids, label_tokens
+from emsa_jax.rollout.rollout_options import PromptOptions
 
 FORMAT = DC((-1.0, 1.0))
 ANSWERS = [
@@ -78,3 +80,17 @@ def test_special_tokens_and_ids_without_a_token_spoil_an_answer(checkpoint):
     for intruder in (checkpoint.config.bos_token_id, padded):
         assert not FORMAT.parse(answer_text(checkpoint, np.array([*ids, intruder]), ended=False)).well_formed
     assert FORMAT.parse(answer_text(checkpoint, np.array(ids), ended=False)).well_formed
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("SO GOOD I CRIED", "so good i cried"), ("So GOOD", "So GOOD"), ("12!", "12!"), ("好 OK", "好 ok")],
+)
+def test_words_in_capitals(checkpoint, text, shown):
+    """Only where there is no small letter; and not unless it is asked for."""
+    entry = Entry("a", text, 0.0, "test", "en", 0, 0, 0, 2.0, 0)
+    clip = Clip("a", text, 0.0, "test", "en", np.zeros((0, 28, 28, 3), np.uint8), 2.0, np.zeros((0, 128), np.float32))
+    kept, lowered = (Prompter(checkpoint, FORMAT, PromptOptions(capitals=how)) for how in ("kept", "lowered"))
+    texts = [checkpoint.tokenizer.decode(prompter.row(clip).tokens) for prompter in (kept, lowered)]
+    assert [f"Words: {said}<" in told for said, told in zip((text, shown), texts, strict=True)] == [True, True]
+    assert lowered.length(entry) == len(lowered.row(clip).tokens)

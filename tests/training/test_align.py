@@ -1,6 +1,7 @@
 """Projectors are aligned, and nothing else is; what is trained whole after it comes out as PEFT reads it."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -136,7 +137,9 @@ def test_clips_projector_is_aligned_and_nothing_else(closed, aligned, tmp_path):
     tower = replace(tower, out_hidden_size=base.config.text.hidden_size)
     config = replace(base.config, vision=tower)
     params = base.params | {"vision": init_table(vision_table(tower), jax.random.key(1))["vision"]}
-    save(tmp_path / "clip", config, params, source=closed / "policy")
+    others = shutil.ignore_patterns("*.safetensors", "config.json", "*manifest*")  # those are of its own layout
+    shutil.copytree(closed / "policy", tmp_path / "companions", ignore=others)
+    save(tmp_path / "clip", config, params, source=tmp_path / "companions")
     run = aligned("clip", policy=str(tmp_path / "clip"), align={"towers": ("vision",)})
     before, after = tensors(tmp_path / "clip"), tensors(run / "align" / "policy")
     assert_only_projectors_moved(before, after, ["visual.proj.weight", "visual.proj.bias"])
