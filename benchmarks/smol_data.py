@@ -29,6 +29,7 @@ from real_data import ravdess
 
 from emsa_jax.answers.formats import make_format
 from emsa_jax.config.edge import from_config_dict, to_config_dict
+from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.evaluation.result_files import read_predictions
 from emsa_jax.evaluation.sentiment_metrics import family_of, regression_metrics
 from emsa_jax.jobs.stages import run_stages
@@ -52,23 +53,21 @@ RESAMPLES = 2000
 def settings(name: str, args: argparse.Namespace, seed: int, source: Path) -> Config:
     """What an experiment changes of the preset."""
     base = smol()
-    evaluated = replace(
-        base.evaluate, split=args.split, answers=str(args.workdir.absolute() / "answers"), decode="greedy", resamples=0
-    )
-    config = replace(
-        base, policy=args.policy, data=str(source), seed=seed, stages=("prepare", "sft", "evaluate"), evaluate=evaluated
-    )
+    config = replace(base, policy=args.policy, data=str(source), seed=seed, stages=("prepare", "sft"))
     if name == "mosi":
-        config = replace(config, score_range=(-3.0, 3.0), evaluate=replace(evaluated, decode="expected"))
+        config = replace(config, score_range=(-3.0, 3.0))
     else:
         config = replace(
             config,
             score_range=(-1.0, 1.0),
-            stages=("prepare", "align", "sft", "evaluate"),
+            stages=("prepare", "align", "sft"),
             format="class_only",
+            evaluate=replace(config.evaluate, decode="greedy"),
             prompt=PromptOptions(modalities=("audio",)),
-            encodings=EncodingOptions(path=str(args.workdir / "encodings")),
+            encodings=EncodingOptions(path=str(args.workdir.absolute() / "encodings")),
             balance=True,
+            reward=replace(config.reward, class_balance="inverse"),  # the best update is that of the best recall
+            sft=replace(config.sft, max_steps=48, eval_every=16, save_every=16),
         )
     fields = to_config_dict(config)
     fields.update_from_flattened_dict(dict(args.set))
@@ -81,17 +80,24 @@ def source_of(name: str, args: argparse.Namespace) -> Path:
     return data / "text" / "mosi_label.csv" if name == "mosi" else ravdess(data, args.workdir / "ravdess_clips")
 
 
-def predictions(name: str, args: argparse.Namespace, seed: int, source: Path) -> dict[str, list[dict]]:
-    """Policy -> its predictions, of a run that is made, or goes on, or is done already."""
-    config, workdir = settings(name, args, seed, source), args.workdir / f"{name}_{seed}"
+def predictions(args: argparse.Namespace, config: Config, workdir: Path) -> list[dict]:
+    """What the policy of a run says, which is made, or goes on, or is done already."""
     with open_run(workdir, config) as run:
-        keep_compiled(args.workdir / "compilation_cache")
         run_stages(run, config)
-    return {
-        policy: read_predictions(workdir / "evaluate" / policy / "train" / "predictions.jsonl")
-        for policy in ("zero_shot", "align", "sft")
-        if (workdir / "evaluate" / policy).is_dir()
-    }
+    aligned = workdir / "align" / "policy"
+    trained = replace(
+        config,
+        stages=("evaluate",),
+        data=str(workdir / "records" / "train"),
+        policy=str(aligned) if aligned.is_dir() else config.policy,
+        adapter=str(workdir / "sft" / "adapter"),
+        read=ReadingOptions(),
+        evaluate=replace(config.evaluate, split=args.split),
+    )
+    judged = workdir / f"judged_{args.split}"
+    with open_run(judged, trained) as run:  # so that the policies before it are not asked too
+        run_stages(run, trained)
+    return read_predictions(judged / "evaluate" / "zero_shot" / "train" / "predictions.jsonl")
 
 
 def readings(name: str, rows: Sequence[Mapping]) -> dict[str, list[tuple]]:
@@ -141,14 +147,12 @@ def over_seeds(measures: Sequence[Callable[[np.ndarray], dict]], clips: int) -> 
 def table(results: Mapping[str, Mapping]) -> str:
     """All results as Markdown, with the floors."""
     lines = []
-    for name, by_policy in results.items():
-        lines += ["", "| " + " | ".join([name, "read", "seeds", *COLUMNS[name]]) + " |"]
-        lines.append("|" + "---|" * (3 + len(COLUMNS[name])))
-        for policy, by_reading in by_policy.items():
-            for reading, metrics in by_reading.items():
-                cells = [cell(metric) for metric in metrics.values()]
-                count = len(next(iter(metrics.values()))["seeds"])
-                lines.append("| " + " | ".join([policy, reading, str(count), *cells]) + " |")
+    for name, by_reading in results.items():
+        lines += ["", "| " + " | ".join([name, "seeds", *COLUMNS[name]]) + " |"]
+        lines.append("|" + "---|" * (2 + len(COLUMNS[name])))
+        for reading, metrics in by_reading.items():
+            count = len(next(iter(metrics.values()))["seeds"])
+            lines.append("| " + " | ".join([reading, str(count), *map(cell, metrics.values())]) + " |")
         lines += ["", f"Floor: {FLOORS[name]}."]
     return "\n".join(lines[1:])
 
@@ -179,19 +183,16 @@ def main() -> None:
     parser.add_argument("--set", type=value_of, action="append", default=[])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    keep_compiled(args.workdir / "compilation_cache")
     results: dict[str, dict] = {}
     for name in args.only.split(","):
         source, found = source_of(name, args), {}
         for seed in map(int, args.seeds.split(",")):
-            for policy, rows in predictions(name, args, seed, source).items():
-                for reading, read in readings(name, rows).items():
-                    measures = found.setdefault(policy, {}).setdefault(reading, [])
-                    measures.append(measured(name, rows, read))
+            rows = predictions(args, settings(name, args, seed, source), args.workdir / f"{name}_{seed}")
+            for reading, read in readings(name, rows).items():
+                found.setdefault(reading, []).append(measured(name, rows, read))
             print(f"{name}, seed {seed}: done", flush=True)
-        results[name] = {
-            policy: {reading: over_seeds(measures, len(rows)) for reading, measures in by_reading.items()}
-            for policy, by_reading in found.items()
-        }
+        results[name] = {reading: over_seeds(measures, len(rows)) for reading, measures in found.items()}
     print(table(results))
     if args.out:
         changed = {name: str(value) for name, value in args.set}
