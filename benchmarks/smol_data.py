@@ -67,7 +67,7 @@ def settings(name: str, args: argparse.Namespace, seed: int, source: Path) -> Co
             encodings=EncodingOptions(path=str(args.workdir.absolute() / "encodings")),
             balance=True,
             reward=replace(config.reward, class_balance="inverse"),  # the best update is that of the best recall
-            sft=replace(config.sft, max_steps=48, eval_every=16, save_every=16),
+            sft=replace(config.sft, max_steps=40, eval_every=20, save_every=10),
         )
     fields = to_config_dict(config)
     fields.update_from_flattened_dict(dict(args.set))

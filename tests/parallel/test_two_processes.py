@@ -122,6 +122,35 @@ def test_processes_align_as_one_does(world):
         np.testing.assert_allclose(a[name], b[name], rtol=0, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
+def test_processes_expect_as_one_does(world):
+    """Expected scores of an evaluation and as a reward, where devices divide clips, weights, heads and vocabulary."""
+    fields = world.fields | {"format": "label_only", "hint.mode": "off", "evaluate.samples": 0, "grpo.max_steps": 2}
+    fields |= {"stages": ["grpo", "evaluate"], "reward.score": "expected", "evaluate.decode": "expected"}
+    codes, output = world.run({"expected": fields}, 1, 1)
+    assert codes == [0], output
+    apart = {f"expected {name}": fields | MESHES[name] for name in ("fsdp 4", "tensor 2 x data 2")}
+    codes, output = world.run(apart, 2, 2)
+    assert codes == [0, 0], output
+    ours = adapters(world.path("expected"), "grpo")
+    assert max(np.abs(value).max() for name, value in ours.items() if "lora_B" in name) > 1e-5
+    for policy in ("zero_shot", "grpo"):
+        rows = expected_rows(world.path("expected"), policy)
+        assert len(set(rows.values())) == 4 and all(-1 < score < 1 for score in rows.values())
+        for name in apart:
+            assert expected_rows(world.path(name), policy) == pytest.approx(rows, abs=1e-4)
+    for name in apart:
+        theirs = adapters(world.path(name), "grpo")
+        for tensor, value in ours.items():
+            np.testing.assert_allclose(value, theirs[tensor], rtol=0, atol=1e-5, err_msg=f"{name}: {tensor}")
+
+
+def expected_rows(directory: Path, policy: str) -> dict[str, float]:
+    """Clip id -> the score that its answer is expected to name."""
+    file = directory / "evaluate" / policy / "train" / "predictions.jsonl"
+    return {row["id"]: row["score"] for row in map(json.loads, file.read_text().splitlines())}
+
+
 def test_told_to_stop_all_save_and_go_on_elsewhere(world, alone, order, hard):
     """SIGTERM to process 1 in the second step's rewards: both save the step before it and end with 42. One process
     with four devices, on another mesh, goes on."""
