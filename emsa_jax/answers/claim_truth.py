@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from emsa_jax.answers import claim_terms as terms
 from emsa_jax.answers.answer_format import Answer, Pairs
 from emsa_jax.answers.claim_terms import FACE, MODALITY_OF, NEGATIVE, NEUTRAL, POSITIVE, VOICE, WORDS
-from emsa_jax.answers.claims import ABOUT, AGREEMENT, Claim, Claims, agreement, read_claims
+from emsa_jax.answers.claims import ABOUT, AGREEMENT, YES, Claim, Claims, agreement, falsely_agrees, read_claims
 from emsa_jax.answers.labels import polarity_of
 
 UNIMODAL = {WORDS: "label_T", FACE: "label_V", VOICE: "label_A"}  # concepts of a clip: the score of one modality alone
@@ -59,6 +59,20 @@ def judged(found: Claims, true: Collection[Claim], absent: Collection[str] = ())
     right = len(found.stated & set(true))
     wrong = sum(about in known and (about, sign) not in true for about, sign in found.stated)
     return right, wrong + len(absent), len(true) - right
+
+
+def agreement_error(think: str | None, signs: Pairs) -> str:
+    """What is wrong with the agreement that a reasoning claims, "" where nothing is known to be: that its own claims
+    deny it, or the signs of the clip as far as they are known."""
+    found = read_claims(think)
+    if falsely_agrees(found):
+        return "it claims an agreement that its own claims deny"
+    true = agreement([dict(signs).get(about) for about in ABOUT])
+    if true and found.sign(AGREEMENT) not in (None, true):
+        return (
+            "it claims a contradiction that is not there" if true == YES else "it claims an agreement that is not there"
+        )
+    return ""
 
 
 def claims_of(answer: Answer) -> Claims:

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from emsa_jax.answers.answer_format import Answer, Labelled, Pairs, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
-from emsa_jax.answers.claim_truth import true_signs
+from emsa_jax.answers.claim_truth import agreement_error, true_signs
 from emsa_jax.answers.concept_reader import CONTRADICTS, REPEATED
 from emsa_jax.answers.concept_table import CH_CEMS, SENTIMENT_LABELS, Concept, Labels, concept_table
 from emsa_jax.answers.labels import polarity_of_sentiment, sentiment_of
@@ -118,10 +118,13 @@ class ClassFormat:
         return ()
 
     def mistakes(self, answer: Answer, truth: Truth) -> dict[str, str]:
-        """Of "sentiment"."""
+        """Of "sentiment", and of "agreement" where there is a reasoning."""
         if answer.sentiment is None:
             return {}
-        return {"sentiment": "" if answer.sentiment == truth.sentiment else "the teacher's sentiment is wrong"}
+        found = {"sentiment": "" if answer.sentiment == truth.sentiment else "the teacher's sentiment is wrong"}
+        if answer.think is not None:
+            found["agreement"] = agreement_error(answer.think, truth.signs)
+        return found
 
     def trace_error(self, polarity: str, think: str, score: float, truth: Truth) -> str:
         """The score has to be of the true class, and each concept that is marked to have its true label, as far as that
@@ -135,7 +138,7 @@ class ClassFormat:
             return f"cannot be written as an answer with sentiment {truth.sentiment}"
         known = dict(truth.concepts)
         wrong = [name for name, label in answer.concepts if known.get(name, label) != label]
-        return f"the teacher's {wrong[0]} is wrong" if wrong else ""
+        return f"the teacher's {wrong[0]} is wrong" if wrong else agreement_error(answer.think, truth.signs)
 
     def tokenizer_text(self, polarity: str, think: str, score: float) -> str:
         """The reasoning and the class, in English."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from emsa_jax.answers.answer_format import Answer, Labelled, Truth, refuse_level
 from emsa_jax.answers.answer_options import ConceptOptions
-from emsa_jax.answers.claim_truth import true_signs
+from emsa_jax.answers.claim_truth import agreement_error, true_signs
 from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.answers.scores import carry, read_score, score_grid, write_score
@@ -112,13 +112,15 @@ class ScoreFormat:
         return (self.label_part,) if level in self.levels else ()
 
     def mistakes(self, answer: Answer, truth: Truth) -> dict[str, str]:
-        """Of "polarity" and "score_sign"."""
+        """Of "polarity", "score_sign" and "agreement"."""
         if answer.polarity is None:
             return {}
         found = {"polarity": "" if answer.polarity == truth.polarity else "the teacher's polarity is wrong"}
         if answer.score is not None:
             agrees = polarity_of(answer.score, self.neutral_eps) == answer.polarity
             found["score_sign"] = "" if agrees else "the teacher's score contradicts its polarity"
+        if answer.think is not None:
+            found["agreement"] = agreement_error(answer.think, truth.signs)
         return found
 
     def trace_error(self, polarity: str, think: str, score: float, truth: Truth) -> str:

@@ -21,6 +21,7 @@ CHECKS = (
     "score_sign",
     "sentiment",
     "concepts",
+    "agreement",
     "leak",
     "absent_modality",
     "modalities",

@@ -11,6 +11,9 @@ from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.experiments.arms import TABLES
 from emsa_jax.learning.learning_options import LossOptions, OptimizerOptions
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.rewards.claim_parts import CLAIM_PARTS
+from emsa_jax.rewards.parts import PARTS
+from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import AblationOptions, PlanOptions
@@ -21,6 +24,8 @@ def embedded() -> Config:
     """Puppets and tiny: learning rates that suit a small policy without a pretrained base."""
     return Config(
         cross=CrossDataset("puppets:zh", asked_as="train"),
+        puppets=PuppetOptions(trace_share=0.3, resolved=0.7),
+        reward=RewardOptions(dict.fromkeys(PARTS, 1.0) | dict.fromkeys(CLAIM_PARTS, 1.0), gate_hinted=True),
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
         sampling=SamplingOptions(max_completion_length=56),
@@ -98,6 +103,7 @@ def embedded_concepts() -> Config:
         hint=cd_grpo_hint().hint,
         sampling=replace(small.sampling, max_completion_length=80),
         puppets=PuppetOptions(trace_share=0.2),
+        reward=RewardOptions(),
     )  # the filter drops more of them here
 
 

@@ -3,7 +3,15 @@
 import pytest
 
 from emsa_jax.answers.answer_format import Answer
-from emsa_jax.answers.claim_truth import claims_of, judged, sign_of_label, true_claims, true_degrees, true_signs
+from emsa_jax.answers.claim_truth import (
+    agreement_error,
+    claims_of,
+    judged,
+    sign_of_label,
+    true_claims,
+    true_degrees,
+    true_signs,
+)
 from emsa_jax.answers.claims import read_claims
 from emsa_jax.answers.formats import FORMATS
 from emsa_jax.data.facts import FACTS
@@ -90,3 +98,22 @@ def test_every_format_knows_the_signs_of_a_clip(name):
 
     format = FORMATS[name].of((-1.0, 1.0), 0.0, ConceptOptions())
     assert format.truth(Sample("a", "", 0.4, "train", concepts=SIMS)).signs == true_signs(SIMS)
+
+
+@pytest.mark.parametrize(
+    ("think", "signs", "wrong"),
+    [
+        ("words: awful. face: smile. all agree.", (), "its own claims deny"),
+        ("all agree.", true_signs(SIMS), "agreement that is not there"),
+        (
+            "face and voice decide.",
+            tuple((a, "positive") for a in ("words", "face", "voice")),
+            "contradiction that is not",
+        ),
+        ("face and voice decide.", true_signs(SIMS), ""),
+        ("all agree.", (("words", "positive"), ("face", "positive")), ""),  # of the voice nothing is known
+        ("on the whole.", true_signs(SIMS), ""),
+    ],
+)
+def test_what_is_wrong_with_a_claimed_agreement(think, signs, wrong):
+    assert (wrong in agreement_error(think, signs)) if wrong else agreement_error(think, signs) == ""

@@ -87,3 +87,16 @@ def test_the_neutral_band_holds_for_both_sides():
         [Trace("a", "Neutral", "flat", 0.1)], {"a": Sample("a", "", -0.05, "train")}, DC(neutral_eps=0.1)
     )
     assert [t.score for t in kept] == [-0.05]
+
+
+def test_the_filter_drops_agreements_that_are_not_there():
+    contradicting = tuple(zip(("label_T", "label_A", "label_V"), ("-0.8", "0.6", "0.6"), strict=True))
+    clips = {id: Sample(id, "", 0.6, "train", concepts=contradicting) for id in "abc"}
+    traces = [
+        Trace("a", "Positive", "words: awful. face: smile. voice: rising. all agree.", 0.6),
+        Trace("b", "Positive", "words: awful. face: smile. voice: rising. face and voice decide.", 0.6),
+        Trace("c", "Positive", "all agree.", 0.6),
+    ]
+    kept, rejected = filter_traces(traces, clips, DC((-1.0, 1.0)))
+    assert [trace.id for trace in kept] == ["b"]
+    assert "own claims deny" in rejected["a"] and "not there" in rejected["c"]
