@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.config.fields import Options, option
 from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
@@ -12,7 +12,7 @@ from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
-from emsa_jax.rollout.rollout_options import HintOptions, SamplingOptions
+from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.training.training_options import GrpoOptions
 
@@ -110,6 +110,28 @@ class CompareOptions(Options):
 
 
 @dataclass(frozen=True)
+class FaithfulOptions(Options):
+    """Does an answer hang on its explanation, and the explanation on the clip?"""
+
+    job: Literal["faithful"] = option("faithful", JOB)
+    policy: str = option("", "a policy directory, such as runs/mine/export/merged")
+    adapter: str = option("", "a PEFT directory over it; empty: none")
+    data: str = option("", "a directory of records, such as runs/mine/records/train")
+    out: str = option("", "a directory for card.json and card.md; empty: faithful, beside the policy")
+    split: Literal["train", "valid", "test"] = option("test", "the split that is asked about")
+    max_clips: int = option(256, "at most so many clips; 0: all", low=0)
+    batch_size: int = option(64, "clips at a time", low=1)
+    max_completion_length: int = option(512, "most tokens of an answer", unit="tokens", low=1)
+    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
+    format: str = option("dc", "the form of the answers, one that names a score after its reasoning")
+    dtype: Literal["float32", "bfloat16"] = option("float32", "of the weights and of activations")
+    prompt: PromptOptions = PromptOptions()
+    labels: LabelOptions = LabelOptions()
+    mesh: MeshOptions = MeshOptions()
+    concepts: ConceptOptions = ConceptOptions()
+
+
+@dataclass(frozen=True)
 class InspectOptions(Options):
     """What a directory of records holds."""
 
@@ -201,6 +223,7 @@ JOBS = {
     "benchmark": BenchmarkOptions,
     "compare": CompareOptions,
     "distill": DistillOptions,
+    "faithful": FaithfulOptions,
     "inspect": InspectOptions,
     "plan": PlanOptions,
     "review": ReviewOptions,

@@ -1,6 +1,7 @@
 """Claims are read as a person read them, whatever else a text holds."""
 
 import json
+import re
 import runpy
 import time
 from pathlib import Path
@@ -131,3 +132,17 @@ def test_any_text_can_be_read(text):
             ("face", False),
             ("voice", False),
         }
+
+
+def test_the_documented_phrases_name_a_contradiction():
+    text = (ROOT / "docs/faithful.md").read_text(encoding="utf-8")
+    section = text.split("## The phrases by which")[1].split("\n## ")[0]
+    named, agreed = section.split('"No contradiction"')
+    quoted = re.findall(r'"([^"]+)"', named) + re.findall(r"[\u4e00-\u9fff]{2,}", named)
+    assert len(quoted) > 10
+    for phrase in quoted:
+        assert read_claims(phrase).sign("agreement") == "no", phrase
+    for verb in ("contradict", "conflict", "disagree", "diverge", "mismatch", "do not agree", "do not match"):
+        assert read_claims(f"Words and face {verb}.").sign("agreement") == "no", verb
+    for phrase in ["no contradiction", *re.findall(r'"([^"]+)"', agreed), *re.findall(r"[\u4e00-\u9fff]{2,}", agreed)]:
+        assert read_claims(phrase).sign("agreement") == "yes", phrase
