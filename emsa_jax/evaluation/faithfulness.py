@@ -190,13 +190,14 @@ def _asks(i: int, case: Case, text: str, think: str, without: Callable) -> list[
     def edited(part: str) -> str:
         return text.replace(think, part, 1)
 
-    blind = without(case, tuple(name for name in case.shown if name != "text"))
     found = [
         _Ask(i, "whole", case.clip, text),
         _Ask(i, "filler", case.clip, edited(filler(think, case.language))),
-        _Ask(i, "blind", blind, text),
         *(_Ask(i, "cut", case.clip, edited(part)) for part in (NOTHING, *cuts(think))),
     ]
+    unseen = tuple(name for name in case.shown if name != "text")
+    if unseen and len(unseen) < len(case.shown):
+        found.append(_Ask(i, "blind", without(case, unseen), text))
     for about in ABOUT:
         if edit := turned(think, about, case.language):
             found.append(_Ask(i, about, case.clip, edited(edit[0]), 1.0 if edit[1] == "positive" else -1.0))

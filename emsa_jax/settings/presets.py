@@ -54,6 +54,12 @@ def embedded() -> Config:
     )
 
 
+def embedded_papers() -> Config:
+    """The embedded default with the papers' rewards alone, and a teacher that most contradictions fool: the arms of the
+    papers' tables begin there."""
+    return replace(embedded(), puppets=PuppetOptions(), reward=RewardOptions())
+
+
 def paper() -> Config:
     """MSA-Thinker and C2F-Thinker: G 4, beta 0.1, learning rates 1e-5; the loss as equation 6 prints it. bfloat16 and
     as few micro-batches as fit are ours."""
@@ -94,7 +100,7 @@ def cd_grpo_hint() -> Config:
 
 def embedded_concepts() -> Config:
     """CD-GRPO with hints on annotated puppets and tiny."""
-    small = embedded()
+    small = embedded_papers()
     return replace(
         small,
         data="puppets:concepts_en",
@@ -103,7 +109,6 @@ def embedded_concepts() -> Config:
         hint=cd_grpo_hint().hint,
         sampling=replace(small.sampling, max_completion_length=80),
         puppets=PuppetOptions(trace_share=0.2),
-        reward=RewardOptions(),
     )  # the filter drops more of them here
 
 
@@ -207,7 +212,7 @@ def plan_options(preset: str) -> PlanOptions:
 
 def bench() -> Config:
     """Puppets and steps as few as still let a policy learn."""
-    config = embedded()
+    config = embedded_papers()
     return replace(
         config,
         puppets=PuppetOptions(num_train=512, num_valid=64, num_test=256, trace_share=0.25),
@@ -239,4 +244,5 @@ def ablation_options(preset: str) -> AblationOptions:
     table, _, base = preset.partition("@")
     if table not in TABLES:
         raise InputError(f"configs/ablation.py: name a table, one of {', '.join(TABLES)}, or bench, not {preset!r}")
-    return AblationOptions(tables=(table,), base=preset_of(base, "configs/ablation.py"))
+    config = preset_of(base, "configs/ablation.py") if base else embedded_papers()
+    return AblationOptions(tables=(table,), base=config)
