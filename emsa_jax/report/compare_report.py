@@ -19,6 +19,7 @@ from emsa_jax.report.run_files import (
     data_name,
     hints_ignored,
     made,
+    read_card,
     read_metrics,
     results_of,
 )
@@ -61,6 +62,7 @@ def compare_content(entries: Mapping[str, Compared], resamples: int) -> Content:
         cases=numbered(cases, {}),
         paired=tests,
         hints={name: hints_ignored(run.workdir, run.settings) for name, run in runs.items()},
+        cards={name: card for name, run in runs.items() if (card := read_card(run.workdir))},
         made=_differences({name: made(run.workdir) for name, run in runs.items()}),
         notes=[
             *([PUPPETS_NOTE] if puppets else []),

@@ -22,8 +22,9 @@ class Content:
 
     lead: one sentence. rows: run -> its rows of metrics.jsonl. results: in order. cases: `cases.numbered`. media:
     number of a case -> `cases.media_of`. paired: comparisons of two runs, (name, `resampling.compare`). hints: run ->
-    share of hinted answers that ignore the hint. made: (caption, (name, value) pairs). tiles: (name, value, note) of
-    the numbers that come first. live: seconds until the page is read anew, 0 for a page that is done.
+    share of hinted answers that ignore the hint. cards: run -> lines of its faithfulness card. made: (caption, (name,
+    value) pairs). tiles: (name, value, note) of the numbers that come first. live: seconds until the page is read anew,
+    0 for a page that is done.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Content:
     media: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     paired: Sequence[tuple[str, Mapping[str, Any]]] = ()
     hints: Mapping[str, float | None] = field(default_factory=dict)
+    cards: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     made: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     notes: Sequence[str] = ()
     tiles: Sequence[tuple[str, str, str]] = ()

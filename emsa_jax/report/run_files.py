@@ -19,6 +19,8 @@ from emsa_jax.json_file import read_json_rows, read_saved_json
 from emsa_jax.report.result_table import POLICIES
 from emsa_jax.training.artifacts import PolicySettings
 
+CARD = Path("export", "faithful", "card.json")
+
 
 class SplitOptions(Protocol):
     """The options of evaluation that are read here. split: which clips were evaluated."""
@@ -85,6 +87,19 @@ def hints_ignored(workdir: Path, settings: ReportSettings) -> float | None:
         settings.format, read_manifest(directory).score_range, settings.labels.neutral_eps, settings.concepts
     )
     return ignored_hints(_hinted(workdir, format, settings.labels.neutral_eps), settings.labels.neutral_eps)
+
+
+def read_card(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of the faithfulness card of what the run exported, [] without one. Raises InputError for a damaged
+    one."""
+    path = workdir / CARD
+    if not path.exists():
+        return []
+    found = read_saved_json(path)
+    lines = found.get("lines") if isinstance(found, dict) else None
+    if not isinstance(lines, list) or not all(isinstance(line, dict) and "name" in line for line in lines):
+        raise InputError(f"{path} is damaged; remove it, or make the card again")
+    return lines
 
 
 def _hinted(workdir: Path, format: AnswerFormat, neutral_eps: float) -> list[tuple[Answer, str]]:

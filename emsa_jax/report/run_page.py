@@ -6,7 +6,7 @@ from emsa_jax.report.cases import KINDS, embedded
 from emsa_jax.report.page import render, template
 from emsa_jax.report.run_content import Content
 from emsa_jax.report.run_results import curve_plots, results
-from emsa_jax.report.run_sections import across, breakdowns, confusions, reasoning, time_spent
+from emsa_jax.report.run_sections import across, breakdowns, confusions, faithful, reasoning, time_spent
 
 
 def run_page(content: Content) -> bytes:
@@ -14,7 +14,7 @@ def run_page(content: Content) -> bytes:
 
     Its script is the browser of cases and the refresh of a live page; texts from data become text nodes alone.
     """
-    made = (results, curve_plots, confusions, across, breakdowns, reasoning, time_spent)
+    made = (results, curve_plots, confusions, across, breakdowns, reasoning, faithful, time_spent)
     sections = [one for one in (make(content) for make in made) if one]
     data = Markup("")
     if content.cases:

@@ -18,6 +18,7 @@ from emsa_jax.report.run_files import (
     data_name,
     hints_ignored,
     made,
+    read_card,
     read_metrics,
     results_of,
 )
@@ -44,6 +45,7 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
         cases=cases,
         media=media,
         hints={} if live else {run.workdir.name: hints_ignored(run.workdir, settings)},
+        cards={run.workdir.name: card} if (card := read_card(run.workdir)) else {},
         made=made(run.workdir),
         tiles=tiles(found, cases, rows),
         notes=[PUPPETS_NOTE] if settings.data in PUPPETS else [],

@@ -1,4 +1,4 @@
-"""The later sections of a run's page: confusion, domains, kinds of clips, reasoning, time."""
+"""The later sections of a run's page: confusion, domains, kinds of clips, reasoning, faithfulness, time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -190,6 +190,24 @@ def _at(found: Mapping, path: tuple[str, ...]) -> Any:
     for name in path:
         found = found.get(name) if found else None
     return found
+
+
+def faithful(content: Content) -> dict | None:
+    """The faithfulness cards of the runs, side by side: a line for each intervention and what it means."""
+    lines = dict.fromkeys(line["name"] for card in content.cards.values() for line in card)
+    cards = {run: {line["name"]: line for line in card} for run, card in content.cards.items()}
+    rows, means = [], {name: line.get("means", "") for card in cards.values() for name, line in card.items()}
+    for name in lines:
+        found = [card.get(name, {}) for card in cards.values()]
+        cells = [cell(line.get("value"), line.get("interval")) for line in found]
+        rows.append(row(name, [*cells, {"value": means[name], "note": ""}]))
+    caption = "Interventions, with intervals over clips"
+    return section(
+        "faithful",
+        "Does the answer hang on the explanation, and the explanation on the clip?",
+        tables=[{"caption": caption, "columns": ["line", *cards, "what it means"], "rows": rows}] if rows else [],
+        text="Modalities are swapped and removed, the reasoning is cut, turned round and replaced: docs/faithful.md.",
+    )
 
 
 def time_spent(content: Content) -> dict | None:

@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from emsa_jax.errors import InputError
 from emsa_jax.report.cases import KINDS, choose_media, embedded, make_cases
 from emsa_jax.report.plots import Bar, Series, curves, heat_map, intervals_plot, shares
 from emsa_jax.report.run_content import Content, Result
+from emsa_jax.report.run_files import CARD, read_card
 from emsa_jax.report.run_page import run_page
 
 
@@ -107,6 +109,25 @@ def test_claims_are_shown_against_what_is_known(read_page):
     assert "0.625" in page.text("td") and "0.125 to 0.875" in page.text("small")
     assert "Of the clips of unknown nothing is known" in page.text()
     assert "Of the clips of known" not in page.text()
+
+
+def test_cards_stand_side_by_side(read_page, tmp_path):
+    line = {"name": "face swapped: its clause follows", "clips": 9, "means": "it comes from the clip"}
+    cards = {
+        "a": [line | {"value": 0.625, "interval": [0.5, 0.75]}],
+        "b": [line | {"value": None, "interval": None}, line | {"name": "filler", "value": 0.1875, "interval": None}],
+    }
+    page = read_page(run_page(Content("t", "Lead.", {}, [], cards=cards)))
+    assert {"faithful"} <= {attributes.get("id") for _, attributes in page.tags}
+    assert "0.625" in page.text("td") and "0.500 to 0.750" in page.text("small") and "0.188" in page.text("td")
+    assert page.text("td").count("it comes from the clip") == 2
+    assert read_card(tmp_path) == []
+    (tmp_path / CARD).parent.mkdir(parents=True)
+    (tmp_path / CARD).write_text(json.dumps({"lines": cards["a"]}))
+    assert read_card(tmp_path) == cards["a"]
+    (tmp_path / CARD).write_text('{"lines": 3}')
+    with pytest.raises(InputError, match="card.json is damaged"):
+        read_card(tmp_path)
 
 
 def test_media_go_to_what_changed_and_then_everywhere():
