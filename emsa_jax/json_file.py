@@ -5,6 +5,7 @@ names the file, and the line or entry where there are several.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,66 @@ def read_json_rows(path: str | Path, advice: str = "make it again, or restore it
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path} is damaged: not all of its lines are objects; {advice}")
     return rows
+
+
+def misfit(value: Any, kind: Any, name: str) -> str:
+    """What is wrong with a value that somebody else wrote, in a few words that name the place; "" if nothing is.
+
+    kind: str, bytes, bool, int (a count: at least 0, below 2^53), float (finite; an int will do), None, object (that
+      is, anything), a text (that one), a tuple of kinds (one of them), [kind] (a list), [kind, kind] (a list of so
+      many), {str: kind} (any names), or {"a": kind, "b": kind} (these names).
+    name: of the value; "" for the whole.
+    """
+    if isinstance(kind, tuple):
+        found = [(one, misfit(value, one, name)) for one in kind]
+        if not all(wrong for _, wrong in found):
+            return ""
+        alike = [wrong for one, wrong in found if isinstance(one, list | dict) and type(one) is type(value)]
+        return alike[-1] if alike else _not_that(value, kind, name)
+    if isinstance(kind, list | dict) and type(value) is not type(kind):
+        return _not_that(value, kind, name)
+    if isinstance(kind, list):
+        kinds = kind * len(value) if len(kind) == 1 else kind
+        if len(kinds) != len(value):
+            return f"{name or 'it'} must hold {len(kinds)} values, not {len(value)}"
+        found = (misfit(one, k, f"{name}[{i}]") for i, (one, k) in enumerate(zip(value, kinds, strict=True)))
+        return next(filter(None, found), "")
+    if isinstance(kind, dict):
+        if str not in kind and (wrong := sorted(map(str, value.keys() ^ kind.keys()))):
+            return f"{name or 'it'} has missing or unknown fields {wrong}"
+        if not all(isinstance(key, str) for key in value):
+            return f"{name or 'it'} has names that are no texts"
+        of = f"{name}." if name else ""
+        found = (misfit(one, kind.get(str, kind.get(key)), of + key) for key, one in value.items())
+        return next(filter(None, found), "")
+    return "" if _fits(value, kind) else _not_that(value, (kind,), name)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is object:
+        return True
+    if kind is int:
+        return type(value) is int and 0 <= value < 2**53
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
+    return type(value) is kind if isinstance(kind, type) else type(value) is type(kind) and value == kind
+
+
+def _not_that(value: Any, kind: Any, name: str) -> str:
+    words = {
+        str: "a text",
+        bytes: "bytes",
+        bool: "true or false",
+        int: "a count",
+        float: "a finite number",
+        None: "null",
+    }
+    wanted = [
+        {list: "a list", dict: "an object"}.get(type(one)) or (repr(one) if isinstance(one, str) else words[one])
+        for one in (kind if isinstance(kind, tuple) else (kind,))
+    ]
+    shown = repr(value)[:40] if not isinstance(value, int) or abs(value) < 2**63 else "a huge number"
+    return f"{name or 'it'} must be {' or '.join(wanted)}, not {shown}"
 
 
 def parse_labels(text: str, where: str) -> Any:

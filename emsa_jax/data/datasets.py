@@ -78,7 +78,14 @@ def clips_of(dataset: Dataset, read: ReadingOptions) -> tuple[Sequence[Sample | 
             raise InputError(f"data: {dataset.data!r} is no puppet domain; there are {', '.join(PUPPETS)}")
         return None, labels_of(dataset)[0]
     path = Path(dataset.data)
-    score_range = read_manifest(path).score_range if is_prepared(path) else labels_of(dataset)[0]
+    if not is_prepared(path):
+        return read_clips(path, dataset, read), labels_of(dataset)[0]
+    low, high = score_range = read_manifest(path).score_range
+    if dataset.score_range and tuple(dataset.score_range) != score_range:
+        raise InputError(
+            f"score_range {dataset.score_range} is not that of the records {path}, which were prepared for "
+            f"[{low:g}, {high:g}]; leave it out, or prepare the clips again"
+        )
     return read_clips(path, dataset, read), score_range
 
 

@@ -17,6 +17,7 @@ from emsa_jax.data.data_options import (
     ReadingOptions,
 )
 from emsa_jax.data.facts import FACTS
+from emsa_jax.data.findings import findings
 from emsa_jax.data.media import Broken
 from emsa_jax.data.media_hashes import hash_inputs, hash_media
 from emsa_jax.data.readers import read_samples
@@ -25,6 +26,7 @@ from emsa_jax.data.records.outcomes import Outcomes
 from emsa_jax.data.records.records_manifest import add_token_lengths, write_records_manifest
 from emsa_jax.data.records.shards import sound_records
 from emsa_jax.data.sample import SPLITS, Sample
+from emsa_jax.data.unnamed import unnamed_files
 from emsa_jax.data.workers import TIMEOUT_SECONDS, encode_all
 from emsa_jax.errors import InputError
 
@@ -98,6 +100,7 @@ def prepare(
             inputs=inputs,
             dataset=dataset,
             token_length=token_length,
+            findings=findings(samples, entries, reasons, score_range, unnamed_files(source, samples)),
         )
 
 

@@ -36,6 +36,7 @@ def inspect(options: InspectOptions) -> None:
         "dataset": name,
         **summarize(entries, facts),
         "quarantined": len(manifest.quarantined),
+        "findings": manifest.findings,
         "page": str(out),
     }
     page = inspect_page(manifest, facts, entries, counts, _read(directory, choose(splits, options.clips)))
@@ -44,6 +45,8 @@ def inspect(options: InspectOptions) -> None:
         write_atomic(out, page)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}; name another page as --config.out") from error
+    for line in manifest.findings.get("said", ()):
+        say(line)
     say(f"{len(entries):,} clips, {len(manifest.quarantined):,} quarantined; all files are sound; the page: {out}")
     print(json.dumps(counts), flush=True)
 

@@ -5,23 +5,28 @@ The stage also makes the embedded world and the policy "tiny" where they are ask
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from emsa_jax.answers.formats import make_format
 from emsa_jax.config.edge import to_dict
-from emsa_jax.data.data_options import Dataset, PrepareOptions, PuppetOptions
+from emsa_jax.data.data_options import Dataset, MixOptions, PrepareOptions, PuppetOptions
 from emsa_jax.data.datasets import PUPPETS, datasets, is_prepared, labels_of, reader_of
 from emsa_jax.data.facts import describe
+from emsa_jax.data.findings import overlap_lines
 from emsa_jax.data.prepare import prepare
 from emsa_jax.data.puppets import ConceptWorld, PuppetWorld, make_concept_puppets, make_puppets
-from emsa_jax.data.records import Manifest
+from emsa_jax.data.records import read_manifest
+from emsa_jax.manifest import write_atomic
 from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.report.findings_table import findings_lines
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.run import Run
 from emsa_jax.settings.config import Config
-from emsa_jax.training.artifacts import policy_dir, puppet_dir
+from emsa_jax.training.artifacts import policy_dir, puppet_dir, records_dir
+from emsa_jax.training.input_checks import SplitOptions, check_kept, shared_clips
 from emsa_jax.training.tiny_policy import TinySettings, make_tiny_policy
 
 
@@ -32,14 +37,21 @@ class PrepareSettings(TinySettings):
     policy: str
     prepare: PrepareOptions
     puppets: PuppetOptions
+    mix: MixOptions
+    stages: tuple[str, ...]
+    evaluate: SplitOptions
 
 
 def prepare_all(run: Run, settings: PrepareSettings) -> None:
-    """Leaves records/<name> for each data set, and policy/ where the policy is "tiny". What is finished is kept."""
+    """Leaves records/<name> for each data set, overlaps.json of what the sets share, and policy/ where the policy is
+    "tiny". What is finished is kept. Raises InputError for a split that a stage needs and that is empty."""
     sources = []
     for name, dataset in datasets(settings).items():
         sources.append(_source(run, settings, dataset))
-        if not is_prepared(sources[-1]):
+        if is_prepared(sources[-1]):
+            for line in read_manifest(sources[-1]).findings.get("said", ()):
+                say(line)
+        else:
             manifest = prepare(
                 sources[-1],
                 run.path("records", name),
@@ -49,7 +61,12 @@ def prepare_all(run: Run, settings: PrepareSettings) -> None:
                 dataset=reader_of(dataset),
                 reading=settings.read,
             )
-            _report(name, manifest)
+            say("\n".join(findings_lines(name, manifest)))
+        check_kept(records_dir(run, settings, name), settings.stages, settings.evaluate.split, name)
+    shared = shared_clips(settings, {name: records_dir(run, settings, name) for name in datasets(settings)})
+    write_atomic(run.path("overlaps.json"), json.dumps(shared, ensure_ascii=False, indent=1).encode() + b"\n")
+    for line in overlap_lines(shared):
+        say(line)
     if settings.policy == "tiny" and not run.path("policy").exists():
         make_tiny_policy(run.path("policy"), settings, sources)
 
@@ -76,7 +93,7 @@ def prepare_records(config: Config) -> None:
         token_length=token_length,
         reading=config.read,
     )
-    _report(config.out, manifest)
+    say("\n".join(findings_lines(config.out, manifest)))
 
 
 def _source(run: Run, settings: PrepareSettings, dataset: Dataset) -> Path:
@@ -111,10 +128,3 @@ def _progress(items, total: int):
         for item in items:
             yield item
             advance()
-
-
-def _report(name: str, manifest: Manifest) -> None:
-    counts = ", ".join(f"{count} {split}" for split, count in manifest.samples.items())
-    say(f"{name}: {counts} clips prepared, {len(manifest.quarantined)} quarantined")
-    for row in manifest.quarantined[:5]:
-        say(f"  quarantined {row['id']}: {row['reason']}")

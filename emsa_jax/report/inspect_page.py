@@ -10,6 +10,7 @@ from emsa_jax.data.facts import Facts
 from emsa_jax.data.mel import SAMPLE_RATE
 from emsa_jax.data.records import Clip, Entry, Manifest
 from emsa_jax.report.charts import histogram, loudness, waveform
+from emsa_jax.report.findings_table import class_table, note_table, reason_table
 from emsa_jax.report.page import jpeg_uri, render, sound_uri, template
 from emsa_jax.report.summary import UNLABELLED, Table, class_of
 from emsa_jax.report.svg import round_step
@@ -56,6 +57,8 @@ def inspect_page(
         lengths=_lengths(manifest.quantiles),
         cards=[_card(clip, pcm) for clip, pcm in clips],
         quarantined=manifest.quarantined,
+        said=manifest.findings.get("said", []),
+        found=_findings(manifest.findings),
         made=made,
     )
 
@@ -103,6 +106,13 @@ def _lengths(quantiles: Mapping[str, Mapping[str, float]]):
     shares = [f"{100 * float(fraction):g}%" for fraction in quantiles["seconds"]]
     rows = [(named.get(name, name), [f"{value:.6g}" for value in row.values()]) for name, row in quantiles.items()]
     return "Lengths that this share of the clips does not exceed", ["length", *shares], rows
+
+
+def _findings(findings: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[str, list[str]]]]]:
+    """The tables of what was found out when the set was prepared, without those that are empty."""
+    if not findings:
+        return []
+    return [table for make in (class_table, reason_table, note_table) if (table := make(findings))[2]]
 
 
 def _charts(score_range: tuple[float, float], entries: Sequence[Entry]) -> list[Markup]:

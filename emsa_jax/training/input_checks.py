@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +11,10 @@ from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.recorded_traces import read_any_traces
-from emsa_jax.data.data_options import Dataset, MixOptions, ReadingOptions
+from emsa_jax.data.data_options import CrossDataset, Dataset, MixOptions, ReadingOptions
 from emsa_jax.data.datasets import PUPPETS, DataSettings, clips_of, datasets, labelled_splits
-from emsa_jax.data.records import Entry, read_manifest
+from emsa_jax.data.findings import overlaps
+from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
@@ -32,6 +33,15 @@ class SplitOptions(Protocol):
     """The options of evaluation that are read here. split: which clips are evaluated."""
 
     split: str
+
+
+class LearnedFrom(Protocol):
+    """Any options that say which data sets are learned from, and on which the policy is judged."""
+
+    data: str
+    cross: CrossDataset
+    mix: MixOptions
+    evaluate: SplitOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,36 @@ def splits_read(stages: Sequence[str], evaluated: str, role: str) -> list[tuple[
     if role == "train":
         reads |= {"align": ["train"], "sft": ["train", "valid"], "grpo": ["train"]}
     return [(stage, split) for stage in stages for split in reads.get(stage, ())]
+
+
+def check_kept(records: Path, stages: Sequence[str], evaluated: str, role: str) -> None:
+    """Raises InputError if a stage needs clips of a split of which the records hold none. role: of the data set."""
+    manifest = read_manifest(records)
+    for stage, split in splits_read(stages, evaluated, role):
+        if not manifest.samples[split]:
+            lost = manifest.findings.get("splits", {}).get(split, {}).get("quarantined", 0)
+            first = f", such as {manifest.quarantined[0]['id']}: {manifest.quarantined[0]['reason']}" if lost else ""
+            why = f"all {lost} of them were quarantined{first}; mend the clips" if lost else "there are none; add some"
+            raise InputError(
+                f"{records}: stage {stage} needs clips of {split}, and {why}, or leave {stage} out of stages"
+            )
+
+
+def shared_clips(settings: LearnedFrom, records: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What clips that are judged share with clips that are learned from, between the data sets of a run, as
+    `findings.overlaps` gives it. records: of each role."""
+    learned = [(str(settings.data), "train", records["train"])] + [(d, "train", Path(d)) for d in settings.mix.data]
+    judged = [(str(settings.data), split, records["train"]) for split in ("valid", "test")]
+    if "cross" in records:
+        judged.append((str(settings.cross.data), settings.evaluate.split, records["cross"]))
+    known = [(f"{name} ({split})", read_index(path, split)) for name, split, path in learned]
+    found = []
+    for name, split, path in judged:
+        asked = (f"{name} ({split})", read_index(path, split))
+        for (other, _, _), group in zip(learned, known, strict=True):
+            if other != name:
+                found += overlaps([group, asked])
+    return found
 
 
 def _check_splits(

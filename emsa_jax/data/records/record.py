@@ -1,9 +1,8 @@
 """One record: a clip's frames, log-mel, sound, words and labels as msgpack bytes."""
 
 import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -12,8 +11,9 @@ from PIL import Image
 
 from emsa_jax.data.data_options import JPEG_QUALITY, PrepareOptions
 from emsa_jax.data.mel import MEL_BINS
-from emsa_jax.data.sample import Sample
+from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit
 
 SCHEMA = 2
 
@@ -65,7 +65,26 @@ class Entry:
 
 
 _LABELS = ("id", "text", "score", "split", "language", "label", "concepts", "speaker", "reasoning")  # as in a Sample
-_FIELDS = {"schema", *_LABELS, "notes", "frames", "frames_shape", "frame_rate", "mel", "pcm", "source"}
+_LABEL_FIELDS = {
+    **dict.fromkeys(("id", "text", "label", "speaker", "reasoning", "source"), str),
+    "score": (float, None),
+    "split": SPLITS,
+    "language": ("en", "zh"),
+    "concepts": [[str, str]],
+    "notes": [str],
+    "frame_rate": float,
+}
+_ENTRY_FIELDS = _LABEL_FIELDS | dict.fromkeys(("num_frames", "height", "width", "mel_frames"), int)
+_FIELDS = _LABEL_FIELDS | {
+    "schema": int,
+    "frames": (bytes, [bytes]),
+    "frames_shape": [int, int, int, int],
+    "mel": bytes,
+    "pcm": bytes,
+}
+_SIDE = 28  # pixels, of which height and width are multiples
+_RATES = 1e-6, 1e6  # frames a second
+_MOST_PIXELS = 2**31  # of all frames of a clip together
 
 
 def pack(
@@ -106,18 +125,11 @@ def unpack(record: bytes) -> Clip:
     """msgpack bytes -> Clip. Raises InputError where the bytes are no record of this schema."""
     content = _content(record)
     try:
-        shape = tuple(content["frames_shape"])
-        images = content["frames"]
-        if isinstance(images, bytes):
-            frames = np.frombuffer(images, np.uint8).reshape(shape)
-        else:
-            frames = np.empty(shape, np.uint8)
-            for frame, image in zip(frames, images, strict=True):
-                frame[:] = np.asarray(Image.open(io.BytesIO(image)))
         mel = np.frombuffer(content["mel"], "<f2").reshape(-1, MEL_BINS).astype(np.float32)
         if not np.isfinite(mel).all():
             raise ValueError("its spectrogram is not finite")
-    except (ValueError, TypeError, OSError) as error:
+        frames = _frames(content["frames"], tuple(content["frames_shape"]))
+    except (ValueError, OSError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         what = f"the record of {content['id']!r} does not decode ({error})"
         raise InputError(f"{what}; prepare the data again") from error
     return Clip(**_labels(content), frames=frames, frame_rate=content["frame_rate"], mel=mel)
@@ -133,7 +145,10 @@ def unpack_jpegs(record: bytes, quality: int = 95) -> list[bytes]:
 
 def unpack_pcm(record: bytes) -> np.ndarray:
     """msgpack bytes -> the sound as int16 [n], 16 kHz mono; n == 0 without sound."""
-    return np.frombuffer(_content(record)["pcm"], "<i2")
+    content = _content(record)
+    if len(content["pcm"]) % 2:
+        raise InputError(f"the record of {content['id']!r} has half a sample of sound; prepare the data again")
+    return np.frombuffer(content["pcm"], "<i2")
 
 
 def entry(record: bytes) -> Entry:
@@ -152,30 +167,56 @@ def entry(record: bytes) -> Entry:
 
 
 def entry_of(row: dict[str, Any]) -> Entry:
-    """An Entry from its JSON object. Raises InputError for one that lacks a field or has another."""
-    if row.keys() != {field.name for field in fields(Entry)}:
-        raise InputError(f"an entry has other fields than {SCHEMA = }; prepare the data again")
+    """An Entry from its JSON object. Raises InputError for one that lacks a field, or has another or one of another
+    kind."""
+    wrong = misfit(row, _ENTRY_FIELDS, "") or _odd_frames(
+        (row["num_frames"], row["height"], row["width"], 3), row["frame_rate"]
+    )
+    if wrong:
+        raise InputError(f"an entry is damaged ({wrong}); prepare the data again")
     return Entry(**{**row, **_labels(row)})
 
 
 def _labels(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields that come from the Sample, and the notes; as tuples what neither JSON nor msgpack has as such. Raises
-    InputError for a score or a frame rate that is not finite."""
-    for name in ("score", "frame_rate"):
-        if isinstance(content[name], float) and not math.isfinite(content[name]):
-            raise InputError(f"the record of {content['id']!r} has the {name} {content[name]}; prepare the data again")
+    """The fields that come from the Sample, and the notes; as tuples what neither JSON nor msgpack has as such."""
     tuples = {"concepts": tuple(map(tuple, content["concepts"])), "notes": tuple(content["notes"])}
     return {**{name: content[name] for name in _LABELS}, **tuples}
 
 
 def _content(record: bytes) -> dict[str, Any]:
+    """The fields of a record, each of its kind. Raises InputError."""
     try:
         content = msgpack.unpackb(record)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise InputError(f"a record is not msgpack ({error}); prepare the data again") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA or not _FIELDS <= content.keys():
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError(f"a record does not follow schema {SCHEMA}; prepare the data again")
+    if wrong := misfit(content, _FIELDS, "") or _odd_frames(content["frames_shape"], content["frame_rate"]):
+        raise InputError(f"the record of {content.get('id')!r:.80} is damaged ({wrong}); prepare the data again")
     return content
+
+
+def _odd_frames(shape: Sequence[int], rate: float) -> str:
+    """What cannot be of frames [F, H, W, 3] at a rate; "" where all can."""
+    frames, height, width, channels = shape
+    if channels != 3 or frames * height * width > _MOST_PIXELS:
+        return f"frames of the shape {shape} cannot be"
+    if height % _SIDE or width % _SIDE:
+        return f"frames of {width} x {height} pixels are no multiples of {_SIDE}"
+    return "" if rate == 0 or _RATES[0] <= rate <= _RATES[1] else f"{rate:g} frames a second cannot be"
+
+
+def _frames(images: bytes | list[bytes], shape: tuple[int, int, int, int]) -> np.ndarray:
+    """uint8 [F, H, W, 3]. Raises ValueError, and what PIL raises, where the images are not of that shape."""
+    if isinstance(images, bytes):
+        return np.frombuffer(images, np.uint8).reshape(shape)
+    opened = [Image.open(io.BytesIO(image), formats=("JPEG",)) for image in images]
+    if len(opened) != shape[0] or any((*image.size, image.mode) != (shape[2], shape[1], "RGB") for image in opened):
+        raise ValueError(f"its frames are not of the shape {shape}")  # before there is room for all of them
+    frames = np.empty(shape, np.uint8)
+    for frame, image in zip(frames, opened, strict=True):
+        frame[:] = np.asarray(image)
+    return frames
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> bytes:

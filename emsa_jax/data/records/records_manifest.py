@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 
 from emsa_jax.data.data_options import PrepareOptions
 from emsa_jax.data.length_buckets import choose_buckets
+from emsa_jax.data.records.manifest_fields import MANIFEST_FIELDS
 from emsa_jax.data.records.record import SCHEMA, Entry, entry_of
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit
 from emsa_jax.manifest import sha256_file, write_atomic
 
 MANIFEST, INDEX = "manifest.json", "index.jsonl"
@@ -45,6 +47,7 @@ class Manifest:
     max_text_length: int  # characters
     mean_text_length: float
     software: dict[str, str]
+    findings: dict[str, Any] = field(default_factory=dict)  # what to know of it, as `data.findings` gives it; or {}
 
 
 def write_records_manifest(
@@ -58,13 +61,14 @@ def write_records_manifest(
     inputs: str = "",
     dataset: str = "",
     token_length: Callable[[Entry], int] | None = None,
+    findings: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Writes index.jsonl and, last of all, manifest.json beside the shards, which makes these a set of records.
 
     shards: as `ShardWriter` describes them, split by split. entries: of all their records, in that order, at least one.
     quarantined: {"id", "reason"} of the samples that have no record. inputs: sha256 of samples, media and options.
     token_length: entry -> tokens of its prompt, from which bucket boundaries are chosen; None leaves these out.
-    Returns the manifest.
+    findings: what is to be known of the set, as `data.findings` gives it. Returns the manifest.
     """
     hashes = {shard["name"]: shard["sha256"] for shard in shards} | {INDEX: _write_index(directory, entries)}
     text = [len(e.text) for e in entries]
@@ -94,6 +98,7 @@ def write_records_manifest(
         max_text_length=max(text),
         mean_text_length=sum(text) / len(text),
         software={name: metadata.version(name) for name in _SOFTWARE},
+        findings=dict(findings or {}),
     )
     if token_length is not None:
         manifest = _with_tokens(manifest, [token_length(e) for e in entries])
@@ -116,35 +121,53 @@ def read_manifest(directory: str | Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{directory} holds no {MANIFEST}: run prepare on it first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); prepare the data again") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InputError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; prepare the data again")
-    names = {f.name for f in fields(Manifest)}
-    if content.keys() != names:
-        wrong = sorted(content.keys() ^ names)
-        raise InputError(f"{path}: missing or unknown fields {wrong}; prepare the data again")
-    try:
-        lo, hi = map(float, content["score_range"])
-        records = sum(int(f["records"]) for f in content["files"])
-        if records != sum(content["samples"].values()) or set(content["samples"]) != set(SPLITS):
-            raise ValueError("samples and files disagree")
-        if [*(f["name"] for f in content["files"]), INDEX] != list(content["hashes"]):
-            raise ValueError("files and hashes disagree")
-        if _digest(content["hashes"]) != content["digest"]:
-            raise ValueError("digest and hashes disagree")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); prepare the data again") from error
-    return Manifest(**{**content, "score_range": (lo, hi)})
+    if wrong := misfit(content, MANIFEST_FIELDS, "") or _contradiction(content):
+        raise InputError(f"{path} is damaged ({wrong}); prepare the data again")
+    low, high = map(float, content["score_range"])
+    return Manifest(**{**content, "score_range": (low, high)})
+
+
+def _contradiction(content: Mapping[str, Any]) -> str:
+    """What two fields of a manifest do not agree in; "" if they all do."""
+    low, high = content["score_range"]
+    files, samples, boundaries = content["files"], content["samples"], content["boundaries"]
+    held = {split: sum(f["records"] for f in files if f["split"] == split) for split in SPLITS}
+    checks = {
+        "score_range does not rise": low < high,
+        "samples and files disagree": held == samples,
+        "files are not in the order of their splits": [f["split"] for f in files]
+        == sorted((f["split"] for f in files), key=SPLITS.index),
+        "a file's name is a path": all(f["name"] == Path(f["name"]).name for f in files),
+        "files and hashes disagree": [*(f["name"] for f in files), INDEX] == list(content["hashes"]),
+        "digest and hashes disagree": _digest(content["hashes"]) == content["digest"],
+        "quantiles are not those of numbers": {"text", "frames", "mel_frames", "seconds"} <= content["quantiles"].keys()
+        and all(list(shares) == [f"{q:g}" for q in _QUANTILES] for shares in content["quantiles"].values()),
+        "boundaries do not rise": boundaries == sorted(set(boundaries) - {0}),
+    }
+    return next((name for name, holds in checks.items() if not holds), "")
 
 
 def read_index(directory: str | Path, split: str) -> list[Entry]:
     """The entries of one split, in record order. The file is checked against its hash."""
     manifest = read_manifest(directory)
     _check_file(directory, manifest, INDEX)
-    with open(Path(directory) / INDEX, encoding="utf-8") as lines:
-        entries = [entry_of(json.loads(line)) for line in lines]
+    path = Path(directory) / INDEX
+    try:
+        entries = [entry_of(row) for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+    except (ValueError, RecursionError) as error:
+        reason = str(error).removesuffix("; prepare the data again")
+        raise InputError(f"{path} is damaged ({reason}); prepare the data again") from error
+    if {s: sum(e.split == s for e in entries) for s in SPLITS} != manifest.samples:
+        raise InputError(f"{path} and {MANIFEST} disagree on how many records there are; prepare the data again")
+    low, high = manifest.score_range
+    if beyond := next((e for e in entries if e.score is not None and not low <= e.score <= high), None):
+        outside = f"{beyond.id!r} has the score {beyond.score:g}, outside of [{low:g}, {high:g}]"
+        raise InputError(f"{path}: {outside}, the range of the set; prepare the data again")
     return [e for e in entries if e.split == split]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from emsa_jax.data.records.record import entry
 from emsa_jax.data.records.records_manifest import read_index, read_manifest
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
@@ -72,7 +73,8 @@ class ShardWriter:
 class RecordSource:
     """Random access to one split's raw records, as `tfds.data_source` gives it: a length, and records by number.
 
-    A damaged record or shard is an InputError that names it.
+    A damaged record or shard is an InputError that names it, and so is a record that is not the one of the index: whole
+    shards may have been put in the place of others.
     """
 
     def __init__(self, directory: str | Path, split: str):
@@ -81,6 +83,7 @@ class RecordSource:
         manifest = read_manifest(directory)
         shards = [f for f in manifest.files if f["split"] == split]
         self._paths = [Path(directory) / f["name"] for f in shards]
+        self._entries = read_index(directory, split)
         self._starts = [0]
         self._readers = []
         for path, shard in zip(self._paths, shards, strict=True):
@@ -96,11 +99,20 @@ class RecordSource:
         shard = bisect_right(self._starts, index) - 1
         inner = int(index) - self._starts[shard]
         try:
-            return self._readers[shard].read([inner])[0]
+            record = self._readers[shard].read([inner])[0]
+            held = entry(record)
         except (RuntimeError, IndexError, ValueError) as error:
+            reason = _first_line(error).removesuffix("; prepare the data again")
             raise InputError(
-                f"{self._paths[shard]}: record {inner} is damaged ({_first_line(error)}); prepare the data again"
+                f"{self._paths[shard]}: record {inner} is damaged ({reason}); prepare the data again"
             ) from error
+        if held != (listed := self._entries[int(index)]):
+            what = f"is of {held.id!r}, the index says {listed.id!r}" if held.id != listed.id else "is another one"
+            raise InputError(
+                f"{self._paths[shard]}: record {inner} {what}: the file is not of these records; put its own back, or "
+                "prepare the data again"
+            )
+        return record
 
 
 def sound_records(directory: str | Path, inputs: str) -> dict[str, Callable[[], bytes]]:
