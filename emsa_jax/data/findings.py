@@ -102,7 +102,7 @@ def overlap_lines(found: Iterable[Mapping[str, Any]]) -> list[str]:
         weight = "warning" if any(map(_is_leak, ones)) else "note"
         shared = ", ".join(f"{o['clips']} have {names[o['by']]}" for o in ones)
         lines.append(
-            f"{weight}: of the {ones[0]['among']} clips of {later}, {shared} of clips of {earlier} (such as "
+            f"{weight}: of the {_count(ones[0]['among'], 'clip')} of {later}, {shared} of clips of {earlier} (such as "
             f"{ones[0]['examples'][0]}): these do not show how a policy does on what it has never met"
         )
     return lines
@@ -178,7 +178,7 @@ def _said(found: Mapping[str, Any], entries: Sequence[Entry], score_range: tuple
         other = found["repeated"]["other_labels"]
         differs = f", {other} of them with another label" if other else ""
         lines.append(
-            f"{'warning' if other else 'note'}: {n} clips repeat another of their split, such as {clip}, "
+            f"{'warning' if other else 'note'}: {_count(n, 'clip')} repeat another of their split, such as {clip}, "
             f"which is {earlier} again{differs}"
         )
     for one in found["notes"]:
@@ -186,10 +186,10 @@ def _said(found: Mapping[str, Any], entries: Sequence[Entry], score_range: tuple
         odd = [s for s, n in one["splits"].items() if one["odd"] and n > MOST * found["splits"][s]["kept"]]
         where = f" ({', '.join(f'{n} {split}' for split, n in one['splits'].items())}; {one['examples'][0]}"
         more = ", ...)" if count > 1 else ")"
-        lines.append(f"{'warning' if odd else 'note'}: {count} clips{where}{more}: {one['note']}")
+        lines.append(f"{'warning' if odd else 'note'}: {_count(count, 'clip')}{where}{more}: {one['note']}")
     if n := found["unnamed"]["files"]:
         some = ", ".join(found["unnamed"]["examples"])
-        lines.append(f"note: {n} media files beside the clips are named by no row, such as {some}")
+        lines.append(f"note: {_count(n, 'media file')} beside the clips, named by no row, such as {some}")
     return sorted(lines, key=lambda line: not line.startswith("warning"))
 
 
@@ -197,12 +197,14 @@ def _losses(splits: Mapping[str, Any]) -> list[str]:
     lines = []
     for split, counts in splits.items():
         if counts["quarantined"] and not counts["kept"]:
-            lines.append(f"warning: all {counts['quarantined']} clips of {split} were quarantined: {split} is empty")
+            lines.append(f"warning: all clips of {split} ({counts['quarantined']}) were quarantined: {split} is empty")
             continue
         lost = [c for c, (kept, aside) in counts["classes"].items() if aside and not kept and c != UNLABELLED]
         for name in lost:
             n = counts["classes"][name][1]
-            lines.append(f"warning: all {n} clips of class {name} in {split} were quarantined: it has none of them now")
+            lines.append(
+                f"warning: all clips of class {name} in {split} ({n}) were quarantined: it has none of them now"
+            )
     known = {c for c, (kept, _) in splits["train"]["classes"].items() if kept} - {UNLABELLED}
     for split in ("valid", "test"):
         classes = {c for c, (kept, _) in splits[split]["classes"].items() if kept} - {UNLABELLED}
@@ -228,3 +230,7 @@ def _of_labels(entries: Sequence[Entry], score_range: tuple[float, float]) -> li
             f"[{low:g}, {high:g}]; if that is not theirs, name their own with score_range"
         )
     return lines
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"

@@ -52,14 +52,14 @@ def test_what_was_quarantined_is_counted_by_split_class_and_reason():
     assert told["splits"]["test"]["classes"]["unlabelled"] == [0, 1]
     assert told["reasons"] == {"there is no file ...": 2, "sound: N of N s": 1}
     assert [line for line in told["said"] if line.startswith("warning")] == [
-        "warning: all 1 clips of valid were quarantined: valid is empty"
+        "warning: all clips of valid (1) were quarantined: valid is empty"
     ]
 
 
 def test_a_class_that_is_lost_or_unknown_to_train():
     entries = change(sound_set(), "train", label="sad")[:6] + change(sound_set(), "test", label="happy")[12:]
     told = found(entries, [Sample("x", "", None, "train", label="angry")])["said"]
-    assert "warning: all 1 clips of class angry in train were quarantined: it has none of them now" in told
+    assert "warning: all clips of class angry in train (1) were quarantined: it has none of them now" in told
     assert "warning: test has clips of class happy, of which train has none" in told
     assert sum("are of one class" in line for line in told) == 2
 
@@ -149,5 +149,5 @@ def test_labels_in_a_corner_of_their_range(scores, corner):
 
 def test_files_that_no_row_names():
     assert found(sound_set(), unnamed=(4, ["Raw/a.mp4", "b.wav"]))["said"] == [
-        "note: 4 media files beside the clips are named by no row, such as Raw/a.mp4, b.wav"
+        "note: 4 media files beside the clips, named by no row, such as Raw/a.mp4, b.wav"
     ]

@@ -97,6 +97,8 @@ def test_counts_and_page_of_a_set(prepared, start, tmp_path):
     assert counts["quarantined"] == 1 and counts["languages"] == {"en": 11} and counts["dataset"] == ""
     assert counts["media"] == {"video": 11, "audio": 11, "text": 11}
     assert counts["page"] == str(tmp_path / "new" / "page.html")
+    lost = {split: found["quarantined"] for split, found in counts["findings"]["splits"].items()}
+    assert lost == {"train": 1, "valid": 0, "test": 0} and counts["findings"]["reasons"]
 
     seen = Seen((tmp_path / "new" / "page.html").read_text(encoding="utf-8"))
     assert len([tag for tag, _ in seen.tags if tag == "article"]) == 11

@@ -80,10 +80,10 @@ def test_what_is_wrong_with_a_set_is_told_and_kept(source, capsys):
     lines = told(capsys, lambda: prepare_records(config(source, score_range=(-3.0, 3.0))))
     assert lines == read_manifest(source.parent / "records").findings["said"]
     text = "\n".join(lines)
-    assert "warning: of the 1 clips of valid, 1 have the words of clips of train (such as d)" in text
-    assert "warning: 1 clips (1 test; f): the sound is silent" in text
-    assert "note: 1 clips (1 valid; d): mode val was read as valid" in text
-    assert "note: 1 media files beside the clips are named by no row, such as far/forgotten.wav" in text
+    assert "warning: of the 1 clip of valid, 1 have the words of clips of train (such as d)" in text
+    assert "note: 1 clip (1 test; f): the sound is silent" in text
+    assert "note: 1 clip (1 valid; d): mode val was read as valid" in text
+    assert "note: 1 media file beside the clips, named by no row, such as far/forgotten.wav" in text
 
 
 LOST = (
@@ -102,10 +102,10 @@ def lost(tmp_path):
 
 
 def test_a_run_stops_where_a_stage_has_lost_its_split(lost, started, monkeypatch):
-    monkeypatch.setattr(flags.FLAGS["workdir"], "value", str(lost.parent / "run"))
+    monkeypatch.setattr(flags.FLAGS["workdir"], "default", str(lost.parent / "run"))
     arguments = (f"data={lost}", "prepare.max_bad_share=1.0", "prepare.workers=1", "cross.data=")
     status, out, error = started(*arguments, "stages=('prepare','sft')", config="configs/sft.py")
-    assert status == 2 and "warning: all 2 clips of valid were quarantined: valid is empty" in out
+    assert status == 2 and "warning: all clips of valid (2) were quarantined: valid is empty" in out
     *_, line = error.splitlines()
     assert line.startswith("error: ") and "stage sft needs clips of valid, and all 2 of them were quarantined" in line
     assert "such as c: there is no file" in line and not (lost.parent / "run" / "policy").exists()
@@ -114,8 +114,8 @@ def test_a_run_stops_where_a_stage_has_lost_its_split(lost, started, monkeypatch
 
 
 def test_sets_of_a_run_that_share_clips(lost, started, monkeypatch):
-    monkeypatch.setattr(flags.FLAGS["workdir"], "value", str(lost.parent / "run"))
-    (lost.parent / "other.csv").write_text("id,text,label,mode\nx,A bad day.,0,test\ny,new,1,test\nz,new,0,train\n")
+    monkeypatch.setattr(flags.FLAGS["workdir"], "default", str(lost.parent / "run"))
+    (lost.parent / "other.csv").write_text("id,text,label,mode\nx,A bad day.,0,test\ny,new,1,test\nz,older,0,train\n")
     (lost.parent / "mixed.csv").write_text("id,text,label,mode\nm,a day,0,train\nn,anew,1,train\n")
     prepare_records(config(lost.parent / "mixed.csv"))
     arguments = ("prepare.max_bad_share=1.0", "prepare.workers=1", "stages=('prepare',)", "seed=1")

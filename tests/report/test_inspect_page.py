@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.facts import FACTS, Facts
+from emsa_jax.data.findings import findings
+from emsa_jax.data.sample import Sample
 from emsa_jax.report.inspect_page import PLAYED_SECONDS, STRIP_FRAMES, inspect_page
 from emsa_jax.report.summary import summarize
 
@@ -156,3 +158,17 @@ def test_scores_of_every_range_have_a_bar_each(make, page_of):
         page = page_of([make.entry(score=score) for score in scores], score_range=(-top, top))
         said = [told for told in page.texts["rect"] if told.endswith("score: 1 clips")]
         assert said == [f"{score:.4g} score: 1 clips" for score in scores]
+
+
+def test_what_was_found_out_when_it_was_prepared(make, page_of):
+    entries = [make.entry(notes=(HOSTILE,)), make.entry(id="d", text=HOSTILE, score=-0.4, split="test")]
+    lost = Sample("x", "", 0.0, "valid", label=HOSTILE)
+    told = findings([*entries, lost], entries, {"x": f"no file /a/{HOSTILE}"}, (-1.0, 1.0), (7, [HOSTILE]))
+    page = page_of(entries, findings=told)
+    text = page.text()
+    assert "warning: all clips of valid (1) were quarantined: valid is empty" in text
+    assert "all 1 0 (1 quarantined) 1" in page.text("table") and "no file ..." in page.text("table")
+    assert f"note: 1 clip (1 train; c): {' '.join(HOSTILE.split())}" in text
+    assert "7 media files beside the clips, named by no row" in text
+    assert len(page.all("script")) == 1 and [a["href"] for a in page.all("a")].count("#findings") == 1
+    assert "#findings" not in [a["href"] for a in page_of(entries).all("a")]
