@@ -49,6 +49,8 @@ def main(argv: list[str]) -> None:
     if not isinstance(_CONFIG.value, ConfigDict):
         name = config_flags.get_config_filename(flags.FLAGS["config"])
         raise InputError(f"--config={name} cannot be read; give a file of configs/, such as configs/grpo.py")
+    if (job := config_flags.get_override_values(flags.FLAGS["config"]).get("job")) in _jobs():
+        raise InputError(f"config.job: a file says what is done; give --config=configs/{job}.py if that is meant")
     options = options_of(_CONFIG.value)
     if _PRINT.value:
         return print_config(options)
@@ -72,6 +74,12 @@ def options_of(config: ConfigDict) -> Any:
     if (job := config.get("job")) and job not in JOBS:
         raise InputError(f"config.job: {job!r} is none of {', '.join(JOBS)}")
     return from_config_dict(JOBS[job] if job else Config, config)
+
+
+def _jobs() -> tuple[str, ...]:
+    from emsa_jax.settings.job_options import JOBS
+
+    return tuple(JOBS)
 
 
 def print_config(options: Any) -> None:
@@ -145,7 +153,18 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # a config file is a program: it may fail in any way
-        raise InputError(_reason(error)) from error
+        reason = _reason(error)
+        if isinstance(error, flags.Error | InputError | KeyError) or _own(error):
+            raise InputError(reason) from error
+        given = [a.partition("=")[2] for a in argv if re.match("--?config=", a)]
+        file = given[-1].partition(":")[0] if given else "config"
+        told = f"--config={file} cannot be read ({reason}); give a file of configs/, such as configs/grpo.py"
+        raise InputError(told) from error
+
+
+def _own(error: BaseException) -> bool:
+    """Whether our own code objected, somewhere on the way to an error."""
+    return isinstance(error, InputError) or error.__context__ is not None and _own(error.__context__)
 
 
 def _reason(error: BaseException | None) -> str:
@@ -157,6 +176,8 @@ def _reason(error: BaseException | None) -> str:
     if number := re.match(r"flag --([\w.]+)=(.*): (invalid literal for int|could not convert string to float)", text):
         field, value, kind = number.groups()
         text = f"{field} must be {'a whole' if 'int' in kind else 'a'} number, not {value!r}"
+    if group := re.match(r"flag --([\w.]+)=(.*): Failed to parse .* as a ConfigDict", text, re.DOTALL):
+        text = f"{group[1]} is a group of fields, not {group[2]!r}; set one of them, as --{group[1]}.NAME=VALUE"
     return " ".join(text.split())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from emsa_jax import main
 from emsa_jax.config.edge import from_config_dict
 from emsa_jax.config.fields import leaves
 from emsa_jax.settings.config import Config
@@ -117,3 +118,44 @@ def test_every_job_that_needs_no_run_is_found(name):
 def test_an_unknown_job():
     done = start("--config=configs/inspect.py", "--config.job=inspekt")
     assert (done.returncode, done.stderr) == (2, f"error: config.job: 'inspekt' is none of {', '.join(JOBS)}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--config=configs/grpo.py", "--config.job=inspect"),
+            "config.job: a file says what is done; give --config=configs/inspect.py if that is meant",
+        ),
+        (
+            ("--config=configs/compare.py", "--config.runs=runs/a"),
+            r"config.runs: name at least two workdirs, such as \"\('runs/off','runs/hint'\)\", not runs/a alone",
+        ),
+        (
+            ("--config=configs/grpo.py", "--config.lora=3"),
+            "config.lora is a group of fields, not '3'; set one of them, as --config.lora.NAME=VALUE",
+        ),
+        (
+            ("--config=configs/grpo.py", "--config.modality_dropout.text=2"),
+            "config.modality_dropout.text must be at least 0 and at most 1, not 2.0: how often .*",
+        ),
+        (("--config=configs/grpo.py:nope",), "there is no preset 'nope'; choose one of .*"),
+    ],
+)
+def test_what_cannot_be_is_one_plain_line(monkeypatch, capfd, forget_flags, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["emsa_jax.main", *arguments])
+    forget_flags()
+    with pytest.raises(SystemExit) as exit:
+        main._run(sys.argv)
+    forget_flags()
+    out, error = capfd.readouterr()
+    assert (exit.value.code, out) == (2, "") and re.fullmatch(f"error: {message}\n", error), error
+
+
+def test_a_file_that_is_no_config():
+    for file, reason in {"README.md": r".*\(README.md, line \d+\)", "/dev/null": ".*get_config.*"}.items():
+        done = start(f"--config={file}")  # a process each, as the reader of such files keeps what the last one had
+        said = (
+            f"error: --config={file} cannot be read \\({reason}\\); give a file of configs/, such as configs/grpo.py\n"
+        )
+        assert (done.returncode, done.stdout) == (2, "") and re.fullmatch(said, done.stderr), done.stderr

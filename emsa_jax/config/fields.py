@@ -110,6 +110,9 @@ def _choices(cls: type) -> dict[str, tuple]:
 def check_range(field: dataclasses.Field, value: Any, name: str) -> None:
     """Raises InputError, naming the field and saying what it is, for a value out of its range."""
     description = field.metadata.get(_KEY)
+    if description and isinstance(value, Mapping):
+        beyond = next((key for key, item in value.items() if not description.allows(item)), None)
+        name, value = (name, value) if beyond is None else (f"{name}.{beyond}", value[beyond])
     if description and not description.allows(value):
         raise InputError(f"{name} must be {description.range}, not {value!r}: {description.text}")
 

@@ -19,7 +19,8 @@ from emsa_jax.settings.old_fields import read_config
 def compare(options: CompareOptions) -> None:
     """Writes the page. A run stands for its last policy."""
     if len(options.runs) < 2:
-        raise InputError("config.runs: name at least two workdirs, such as \"('runs/off','runs/hint')\"")
+        named = f", not {', '.join(options.runs)} alone" if options.runs else ""
+        raise InputError(f"config.runs: name at least two workdirs, such as \"('runs/off','runs/hint')\"{named}")
     entries = {name: _open(Path(run)) for name, run in _names(options.runs).items()}
     content = compare_content(entries, options.resamples)
     out = Path(options.out).expanduser()

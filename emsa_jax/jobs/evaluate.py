@@ -99,7 +99,7 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
         fingerprint = processes.broadcast(
             lambda d=directory, a=adapter_dir: policy_fingerprint(d, a), "which policy is evaluated"
         )
-        for role in datasets(settings):
+        for role, dataset in datasets(settings).items():
             records, learned_as = records_dir(run, settings, role), training_manifest(run, settings, role)
             data = [read_manifest(records).digest, learned_as and learned_as.digest]
             inputs = inputs_digest(settings, *data, *fingerprint.values())
@@ -117,7 +117,7 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
             split = split.encoded(settings, run.workdir, opened.adapter)
             loaded = loaded or opened.load(settings, split)
             split.load_towers(loaded.base)
-            answers = answers_of(settings, split, loaded, answers_root, f"{name} on {role}")
+            answers = answers_of(settings, split, loaded, answers_root, f"{name} on {dataset.data}")
             result, rows = measure(
                 settings,
                 split,

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import re
 import sys
@@ -24,6 +25,11 @@ from emsa_jax.runtime.console import printable
 
 GOES_ON = "what was finished is kept, and the same command goes on"
 _PLACE = Path(__file__).parents[1]
+_YOURS = {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "EMFILE", "ENFILE", "EFBIG", "EIO", "ESTALE", "ENAMETOOLONG", "EADDRINUSE")
+}
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def ending_of(error: BaseException, workdir: Path | None = None) -> Ending:
     if is_full(error):
         where = getattr(error, "filename", None) or workdir or Path.cwd()
         return Ending(2, f"error: {disk_full(where)}")
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and _is_yours(error):
         where = f"{error.filename}: " if error.filename else ""
         return Ending(2, f"error: {where}{error.strerror}; mend that: {GOES_ON}")
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
@@ -65,6 +71,17 @@ def ending_of(error: BaseException, workdir: Path | None = None) -> Ending:
             f"error: there is not enough memory{size}; make batches or prompts smaller: {GOES_ON}",
         )
     return _ours(error, workdir)
+
+
+def _is_yours(error: OSError) -> bool:
+    """Whether an error of the system is for the user to mend: room, permission, limits and disks always are, and that
+    something is not there, or not of the kind, where it is no file of this program. Others are faults of ours."""
+    if error.errno in _YOURS:
+        return True
+    if error.errno not in _NOT_THERE or not isinstance(error.filename, str | os.PathLike):
+        return False
+    place = Path(error.filename).absolute()
+    return not any(place.is_relative_to(root) for root in (_PLACE, sys.prefix, sys.base_prefix, "/proc"))
 
 
 def _ours(error: BaseException, workdir: Path | None) -> Ending:

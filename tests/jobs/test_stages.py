@@ -211,7 +211,9 @@ def test_what_was_deleted_is_made_again(mini, tmp_path):
     (copy.workdir / "evaluate/sft/cross/predictions.jsonl").unlink()
     assert copy.run() == 0, copy.output
     assert copy.output.count("done already") == 2 and copy.output.count("exported") == 1
-    assert copy.output.count("evaluating sft on cross: all answers are known") == copy.output.count("evaluating") == 1
+    assert (
+        copy.output.count("evaluating sft on puppets:zh: all answers are known") == copy.output.count("evaluating") == 1
+    )
     kept = ("sft/policy", "grpo/adapter", "evaluate", "export")
     assert copy.files(*kept) == mini.files(*kept)
 
@@ -223,7 +225,7 @@ def test_evaluation_asks_only_what_it_has_not_asked(mini, tmp_path):
         path.write_bytes(path.read_bytes()[: len(b"\n".join(path.read_bytes().split(b"\n")[:5])) + 9])
     (copy.workdir / "evaluate/grpo/train/metrics.json").unlink()
     assert copy.run() == 0, copy.output
-    assert "evaluating grpo on train 6/6" in copy.output  # 3 of 8, greedy and sampled
+    assert "evaluating grpo on puppets:en 6/6" in copy.output  # 3 of 8, greedy and sampled
     assert copy.files("evaluate/grpo") == mini.files("evaluate/grpo")
     whole = [path for path in copy.workdir.glob("evaluate/answers/*/*.jsonl") if path.read_bytes().count(b"\n") == 8]
     assert len(whole) == 2 and all(

@@ -11,6 +11,7 @@ import pytest
 from emsa_jax.disk import DiskFull
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import interrupts, processes
+from emsa_jax.runtime import endings
 from emsa_jax.runtime.endings import ending_of
 
 
@@ -42,6 +43,26 @@ ENDINGS = {
         2,
         "error: /run/report.html: a directory is in the way; mend that: what was finished is kept",
     ),
+    **{
+        f"the user's {errno.errorcode[number]}": (
+            OSError(number, "what is said", "/data/x.csv"),
+            2,
+            "error: /data/x.csv: what",
+        )
+        for number in (errno.EACCES, errno.EROFS, errno.EMFILE, errno.EFBIG, errno.ENOENT, errno.ENOTDIR)
+    },
+    "too many files, of no name": (OSError(errno.EMFILE, "Too many open files"), 2, "error: Too many open files; mend"),
+    **{
+        f"our {errno.errorcode[number]}": (OSError(number, "what is said", "/data/x.csv"), 1, "a fault of emsa_jax: ")
+        for number in (errno.EINVAL, errno.EBADF, errno.EPIPE, errno.ECHILD, errno.EAGAIN)
+    },
+    "a file of ours": (
+        FileNotFoundError(errno.ENOENT, "No such file", endings.__file__ + "x"),
+        1,
+        "a fault of emsa_jax",
+    ),
+    "a program that is not there": (FileNotFoundError(errno.ENOENT, "No such file"), 1, "a fault of emsa_jax: "),
+    "a missing file by number": (OSError(errno.ENOENT, "No such file", 7), 1, "a fault of emsa_jax: "),
     "memory": (
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes"),
         2,
