@@ -13,6 +13,7 @@ from emsa_jax.data.sample import Sample
 
 NO_FRAMES = Frames(np.zeros((0, 28, 28, 3), np.uint8), 0.0)
 SOUND_ALONE = "a video file without a picture was kept for its sound"
+NO_PICTURE = "a video file without a picture was left out, as the clip has a file of its own for the sound"
 
 
 def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
@@ -25,7 +26,7 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
         try:
             frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
         except NoPicture:
-            notes.append(SOUND_ALONE)
+            notes.append(NO_PICTURE if sample.audio else SOUND_ALONE)
     if path := sample.audio or sample.video:
         sound = read_sound(path, **clip)
     if sample.audio and not len(sound):

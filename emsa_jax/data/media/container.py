@@ -38,7 +38,9 @@ class Span:
         if not 0 <= self.start < end:
             raise Broken(f"{self} is empty")
         if seconds is not None and (self.start and self.start >= seconds or inf > end > seconds + _OVERRUN):
-            raise Broken(f"{self} is not within its {seconds:.2f} s")
+            last = self.start if self.end is None else self.end
+            hint = "; perhaps these are milliseconds" if last > 10 * seconds and last <= 1000 * seconds + 1 else ""
+            raise Broken(f"{self} is not within its {seconds:.2f} s{hint}")
 
     def ticks(self, container: av.container.InputContainer, time_base: Fraction) -> tuple[float, float]:
         """(first, end) in a stream's time stamps, which may not start at 0; infinite where nothing bounds it."""

@@ -147,7 +147,8 @@ def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipF
         else:
             if is_mp4 and not span.start and _much_is_missing(packets, stream.frames, 1):
                 raise Broken(f"it is cut short, {packets} of {stream.frames} frames are there")
-            reached -= Fraction(container.start_time or 0, av.time_base)
+            if "matroska" not in container.format.name:  # whose duration counts from 0, not from the first frame
+                reached -= Fraction(container.start_time or 0, av.time_base)
             if seconds is not None and _much_is_missing(reached, min(seconds, span.end or inf), _MISSING_SECONDS):
                 raise Broken(f"it is cut short, {float(reached):.2f} of {seconds:.2f} s are there")
         if not ticks:

@@ -1,6 +1,8 @@
 """What every reader takes and gives."""
 
 import os
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -9,6 +11,9 @@ from emsa_jax.data.data_options import ReadingOptions
 from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
+
+_ENTITY = re.compile(r"&(#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos|nbsp);")
+_MOJIBAKE = re.compile("â€[\u0080-\u2fff]|Ã[\u0080-\u00bf]|ï»¿")  # of quotation marks and accents
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Collection:
         self._seen: dict[str, Where] = {}
 
     def __contains__(self, id_: str) -> bool:
-        return id_ in self._seen
+        return unicodedata.normalize("NFC", id_) in self._seen
 
     def add(self, where: Where, sample: Sample) -> None:
         """where: the file and line (or entry), for messages, with what was guessed of it, which the sample gets. Raises
@@ -45,8 +50,9 @@ class Collection:
             raise InputError(f"{where}: the id is empty")
         if not id_.isprintable() or id_.startswith("/") or ".." in PurePosixPath(id_.replace("\\", "/")).parts:
             raise InputError(f"{where}: id {id_!r} must be a printable name that stays inside its folder")
-        if id_ in self._seen:
-            raise InputError(f"{where}: id {id_!r} was already given at {self._seen[id_]}")
+        form = unicodedata.normalize("NFC", id_)
+        if form in self._seen:
+            raise InputError(f"{where}: id {id_!r} was already given at {self._seen[form]}")
         for name, value in _texts(sample):
             if "\0" in value or value != value.encode(errors="ignore").decode():
                 raise InputError(f"{where}: {name} contains a NUL or half a character: {value[:50]!a}")
@@ -55,7 +61,11 @@ class Collection:
                 raise InputError(f"{where}: {path} lies outside of {self._root}, which read.root says holds all media")
         if "\ufffd" in sample.text:
             where.guess("words hold the sign for characters that were lost (U+FFFD), and were taken as they are")
-        self._seen[id_] = where
+        if _ENTITY.search(sample.text):
+            where.guess("words hold signs in the spelling of HTML, such as &amp;, and were taken as they are")
+        if _MOJIBAKE.search(sample.text):
+            where.guess("words seem to have been read in a wrong encoding once, and were taken as they are")
+        self._seen[form] = where
         self._samples.append(replace(sample, guesses=tuple(where.guesses)) if where.guesses else sample)
 
     def samples(self) -> list[Sample]:

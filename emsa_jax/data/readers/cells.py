@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # or three decimals
 _CLOCK = re.compile(r"([0-9]{1,3}):(?:([0-9]{1,2}):)?([0-9]{1,2}(?:[.,][0-9]+)?)")  # h:mm:ss or m:ss
+_UNIT = re.compile(r"([^ ]+?) ?(ms|msec|s|sec|seconds)")
 _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")  # how a spreadsheet shows a long number
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-[0-9]{1,4}")
 _SIGNS = str.maketrans("０１２３４５６７８９＋－．，−–﹣\u00a0", "0123456789+-.,--- ")
@@ -176,12 +177,19 @@ def times_of(start: str, end: str, where: Where) -> tuple[float, float | None]:
 
 
 def _seconds(cell: str, name: str, where: Where) -> float:
-    """A time in seconds, or as h:mm:ss or m:ss."""
+    """A time in seconds, with its unit perhaps, or as h:mm:ss or m:ss."""
     if clock := _CLOCK.fullmatch(cell.strip()):
+        first, second, rest = clock.groups()
+        seconds = float(rest.replace(",", "."))
+        if seconds >= 60 or second and int(second) >= 60:
+            raise InputError(
+                f"{where}: {name} {cell.strip()!r} is no time: 60 minutes are an hour, and 60 seconds a minute"
+            )
         where.guess(f"{name} with colons was read as hours, minutes and seconds")
-        first, second, seconds = clock.groups()
-        minutes = 60 * int(first) + int(second) if second else int(first)
-        return 60.0 * minutes + float(seconds.replace(",", "."))
+        return 60.0 * (60 * int(first) + int(second) if second else int(first)) + seconds
+    if unit := _UNIT.fullmatch(cell.strip()):
+        where.guess(f"{name} with a unit was read as such: ms, s")
+        return number_of(unit[1], name, where) / (1000 if unit[2].startswith("m") else 1)
     return number_of(cell, name, where)
 
 

@@ -18,9 +18,11 @@ SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
 _ZEROS = "an id such as 1 was taken to mean the file 0001"
 _NUMBER = "an id that a spreadsheet made a number, such as 2.0 for 0002, got the name of its file"
+_NUMBERED = "a number in a path, such as 2.0 for 0002.wav, was read as the file of that number"
 _SUFFIX = "an id with the suffix of a file was read without it"
 _SPELLING = "a name was found in another spelling: capital letters, accents, or without its suffix"
 _BACKSLASH = "backslashes in a path were read as slashes"
+_EXPANDED = "a path with file:// or ~ was read as that of a file of this machine"
 _ELSEWHERE = "a path of another machine was looked up by its last parts"
 
 
@@ -82,6 +84,9 @@ def located(root: Path, cell: str, where: Where, elsewhere: bool = False) -> str
     elsewhere: whether an absolute path may be another machine's, which is looked up by its last parts below `root`.
     One with a drive's letter always may.
     """
+    if cell.startswith(("file://", "~/")):
+        where.guess(_EXPANDED)
+        cell = os.path.expanduser(cell.removeprefix("file://"))
     if os.path.isfile(root / cell):
         return str(root / cell)
     path = PureWindowsPath(cell)
@@ -137,18 +142,17 @@ def _stem_like(name: str, stems: Sequence[str] | dict[str, str], column: str, wh
 def _spelt(path: str, where: Where) -> str:
     """The one file of the same folder whose name is a path's in another spelling; "" where there is not just one."""
     folder, name = os.path.split(path)
-    media = SUFFIXES + SOUNDS
-    alike = [
-        entry
-        for entry in _names(folder)
-        if _folded(entry) == _folded(name)
-        or os.path.splitext(entry)[1].lower() in media
-        and _folded(os.path.splitext(entry)[0]) == _folded(name)
-    ]
-    if len(alike) != 1 or not os.path.isfile(os.path.join(folder, alike[0])):
-        return ""
-    where.guess(_SPELLING)
-    return os.path.join(folder, alike[0])
+    stems = {entry: os.path.splitext(entry)[0] for entry in _names(folder) if entry.lower().endswith(SUFFIXES + SOUNDS)}
+    number = whole_number(os.path.splitext(name)[0] if name.lower().endswith(SUFFIXES + SOUNDS) else name)
+    kinds = {
+        _SPELLING: [e for e in _names(folder) if _folded(name) in (_folded(e), _folded(stems.get(e, e)))],
+        _NUMBERED: [e for e, stem in stems.items() if number is not None and whole_number(stem) == number],
+    }
+    for guess, alike in kinds.items():
+        if len(alike) == 1 and os.path.isfile(os.path.join(folder, alike[0])):
+            where.guess(guess)
+            return os.path.join(folder, alike[0])
+    return ""
 
 
 def _folded(name: str) -> str:

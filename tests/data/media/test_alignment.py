@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from emsa_jax.data.media import read_frames, read_sound, uniform
+from emsa_jax.data.media import Broken, read_frames, read_sound, uniform
 from emsa_jax.data.media.sound import LATE as LATE_SOUND
 from emsa_jax.data.media.video import LATE as LATE_PICTURE
 
@@ -72,6 +72,19 @@ def test_in_a_part_of_a_file_too(tmp_path, name):
         pytest.approx(EVENT - 0.8, abs=0.03),
         pytest.approx(EVENT - 0.8, abs=0.03),
     )
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_of_a_file_that_was_cut_out_of_a_longer_one(tmp_path, name, monkeypatch):
+    """Whose time stamps begin where it was cut, the sound's later than the picture's."""
+    monkeypatch.setattr(f"{__name__}.LENGTH", 8.0)
+    monkeypatch.setattr(f"{__name__}.EVENT", 6.0)
+    path = write(tmp_path / name, 5.0, 5.6)
+    flash, click, notes = flash_and_click(path)
+    assert (flash, click) == (pytest.approx(1.0, abs=0.03), pytest.approx(1.0, abs=0.03)) and notes == [LATE_SOUND]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(Broken):
+        read_frames(path, partial(uniform, num_frames=4), 784, 100_352)
 
 
 def test_a_gap_in_the_sound_is_silence(tmp_path):

@@ -216,6 +216,73 @@ def test_what_a_spreadsheet_saves(folder, layout):
     assert plain(folder, **layout) == plain(folder) and not plain(folder, **layout).guesses
 
 
+@pytest.mark.parametrize(
+    "start, end, seconds",
+    [
+        ("1500ms", "2500 ms", (1.5, 2.5)),
+        ("1.5s", "2,5 s", (1.5, 2.5)),
+        ("00:00:01,5", "0:01:02", (1.5, 62.0)),
+        ("59:59", "1:00:00.5", (3599.0, 3600.5)),
+    ],
+)
+def test_times_with_units(folder, start, end, seconds):
+    folder.clip("media/ok.mp4")
+    sample = plain(folder, separator=";", start=start, end=end)
+    assert (sample.start, sample.end) == seconds and sample.guesses
+
+
+@pytest.mark.parametrize(
+    "start, end", [("00:75", "2:00"), ("0:00:01", "0:61:00"), ("00:00:60", "0:02:00"), ("1h", "2h")]
+)
+def test_times_that_are_none(folder, start, end):
+    with pytest.raises(InputError, match="clips.csv line 2: (start|end) .* is (no time|not a number)"):
+        plain(folder, start=start, end=end)
+
+
+@pytest.mark.parametrize("cell", ["media/2.0", "media/2", "media/0002", "media/2.0.mp4", "media/02.mp4", "media\\2.0"])
+def test_a_number_in_the_column_of_media(folder, cell):
+    path = folder.clip("media/0002.mp4")
+    folder.clip("media/12.mp4")
+    sample = plain(folder, video=cell)
+    assert sample.video == path and sample.guesses
+
+
+def test_a_number_that_may_mean_two_files_means_none(folder):
+    folder.clip("media/0002.mp4"), folder.clip("media/2.avi")
+    assert not os.path.exists(plain(folder, video="media/2.0").video)
+
+
+def test_paths_as_urls_and_of_the_home(folder, monkeypatch):
+    path = folder.clip("media/ok.mp4")
+    monkeypatch.setenv("HOME", str(folder.root))
+    for cell in (f"file://{path}", "~/media/ok.mp4"):
+        sample = plain(folder, video=cell)
+        assert sample.video == path and sample.guesses == (
+            "a path with file:// or ~ was read as that of a file of this machine",
+        )
+
+
+def test_ids_in_two_unicode_forms_are_one(folder):
+    rows = "café,x,0.5,train,,,\ncafe\u0301,y,0.5,train,,,\n"
+    with pytest.raises(InputError, match="line 3: id .* was already given at .* line 2"):
+        read_samples(folder.text("clips.csv", HEADER + "\n" + rows))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("it&#39;s R&amp;B", "HTML"),
+        ("itâ€™s", "wrong encoding"),
+        ("cafÃ©", "wrong encoding"),
+        ("R&B; it’s a café, Ã la carte", ""),
+        ("我不想嫁给李茶", ""),
+    ],
+)
+def test_words_that_lost_their_form_are_noted(folder, text, said):
+    guesses = plain(folder, separator="\t", text=text).guesses
+    assert len(guesses) == bool(said) and all(said in guess for guess in guesses)
+
+
 def test_rows_of_a_spreadsheet(folder):
     """Empty rows, empty cells too many at the end of a row, and cells that are left out there."""
     rows = "a,x,0,train,,,\nb,y,0,train\n , \u00a0,,,,,\n,,,,,,\nc,z,0,train,,,,,\n"
