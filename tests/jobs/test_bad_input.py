@@ -101,7 +101,7 @@ LINES = {
     "not a choice": (["--config.loss.kind=ppo"], r"config\.loss\.kind must be 'grpo', .*'ppo'"),
     "not a number": (["--config.loss.beta=nan"], r"config\.loss\.beta must be a finite number"),
     "one value for two": (["--config.score_range=3"], r"score_range must be two numbers that rise"),
-    "a value for a group": (["--config.sft=3"], r"config\.sft=3"),
+    "a value for a group": (["--config.sft=3"], r"config\.sft is a group of fields, not '3'"),
     "unknown stage": (["--config.stages=train"], r"stages: 'train' is none of prepare, align, sft"),
     "nothing in a batch": (["--config.sft.batch_size=0"], "sft.*batch_size must be at least 1"),
     "negative epochs": (["--config.grpo.epochs=-1"], "grpo.*epochs must be at least 0"),
