@@ -39,6 +39,7 @@ ACROSS = {
     "jobs/test_bad_input.py",
     "jobs/test_bit_flips.py",
     "jobs/test_concepts_run.py",
+    "jobs/test_ends.py",
     "jobs/test_kill.py",
     "learning/test_group_logprobs.py",
     "parallel/test_loading.py",
