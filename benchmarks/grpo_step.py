@@ -26,7 +26,6 @@ sheet's, or measured where the device is unknown.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import platform
@@ -109,55 +108,23 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     import jax
     import jax.numpy as jnp
     import numpy as np
+    from step_programs import examples, step_programs
 
-    from emsa_jax.learning.advantages import advantages
-    from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
-    from emsa_jax.learning.learning_options import AdvOptions, LossOptions, OptimizerOptions
-    from emsa_jax.learning.logprobs import group_logprobs
+    from emsa_jax.learning.learning_options import OptimizerOptions
     from emsa_jax.learning.optimizer import build_optimizer
     from emsa_jax.learning.state import create_state
     from emsa_jax.policy.inputs import build_inputs
     from emsa_jax.policy.lora import init_adapter
     from emsa_jax.policy.parameter_table import init_params
     from emsa_jax.policy.policy_options import LoraOptions
-    from emsa_jax.policy.thinker import encode_prompts
-    from emsa_jax.rollout.rollout_options import MeasuredSampling
-    from emsa_jax.rollout.sampler import prefill, sample
 
     config, rng = policy_config(args.policy), np.random.default_rng(0)
     base = init_params(config, jax.random.key(0), jnp.bfloat16 if args.bfloat16 else jnp.float32)
     optimizer = build_optimizer(OptimizerOptions(1e-4, schedule="constant"), args.steps + 1)
     state = create_state(init_adapter(config, LoraOptions(rank=16, alpha=32.0), jax.random.key(1)), optimizer)
     n, g, c = args.prompts, args.group, args.new
-    sampling = MeasuredSampling(max_completion_length=c, min_new_tokens=c, suppress_tokens=tuple(range(10, 17)))
-
-    @jax.jit
-    def begin(base, adapter, inputs):
-        prompts = encode_prompts(base, adapter, config, inputs)
-        return prompts, prefill(base, adapter, config, prompts)
-
-    @jax.jit
-    def decode(base, adapter, cache, noise):
-        ids = jnp.arange(n, dtype=jnp.int32)
-        return sample(
-            base, adapter, config, cache, options=sampling, group_size=g, slots=c, noise=noise, prompt_ids=ids
-        )
-
-    reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
-    update = jax.jit(
-        functools.partial(
-            grpo_update,
-            config=config,
-            options=LossOptions("grpo", beta=0.04),
-            optimizer=optimizer,
-            temperature=1.0,
-            max_completion_length=c,
-            micro_batches=args.micro_batches,
-            remat=args.remat,
-        ),
-        donate_argnums=0,
-    )
-    ones, per_answer = np.ones((n, g, c), bool), np.ones((n, g), np.float32)
+    sizes = dict(group_size=g, new=c, suppress_tokens=tuple(range(10, 17)))
+    programs = step_programs(config, optimizer, **sizes, micro_batches=args.micro_batches, remat=args.remat)
     steps = []
     for step in range(args.steps + 1):
         rows, times = prompt_rows(config, args.shape, n, args.prompt_tokens, rng), {}
@@ -170,22 +137,11 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
 
         begun = time.perf_counter()
         inputs = build_inputs(config, rows)
-        prompts, cache = lap("prefill", begin(base, state.params, inputs))
-        answers = lap("decode", decode(base, state.params, cache, np.array([0, step, 0], np.int32)))
-        rewards = (np.asarray(answers.tokens) % 7).mean(-1)
-        adv = advantages(rewards, AdvOptions())
-        ref_logps = lap("reference", reference(base, prompts, answers.tokens))
-        batch = GrpoBatch(
-            tokens=answers.tokens,
-            mask=ones,
-            sampler_logps=answers.logps,
-            ref_logps=ref_logps,
-            advantages=adv.values.astype(np.float32),
-            weights=per_answer,
-            counted=per_answer > 0,
-            zero_std=np.zeros((n, g), bool),
-        )
-        state, logged = lap("update", update(state, base, prompts, inputs, batch))
+        prompts, cache = lap("prefill", programs.begin(base, state.params, inputs))
+        answers = lap("decode", programs.decode(base, state.params, cache, np.array([0, step, 0], np.int32)))
+        ref_logps = lap("reference", programs.reference(base, prompts, answers.tokens))
+        batch = examples(answers, ref_logps)
+        state, logged = lap("update", programs.update(state, base, prompts, inputs, batch))
         assert (np.asarray(answers.length) == c).all() and np.isfinite(logged["loss"])
         steps.append(times | {"rollout": times["prefill"] + times["decode"], "step": sum(times.values())})
     counted = steps[1:]

@@ -1,18 +1,21 @@
 """A small policy on a CPU beside `transformers` + PEFT: a LoRA SFT update, a GRPO step, greedy answers, in turns.
 
     python benchmarks/smol_speed.py --policy weights/smol --text weights/smollm2-135m-instruct --out speed.jsonl \
-        [--what sft,grpo,greedy] [--rounds 3] [--steps 2] [--peer-python PYTHON]
+        [--what sft,sft16,grpo,greedy] [--who ours,peer,trl] [--rounds 3] [--steps 2] [--peer-python PYTHON]
 
-Both take the same weights, the same batches of token ids and every core that is visible. Prompts have lengths as chats
+All take the same weights, the same batches of token ids and every core that is visible. Prompts have lengths as chats
 about sentences have them (45 tokens and a logarithmically normal number of words), batches hold prompts of similar
-length; we fill them up to one of the lengths that `data.length_buckets` chooses, the peer to the longest of the batch.
+length; we fill them up to one of the lengths that `data.length_buckets` chooses, the peers to the longest of the batch.
+`peer` is a loop written by hand (peers/smol.py), `trl` TRL's GRPOTrainer (peers/smol_trl.py), which does `grpo` alone.
 
     sft     8 prompts, a score of 6 tokens each: forward, backward, AdamW
+    sft16   the same with 16 prompts of 96 tokens
     grpo    4 prompts, 4 answers of 32 tokens: rollout, reference, update
     greedy  32 prompts in batches of at most 16, answers of 12 tokens
 
-Each turn is a process of its own, whose first step, which compiles, is not counted. Every turn is a line of --out; what
-is there is not measured again, so that the same command goes on after a stop. The last lines are ratios, the peer's
+Each turn is a process of its own, whose first step, which compiles, is not counted; `start_s` are the seconds from its
+beginning to the end of that step, `peak_gb` the most memory that it held at once. Every turn is a line of --out; what
+is there is not measured again, so that the same command goes on after a stop. The last lines are ratios, a peer's
 seconds by ours, of the best and of the median step of all turns: above 1, ours is faster.
 """
 
@@ -22,6 +25,7 @@ import argparse
 import functools
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -30,24 +34,28 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
+BEGUN, HERE = time.perf_counter(), Path(__file__).resolve().parent
 WORK = {
     "sft": dict(prompts=8, group=1, new=6, batch=8),
+    "sft16": dict(prompts=16, group=1, new=6, batch=16, tokens=96),
     "grpo": dict(prompts=4, group=4, new=32, batch=4),
     "greedy": dict(prompts=32, group=1, new=12, batch=16),
 }
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def prompt_lengths(count: int) -> np.ndarray:
-    """Tokens of so many prompts, sorted: what stands in a batch is alike, as batches of a bucket are."""
+def prompt_lengths(what: str, steps: int) -> np.ndarray:
+    """Tokens of all prompts, sorted: what stands in a batch is alike, as batches of a bucket are."""
+    count = WORK[what]["prompts"] * (steps + 1)
+    if length := WORK[what].get("tokens"):
+        return np.full(count, length)
     return np.sort(45 + np.random.default_rng(0).lognormal(2.6, 0.75, count).astype(int))
 
 
 def batches(what: str, steps: int) -> list[list[tuple[list[list[int]], list[list[int]]]]]:
     """[step][batch] -> (prompts, answers) as token ids."""
     work, rng = WORK[what], np.random.default_rng(1)
-    lengths = prompt_lengths(work["prompts"] * (steps + 1)).reshape(-1, work["batch"])
+    lengths = prompt_lengths(what, steps).reshape(-1, work["batch"])
     drawn = [
         (
             [rng.integers(100, 40_000, length).tolist() for length in some],
@@ -59,8 +67,15 @@ def batches(what: str, steps: int) -> list[list[tuple[list[list[int]], list[list
     return [drawn[i * each : (i + 1) * each] for i in range(steps + 1)]
 
 
-def ours(what: str, policy: str, steps: int) -> list[float]:
-    """Seconds of each counted step."""
+def measured(seconds: list[float]) -> str:
+    """What a process prints of itself, as JSON. seconds: of all its steps, the first of which is not counted."""
+    counted, peak = seconds[1:], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter() - BEGUN - sum(counted)
+    return json.dumps({"seconds": counted, "start_s": round(start, 1), "peak_gb": round(peak * 1024 / 1e9, 2)})
+
+
+def ours(what: str, policy: str, steps: int, remat: str) -> list[float]:
+    """Seconds of each step."""
     import jax
 
     from emsa_jax.data.length_buckets import choose_buckets
@@ -69,8 +84,8 @@ def ours(what: str, policy: str, steps: int) -> list[float]:
     from emsa_jax.policy.prompt_row import Row
 
     checkpoint, work = open_checkpoint(policy, "float32"), WORK[what]
-    edges = np.array(choose_buckets(prompt_lengths(work["prompts"] * (steps + 1)), work["batch"]))
-    run = {"sft": _sft, "grpo": _grpo, "greedy": _greedy}[what](checkpoint, work)
+    edges = np.array(choose_buckets(prompt_lengths(what, steps), work["batch"]))
+    run = {"grpo": _grpo, "greedy": _greedy}.get(what, _sft)(checkpoint, work, remat)
     seconds = []
     for prompts in edges:  # every program is compiled before what is counted
         rows = [Row([5] * int(prompts))] * work["batch"]
@@ -82,7 +97,7 @@ def ours(what: str, policy: str, steps: int) -> list[float]:
             inputs = build_inputs(checkpoint.config, [Row(ids) for ids in prompts], InputShape(bucket))
             jax.block_until_ready(run(inputs, answers, number))
         seconds.append(time.perf_counter() - begun)
-    return seconds[1:]
+    return seconds
 
 
 def _state(checkpoint):
@@ -99,14 +114,14 @@ def _state(checkpoint):
     return create_state(adapter, optimizer), optimizer
 
 
-def _sft(checkpoint, work):
+def _sft(checkpoint, work, remat):
     import jax
 
     from emsa_jax.learning.sft_update import SftBatch, sft_update
 
     state, optimizer = _state(checkpoint)
     update = jax.jit(
-        functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat="full"), donate_argnums=0
+        functools.partial(sft_update, config=checkpoint.config, optimizer=optimizer, remat=remat), donate_argnums=0
     )
 
     def run(inputs, answers, number):
@@ -119,7 +134,7 @@ def _sft(checkpoint, work):
     return run
 
 
-def _greedy(checkpoint, work):
+def _greedy(checkpoint, work, remat):
     import jax
 
     from emsa_jax.rollout.answering import answer
@@ -131,94 +146,64 @@ def _greedy(checkpoint, work):
     return lambda inputs, answers, number: program(checkpoint.params, None, inputs, np.zeros(3, np.int32), ids)
 
 
-def _grpo(checkpoint, work):
-    import jax
+def _grpo(checkpoint, work, remat):
+    from step_programs import examples, step_programs
 
-    from emsa_jax.learning.advantages import advantages
-    from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
-    from emsa_jax.learning.learning_options import AdvOptions, LossOptions
-    from emsa_jax.learning.logprobs import group_logprobs
-    from emsa_jax.policy.thinker import encode_prompts
-    from emsa_jax.rollout.rollout_options import MeasuredSampling
-    from emsa_jax.rollout.sampler import prefill, sample
-
-    config, base, (state, optimizer) = checkpoint.config, checkpoint.params, _state(checkpoint)
-    n, g, c = work["batch"], work["group"], work["new"]
-    sampling = MeasuredSampling(max_completion_length=c, min_new_tokens=c)
-
-    @jax.jit
-    def rollout(base, adapter, inputs, noise):
-        prompts, ids = encode_prompts(base, adapter, config, inputs), np.arange(n, dtype=np.int32)
-        state = prefill(base, adapter, config, prompts)
-        options = dict(options=sampling, group_size=g, slots=c, noise=noise, prompt_ids=ids)
-        return prompts, sample(base, adapter, config, state, **options)
-
-    reference = jax.jit(lambda base, prompts, tokens: group_logprobs(base, None, config, prompts, tokens)[0])
-    update = jax.jit(
-        functools.partial(
-            grpo_update,
-            config=config,
-            options=LossOptions("grpo", beta=0.04),
-            optimizer=optimizer,
-            temperature=1.0,
-            max_completion_length=c,
-            remat="full",
-        ),
-        donate_argnums=0,
-    )
+    base, (state, optimizer) = checkpoint.params, _state(checkpoint)
+    sizes = dict(group_size=work["group"], new=work["new"])
+    programs = step_programs(checkpoint.config, optimizer, **sizes, remat=remat)
 
     def run(inputs, answers, number):
         nonlocal state
-        prompts, drawn = rollout(base, state.params, inputs, np.array([0, number, 0], np.int32))
-        adv = advantages((np.asarray(drawn.tokens) % 7).mean(-1), AdvOptions())
-        batch = GrpoBatch(
-            tokens=drawn.tokens,
-            mask=np.ones((n, g, c), bool),
-            sampler_logps=drawn.logps,
-            ref_logps=reference(base, prompts, drawn.tokens),
-            advantages=adv.values.astype(np.float32),
-            weights=np.ones((n, g), np.float32),
-            counted=np.ones((n, g), bool),
-            zero_std=np.zeros((n, g), bool),
-        )
-        state, logged = update(state, base, prompts, inputs, batch)
+        prompts, cache = programs.begin(base, state.params, inputs)
+        drawn = programs.decode(base, state.params, cache, np.array([0, number, 0], np.int32))
+        batch = examples(drawn, programs.reference(base, prompts, drawn.tokens))
+        state, logged = programs.update(state, base, prompts, inputs, batch)
         return logged
 
     return run
 
 
 def in_turns(args) -> None:
-    """Ours and the peer's, A B A B, until --out has every turn; then the ratios."""
+    """Ours and the peers', A B A B, until --out has every turn; then the ratios."""
     out = Path(args.out)
     known = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(row["what"], row["turn"], row["who"]) for row in known}
-    peer = [args.peer_python, HERE / "peers" / "smol.py", "--text", args.text]
-    for turn in range(args.rounds):
-        for what in args.what.split(","):
-            for who, command in (("ours", [sys.executable, __file__, "--policy", args.policy]), ("peer", peer)):
-                if (what, turn, who) in done:
-                    continue
-                command = [*command, "--raw", what, "--steps", args.steps]
-                ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-                if ran.returncode:
-                    sys.exit(f"{who} failed:\n{ran.stderr[-2000:]}")
-                row = {"what": what, "turn": turn, "who": who, "seconds": json.loads(ran.stdout.splitlines()[-1])}
-                row["load"] = round(os.getloadavg()[0], 1)
-                with open(out, "a") as file:
-                    file.write(json.dumps(row) + "\n")
-                known.append(row)
-                print(json.dumps(row), flush=True)
-    for what in args.what.split(","):
-        every = {
-            who: [s for row in known if (row["what"], row["who"]) == (what, who) for s in row["seconds"]]
-            for who in ("ours", "peer")
+    commands = {"ours": [sys.executable, __file__, "--policy", args.policy, "--remat", args.remat]}
+    for who, script in (("peer", "smol.py"), ("trl", "smol_trl.py")):
+        commands[who] = [args.peer_python, HERE / "peers" / script, "--text", args.text]
+    turns = [(turn, what, who) for turn in range(args.rounds) for what in args.what.split(",") for who in commands]
+    for turn, what, who in turns:
+        if (what, turn, who) in done or who not in args.who.split(",") or who == "trl" and what != "grpo":
+            continue
+        command = [*commands[who], "--raw", what, "--steps", args.steps]
+        ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if ran.returncode:
+            sys.exit(f"{who} failed:\n{ran.stderr[-2000:]}")
+        row = {"what": what, "turn": turn, "who": who, **json.loads(ran.stdout.splitlines()[-1])}
+        row["load"] = round(os.getloadavg()[0], 1)
+        with open(out, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        known.append(row)
+        print(json.dumps(row), flush=True)
+    for what in dict.fromkeys(row["what"] for row in known):
+        of = {who: [row for row in known if (row["what"], row["who"]) == (what, who)] for who in commands}
+        print(json.dumps({"what": what} | compared({who: rows for who, rows in of.items() if rows})))
+
+
+def compared(rows: dict[str, list[dict]]) -> dict:
+    """who -> its turns at one thing, to the ratios of the best and of the median step, and what stands behind them."""
+    seconds = {who: [s for turn in turns for s in turn["seconds"]] for who, turns in rows.items()}
+    found: dict = {"steps": len(seconds["ours"])}
+    for name, choose in (("best", min), ("median", statistics.median)):
+        chosen = {who: choose(every) for who, every in seconds.items()}
+        found[f"{name}_s"] = {who: round(value, 3) for who, value in chosen.items()}
+        found[f"ratio_{name}"] = {
+            who: round(value / chosen["ours"], 2) for who, value in chosen.items() if who != "ours"
         }
-        ratios = {
-            name: round(choose(every["peer"]) / choose(every["ours"]), 2)
-            for name, choose in (("best", min), ("median", statistics.median))
-        }
-        best = {who: round(min(seconds), 3) for who, seconds in every.items()}
-        print(json.dumps({"what": what, "ratio": ratios, "best_s": best, "steps": len(every["ours"])}))
+    for name in ("start_s", "peak_gb"):
+        found[name] = {who: min(turn[name] for turn in turns) for who, turns in rows.items()}
+    return found
 
 
 def main() -> None:
@@ -226,6 +211,8 @@ def main() -> None:
     parser.add_argument("--policy", default="weights/smol", help="the policy's directory, for us")
     parser.add_argument("--text", default="weights/smollm2-135m-instruct", help="its text model's, for the peer")
     parser.add_argument("--what", default=",".join(WORK))
+    parser.add_argument("--who", default="ours,peer", help="of ours, peer, trl")
+    parser.add_argument("--remat", default="dots", help="of our updates; dots is what `auto` takes on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="counted steps of a process")
     parser.add_argument("--out", default="smol_speed.jsonl")
@@ -235,7 +222,7 @@ def main() -> None:
     parser.add_argument("--raw", choices=tuple(WORK), help="print the seconds of each counted step and nothing else")
     args = parser.parse_args()
     if args.raw:
-        print(json.dumps(ours(args.raw, args.policy, args.steps)))
+        print(measured(ours(args.raw, args.policy, args.steps, args.remat)))
     else:
         in_turns(args)
 

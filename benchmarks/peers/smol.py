@@ -1,12 +1,8 @@
-"""What smol_speed.py measures, by `transformers` + PEFT: the loops that one writes by hand. Prints seconds as JSON.
-
-TRL's trainer adds its own sampling and logging around the same calls, so the plain loop is the faster peer.
-"""
+"""What smol_speed.py measures, by `transformers` + PEFT: the loops that one writes by hand. Prints seconds as JSON."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -17,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from peft import LoraConfig, get_peft_model
-from smol_speed import TARGETS, WORK, batches
+from smol_speed import TARGETS, WORK, batches, measured
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM
 
@@ -96,13 +92,13 @@ def main() -> None:
     if args.raw != "greedy":
         model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=list(TARGETS)))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-4)
-    run, seconds = {"sft": sft, "grpo": grpo, "greedy": greedy}[args.raw], []
+    run, seconds = {"grpo": grpo, "greedy": greedy}.get(args.raw, sft), []
     for step in batches(args.raw, args.steps):
         begun = time.perf_counter()
         for prompts, answers in step:
             run(model, optimizer, prompts, answers, WORK[args.raw])
         seconds.append(time.perf_counter() - begun)
-    print(json.dumps(seconds[1:]))
+    print(measured(seconds))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,16 @@ MULTIPLES = (64, 16)  # of which lengths above and up to LONG are multiples: til
 LONG = 256
 
 
-def choose_buckets(lengths: Sequence[int], least: int = 1) -> tuple[int, ...]:
+def choose_buckets(lengths: Sequence[int], least: int = 1, multiples: tuple[int, int] = MULTIPLES) -> tuple[int, ...]:
     """Few lengths, rising, to which prompts of these lengths are filled up with little in vain.
+
+    multiples: of which the lengths are multiples, above `LONG` and up to it.
 
     Of all ways to cut the sorted prompts into k groups of at least `least` prompts, the one with the fewest token slots
     (each prompt of a group takes as many as the longest one); k is raised while that saves a part `SAVING` of them. A
     function of the lengths alone, and so the same on every process.
     """
-    multiple = np.where(np.asarray(lengths) > LONG, *MULTIPLES)
+    multiple = np.where(np.asarray(lengths) > LONG, *multiples)
     edges, counts = np.unique(np.maximum(-(-np.asarray(lengths) // multiple), 1) * multiple, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])  # prompts that are shorter than a group may begin with
     members = below[None, :] - below[:, None]  # of a group from one edge up to another

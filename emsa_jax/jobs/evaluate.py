@@ -24,6 +24,7 @@ from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.rollout.answering import asked_clips
+from emsa_jax.rollout.expected_scores import ScoreTree
 from emsa_jax.rollout.prompted_data import Split, open_split
 from emsa_jax.rollout.rollout_options import EncodingOptions
 from emsa_jax.runtime.placement import Placement
@@ -77,12 +78,14 @@ class _Opened:
         placement, config = self.placement, self.checkpoint.config
         asked = asked_clips(split, settings.evaluate.batch_size, placement.sharding.num_shards)
         most = max(asked.values(), key=lambda one: one.slots)
+        expects = settings.evaluate.decode == "expected"
         work = AnswerWork(
             dtype=settings.dtype,
             adapter=settings.lora if self.adapter_dir else None,
             batch_size=most.rows,
             answers=max(1, settings.evaluate.samples),
             answer_slots=settings.sampling.max_completion_length,
+            ends=len(ScoreTree.of(self.checkpoint, split.prompter.format).tokens) if expects else 0,
         )
         memory = answer_memory(work, config, placement, most.shape)
         announce(memory, answer_advice(memory, work, placement))

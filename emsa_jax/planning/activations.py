@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from emsa_jax.parallel.rules import using
@@ -9,13 +10,17 @@ from emsa_jax.policy import decoder
 from emsa_jax.policy.attention import BLOCK, BLOCKS, choose_kernel
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.parameter_table import abstract_params
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
+from emsa_jax.rollout.expected_scores import HEAD_ROWS
 from emsa_jax.runtime.placement import ELEMENT_BYTES, Placement, bytes_per_device
 
 # How many arrays of a layer are alive at once: as wide as its MLP, and as wide as its states; then the same for the
 # backward pass, and for the logits of the head. Fitted to XLA's compilers for TPUs and GPUs (docs/scaling.md).
 _WIDE, _NARROW = 2, 6
 _WIDE_BACK, _NARROW_BACK, _LOGITS_BACK = 4, 16, 2
+
+# The same of what a tower's layer leaves behind for the backward pass, and how often its attention's logits are.
+_NARROW_LEFT, _WIDE_LEFT, _LOGITS_LEFT = 8, 4, 2
 
 _HEAD_CHUNK = 128  # answer slots whose logits the update computes at once
 
@@ -100,6 +105,45 @@ class Activations:
         logits = 4 * patches * shape.patch_row * heads
         work = patches * self.element_bytes * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor)
         return logits + work
+
+    def behind_towers(self, shape: InputShape, towers: Collection[str]) -> int:
+        """What the layers of towers ("audio", "vision") leave behind for the backward pass, where gradients flow
+        through them."""
+        if shape.encoded:
+            return 0
+        left, audio, vision = 0, self.policy.audio, self.policy.vision
+        if "audio" in towers and audio:
+            states = self._chunk_frames(shape) // 2
+            wide = _NARROW_LEFT * audio.d_model + _WIDE_LEFT * audio.encoder_ffn_dim
+            logits = _LOGITS_LEFT * 4 * audio.encoder_attention_heads * states
+            left += audio.encoder_layers * shape.chunks * states * (self.element_bytes * wide + logits)
+        if "vision" in towers and vision:
+            wide = _NARROW_LEFT * vision.hidden_size + _WIDE_LEFT * vision.intermediate_size
+            logits = _LOGITS_LEFT * 4 * vision.num_heads * shape.patch_row
+            layers = vision.num_hidden_layers if isinstance(vision, ClipConfig) else vision.depth
+            left += layers * shape.patch_rows * shape.patch_row * (self.element_bytes * wide + logits)
+        return left
+
+    def ends(self, rows: int, prompt: int, answers: int, slots: int, tokens: int) -> dict[str, int]:
+        """Log-probabilities of all scores that answers may end with.
+
+        Args:
+          answers: to each prompt. slots: of what they say before their scores. tokens: of the tree of ends.
+        """
+        c, count = self.policy.text, rows * answers
+
+        def layer(length: int, seen: int) -> int:
+            states = self.element_bytes * (_NARROW * c.hidden_size + _WIDE * c.intermediate_size // self.tensor)
+            return count * length * (states + 2 * 4 * seen * c.num_attention_heads // self.tensor)
+
+        said = layer(slots, prompt + slots) if slots else 0
+        head = _LOGITS_BACK * 4 * min(HEAD_ROWS, count * tokens) * c.vocab_size // self.tensor
+        return {
+            "prompts": self.prompts(rows, prompt),
+            "prompt cache": self.cache(rows, prompt),
+            "answer cache": self.cache(count, slots),
+            "activations": max(said, layer(tokens, prompt + slots + tokens), head),
+        }
 
     def prefill(self, rows: int, prompt: int) -> dict[str, int]:
         """Prompts through the decoder."""

@@ -20,6 +20,7 @@ from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.lora import abstract_adapter
 from emsa_jax.policy.parameter_table import abstract_params
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.thinker import trained_towers
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.runtime.hardware import device_bytes
 from emsa_jax.runtime.placement import Placement, bytes_per_device
@@ -83,6 +84,7 @@ class GrpoWork:
       micro_batches: parts that an update takes one after the other.
       remat: what the backward pass computes again: "none", "dots", "full" or "auto".
       reference: whether there is a reference adapter beside the trained one.
+      ends: tokens of the tree of scores that the reward expects, 0 where it expects none.
     """
 
     dtype: str
@@ -95,6 +97,7 @@ class GrpoWork:
     micro_batches: int
     remat: str
     reference: bool
+    ends: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,7 @@ class AnswerWork:
       batch_size: prompts of a batch on the whole mesh.
       answers: answers to a prompt, at most.
       answer_slots: tokens that are reserved for an answer.
+      ends: tokens of the tree of scores that are expected, 0 where none are.
     """
 
     dtype: str
@@ -114,6 +118,7 @@ class AnswerWork:
     batch_size: int
     answers: int
     answer_slots: int
+    ends: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +165,10 @@ def grpo_memory(
     held["inputs"] = sizes.inputs(shape)
     trained = bytes_per_device(adapter, placement.update.trained(adapter))
     update = sizes.update(prompts // work.micro_batches, shape.prompt, work.answer_rows, work.answer_slots, work.remat)
+    if adapter.touches_towers:  # all media are encoded again within every micro-batch
+        update += sizes.behind_towers(shape, trained_towers(adapter)) + sizes.encode(prompts, shape).get(
+            "activations", 0
+        )
     phases = {
         "encode": sizes.encode(prompts, shape),
         "prefill": sizes.prefill(prompts, shape.prompt),
@@ -170,6 +179,8 @@ def grpo_memory(
             "activations": update,
         },
     }
+    if work.ends:
+        phases["ends"] = sizes.ends(prompts, shape.prompt, work.group_size, work.answer_slots, work.ends)
     return MemoryPlan(held, phases, capacity or device_bytes())
 
 
@@ -187,10 +198,12 @@ def sft_memory(
     held = _held(policy, placement, trained, dtype=work.dtype, optimizer=work.optimizer)
     held |= {"best so far": trained_size, "inputs": work.micro_batches * sizes.inputs(shape)}
     rows = work.batch_size // work.micro_batches // placement.sharding.num_shards
+    towers = ("audio", "vision") if trains_all else trained_towers(trained)
     update = {
         "prompts": sizes.prompts(rows, shape.prompt),
         "gradients": 2 * trained_size,
-        "activations": max(
+        "activations": sizes.behind_towers(shape, towers)
+        + max(
             sizes.update(rows, shape.prompt, 1, work.trace_slots, work.remat),
             sizes.encode(rows, shape).get("activations", 0),  # media are encoded within the update
         ),
@@ -240,11 +253,14 @@ def _answer_phases(
     work: AnswerWork, sizes: Activations, shape: InputShape, adapter_size: int
 ) -> dict[str, dict[str, int]]:
     rows = work.batch_size // sizes.placement.sharding.num_shards
-    return {
+    phases = {
         "encode": sizes.encode(rows, shape),
         "prefill": sizes.prefill(rows, shape.prompt),
         "decode": sizes.decode(rows, shape.prompt, work.answers, work.answer_slots, adapter_size),
     }
+    if work.ends:
+        phases["ends"] = sizes.ends(rows, shape.prompt, work.answers, work.answer_slots, work.ends)
+    return phases
 
 
 def _join_sizes(parts: Mapping[str, int]) -> str:

@@ -114,6 +114,7 @@ def grpo_advice(plan: MemoryPlan, work: GrpoWork, placement: Placement) -> str:
             "encode": "show fewer or smaller frames (prepare.*)",
             "prefill": f"show fewer or smaller frames (prepare.*){_more_heads(placement)}",
             "decode": "lower grpo.group_size or sampling.max_completion_length",
+            "ends": "lower grpo.group_size or sampling.max_completion_length",
         }[plan.worst],
     )
 

@@ -15,11 +15,14 @@ from flax import struct
 
 from emsa_jax.parallel.rules import constrain, platform
 from emsa_jax.policy.attention import cached_part, causal_attention, combine, group_attention
-from emsa_jax.policy.layers import linear, rms_norm, rotate, stack_of
+from emsa_jax.policy.layers import PRODUCT, linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import TextConfig
 
-REMAT = {"full": jax.checkpoint_policies.nothing_saveable, "dots": jax.checkpoint_policies.dots_saveable}
+REMAT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
+}
 
 
 @struct.dataclass
@@ -49,7 +52,8 @@ def forward(
       x: [B, S, D] input embeddings.
       positions: [3, B, S] int32, TMRoPE positions (time, height, width).
       mask: [B, S] bool, valid tokens; padding may stand on either side.
-      remat: "none", "dots" or "full": what the backward pass computes again.
+      remat: what the backward pass computes again: "none"; "dots", all but the products with weights (attention is
+        computed again); "full", every layer.
 
     Returns:
       (hidden [B, S, D] after the final norm, the cache of all layers).
@@ -90,26 +94,27 @@ def forward_groups(
       (prompt hidden [N, P, D], answer hidden [N, G, C, D]), both after the final norm.
     """
     scale = adapter.scale if adapter else 0.0
-    n, g, c, d = answer.shape
-    p_cos, p_sin = _rope(config, prompt_positions, prompt.dtype)
+    (n, p, d), (g, c) = prompt.shape, answer.shape[1:3]
     if answer_positions.ndim == 3:
         answer_positions = jnp.repeat(answer_positions[:, :, None], g, axis=2)
-    a_cos, a_sin = _rope(config, answer_positions.reshape(3, n * g, c), answer.dtype)
+    positions = jnp.concatenate([prompt_positions, answer_positions.reshape(3, n, g * c)], axis=2)
+    cos, sin = _rope(config, positions, prompt.dtype)
 
-    def layer(carry, stacked):
-        (px, ax), (p, ab) = carry, stacked
-        pq, pk, pv = _qkv(p, ab, scale, config, px, p_cos, p_sin)
-        aq, ak, av = _qkv(p, ab, scale, config, ax, a_cos, a_sin)
-        p_mixed, a_mixed = group_attention(pq, pk, pv, aq, ak, av, prompt_mask, segments, config.attention)
-        return (
-            _after_attention(p, ab, scale, config, px, p_mixed),
-            _after_attention(p, ab, scale, config, ax, a_mixed),
-        ), None
+    def cut(t: jax.Array) -> tuple[jax.Array, jax.Array]:  # of a prompt and the answers behind it
+        return t[:, :p], t[:, p:].reshape(n * g, c, *t.shape[2:])
 
-    carry = (prompt, answer.reshape(n * g, c, d))
-    (px, ax), _ = jax.lax.scan(_remat(layer, remat), carry, (params["layers"], stack_of(adapter, "text")))
-    px, ax = (rms_norm(t, params["norm"], config.rms_norm_eps) for t in (px, ax))
-    return px, ax.reshape(n, g, c, d)
+    def layer(x, stacked):
+        params, ab = stacked
+        (pq, aq), (pk, ak), (pv, av) = map(cut, _qkv(params, ab, scale, config, x, cos, sin))
+        prompts, answers = group_attention(pq, pk, pv, aq, ak, av, prompt_mask, segments, config.attention)
+        mixed = jnp.concatenate([prompts, answers.reshape(n, g * c, *answers.shape[2:])], axis=1)
+        return _after_attention(params, ab, scale, config, x, mixed), None
+
+    # prompts and answers go through every product together: two products of fewer rows cost more than one
+    x = jnp.concatenate([prompt, answer.reshape(n, g * c, d)], axis=1)
+    x, _ = jax.lax.scan(_remat(layer, remat), x, (params["layers"], stack_of(adapter, "text")))
+    x = rms_norm(x, params["norm"], config.rms_norm_eps)
+    return x[:, :p], x[:, p:].reshape(n, g, c, d)
 
 
 def forward_after(
@@ -309,4 +314,5 @@ def _rope(config: TextConfig, positions: jax.Array, dtype) -> tuple[jax.Array, j
 
 
 def _remat(layer, name: str):
-    return layer if name == "none" else jax.checkpoint(layer, policy=REMAT[name])
+    # a loop keeps the compiler from sharing what is computed again with what was computed before
+    return layer if name == "none" else jax.checkpoint(layer, policy=REMAT[name], prevent_cse=False)

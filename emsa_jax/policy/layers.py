@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from emsa_jax.policy.lora import Adapter
+
+PRODUCT = "product"  # what `linear` computes, by which a backward pass may keep it
 
 
 def linear(x: jax.Array, p: dict, lora: dict | None = None, scale: float = 0.0) -> jax.Array:
@@ -15,9 +18,9 @@ def linear(x: jax.Array, p: dict, lora: dict | None = None, scale: float = 0.0) 
     if "bias" in p:
         y = y + p["bias"]
     if lora is not None:
-        low = scale * jnp.einsum("ti,ri->tr", x, lora["a"].astype(x.dtype))
+        low = checkpoint_name(scale * jnp.einsum("ti,ri->tr", x, lora["a"].astype(x.dtype)), PRODUCT)
         y = y + jnp.einsum("tr,or->to", low, lora["b"].astype(x.dtype))
-    return y.reshape(*lead, -1)
+    return checkpoint_name(y, PRODUCT).reshape(*lead, -1)
 
 
 def rms_norm(x: jax.Array, p: dict, eps: float) -> jax.Array:

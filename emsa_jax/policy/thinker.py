@@ -84,13 +84,17 @@ def tower_states(params: dict, adapter: Adapter | None, config: ThinkerConfig, i
     return TowerStates(audio, vision)
 
 
+def trained_towers(adapter: Adapter) -> frozenset[str]:
+    """The towers whose states depend on what is trained: in which more than the projector is."""
+    whole = jax.tree_util.tree_leaves_with_path({t: adapter.whole[t] for t in adapter.whole.keys() - {"text"}})
+    paths = [tuple(key.key for key in path) for path, _ in whole]
+    layers = {t for t, found in adapter.weights.items() for ab in found.values() if ab["a"].ndim == 3}
+    return frozenset({path[0] for path in paths if not comes_after_states(path)} | layers - {"text"})
+
+
 def keeps_states(adapter: Adapter) -> bool:
     """Whether the states of the towers are those of the base, whatever is trained behind them."""
-    whole = jax.tree_util.tree_leaves_with_path({t: adapter.whole[t] for t in adapter.whole.keys() - {"text"}})
-    if any(not comes_after_states(tuple(key.key for key in path)) for path, _ in whole):
-        return False
-    linears = [(t, ab) for t, found in adapter.weights.items() if t != "text" for ab in found.values()]
-    return all(ab["a"].ndim == 2 for _, ab in linears)  # of projectors, which lie in no layer
+    return not trained_towers(adapter)
 
 
 def projector_features(params: dict, adapter: Adapter | None, states: TowerStates) -> dict[str, jax.Array]:

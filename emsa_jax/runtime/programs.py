@@ -49,6 +49,16 @@ def tabulate(schedule: Callable, steps: int) -> np.ndarray:
     return np.asarray(jnp.broadcast_to(schedule(every), every.shape), np.float32)[:steps]
 
 
+def remat_forms(asked: str, mesh: jax.sharding.Mesh) -> tuple[str, ...]:
+    """The forms of an update on a mesh that are tried one after the other until one fits, of what an option `remat`
+    asks for.
+
+    CPUs wait for memory: to keep everything takes longer there than to compute again what is not a product."""
+    if asked != "auto":
+        return (asked,)
+    return ("dots", "full") if mesh.devices.flat[0].platform == "cpu" else ("none", "dots", "full")
+
+
 MEMORY_LIMIT = 0.8  # of a device's memory that one program may take; caches and the next batch need room too
 
 

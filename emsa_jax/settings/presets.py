@@ -135,7 +135,6 @@ def smol() -> Config:
             micro_batches=0,
             eval_every=40,
             save_every=40,
-            remat="none",
             optimizer=OptimizerOptions(5e-4, warmup=0.03, weight_decay=0.01, b2=0.95),
         ),
         grpo=GrpoOptions(
@@ -143,7 +142,6 @@ def smol() -> Config:
             micro_batches=0,
             epochs=0.0,
             max_steps=60,
-            remat="none",
             optimizer=OptimizerOptions(1e-4, warmup=0.03, weight_decay=0.01, b2=0.95),
         ),
     )

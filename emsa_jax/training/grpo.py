@@ -170,6 +170,7 @@ def choose_micro_batches(setup: GrpoSetup) -> GrpoSetup:
         lora=settings.lora,
         answer_slots=setup.hints.slots,
         reference=setup.adapter_dir is not None,
+        ends=len(setup.tree.tokens) if setup.tree else 0,
     )
     work, memory = fit_grpo(work, policy, placement, setup.shapes[max(setup.shapes)])
     announce(memory, grpo_advice(memory, work, placement))

@@ -7,9 +7,11 @@ from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.training.training_options import GrpoOptions, SftOptions
 
 
-def grpo_work(options: GrpoOptions, *, dtype: str, lora: LoraOptions, answer_slots: int, reference: bool) -> GrpoWork:
+def grpo_work(
+    options: GrpoOptions, *, dtype: str, lora: LoraOptions, answer_slots: int, reference: bool, ends: int = 0
+) -> GrpoWork:
     """A step of GRPO. answer_slots: of an answer, forced tokens included. reference: whether there is an adapter of
-    the reference."""
+    the reference. ends: tokens of the tree of scores that the reward expects."""
     return GrpoWork(
         dtype=dtype,
         lora=lora,
@@ -21,6 +23,7 @@ def grpo_work(options: GrpoOptions, *, dtype: str, lora: LoraOptions, answer_slo
         micro_batches=options.micro_batches,
         remat=options.remat,
         reference=reference,
+        ends=ends,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.config.edge import digest
-from emsa_jax.data.batch_order import Plan, boundary_at
+from emsa_jax.data.batch_order import Plan
 from emsa_jax.data.pipeline import batches
 from emsa_jax.data.records import Entry, read_index
 from emsa_jax.learning.optimizer import build_optimizer
@@ -35,7 +35,7 @@ from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import aligned_policy_dir, records_dir, traces_file
 from emsa_jax.training.loop import StageLoop, num_steps
 from emsa_jax.training.memory_work import sft_work
-from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch
+from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch, update_sizes
 from emsa_jax.training.sft_step import SftStep, compile_sft
 from emsa_jax.training.stage_settings import SftSettings
 from emsa_jax.training.trained_policy import trained_adapter, trained_and_frozen, write_trained
@@ -89,6 +89,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     settings, placement, options = setup.settings, setup.placement, setup.settings.sft
     plan = setup.train.plan(options.batch_size, settings.seed, drop_remainder=True)
     total = num_steps("sft", epochs=options.epochs, max_steps=options.max_steps, plan=plan)
+    sizes = update_sizes(plan, total, setup.answers)
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
     optimizer = build_optimizer(options.optimizer, total)
     setup.train.load_towers(checkpoint.params)
@@ -104,7 +105,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         optimizer=optimizer,
         placement=placement,
         train_shapes=setup.shapes,
-        answer_slots=setup.answers.shape[1],
+        sizes=sizes,
         asked=setup.asked,
         max_completion_length=settings.sampling.max_completion_length,
     )
@@ -125,7 +126,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     best_reward = float(arrays.pop("best_reward"))
     progress = SftProgress(**arrays, best_reward=best_reward, **meta)
     del state, arrays
-    train(progress, setup, step, loop)
+    train(progress, setup, step, loop, sizes)
     if line := setup.train.encoding_summary():
         say(line)
     extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish()}
@@ -227,17 +228,22 @@ def identity(setup: SftSetup, plan: Plan) -> dict[str, str]:
     )
 
 
-def train(progress: SftProgress, setup: SftSetup, step: SftStep, loop: StageLoop) -> None:
-    """All updates that are left, unless the validation reward stops to rise before; changes `progress`."""
+def train(
+    progress: SftProgress, setup: SftSetup, step: SftStep, loop: StageLoop, sizes: Sequence[tuple[int, int]]
+) -> None:
+    """All updates that are left, unless the validation reward stops to rise before; changes `progress`.
+
+    sizes: (prompt bucket, answer slots) of each step."""
     settings, options, sharding = setup.settings, setup.settings.sft, setup.placement.sharding
     view = modality_dropout(settings.modality_dropout, settings.seed, settings.prompt.modalities)
     reading = {"process": sharding.group, "processes": sharding.groups}
     stream = batches(setup.train, loop.plan, loop.first, loop.total, view=view, **reading)
     with loop.running(stream):
         for number, clips in () if progress.stopped else stream:
-            bucket = boundary_at(loop.plan, number)
-            batch = make_batch(setup.train, clips, setup.answers, setup.shapes[bucket], options.micro_batches, sharding)
-            progress.state, logged = step.update[bucket](progress.state, batch)
+            bucket, slots = sizes[number]
+            answers, shape = setup.answers[:, :slots], setup.shapes[bucket]
+            batch = make_batch(setup.train, clips, answers, shape, options.micro_batches, sharding)
+            progress.state, logged = step.update[bucket, slots](progress.state, batch)
             logged = jax.device_get(logged)
             evaluated = (number + 1) % options.eval_every == 0 or number + 1 == loop.total
             if evaluated:

@@ -12,6 +12,8 @@ import numpy as np
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.recorded_traces import cap_traces, read_any_traces
 from emsa_jax.answers.traces import Trace, filter_traces
+from emsa_jax.data.batch_order import Plan, batch_at, boundary_at
+from emsa_jax.data.length_buckets import choose_buckets
 from emsa_jax.errors import InputError
 from emsa_jax.learning.sft_update import SftBatch
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
@@ -73,6 +75,21 @@ def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
     for i, row in enumerate(rows):
         table[i, : len(row)] = row
     return table
+
+
+_MULTIPLES = (64, 8)  # of which the slots of long answers and of short ones are multiples
+
+
+def update_sizes(plan: Plan, total: int, answers: np.ndarray) -> list[tuple[int, int]]:
+    """(prompt tokens, answer slots) that the batch of each of `total` steps is filled up to.
+
+    answers: of the plan's clips, as `answer_table` gives them. The slots are few: those that save much of what the
+    longest answers of all batches would take. A function of its arguments, and so the same on every process."""
+    lengths = (answers >= 0).sum(1)
+    longest = np.array([lengths[batch_at(plan, step)].max() for step in range(total)])
+    edges = np.array(choose_buckets(longest, multiples=_MULTIPLES)).clip(max=answers.shape[1])
+    slots = edges[np.searchsorted(edges, longest)].tolist()
+    return [(boundary_at(plan, step), size) for step, size in enumerate(slots)]
 
 
 def make_batch(

@@ -1,8 +1,9 @@
-"""The programs of the cold start, compiled for every prompt bucket before the first update."""
+"""The programs of the cold start, compiled for every size of a batch before the first update."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.rollout.answering import Asked, compile_answers
 from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.programs import Program, Programs
+from emsa_jax.runtime.programs import Program, Programs, remat_forms
 from emsa_jax.training.training_options import SftOptions
 
 
@@ -24,13 +26,13 @@ from emsa_jax.training.training_options import SftOptions
 class SftStep:
     """The compiled programs of the cold start. The frozen parameters are bound to them.
 
-    update: bucket of the training set -> (state, SftBatch) -> (state, metrics). The state given is used up.
+    update: (prompt bucket, answer slots) -> (state, SftBatch) -> (state, metrics). The state given is used up.
     relayout: what is trained -> the same as decoding reads it; None where the update reads it in the same way.
     answer: bucket of the validation set -> (parameters, adapter, inputs, noise, prompt_ids) -> Completions, greedy.
     decode_base: the frozen parameters as decoding reads them.
     """
 
-    update: Mapping[int, Program]
+    update: Mapping[tuple[int, int], Program]
     relayout: Program | None
     answer: Mapping[int, Program]
     decode_base: dict
@@ -49,28 +51,34 @@ def compile_sft(
     optimizer: optax.GradientTransformation,
     placement: Placement,
     train_shapes: Mapping[int, InputShape],
-    answer_slots: int,
+    sizes: Collection[tuple[int, int]],
     asked: Mapping[int, Asked],
     max_completion_length: int,
 ) -> SftStep:
     """Compiles every program of the cold start before its first update.
 
     base: the frozen parameters; {} where all are trained. train_shapes: bucket -> sizes of one shard's inputs.
-    answer_slots: of the longest answer to learn. asked: bucket -> clips of the validation set.
+    sizes: (prompt bucket, answer slots) of all batches. asked: bucket -> clips of the validation set.
     max_completion_length: tokens after which an answer in validation is cut off."""
 
-    def update(base: dict, state: Any, batch: SftBatch) -> tuple[Any, dict]:
-        return sft_update(state, base, batch, config=checkpoint.config, optimizer=optimizer, remat=options.remat)
+    def update(base: dict, state: Any, batch: SftBatch, *, remat: str) -> tuple[Any, dict]:
+        return sft_update(state, base, batch, config=checkpoint.config, optimizer=optimizer, remat=remat)
 
     programs, updates = Programs(placement.update), {}
+    forms = {
+        remat: functools.partial(update, remat=remat) for remat in remat_forms(options.remat, placement.update.mesh)
+    }
     micro, rows = options.batch_size // options.micro_batches, placement.update.batch(1)
-    answers_shape = (options.micro_batches, micro, answer_slots)
-    tokens, mask = (jax.ShapeDtypeStruct(answers_shape, dtype, sharding=rows) for dtype in (np.int32, bool))
     out = (placement.update.state(state), placement.update.whole)
-    for bucket, shape in train_shapes.items():
-        batch = SftBatch(placement.inputs(shape, micro, options.micro_batches), tokens, mask)
-        program = programs.add("update", update, base, state, batch, label=f"update/{bucket}", donate=(1,), out=out)
-        updates[bucket] = program.bind(base)
+    for bucket, slots in sorted(set(sizes)):
+        answers = (options.micro_batches, micro, slots)
+        tokens, mask = (jax.ShapeDtypeStruct(answers, dtype, sharding=rows) for dtype in (np.int32, bool))
+        batch = SftBatch(placement.inputs(train_shapes[bucket], micro, options.micro_batches), tokens, mask)
+        label = f"update/{bucket}/{slots}"
+        program, remat = programs.add_fitting("update", forms, base, state, batch, label=label, donate=(1,), out=out)
+        updates[bucket, slots] = program.bind(base)
+        if options.remat == "auto":
+            say(f"{label}: remat {remat}")
     relayout, decode_base, trained = None, base, state.params
     if placement.has_two_layouts:
         relayout = programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained))

@@ -20,7 +20,7 @@ from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.sampler import Completions, PromptState
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
-from emsa_jax.runtime.programs import Program, Programs
+from emsa_jax.runtime.programs import Program, Programs, remat_forms
 from emsa_jax.training.step_functions import StepFunctions, StepOptions
 
 
@@ -126,8 +126,10 @@ class GrpoCompiler:
             self.placement.decode.batch(),
             (self.placement.update.state(self.state), self.placement.update.whole),
         )
-        remats = ("none", "dots", "full") if options.grpo.remat == "auto" else (options.grpo.remat,)
-        forms = {remat: functools.partial(functions.update, remat=remat) for remat in remats}
+        forms = {
+            remat: functools.partial(functions.update, remat=remat)
+            for remat in remat_forms(options.grpo.remat, self.placement.update.mesh)
+        }
         found: dict[str, dict[int, Program]] = {"reference": {}, "old": {}, "update": {}}
         for size in options.grpo.row_sizes:
             add = functools.partial(self._add, bucket, label=f"{size} rows", layout=self.placement.update)

@@ -57,8 +57,10 @@ class SftOptions(Options):
     max_per_class: int = option(
         0, "learn from at most so many traces of each class, chosen by the seed and their ids; 0: from all", low=0
     )
-    remat: Literal["none", "dots", "full"] = option(
-        "full", "what the backward pass computes again: nothing, all but products, or everything"
+    remat: Literal["auto", "none", "dots", "full"] = option(
+        "auto",
+        "what the backward pass computes again: nothing, all but products with weights, or everything; auto: the first "
+        "of these that fits the device, on CPUs without none, which is slower there",
     )
     optimizer: OptimizerOptions = _OPTIMIZER
 
@@ -121,7 +123,7 @@ class GrpoOptions(Options):
         low=1,
     )
     remat: Literal["auto", "none", "dots", "full"] = option(
-        "auto", "as sft.remat; auto: the first of none, dots and full that fits the device"
+        "auto", "what the backward pass computes again, as sft.remat"
     )
     optimizer: OptimizerOptions = _OPTIMIZER
 
