@@ -109,14 +109,8 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
             opened = opened or _Opened.of(settings, directory, adapter_dir, fingerprint)
-            split = open_split(
-                settings,
-                records,
-                opened.checkpoint,
-                settings.evaluate.split,
-                settings.evaluate.max_clips,
-                taught=learned_as,
-            )
+            which = settings.evaluate.split, settings.evaluate.max_clips
+            split = open_split(settings, records, opened.checkpoint, *which, taught=learned_as)
             split = split.encoded(settings, run.workdir, opened.adapter)
             loaded = loaded or opened.load(settings, split)
             split.load_towers(loaded.base)

@@ -98,6 +98,24 @@ def test_the_cold_start_is_planned_too(big):
     assert big.cold_start_of(validation=fewer).need("validation") < plan.need("validation")
 
 
+def test_towers_that_learn_and_expected_scores_are_planned(big):
+    heard = LoraOptions(64, 128.0, (*LoraOptions().targets, "audio.fc1"))
+    for plan in (big.plan_of, big.cold_start_of):
+        learned = plan(lora=heard) if plan is big.plan_of else plan(trained=heard)
+        assert learned.phases["update"]["activations"] > 1.2 * plan().phases["update"]["activations"]
+    projector = LoraOptions(64, 128.0, (*LoraOptions().targets, "audio.proj"))
+    assert (
+        big.cold_start_of(trained=projector).phases["update"]["activations"]
+        == (
+            big.cold_start_of().phases["update"]["activations"]  # no gradient goes into its layers
+        )
+    )
+    assert "ends" not in big.plan_of().phases
+    few, many = big.plan_of(ends=60).phases["ends"], big.plan_of(ends=600).phases["ends"]
+    assert few["prompt cache"] == big.plan_of().phases["decode"]["prompt cache"]
+    assert 0 < few["activations"] < many["activations"]
+
+
 def test_prediction_is_planned_too(big):
     def plan(**fields):
         work = replace(big.answering, **fields)

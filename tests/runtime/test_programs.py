@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import zlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ import pytest
 
 from emsa_jax.learning.learning_options import OptimizerOptions
 from emsa_jax.learning.optimizer import learning_rate_schedule
+from emsa_jax.parallel.mesh import make_mesh
+from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.runtime import programs
-from emsa_jax.runtime.programs import Programs, tabulate, used_bytes
+from emsa_jax.runtime.programs import Programs, remat_forms, tabulate, used_bytes
 
 USER = """
     import pathlib, sys, jax, jax.numpy as jnp
@@ -90,6 +93,14 @@ def test_first_arguments_can_be_bound():
     assert np.array_equal(bound(np.arange(3, dtype=np.float32)), [0, 2, 4]) and bound.name == "scale"
     with pytest.raises(TypeError, match="3 arrays are given"):
         bound(jnp.float32(2), np.zeros(3, np.float32))
+
+
+def test_auto_is_no_none_on_cpus():
+    """Where it was measured to be slower (docs/speed.md); other devices begin with it."""
+    mesh = make_mesh(MeshOptions(), jax.devices()[:1])[0]
+    gpu = SimpleNamespace(devices=np.array([SimpleNamespace(platform="gpu")]))
+    assert remat_forms("auto", mesh) == ("dots", "full") and remat_forms("auto", gpu) == ("none", "dots", "full")
+    assert remat_forms("none", mesh) == ("none",)
 
 
 def test_the_first_form_that_fits_is_taken(monkeypatch):
