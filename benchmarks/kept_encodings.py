@@ -1,6 +1,6 @@
 """Seconds of an update of the cold start with encodings of frozen towers kept on disk, and with none kept.
 
-    python benchmarks/encodings.py --policy DIR --data RECORDS [--modalities audio] [--steps 6] [--out FILE]
+    python benchmarks/kept_encodings.py --policy DIR --data RECORDS [--modalities audio] [--steps 6] [--out FILE]
 
 policy: with an audio tower. data: a directory of prepared records with labels. The runs are the same to the bit: one
 with nothing kept, one that fills an empty directory, and one that finds all in it. The first update of each, which
