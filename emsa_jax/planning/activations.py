@@ -186,7 +186,7 @@ class Activations:
         Args:
           rows: prompts of a shard in one micro-batch.
           answers: rows that a prompt's answers take.
-          remat: what the backward pass computes again: "none", "dots", "full" or "auto".
+          remat: what the backward pass computes again: "none", "dots" or "full".
         """
         c, cut = self.policy.text, self.tensor
         tokens = rows * (prompt + answers * slots)
@@ -194,10 +194,10 @@ class Activations:
         if not self._is_fused(prompt):
             pairs = 4 * rows * c.num_attention_heads // cut * (prompt**2 + answers * slots * (prompt + slots))
         wide = 2 * c.intermediate_size // cut + (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim // cut
-        kept = {"full": 0, "auto": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
+        kept = {"full": 0, "dots": wide + 2 * c.hidden_size, "none": 3 * wide + 4 * c.hidden_size}
         saved = c.num_hidden_layers * tokens * self.element_bytes * (c.hidden_size + kept[remat])
         layer = _NARROW_BACK * c.hidden_size + _WIDE_BACK * c.intermediate_size // cut
-        if remat in ("none", "dots"):
+        if remat == "none":  # the others do attention again
             saved += c.num_hidden_layers * pairs
         head = 4 * rows * answers * min(slots, _HEAD_CHUNK) * c.vocab_size // cut * _LOGITS_BACK
         return saved + max(tokens * self.element_bytes * layer + _LOGITS_BACK * pairs, head)

@@ -6,8 +6,8 @@ What is held through a whole stage (weights, adapter, optimizer) is exact. What 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -24,6 +24,7 @@ from emsa_jax.policy.thinker import trained_towers
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.runtime.hardware import device_bytes
 from emsa_jax.runtime.placement import Placement, bytes_per_device
+from emsa_jax.runtime.programs import MEMORY_LIMIT, remat_forms
 
 SURE = 0.85  # part of a device's memory; an estimate below it fits for the compilers too (tests/aot)
 _LITTLE = 0.1  # part of a device's memory; a plan that needs less is described in one line
@@ -129,7 +130,7 @@ class SftWork:
       trained: options of the adapter that is trained, or "all" where the whole policy is.
       batch_size: prompts of an update.
       micro_batches: parts that an update takes one after the other.
-      remat: what the backward pass computes again: "none", "dots" or "full".
+      remat: what the backward pass computes again: "none", "dots", "full" or "auto".
       trace_slots: tokens of the longest trace.
       validation: how the validation answers, in the same dtype.
     """
@@ -157,6 +158,8 @@ def grpo_memory(
       shape: of one shard of a step's prompts, in the longest bucket.
       capacity: bytes that a device has for programs; 0: those of the devices of this run.
     """
+    if work.remat == "auto":
+        return _first_that_fits(work, placement, lambda one: grpo_memory(one, policy, placement, shape, capacity))
     sizes, prompts = Activations(policy, placement, work.dtype), work.prompts // placement.sharding.num_shards
     adapter = abstract_adapter(policy, work.lora)
     held = _held(policy, placement, adapter, dtype=work.dtype, optimizer=work.optimizer)
@@ -192,6 +195,10 @@ def sft_memory(
     Args:
       shape: of one shard of a micro-batch. validation_shape: of one shard of a batch of the validation.
     """
+    if work.remat == "auto":
+        return _first_that_fits(
+            work, placement, lambda one: sft_memory(one, policy, placement, shape, validation_shape)
+        )
     sizes, trains_all = Activations(policy, placement, work.dtype), work.trained == "all"
     trained = abstract_params(policy, work.dtype) if trains_all else abstract_adapter(policy, work.trained)
     trained_size = bytes_per_device(trained, placement.update.trained(trained))
@@ -227,6 +234,15 @@ def answer_memory(work: AnswerWork, policy: ThinkerConfig, placement: Placement,
         held["adapter"] = adapter_size = bytes_per_device(adapter, placement.decode.adapter(adapter))
     held["inputs"] = sizes.inputs(shape)
     return MemoryPlan(held, _answer_phases(work, sizes, shape, adapter_size), device_bytes())
+
+
+def _first_that_fits(work: Any, placement: Placement, plan_of: Callable[[Any], MemoryPlan]) -> MemoryPlan:
+    """The plan of the form of an update that `Programs.add_fitting` will take, as far as arithmetic knows."""
+    for remat in remat_forms("auto", placement.update.mesh):
+        plan = plan_of(replace(work, remat=remat))
+        if plan.need("update") <= MEMORY_LIMIT * plan.capacity:
+            break
+    return plan
 
 
 def _held(
