@@ -137,7 +137,7 @@ class Activations:
             return count * length * (states + 2 * 4 * seen * c.num_attention_heads // self.tensor)
 
         said = layer(slots, prompt + slots) if slots else 0
-        head = _LOGITS_BACK * 4 * min(HEAD_ROWS, count * tokens) * c.vocab_size // self.tensor
+        head = 4 * min(HEAD_ROWS, count * tokens) * c.vocab_size // self.tensor
         return {
             "prompts": self.prompts(rows, prompt),
             "prompt cache": self.cache(rows, prompt),
