@@ -13,8 +13,12 @@ from typing import Any
 from emsa_jax.append_log import AppendLog, PackedEntries, read_log
 from emsa_jax.data.records.record import Entry, entry, entry_of
 from emsa_jax.data.records.shards import ShardWriter
+from emsa_jax.data.sample import SPLITS
+from emsa_jax.json_file import misfit
 from emsa_jax.manifest import sha256_file, write_atomic
 
+_SHARD = {"name": str, "split": SPLITS, "records": int, "bytes": int, "sha256": str}
+_SUMMARY = {"shard": (None, _SHARD), "entries": [object], "quarantined": {str: str}}
 _JOURNAL_FORMAT = PackedEntries()  # [id, record or None, reason]
 
 
@@ -32,7 +36,7 @@ class Outcomes:
         self._segments = 0  # how many summaries there are
         while (summary := self._summary(records)) is not None:
             self.shards += [summary["shard"]] if summary["shard"] else []
-            self.entries += map(entry_of, summary["entries"])
+            self.entries += summary["entries"]
             self.quarantined |= summary["quarantined"]
             self._segments += 1
         self._cut_entries, self._cut_quarantined = len(self.entries), len(self.quarantined)
@@ -90,13 +94,22 @@ class Outcomes:
         path = self._path("json")
         if not path.exists():
             return None
-        summary = json.loads(path.read_bytes())
-        if shard := summary["shard"]:
-            file = records / shard["name"]
-            if not file.is_file() or sha256_file(file) != shard["sha256"]:
-                path.unlink()
-                return None
+        summary = _summary_of(path.read_bytes())
+        shard = summary and summary["shard"]
+        file = records / shard["name"] if shard else None
+        if summary is None or file and (not file.is_file() or sha256_file(file) != shard["sha256"]):
+            path.unlink()
+            return None
         return summary
 
     def _path(self, suffix: str) -> Path:
         return self._work / f"{self._split}-{self._segments:05d}.{suffix}"
+
+
+def _summary_of(content: bytes) -> dict[str, Any] | None:
+    """What a summary says; None for one that is damaged, so that its outcomes are made again."""
+    try:
+        summary = json.loads(content)
+        return None if misfit(summary, _SUMMARY, "") else {**summary, "entries": [*map(entry_of, summary["entries"])]}
+    except (ValueError, RecursionError):
+        return None

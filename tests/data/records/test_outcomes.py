@@ -87,3 +87,23 @@ def test_a_damaged_shard_is_made_again_with_what_follows(tmp_path, whole):
     fill(again, range(len(again.done), 14))
     again.close()
     assert again.shards == whole.shards and shards(root) == shards(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("harm", [b"{", b"[]", b'{"shard": null}', "records", "entry", "quarantined"])
+def test_a_damaged_summary_is_made_again_with_what_follows(tmp_path, whole, harm):
+    root = tmp_path / "again"
+    fill(opened(root), range(13))
+    path = root / "work" / "train-00001.json"
+    summary = json.loads(path.read_bytes())
+    if harm == "records":
+        summary["shard"]["records"] = -1
+    elif harm == "entry":
+        summary["entries"][0]["score"] = "0.5"
+    elif harm == "quarantined":
+        summary["quarantined"] = {"5": 7}
+    path.write_bytes(harm if isinstance(harm, bytes) else json.dumps(summary).encode())
+    again = opened(root)
+    assert len(again.shards) == 1
+    fill(again, range(len(again.done), 14))
+    again.close()
+    assert again.shards == whole.shards and shards(root) == shards(tmp_path / "whole")
