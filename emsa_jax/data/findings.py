@@ -18,7 +18,7 @@ from emsa_jax.data.sample import SPLITS, Sample
 MANY = 0.05  # share of the clips judged that others know already, from which on it is no accident
 MOST = 0.5  # share of a split's clips that are odd, from which on the split is
 CORNER = 0.5  # share of the score range, at most, within which labels that may be of another range lie
-FEW_LABELS = 8  # so many say nothing about their range
+FEW_LABELS = 4  # so many say nothing about their range
 _EXAMPLES = 3
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNLABELLED = "unlabelled"
@@ -65,7 +65,7 @@ def findings(
         "reasons": dict(Counter(map(_kind, reasons.values())).most_common()),
         "overlaps": overlaps([(split, [e for e in entries if e.split == split]) for split in SPLITS]),
         "notes": _notes(entries),
-        "repeated": _repeated(entries),
+        "repeated": _repeated(samples, entries),
         "unnamed": {"files": unnamed[0], "examples": list(unnamed[1])},
     }
     return found | {"said": _said(found, entries, score_range)}
@@ -158,12 +158,13 @@ def _notes(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _repeated(entries: Sequence[Entry]) -> dict[str, Any]:
+def _repeated(samples: Sequence[Sample], entries: Sequence[Entry]) -> dict[str, Any]:
+    spans = {sample.id: (sample.start, sample.end) for sample in samples}
     first: dict[tuple, Entry] = {}
     pairs, other_labels = [], 0
     for entry in entries:
-        if words := _words(entry):  # without words they may be several questions about one video
-            key = (entry.split, words, entry.source, entry.num_frames, entry.mel_frames)
+        if (words := _words(entry)) or entry.source:
+            key = (entry.split, words, entry.source, spans.get(entry.id))
             earlier = first.setdefault(key, entry)
             if earlier is not entry:
                 pairs.append([entry.id, earlier.id])

@@ -207,7 +207,8 @@ def open_targets(run: Run, settings: SftSettings, records: Path, checkpoint: Che
     if options.targets == "labels":
         traces = label_targets(every, settings.labels.neutral_eps)
     else:
-        traces = filtered_traces(every, traces_file(run, settings), options.max_per_class, settings.seed)
+        others = {entry.id: split for split in ("valid", "test") for entry in read_index(records, split)}
+        traces = filtered_traces(every, traces_file(run, settings), options.max_per_class, settings.seed, others)
     data = open_train(settings, records, checkpoint, set(traces))
     data = data.balanced(settings.labels.neutral_eps) if settings.balance else data
     return data, answer_table(checkpoint, data, traces, settings.sampling.max_completion_length)

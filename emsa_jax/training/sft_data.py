@@ -25,13 +25,18 @@ from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.runtime.console import say
 
 
-def filtered_traces(train: Split, path: Path, max_per_class: int, seed: int) -> dict[str, Trace]:
+def filtered_traces(
+    train: Split, path: Path, max_per_class: int, seed: int, others: Mapping[str, str] | None = None
+) -> dict[str, Trace]:
     """Train clip id -> trace that passed the filter, its score the true one. Says how many were dropped and why.
 
     path: of the teacher's traces. max_per_class: at most so many traces of each class, 0 for all; which ones, the seed
-    decides. Raises InputError if none is left."""
+    decides. others: clip id -> its split, of clips that are not learned from, whose traces are counted as such. Raises
+    InputError if none is left."""
     clips = {entry.id: entry for entry in train.entries}
     kept, rejected = filter_traces(read_any_traces(path), clips, train.prompter.format)
+    splits = {id: (others or {}).get(id) for id in rejected}
+    rejected |= {id: f"of a clip of {split}, which is not learned from" for id, split in splits.items() if split}
     reasons = {why: sum(r == why for r in rejected.values()) for why in sorted(set(rejected.values()))}
     say(
         f"traces: {len(kept)} kept, {len(rejected)} dropped"

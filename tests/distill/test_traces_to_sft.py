@@ -1,6 +1,7 @@
 """From a record to what the cold start learns; and our own policy as the teacher."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,10 @@ def test_the_cold_start_reads_the_record(traces, tiny, tmp_path, capsys):
     assert kept.keys() == {entry.id for entry in entries[1:]}
     assert all(kept[entry.id].score == entry.score for entry in entries[1:])
     assert "traces: 29 kept, 0 dropped" in capsys.readouterr().out
+    without = replace(train, entries=entries[5:])
+    filtered_traces(without, traces_file(None, config), 0, 0, {entry.id: "valid" for entry in entries[:3]})
+    told = "traces: 25 kept, 4 dropped; 2: no train clip of this id, or no true score; 2: of a clip of valid, which is"
+    assert told in capsys.readouterr().out
 
     few = filtered_traces(train, traces_file(None, config), 4, seed=0)
     counts = [sum(trace.polarity == p for trace in few.values()) for p in ("Negative", "Neutral", "Positive")]
