@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from emsa_jax.policy.media_tokens import MediaTokenizer, with_media_tokens
 from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.parts import POLICIES, join_parts, read_audio_tower, read_text_model, read_vision_tower
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
+from emsa_jax.policy.processor_files import preprocessor_settings
 from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
 
 WINDOW = 500  # for Whisper, which was trained on 30 s: chunks of 10 s change its states little and cost a third
@@ -94,30 +95,11 @@ def write_companions(folder: Path, config: ThinkerConfig, tokens: MediaTokenizer
         "tokenizer_class": "PreTrainedTokenizerFast"
     }  # as older readers know it
     settings.write_text(json.dumps(named, indent=2) + "\n")
-    preprocessor: dict[str, Any] = {"processor_class": "Qwen2_5OmniProcessor"}
-    if config.audio:
-        preprocessor |= dict(
-            feature_extractor_type="WhisperFeatureExtractor",
-            feature_size=config.audio.num_mel_bins,
-            sampling_rate=16000,
-            hop_length=160,
-            n_fft=400,
-            chunk_length=300,
-            n_samples=4800000,
-            nb_max_frames=30000,
-            padding_side="right",
-            padding_value=0.0,
-            return_attention_mask=True,
-        )
-    if config.vision:
-        preprocessor |= dict(image_processor_type="Qwen2VLImageProcessor", **asdict(pixels))
-        preprocessor |= dict(
-            patch_size=config.vision.patch_size,
-            temporal_patch_size=config.vision.temporal_patch_size,
-            merge_size=config.vision.spatial_merge_size,
-        )
     ends = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    for name, content in (("preprocessor_config.json", preprocessor), ("generation_config.json", ends)):
+    for name, content in (
+        ("preprocessor_config.json", preprocessor_settings(config, pixels)),
+        ("generation_config.json", ends),
+    ):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
 
 

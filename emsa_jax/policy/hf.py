@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,11 @@ import numpy as np
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
+from emsa_jax.policy.companions import copy_companions, without_code
 from emsa_jax.policy.hf_config import read_config, to_hf
 from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
+from emsa_jax.policy.processor_files import complete_processor
 from emsa_jax.policy.stop_ids import GENERATION_CONFIG, generation_config
 from emsa_jax.policy.tensor_files import (
     Box,
@@ -54,7 +55,6 @@ QUANTIZED = (
     ".SCB",
     ".quant_state.bitsandbytes__nf4",
 )
-WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth")
 
 
 def load(
@@ -230,13 +230,11 @@ def save(
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
         prefix = "thinker." if any(name.startswith("thinker.") for name in names) else ""
         if source:
-            for file in Path(source).iterdir():
-                ours = ("config.json", manifest.NAME)
-                if file.is_file() and not file.name.endswith(WEIGHTS) and file.name not in ours:
-                    shutil.copyfile(file, part / file.name)
+            copy_companions(Path(source), part, speaks=bool(prefix))
         _write_config(part, config, params, source)
         generation = json.dumps(generation_config(config, source), indent=2) + "\n"
         (part / GENERATION_CONFIG).write_text(generation)
+        complete_processor(part, config)
         _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
     processes.broadcast(lambda: None, "a policy is saved")
 
@@ -244,7 +242,7 @@ def save(
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:
     dtype = str(params["text"]["embed_tokens"].dtype)
     if source and (Path(source) / "config.json").exists():  # what we do not model there stays as it was
-        raw = json.loads((Path(source) / "config.json").read_text())
+        raw = without_code(json.loads((Path(source) / "config.json").read_text()))
         for section in (raw, raw.get("thinker_config", {})):
             section.update({key: dtype for key in ("dtype", "torch_dtype") if key in section})
         raw.get("thinker_config", raw)["tie_word_embeddings"] = config.tie_word_embeddings

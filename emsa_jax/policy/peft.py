@@ -1,15 +1,18 @@
 """PEFT adapter directories in and out.
 
-Read in all three spellings that are around: under `transformers` 5 (`model.language_model.layers`), older thinker
-class (`model.layers`) and full class (`thinker.model.layers`). Written in the first, with a target pattern that hits
-the adapted linears alone under any of them. What is trained whole is PEFT's `modules_to_save`.
+Read in all spellings that are around: under `transformers` 5 (`model.language_model.layers`), of older thinker classes
+(`model.layers`), of the full class (`thinker. ...`), and with what sharding and compiling put between. Written under
+both classes of `transformers` 5, Thinker and full, since neither reads the other's names, with a target pattern that
+hits the adapted linears alone under any of them. What is trained whole is PEFT's `modules_to_save`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -20,42 +23,29 @@ from safetensors.numpy import load_file
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
-from emsa_jax.json_file import read_object
 from emsa_jax.parallel import processes
 from emsa_jax.policy.finite import all_finite
+from emsa_jax.policy.hf_config import fits_thinker
 from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.lora import Adapter, linear_specs
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
-from emsa_jax.policy.peft_names import is_called, module_pattern, stem, stems, written
+from emsa_jax.policy.peft_names import (
+    SPEAKING,
+    is_called,
+    modules_pattern,
+    spellings,
+    stem,
+    stems,
+    unwrapped,
+    written,
+)
+from emsa_jax.policy.peft_settings import PeftSettings, read_settings
 from emsa_jax.policy.tensor_files import write_tensors
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
-_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
-_WHOLE_KEY = re.compile(
-    r"base_model\.model\.(?P<module>.+?)(?:\.modules_to_save(?:\.default)?)?\.(?P<kind>weight|bias)"
-)
-_READ = ("peft_type", "r", "lora_alpha", "use_rslora", "bias", "init_lora_weights", "modules_to_save")
-# say how an adapter was made or is named, or matter to training alone
-_WITHOUT_EFFECT = (
-    "task_type",
-    "auto_mapping",
-    "peft_version",
-    "base_model_name_or_path",
-    "revision",
-    "inference_mode",
-    "lora_dropout",
-    "target_modules",
-    "exclude_modules",
-    "layers_pattern",
-    "runtime_config",
-    "megatron_core",
-    "ensure_weight_tying",
-    "qalora_group_size",
-    "loftq_config",
-    "eva_config",
-)
-_MOST_RANK, _MOST_ALPHA = 2**16, 1e6
-_KEEPS_BASE = ("none", "true", "false", "gaussian", "eva", "orthogonal")  # other initialisations rewrite its weights
+log = logging.getLogger(__name__)
+_KEY = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.[^.]+)?\.weight")
+_WHOLE_KEY = re.compile(r"(?P<module>.+?)(?:\.modules_to_save(?:\.[^.]+)?)?\.(?P<kind>weight|bias)")
 
 
 def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
@@ -67,7 +57,7 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
     directory = Path(directory)
     manifest.require_sound(directory)
     path = directory / "adapter_config.json"
-    rank, scale, saved = _read_settings(path)
+    settings = read_settings(path)
     try:
         tensors = load_file(directory / "adapter_model.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -80,40 +70,14 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
                 f"{directory / 'adapter_model.safetensors'}: {name} holds numbers that are not finite, or not as "
                 "bfloat16; restore the file from a sound copy"
             )
-    whole, rest = _read_whole(tensors, config, saved, path)
-    return Adapter(_stack(rest, config, rank, directory), scale, whole)
-
-
-def _read_settings(path: Path) -> tuple[int, float, tuple[str, ...]]:
-    """(rank, alpha / rank, ends of the names of modules that are trained whole) of an adapter_config.json.
-
-    Raises: InputError naming the field, for what is not plain LoRA; options that are not known are not ignored."""
-    raw = read_object(path)
-    if raw is None:
-        raise InputError(f"{path}: is missing; a directory of an adapter needs it")
-    if raw.get("peft_type", "LORA") != "LORA":
-        raise InputError(f"{path}: peft_type is {raw['peft_type']!r}, but only LORA is supported")
-    for field, value in raw.items():
-        if value and field not in (*_READ, *_WITHOUT_EFFECT):
-            raise InputError(f"{path}: {field} is set, but only plain LoRA is supported")
-    if raw.get("bias", "none") != "none":
-        raise InputError(f"{path}: bias is {raw['bias']!r}, but only 'none' is supported")
-    if str(raw.get("init_lora_weights")).lower() not in _KEEPS_BASE:
-        raise InputError(
-            f"{path}: init_lora_weights is {raw['init_lora_weights']!r}, which changes the base; "
-            "convert the adapter to plain LoRA"
+    speaking = {name for name in tensors if unwrapped(name).startswith(tuple(f"{part}." for part in SPEAKING))}
+    if speaking:
+        log.warning(
+            f"{directory}: {len(speaking)} tensors of the half that speaks are left out, first {min(speaking)!r}"
         )
-    rank, alpha, root = raw.get("r"), raw.get("lora_alpha"), raw.get("use_rslora")
-    if type(rank) is not int or not 1 <= rank <= _MOST_RANK:
-        raise InputError(f"{path}: r is {rank!r}, but must be a whole number from 1 to {_MOST_RANK}")
-    if type(alpha) not in (int, float) or not 0 < abs(alpha) <= _MOST_ALPHA:
-        raise InputError(f"{path}: lora_alpha is {alpha!r}, but must be a number that is not 0, up to {_MOST_ALPHA}")
-    if root not in (None, False, True):
-        raise InputError(f"{path}: use_rslora is {root!r}, but must be true or false")
-    saved = raw.get("modules_to_save") or []
-    if not isinstance(saved, list) or not all(isinstance(name, str) for name in saved):
-        raise InputError(f"{path}: modules_to_save is {saved!r}, but must be a list of names")
-    return rank, alpha / (rank**0.5 if root else rank), tuple(saved)
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in speaking}
+    whole, rest = _read_whole(tensors, config, settings.whole, path)
+    return Adapter(_stack(rest, config, settings, directory), settings.scale, whole)
 
 
 def _read_whole(tensors: dict, config: ThinkerConfig, saved: tuple[str, ...], path: Path) -> tuple[dict, dict]:
@@ -136,6 +100,8 @@ def _read_whole(tensors: dict, config: ThinkerConfig, saved: tuple[str, ...], pa
                 f"{path.parent}: adapter tensor {key!r} of shape {list(tensor.shape)} is for another base: "
                 f"this one needs {list(wanted[name][0].shape)}"
             )
+        elif name in found and not np.array_equal(tensor, found[name]):
+            raise InputError(f"{path.parent}: adapter tensor {key!r} is there twice, with other values")
         else:
             found[name] = tensor
     if missing := sorted(wanted.keys() - found.keys()):
@@ -147,44 +113,81 @@ def _read_whole(tensors: dict, config: ThinkerConfig, saved: tuple[str, ...], pa
     return jax.tree.map(jnp.asarray, nest(whole)), rest
 
 
-def _stack(tensors: dict, config: ThinkerConfig, rank: int, directory: Path) -> dict:
-    """The pairs of LoRA matrices, those of all layers of a linear in one array."""
+@dataclass(frozen=True)
+class _Half:
+    """A of one linear in one layer, [rank, in], or B, [out, rank], and the scale of its pair."""
+
+    key: str
+    tensor: np.ndarray
+    rank: int
+    scale: float
+
+
+def _stack(tensors: dict, config: ThinkerConfig, settings: PeftSettings, directory: Path) -> dict:
+    """The pairs of LoRA matrices, those of all layers of a linear in one array: of the largest rank that a layer has,
+    with zeros where it has a smaller one. Other scales than the adapter's are in B."""
     if not tensors:
         raise InputError(f"{directory}: no adapter tensors")
-    linears = linear_specs(config)
-    known = {_module(name): at for name, at in stems(linears.values()).items()}
-    weights: dict = {}
-    seen: set = set()
+    known = {_module(name): at for name, at in stems(linear_specs(config).values()).items()}
+    halves = _halves(tensors, known, settings, directory)
+    rank, weights = max(half.rank for half in halves.values()), {}
+    specs = {_place(spec): spec for spec, _ in known.values()}
+    for (tower, name, half, layer), found in halves.items():
+        out, width = (spec := specs[tower, name]).shape
+        lead = spec.stacked_shape[:-2]
+        pair = weights.setdefault(tower, {}).setdefault(
+            name, {"a": np.zeros((*lead, rank, width), np.float32), "b": np.zeros((*lead, out, rank), np.float32)}
+        )
+        place = pair[half][layer if lead else ...]
+        if half == "a":
+            place[: found.rank] = found.tensor
+        else:
+            place[:, : found.rank] = found.tensor
+        if half == "b" and found.scale != settings.scale:
+            with np.errstate(over="ignore", invalid="ignore"):  # which is named below
+                place *= np.float32(found.scale / settings.scale)
+            if not all_finite(place):
+                raise InputError(
+                    f"{directory}: adapter tensor {found.key!r} is too large under alpha_pattern and rank_pattern"
+                )
+    for spec, layer in known.values():
+        tower, name = _place(spec)
+        for half in "ab":
+            if name in weights.get(tower, {}) and (tower, name, half, layer) not in halves:
+                raise InputError(
+                    f"{directory}: lora_{half.upper()} of {tower} {name} in layer {layer} is "
+                    "missing: damaged, or an adapter for another base"
+                )
+    return jax.tree.map(jnp.asarray, weights)
+
+
+def _halves(
+    tensors: dict, known: dict[str, tuple[ParamSpec, int]], settings: PeftSettings, directory: Path
+) -> dict[tuple[str, str, str, int], _Half]:
+    """(tower, linear, half, layer) -> its matrix, whose shape is that of the policy's linear.
+
+    known: stems of the modules that can carry an adapter."""
+    found: dict[tuple[str, str, str, int], _Half] = {}
     for key, tensor in sorted(tensors.items()):
         match = _KEY.fullmatch(key)
         module = stem(match["module"]) if match else ""
         spec, layer = known.get(module) or (_in_another_layer(module, known), None)
         if spec is None:
             raise InputError(f"{directory}: adapter tensor {key!r} belongs to no linear of this policy")
-        (out, width), half, (tower, name) = spec.shape, match["half"].lower(), _place(spec)
+        (out, width), half = spec.shape, match["half"].lower()
+        names = (unwrapped(match["module"]), *map(_module, spellings(spec, layer or 0)))
+        rank, scale = settings.of(names)
         want = (rank, width) if half == "a" else (out, rank)
         if layer is None or tensor.shape != want:
             raise InputError(
                 f"{directory}: adapter tensor {key!r} of shape {list(tensor.shape)} is for another base: "
                 f"this one has {spec.layers} layers and needs {list(want)}"
             )
-        if (tower, name, half, layer) in seen:
-            raise InputError(f"{directory}: adapter tensor {key!r} is there twice, in two spellings")
-        lead = spec.stacked_shape[:-2]
-        pair = weights.setdefault(tower, {}).setdefault(
-            name, {"a": np.zeros((*lead, rank, width), np.float32), "b": np.zeros((*lead, out, rank), np.float32)}
-        )
-        pair[half][layer if lead else ...] = tensor
-        seen.add((tower, name, half, layer))
-    for spec, layer in known.values():
-        tower, name = _place(spec)
-        for half in "ab":
-            if name in weights.get(tower, {}) and (tower, name, half, layer) not in seen:
-                raise InputError(
-                    f"{directory}: lora_{half.upper()} of {tower} {name} in layer {layer} is "
-                    "missing: damaged, or an adapter for another base"
-                )
-    return jax.tree.map(jnp.asarray, weights)
+        at = (*_place(spec), half, layer)
+        if at in found and not np.array_equal(tensor, found[at].tensor):
+            raise InputError(f"{directory}: adapter tensor {key!r} is there twice, in two spellings with other values")
+        found[at] = _Half(key, tensor, rank, scale)
+    return found
 
 
 def _module(name: str) -> str:
@@ -222,6 +225,7 @@ def save_adapter(
     if not processes.is_main():
         return processes.broadcast(lambda: None, "an adapter is saved")
     linears = linear_specs(config)
+    classes = _classes(config)
     with manifest.staged(directory, extra) as part:
         tensors, rank, specs = {}, 0, []
         for tower, pairs in weights.items():
@@ -229,15 +233,16 @@ def save_adapter(
                 rank, spec = ab["a"].shape[-2], linears[tower, name]
                 specs.append(spec)
                 for layer in range(spec.layers or 1):
-                    module = "base_model.model." + _module(written(spec, layer, config.text_alone))
+                    module = _module(written(spec, layer, config.text_alone))
                     for half in "ab":
-                        matrix = ab[half][layer if spec.layers else ...]
-                        tensors[f"{module}.lora_{half.upper()}.weight"] = np.asarray(matrix, np.float32)
+                        matrix = np.asarray(ab[half][layer if spec.layers else ...], np.float32)
+                        tensors |= {f"{at}{module}.lora_{half.upper()}.weight": matrix for at in classes}
         saved = {}
         for spec, layer in stems(param_table(config)).values():
             if _holds(whole, spec.path):
                 name, values = written(spec, layer, config.text_alone), get(whole, spec.path)
-                tensors[f"base_model.model.{name}"] = np.asarray(values[layer if spec.layers else ...], np.float32)
+                values = np.asarray(values[layer if spec.layers else ...], np.float32)
+                tensors |= {f"{at}{name}": values for at in classes}
                 saved[_module(name).removeprefix("model.")] = None
         write_tensors(tensors, part / "adapter_model.safetensors")
         raw = {
@@ -250,11 +255,17 @@ def save_adapter(
             "bias": "none",
             "inference_mode": True,
             "fan_in_fan_out": False,
-            "target_modules": "|".join(map(module_pattern, specs)),
+            "target_modules": modules_pattern(specs),
             "modules_to_save": list(saved) or None,
         }
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
     processes.broadcast(lambda: None, "an adapter is saved")
+
+
+def _classes(config: ThinkerConfig) -> tuple[str, ...]:
+    """What stands in front of a module's name, for each class that a policy can be opened with: PEFT loads what it
+    finds under its own class's names and passes over the rest."""
+    return ("base_model.model.", *(["base_model.model.thinker."] if fits_thinker(config) else []))
 
 
 def _holds(tree: dict, path: tuple[str, ...]) -> bool:

@@ -12,7 +12,8 @@ import jax
 from emsa_jax.policy import hf
 from emsa_jax.policy.media_tokens import CHAT_TEMPLATE
 from emsa_jax.policy.parameter_table import init_params
-from emsa_jax.policy.prompt_row import MEAN, STD
+from emsa_jax.policy.preprocessor import Preprocessor
+from emsa_jax.policy.processor_files import preprocessor_settings
 from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
 
 SPECIAL = (
@@ -96,19 +97,6 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
     config = tiny_config(ids, -(-tokenizer.get_vocab_size() // 64) * 64)
     with tempfile.TemporaryDirectory() as companions:
         wrapped.save_pretrained(companions)
-        preprocessor = {
-            "feature_extractor_type": "WhisperFeatureExtractor",
-            "feature_size": 128,
-            "sampling_rate": 16000,
-            "hop_length": 160,
-            "n_fft": 400,
-            "image_mean": list(map(float, MEAN)),
-            "image_std": list(map(float, STD)),
-            "patch_size": 14,
-            "temporal_patch_size": 2,
-            "merge_size": 2,
-            "min_pixels": 3136,
-            "max_pixels": 12845056,
-        }
+        preprocessor = preprocessor_settings(config, Preprocessor())
         (Path(companions) / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
         hf.save(directory, config, init_params(config, jax.random.key(seed)), companions)

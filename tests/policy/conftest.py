@@ -129,6 +129,42 @@ CONFIGS = {
     ),
 }
 
+TALKER = dict(
+    {name: TOKENS[name] for name in ("audio_token_index", "image_token_index", "video_token_index")},
+    vocab_size=64,
+    embedding_size=64,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=16,
+    tts_codec_start_token_id=1,
+    tts_codec_end_token_id=2,
+    tts_codec_pad_token_id=3,
+    tts_codec_mask_token_id=4,
+    pad_token_id=3,
+    rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[2, 3, 3]),
+)
+TOKEN2WAV = dict(
+    dit_config=dict(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        head_dim=16,
+        emb_dim=16,
+        enc_dim=8,
+        enc_emb_dim=8,
+        enc_channels=[8, 8, 8, 8, 24],
+        enc_attention_channels=8,
+        enc_se_channels=8,
+        enc_res2net_scale=2,
+        num_embeds=70,
+        mel_dim=10,
+    ),
+    bigvgan_config=dict(mel_dim=10, upsample_initial_channel=16, upsample_rates=[2, 2], upsample_kernel_sizes=[4, 4]),
+)
+
 
 def sound(frames):
     return ("audio", frames)
@@ -363,6 +399,22 @@ def build_world(name: str, root: Path) -> World:
     add_speaking_half(root / "full")
     (root / "full" / "chat_template.json").write_text('{"chat_template": "x"}')
     return World(name, model, root / "thinker", root / "full")
+
+
+@pytest.fixture(scope="session")
+def omni(worlds, tmp_path_factory) -> Path:
+    """A full Qwen2.5-Omni around the Thinker of the world "base", with a half that speaks and its speakers."""
+    thinker = worlds["base"].model
+    config = Qwen2_5OmniConfig(
+        thinker_config=thinker.config.to_dict(), talker_config=TALKER, token2wav_config=TOKEN2WAV
+    )
+    model = Omni._from_config(config, attn_implementation="eager")
+    model.thinker.load_state_dict(thinker.state_dict())
+    directory = tmp_path_factory.mktemp("omni") / "full"
+    model.save_pretrained(directory)
+    voice = {"cond": torch.zeros(1, 8), "ref_mel": torch.zeros(1, 3, 10), "bos_token": 1}
+    torch.save({"Chelsie": voice}, directory / "spk_dict.pt")
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def test_peft_loads_what_is_saved(worlds, tmp_path, logits_of, name, targets, al
     wrapped = PeftModel.from_pretrained(world.reload(), tmp_path / "new").eval()
     theirs = {n: p for n, p in wrapped.named_parameters() if "lora_" in n or "modules_to_save" in n}
     # every module that the pattern hit has been filled, and no other was hit
-    assert len(theirs) == len(load_file(tmp_path / "new" / "adapter_model.safetensors"))
+    assert len(theirs) == len(load_file(tmp_path / "new" / "adapter_model.safetensors")) / 2  # under two names each
     assert all(float(p.detach().abs().max()) > 0 for p in theirs.values())
     theirs = logits_of(wrapped, world.torch_inputs(world.rows("mix")))
     assert largest_difference(world, world.logits(world.params, adapter, world.inputs("mix")), theirs) < 2e-4
@@ -206,7 +206,7 @@ WRONG = {
         lambda t: t.update(
             {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": t[KEY.format(0, "q_proj", "A")] + 1}
         ),
-        "q_proj.*twice",
+        "q_proj.*twice.*other values",
     ),
     "nothing": (lambda t: t.clear(), "no adapter tensors"),
     "one NaN": (
@@ -239,8 +239,6 @@ def test_an_adapter_for_another_base(worlds, made):
         ("peft_type", "IA3"),
         ("use_dora", True),
         ("modules_to_save", ["lm_head"]),
-        ("rank_pattern", {"q_proj": 4}),
-        ("alpha_pattern", {"q_proj": 4}),
         ("layers_to_transform", [0]),
         ("lora_bias", True),
         ("bias", "all"),
