@@ -4,6 +4,7 @@
 # make smol [DATA=FILE.csv] [WORKDIR=runs/smol]         weights, a cold start on your own sentences, evaluation, page
 # make plan [PRESET=msa_thinker] [ARGS="--config.topology=v5e:4x4"]
 # make test | test-kill | test-browser | test-slow | test-aot | lint | clean
+# make hashes                                           after a pin of the requirements was changed
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -15,8 +16,10 @@ FAST_COMPILE := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
+# what lies here has no hash, and so is installed apart from what comes from the index
+OURSELVES := $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: train install weights smol plan test test-kill test-browser test-slow test-aot lint clean
+.PHONY: train install weights smol plan test test-kill test-browser test-slow test-aot lint hashes clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
@@ -56,6 +59,9 @@ lint: $(VENV)/.lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+hashes:  # needs uv
+	python3 tools/hash_requirements.py
+
 clean:  # keeps runs/ and weights/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -66,25 +72,30 @@ $(PY):
 
 $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
 	@echo "installing what training needs into $(VENV) (no torch); it takes some minutes"
-	$(PIP) install -r requirements.txt -e .$(if $(EXTRA),[$(EXTRA)])
+	$(PIP) install --require-hashes -r requirements.txt
+	$(OURSELVES)
+	$(if $(EXTRA),$(PIP) install -e .[$(EXTRA)] --no-build-isolation)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
-	$(PIP) install -r requirements-dev.txt -e .
+	@echo "(where pip finds torch for CUDA alone: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test)"
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(OURSELVES)
 	@touch $@
 
 $(VENV)/.lint: requirements-dev.txt | $(PY)
-	$(PIP) install "$$(grep ^ruff== requirements-dev.txt)"
+	sed -n '/^ruff==/,/[^\\]$$/p' requirements-dev.txt > $(VENV)/ruff.txt
+	$(PIP) install --require-hashes -r $(VENV)/ruff.txt
 	@touch $@
 
 $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
-	$(PIP) install -r requirements-browser.txt
+	$(PIP) install --require-hashes -r requirements-browser.txt
 	@touch $@
 
 $(VENV)/.aot: requirements-aot.txt | $(PY)
 	@echo "installing the compilers for TPU and GPU into $(VENV)/aot"
 	rm -rf $(VENV)/aot
-	$(PIP) install --no-deps --target $(VENV)/aot -r requirements-aot.txt
+	$(PIP) install --require-hashes --no-deps --target $(VENV)/aot -r requirements-aot.txt
 	@touch $@

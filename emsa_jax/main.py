@@ -16,6 +16,7 @@ import re
 import runpy
 import sys
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> None:
             compile_without_devices()
         places = (workdir,) if job == "ablation" else ()  # which keeps many runs
         return getattr(importlib.import_module(f"emsa_jax.jobs.{job}"), job)(options, *places)
-    return run(options, workdir)
+    return run(options, workdir, config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def options_of(config: ConfigDict) -> Any:
@@ -107,15 +108,17 @@ def print_help(argv: list[str], group: str) -> None:
     print("\n".join(help_lines(options_of(_config_file(file, preset)), group)))
 
 
-def run(config: Any, workdir: Path) -> None:
-    """The stages of a run, or one of the jobs that take a run's config."""
+def run(config: Any, workdir: Path, given: Collection[str] = ()) -> None:
+    """The stages of a run, or one of the jobs that take a run's config. given: dotted fields that the user set."""
     from emsa_jax.jobs.prepare import prepare_records
     from emsa_jax.jobs.stages import check_inputs, run_stages
     from emsa_jax.parallel import processes
+    from emsa_jax.runtime.console import say
     from emsa_jax.runtime.programs import keep_compiled
     from emsa_jax.runtime.run import open_run
     from emsa_jax.runtime.startup import check_devices, join, listen
     from emsa_jax.settings.old_fields import upgrade_for
+    from emsa_jax.settings.policy_defaults import with_defaults
 
     if config.predictions:  # of someone else: there is no policy to ask
         from emsa_jax.jobs.score import score_predictions
@@ -125,6 +128,9 @@ def run(config: Any, workdir: Path) -> None:
     if config.out:  # records alone, which many runs may share
         return prepare_records(config)
     join(config)
+    config, lines = with_defaults(config, given, workdir)
+    for line in lines:
+        say(line)
     if set(config.stages) - {"prepare", "report"}:
         check_devices()
     processes.broadcast(lambda: check_inputs(config), "inputs")

@@ -6,16 +6,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-
 from emsa_jax.parallel import processes
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
-from emsa_jax.policy.lora import merge
+from emsa_jax.policy.lora import changes, merge
+from emsa_jax.policy.trained_for import read_trained_for
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
@@ -47,27 +45,23 @@ def export(run: Run, settings: ExportSettings) -> None:
         for part in ("merged", "base", "adapter"):  # an export that was killed may have left some
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": _hash_weights(directory, "hashes of the base")}
-    merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
-    if adapter is not None and same_numbers(merged, checkpoint.params):
+    trained_for = read_trained_for(adapter_dir, directory)
+    if adapter is not None and not changes(checkpoint.params, adapter):
         origin |= {"equals_base": True}
         say(
             f"warning: the adapter of {name} changes no weight of {directory}: what is exported is that policy as it "
             "was"
         )
     if "merged" in settings.export or adapter is None:
-        hf.save(run.path("export", "merged"), checkpoint.config, merged, source=directory, extra=origin)
+        merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
+        target = run.path("export", "merged")
+        hf.save(target, checkpoint.config, merged, source=directory, extra=origin, trained_for=trained_for)
     if "adapter" in settings.export and adapter is not None:
         base = run.path("export", "base")
         hf.save(base, checkpoint.config, checkpoint.params, source=directory, extra=origin)
         origin |= {"base": _hash_weights(base, "hashes of the export")}
-        peft.save_adapter(run.path("export", "adapter"), checkpoint.config, adapter, "../base", origin)
+        peft.save_adapter(run.path("export", "adapter"), checkpoint.config, adapter, "../base", origin, trained_for)
     say(f"exported {name} to {run.path('export')}")
-
-
-def same_numbers(one: dict, other: dict) -> bool:
-    """Whether two trees of parameters hold the same numbers, bit for bit."""
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(a is b or bool(jnp.array_equal(a, b)) for a, b in pairs)
 
 
 def _hash_weights(directory: Path, what: str) -> str:

@@ -36,6 +36,7 @@ from emsa_jax.policy.tensor_files import (
     write_tensors,
 )
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.trained_for import TrainedFor, write_trained_for
 
 PARTS = ("text", "audio", "vision")
 SHARD_BYTES = 5 * 10**9
@@ -205,6 +206,7 @@ def save(
     source: str | Path | None = None,
     extra: dict | None = None,
     shard_bytes: int = SHARD_BYTES,
+    trained_for: TrainedFor | None = None,
 ) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
 
@@ -215,6 +217,7 @@ def save(
       source: the directory the policy came from: its tokenizer, template and preprocessor files are copied, and if
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
+      trained_for: how the policy is to be asked (default: as `source` says).
     """
     tensors = (
         (name, get(params, spec.path), i if spec.layers else None)
@@ -235,6 +238,8 @@ def save(
         generation = json.dumps(generation_config(config, source), indent=2) + "\n"
         (part / GENERATION_CONFIG).write_text(generation)
         complete_processor(part, config)
+        if trained_for:
+            write_trained_for(part, trained_for)
         _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
     processes.broadcast(lambda: None, "a policy is saved")
 

@@ -143,8 +143,28 @@ def merge(params: dict, adapter: Adapter) -> dict:
         layers = dict(merged[tower]["layers"])
         for name, ab in linears.items():
             holder = layers if ab["a"].ndim == 3 else merged[tower]
-            weight = holder[name]["weight"]
-            delta = adapter.scale * jnp.einsum("...or,...ri->...oi", ab["b"], ab["a"])
-            holder[name] = dict(holder[name], weight=(weight.astype(jnp.float32) + delta).astype(weight.dtype))
+            holder[name] = dict(holder[name], weight=_added(holder[name]["weight"], ab, adapter.scale))
         merged[tower]["layers"] = layers
     return merged
+
+
+def changes(params: dict, adapter: Adapter) -> bool:
+    """Whether merging the adapter would change any weight; no more is computed than it takes to see one."""
+    if not jax.tree.all(jax.tree.map(_same_numbers, with_whole(params, adapter), params)):
+        return True
+    for tower, linears in adapter.weights.items():
+        for name, ab in linears.items():
+            weight = (params[tower]["layers"] if ab["a"].ndim == 3 else params[tower])[name]["weight"]
+            if jnp.any(ab["b"]) and jnp.any(ab["a"]) and not _same_numbers(_added(weight, ab, adapter.scale), weight):
+                return True
+    return False
+
+
+def _added(weight: jax.Array, ab: dict, scale: float) -> jax.Array:
+    """W + scale B A, in W's dtype."""
+    delta = scale * jnp.einsum("...or,...ri->...oi", ab["b"], ab["a"])
+    return (weight.astype(jnp.float32) + delta).astype(weight.dtype)
+
+
+def _same_numbers(one: jax.Array, other: jax.Array) -> bool:
+    return one is other or bool(jnp.array_equal(one, other))

@@ -42,6 +42,7 @@ from emsa_jax.policy.peft_names import (
 from emsa_jax.policy.peft_settings import PeftSettings, read_settings
 from emsa_jax.policy.tensor_files import write_tensors
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.trained_for import TrainedFor, write_trained_for
 
 log = logging.getLogger(__name__)
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.[^.]+)?\.weight")
@@ -207,7 +208,12 @@ def _in_another_layer(module: str, known: dict) -> ParamSpec | None:
 
 
 def save_adapter(
-    directory: str | Path, config: ThinkerConfig, adapter: Adapter, base: str = "", extra: dict | None = None
+    directory: str | Path,
+    config: ThinkerConfig,
+    adapter: Adapter,
+    base: str = "",
+    extra: dict | None = None,
+    trained_for: TrainedFor | None = None,
 ) -> None:
     """Writes an adapter directory that PEFT loads, with a hash manifest, all or nothing. Process 0 writes; all take
     part, as in `hf.save`.
@@ -216,6 +222,7 @@ def save_adapter(
       config: of the policy that it is for.
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
+      trained_for: how the policy is to be asked with it.
 
     Raises: InputError, with nothing written, for numbers that are not finite.
     """
@@ -259,6 +266,8 @@ def save_adapter(
             "modules_to_save": list(saved) or None,
         }
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
+        if trained_for:
+            write_trained_for(part, trained_for)
     processes.broadcast(lambda: None, "an adapter is saved")
 
 

@@ -47,7 +47,7 @@ from emsa_jax.training.stage_settings import GrpoSettings
 from emsa_jax.training.step import Base, GrpoStep, compile_grpo
 from emsa_jax.training.step_functions import StepOptions
 from emsa_jax.training.step_metrics import count_step, missing_signal, sample_lines, step_metrics, step_speed
-from emsa_jax.training.trained_policy import trained_adapter, write_trained
+from emsa_jax.training.trained_policy import trained_adapter, trained_for, write_trained
 
 WRITTEN_PROMPTS = 2  # of each step: the texts of their answers are written out
 
@@ -127,7 +127,9 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
     state = train(state, setup, policy.checkpoint, steps, loop)
     if line := setup.train.encoding_summary():
         say(line)
-    write_trained(run.path("grpo"), policy.checkpoint, state.params, {"stage": "grpo", "status": loop.finish()})
+    extra = {"stage": "grpo", "status": loop.finish()}
+    learned = trained_for(settings, setup.train.manifest)
+    write_trained(run.path("grpo"), policy.checkpoint, state.params, extra, learned)
 
 
 def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:

@@ -38,7 +38,7 @@ from emsa_jax.training.memory_work import sft_work
 from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch, update_sizes
 from emsa_jax.training.sft_step import SftStep, compile_sft
 from emsa_jax.training.stage_settings import SftSettings
-from emsa_jax.training.trained_policy import trained_adapter, trained_and_frozen, write_trained
+from emsa_jax.training.trained_policy import trained_adapter, trained_and_frozen, trained_for, write_trained
 
 EVAL_CLIPS = 128  # of the validation split, at most
 
@@ -130,7 +130,8 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     if line := setup.train.encoding_summary():
         say(line)
     extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish()}
-    write_trained(run.path("sft"), checkpoint, progress.best, extra)
+    learned = trained_for(settings, setup.train.manifest)
+    write_trained(run.path("sft"), checkpoint, progress.best, extra, learned)
 
 
 def open_setup(run: Run, settings: SftSettings) -> SftSetup:

@@ -9,6 +9,9 @@ from typing import Any
 
 import jax
 
+from emsa_jax.answers.concept_table import concept_table
+from emsa_jax.answers.formats import format_class
+from emsa_jax.data.records import Manifest
 from emsa_jax.errors import InputError
 from emsa_jax.learning.sft_update import split_trained
 from emsa_jax.parallel import processes
@@ -16,6 +19,8 @@ from emsa_jax.policy import hf, peft
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.lora import Adapter, abstract_adapter, init_adapter
 from emsa_jax.policy.policy_options import LoraOptions
+from emsa_jax.policy.trained_for import TrainedFor
+from emsa_jax.rollout.prompted_data import QuestionOptions
 from emsa_jax.training.artifacts import weights_fingerprint
 
 
@@ -40,7 +45,27 @@ def trained_adapter(checkpoint: Checkpoint, lora: LoraOptions, directory: Path |
     return peft.load_adapter(directory, checkpoint.config) if directory else abstract_adapter(checkpoint.config, lora)
 
 
-def write_trained(directory: Path, checkpoint: Checkpoint, trained: Any, extra: dict) -> None:
+def trained_for(settings: QuestionOptions, manifest: Manifest) -> TrainedFor:
+    """What a policy learns on a training set, to be said in its directory. manifest: of the set's records."""
+    frames = manifest.options
+    named = "accuracy" in format_class(settings.format).parts  # a class
+    return TrainedFor(
+        format=settings.format,
+        score_range=tuple(map(float, manifest.score_range)),
+        language=manifest.languages[0] if len(manifest.languages) == 1 else "",
+        modalities=settings.prompt.modalities,
+        audio_in_video=settings.prompt.audio_in_video,
+        num_frames=frames.get("num_frames", 0),
+        fps=float(frames.get("fps", 0)),
+        max_pixels=frames.get("max_pixels", 0),
+        classes=settings.concepts.classes,
+        concepts=tuple(concept.name for concept in concept_table(settings.concepts)) if named else (),
+    )
+
+
+def write_trained(
+    directory: Path, checkpoint: Checkpoint, trained: Any, extra: dict, trained_for: TrainedFor | None = None
+) -> None:
     """Writes directory/policy or directory/adapter: whichever was trained.
 
     What a killed run left there is replaced: the outputs of a stage that is not marked as done are its own."""
@@ -48,10 +73,11 @@ def write_trained(directory: Path, checkpoint: Checkpoint, trained: Any, extra: 
     if processes.is_main():
         shutil.rmtree(directory / ("policy" if adapter is None else "adapter"), ignore_errors=True)
     if adapter is None:
-        hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra)
+        hf.save(directory / "policy", checkpoint.config, params, checkpoint.directory, extra, trained_for=trained_for)
         return
     base_hash = processes.broadcast(lambda: weights_fingerprint(checkpoint.directory), "hashes of the base")
     base = checkpoint.directory.absolute()
     if base.is_relative_to(directory.parent):  # of this run: its files do not depend on where it lies
         base = os.path.relpath(base, directory / "adapter")
-    peft.save_adapter(directory / "adapter", checkpoint.config, adapter, str(base), extra | {"base": base_hash})
+    extra = extra | {"base": base_hash}
+    peft.save_adapter(directory / "adapter", checkpoint.config, adapter, str(base), extra, trained_for)
