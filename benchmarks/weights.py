@@ -57,8 +57,9 @@ def check_text(root: Path, joined, checkpoint) -> None:
     """Perplexity, answers, and logits of the text model alone, of the Thinker and of ours."""
     import transformers
 
-    llama = transformers.LlamaForCausalLM.from_pretrained(root / "smollm2-135m-instruct", dtype=torch.float32).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "smol")
+    llama = transformers.LlamaForCausalLM.from_pretrained(root / "smollm2-135m-instruct", dtype=torch.float32)
+    llama = llama.eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "smol", trust_remote_code=False)
     ids = tokenizer(TEXT, return_tensors="pt")
     print(f"perplexity of a plain text: {torch.exp(llama(**ids, labels=ids.input_ids).loss).item():.1f}")
     plain, theirs = llama(**ids).logits[0], joined(**ids).logits[0]
@@ -81,7 +82,7 @@ def check_audio(root: Path, joined, checkpoint, files: list[Path]) -> None:
         root / "whisper-base", dtype=torch.float32
     ).eval()
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(root / "whisper-base")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "whisper-base")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(root / "whisper-base", trust_remote_code=False)
     states = []
     joined.model.audio_tower.layers[-1].register_forward_hook(lambda module, given, out: states.append(out[0]))
     for file in files:
@@ -108,7 +109,7 @@ def check_processor(root: Path, joined, checkpoint, file: Path) -> None:
     import transformers
 
     processor, wave = (
-        transformers.AutoProcessor.from_pretrained(root / "smol"),
+        transformers.AutoProcessor.from_pretrained(root / "smol", trust_remote_code=False),
         soundfile.read(file, dtype="float32")[0],
     )
     chat = [{"role": "user", "content": [{"type": "audio", "audio": "x"}, {"type": "text", "text": "What is said?"}]}]

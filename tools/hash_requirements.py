@@ -23,7 +23,8 @@ def with_hashes(text: str) -> str:
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--hash=")]
     kept = [line for line in lines if line.startswith(("#", "-r "))]
     pins = [line.removesuffix("\\").strip() for line in lines if line not in kept and line.strip()]
-    compiled = subprocess.run(UV.split(), input="\n".join(sorted(pins, key=str.lower)), text=True, capture_output=True, check=False)
+    pins.sort(key=str.lower)
+    compiled = subprocess.run(UV.split(), input="\n".join(pins), text=True, capture_output=True, check=False)
     if compiled.returncode:
         raise SystemExit(f"error: {compiled.stderr.strip()}")
     found = compiled.stdout

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     args = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = AutoModelForCausalLM.from_pretrained(args.text, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(args.text, dtype=torch.float32, trust_remote_code=False)
     if args.raw != "greedy":
         model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=list(TARGETS)))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-4)

@@ -24,7 +24,6 @@ LIBRARIES = (
     "tokenizers",
     "transformers",
     "av",
-    "librosa",
     "soxr",
     "scikit-learn",
 )

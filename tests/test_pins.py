@@ -1,0 +1,142 @@
+"""What is installed: each requirement has its version and hashes, each import its requirement, and the reverse."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path.name for path in ROOT.glob("requirements*.txt"))
+# needed without being imported: the package is built with the first; the others are parts of JAX
+NOT_IMPORTED = {"setuptools", "jaxlib"}
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def pins(file: str, text: str | None = None) -> dict[str, str]:
+    """Distribution -> version, of a file and of those that it reads. Raises AssertionError for a line without a version
+    or a hash."""
+    text, found = (ROOT / file).read_text() if text is None else text, {}
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if line.startswith("-r "):
+            found |= pins(line[3:].strip())
+        elif line and not line.startswith("#"):
+            pin, *hashes = re.split(r"\s+(?=--hash)", line)
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;.*)?", pin.strip())
+            assert match, f"{file}: {pin} has no version"
+            assert hashes and all(HASH.fullmatch(one.strip()) for one in hashes), f"{file}: {pin} has no hash"
+            name = canonicalize_name(match[1])
+            assert name not in found, f"{file}: {name} stands twice"
+            found[name] = match[2]
+    return found
+
+
+def imported(*folders: str) -> dict[str, str]:
+    """Top-level module that is no part of Python or of this repository -> a file that imports it."""
+    ours = {"emsa_jax", "tests", *(path.stem for folder in folders for path in (ROOT / folder).rglob("*.py"))}
+    ours |= {path.name for folder in folders for path in (ROOT / folder).rglob("*") if path.is_dir()}
+    found = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module]
+                for name in names:
+                    top = name.partition(".")[0]
+                    if top not in sys.stdlib_module_names and top not in ours:
+                        found.setdefault(top, path.relative_to(ROOT).as_posix())
+    return found
+
+
+def distributions_of(module: str) -> set[str]:
+    """What a module is installed by."""
+    return {canonicalize_name(name) for name in importlib.metadata.packages_distributions().get(module, [module])}
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """The dependencies of the package, as pyproject.toml has them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {canonicalize_name(Requirement(text).name): Requirement(text) for text in project["dependencies"]}
+
+
+def test_every_requirement_has_its_version_and_hashes():
+    assert FILES == ["requirements-aot.txt", "requirements-browser.txt", "requirements-dev.txt", "requirements.txt"]
+    assert all(pins(file) for file in FILES)
+
+
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("numpy>=2", "no version"),
+        ("numpy", "no version"),
+        ("numpy==2.4.6", "no hash"),
+        ("numpy==2.4.6 --hash=sha256:12", "no hash"),
+        ("git+https://x.org/numpy", "no version"),
+        ("numpy==1 --hash=sha256:{0}\nNumPy==2 --hash=sha256:{0}".format("0" * 64), "stands twice"),
+    ],
+)
+def test_a_line_without_them_is_seen(line, fault):
+    with pytest.raises(AssertionError, match=fault):
+        pins("x.txt", line)
+
+
+def test_make_installs_by_hash_alone():
+    """Every `pip install` of the Makefile asks for hashes, but for what lies here or has no version: the extras."""
+    recipes = [line for line in (ROOT / "Makefile").read_text().splitlines() if "$(PIP) install" in line]
+    assert len([line for line in recipes if "--require-hashes" in line]) == 5
+    for line in recipes:
+        assert "--require-hashes" in line or "-e ." in line, line
+
+
+def test_every_import_has_its_requirement_and_the_reverse(asked):
+    needed = imported("emsa_jax")
+    missing = {module: file for module, file in needed.items() if not distributions_of(module) & asked.keys()}
+    assert missing == {}
+    used = set().union(*map(distributions_of, needed))
+    assert asked.keys() - used == set()
+
+
+def test_every_requirement_of_the_package_is_pinned_as_it_asks(asked):
+    found = pins("requirements.txt")
+    assert {name: found.get(name) for name, want in asked.items() if found.get(name) not in want.specifier} == {}
+
+
+def test_tests_and_benchmarks_import_what_is_pinned():
+    found = pins("requirements-dev.txt").keys() | pins("requirements-browser.txt").keys()
+    others = imported("tests", "benchmarks", "examples", "tools", "configs")
+    others = {module: file for module, file in others.items() if not file.startswith("benchmarks/peers/")}
+    missing = {module: file for module, file in others.items() if not distributions_of(module) & found}
+    assert missing == {}
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_what_is_pinned_needs_nothing_else_and_is_needed(file, asked):
+    """With hashes pip takes nothing that is not in the file; a pin that nobody needs is a leftover."""
+    found, wanted = pins(file), {*asked, *NOT_IMPORTED}
+    if file != "requirements.txt":
+        wanted |= set().union(*map(distributions_of, imported("tests", "benchmarks", "examples", "tools", "configs")))
+        wanted |= {"pytest-xdist", "ruff", "accelerate"}  # which are run, or taken by transformers where they are there
+    needed, extras = set(), {name: {""} for name in found}
+    queue = list(found)
+    while queue:
+        name = queue.pop()
+        for one in map(Requirement, importlib.metadata.requires(name) or []):
+            if one.marker and not any(one.marker.evaluate({"extra": extra}) for extra in extras[name]):
+                continue
+            other = canonicalize_name(one.name)
+            if name == "torch" and other.startswith(("nvidia-", "cuda-", "triton")):
+                continue  # of the wheel with CUDA, which is not the one that is installed
+            needed.add(other)
+            assert one.specifier.contains(found.get(other, ""), prereleases=True), f"{name} needs {one}"
+            if one.extras - extras[other]:
+                extras[other] |= one.extras
+                queue.append(other)
+    assert sorted(found.keys() - needed - wanted) == []
