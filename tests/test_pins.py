@@ -1,6 +1,7 @@
 """What is installed: each requirement has its version and hashes, each import its requirement, and the reverse."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
@@ -37,6 +38,7 @@ def pins(file: str, text: str | None = None) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def imported(*folders: str) -> dict[str, str]:
     """Top-level module that is no part of Python or of this repository -> a file that imports it."""
     ours = {"emsa_jax", "tests", *(path.stem for folder in folders for path in (ROOT / folder).rglob("*.py"))}
@@ -57,7 +59,10 @@ def imported(*folders: str) -> dict[str, str]:
 
 def distributions_of(module: str) -> set[str]:
     """What a module is installed by."""
-    return {canonicalize_name(name) for name in importlib.metadata.packages_distributions().get(module, [module])}
+    return {canonicalize_name(name) for name in installed_by().get(module, [module])}
+
+
+installed_by = functools.cache(importlib.metadata.packages_distributions)
 
 
 @pytest.fixture(scope="module")
