@@ -96,6 +96,13 @@ class TeacherOptions(Options):
                 raise InputError("teacher.url must begin with http:// or https:// and a host")
             if parts.username or parts.password or parts.query or parts.fragment:
                 raise InputError("teacher.url must hold no user, password or query; a key comes from the environment")
+            if any(map(_holds_secret, parts.path.split("/"))):
+                raise InputError("teacher.url holds what looks like a key, and it is written into records; take it out")
+        if _holds_secret(self.model):
+            raise InputError(
+                "teacher.model holds what looks like a key, and it is written into records; put it into the "
+                "environment variable that teacher.key_env names"
+            )
         if self.timeout_seconds <= 0 or self.backoff_max < self.backoff_seconds:
             raise InputError("teacher.timeout_seconds must be positive, and backoff_max at least backoff_seconds")
         self.extra_fields  # noqa: B018 (looks at it)

@@ -91,7 +91,7 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     if kind in FAMILIES:
         text = text_config(raw, where, kind)
         media = {f.name: -1 for f in fields(ThinkerConfig) if f.name.startswith(("audio_", "image_", "video_", "vis"))}
-        return ThinkerConfig(**(media | {"text": text, "audio": None, "vision": None} | _text_tokens(raw, where)))
+        return ThinkerConfig(**(media | {"text": text, "audio": None, "vision": None} | _text_tokens(raw, where, text)))
     if kind not in (*THINKER, OWN):
         raise InputError(
             f"{where}: model_type is {kind!r}, but a policy is one of {', '.join((*THINKER, OWN, *FAMILIES))}"
@@ -106,7 +106,7 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
         text=sized,
         audio=None if audio is None else audio_config(audio, where, "audio_config."),
         vision=None if vision is None else vision_config(vision, where, "vision_config."),
-        **_tokens(raw, where),
+        **_tokens(raw, where, sized),
     )
     for field, width in tower_widths(config).items():
         _require(width == config.text.hidden_size, where, field, width, config.text.hidden_size)
@@ -224,8 +224,8 @@ def bert_config(raw: dict, where: str) -> BertConfig:
     return config
 
 
-def _tokens(raw: dict, where: str) -> dict:
-    """Ids of tokens and what else stands at the top of the file."""
+def _tokens(raw: dict, where: str, text: TextConfig) -> dict:
+    """Ids of tokens, each below the vocabulary's size, and what else stands at the top of the file."""
     top = {
         f.name: raw[k]
         for f in fields(ThinkerConfig)
@@ -240,14 +240,14 @@ def _tokens(raw: dict, where: str) -> dict:
         _require(
             _like(value, getattr(ThinkerConfig, name), -1 if token else 1), where, name, value, "a value of its type"
         )
-        most = _LARGEST.get(name, _ANY_SIZE)
+        most = text.vocab_size - 1 if token else _LARGEST.get(name, _ANY_SIZE)
         _require(value <= most, where, name, value, f"at most {most}")
     return top
 
 
-def _text_tokens(raw: dict, where: str) -> dict:
+def _text_tokens(raw: dict, where: str, text: TextConfig) -> dict:
     """The same for a text model alone, whose padding token may be its end token."""
-    top = {"tie_word_embeddings": False} | _tokens(raw, where)
+    top = {"tie_word_embeddings": False} | _tokens(raw, where, text)
     _require("eos_token_id" in top, where, "eos_token_id", None, "a token")
     return {name: top["eos_token_id"] for name in ("bos_token_id", "pad_token_id", "user_token_id")} | top
 

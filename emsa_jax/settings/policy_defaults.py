@@ -66,9 +66,7 @@ def _of_policy(config: Config, given: Collection[str]) -> tuple[Config, list[str
         return config, []
     where = next(place / NAME for place in places if (place / NAME).exists())
     if trained_for.format not in FORMATS:
-        raise InputError(
-            f"{where}: format is {trained_for.format!r}, none of {', '.join(FORMATS)}; update, or remove it"
-        )
+        raise InputError(f"{where}: format is {trained_for.format!r}, which is none of {', '.join(FORMATS)}")
     now, own = values_of(config), _of_data(config, given, trained_for)
     wanted = _wanted(trained_for)
     differ = {name: value for name, value in wanted.items() if to_dict(value) != to_dict(own.get(name, now[name]))}

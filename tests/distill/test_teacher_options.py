@@ -43,3 +43,23 @@ def test_secrets_in_extra_are_refused_and_not_repeated(monkeypatch, fields):
 )
 def test_what_is_no_secret_is_sent(fields):
     assert TeacherOptions(extra=json.dumps(fields)).extra_fields == fields
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model": "sk-0123456789"},
+        {"url": "http://x.org/v1/hf_0123456789"},
+        {"url": "http://me:0123456789@x.org/v1"},
+        {"url": "http://x.org/v1?api_key=0123456789"},
+        {"key_env": "sk-0123456789"},
+    ],
+)
+def test_secrets_in_other_fields_are_refused_and_not_repeated(given):
+    with pytest.raises(InputError, match="teacher") as caught:
+        TeacherOptions(**given)
+    assert "0123456789" not in str(caught.value)
+
+
+def test_models_with_common_names_are_none():
+    assert TeacherOptions(model="Qwen/Qwen2.5-Omni-7B", url="http://x.org/api/v1").model

@@ -128,6 +128,8 @@ def test_defaults_are_transformers():
         (None, "seconds_per_chunk", 0, "seconds_per_chunk"),
         (None, "position_id_per_seconds", 2**63, "position_id_per_seconds"),
         (None, "audio_token_index", 2**63, "audio_token_id"),
+        (None, "audio_token_index", 128, "audio_token_id"),  # of a vocabulary of 128
+        (None, "user_token_id", 4096, "user_token_id"),
         (None, "pad_token_id", 2**63, "pad_token_id"),
         ("vision_config", "fullatt_block_indexes", "x", "fullatt_block_indexes"),
         ("vision_config", "fullatt_block_indexes", 7, "fullatt_block_indexes"),
