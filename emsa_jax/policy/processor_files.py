@@ -80,7 +80,8 @@ def _name_media_tokens(directory: Path, config: ThinkerConfig) -> None:
     """Gives the media tokens of a tokenizer their names, where it has none for them."""
     settings = read_object(directory / _TOKENIZER) or {}
     extra = settings.get("extra_special_tokens") or {}
-    tokens = {token["id"]: token["content"] for token in (read_object(directory / _TOKENS) or {})["added_tokens"]}
+    added = (read_object(directory / _TOKENS) or {}).get("added_tokens") or []
+    tokens = {token["id"]: token["content"] for token in added}
     missing = {
         name: tokens[id]
         for name, (_, field) in MEDIA_TOKENS.items()

@@ -26,6 +26,7 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.thinker import logits
+from emsa_jax.policy.trained_for import TrainedFor, read_trained_for
 from emsa_jax.rollout.answering import answer
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
@@ -93,12 +94,23 @@ def test_every_file_is_there(mini):
     expected |= {
         f"export/adapter/{file}" for file in ("adapter_config.json", "adapter_model.safetensors", "MANIFEST.json")
     }
+    expected |= {f"export/{kind}/processor_config.json" for kind in ("merged", "base")}
     assert expected <= names
     for stage in ("sft", "grpo"):
         assert any(name.startswith(f"tensorboard/{stage}/events") for name in names)
     assert not [name for name in names if ".tmp" in name or ".part" in name or "unfinished" in name]
     assert all(verify(mini.workdir / "export" / kind) == [] for kind in ("merged", "base", "adapter"))
     assert json.loads((mini.workdir / "config.json").read_text())["grpo"]["max_steps"] == 3
+
+
+def test_policies_say_what_they_were_trained_for(mini):
+    """Every stage's, and every export's; not one that has learned nothing."""
+    found = [read_trained_for(mini.workdir / name) for name in ("sft/policy", "grpo/adapter")]
+    found += [read_trained_for(mini.workdir / "export" / name) for name in ("merged", "adapter", "base")]
+    assert set(found) == {
+        TrainedFor(format="dc", score_range=(-3.0, 3.0), language="en", num_frames=4, max_pixels=100352)
+    }
+    assert read_trained_for(mini.workdir / "policy") is None
 
 
 def test_metrics_have_the_usual_names(mini):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.lora import Adapter, abstract_adapter, init_adapter, linear_shapes, merge, with_whole
+from emsa_jax.policy import lora
+from emsa_jax.policy.lora import Adapter, abstract_adapter, changes, init_adapter, linear_shapes, merge, with_whole
 from emsa_jax.policy.policy_options import LoraOptions
 
 TEXT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -138,3 +139,27 @@ def test_embeddings_that_are_the_head_too_are_not_trained_whole(worlds):
     abstract_adapter(worlds["base"].config, options)
     with pytest.raises(InputError, match="lora.also: text.embed_tokens holds the embeddings"):
         abstract_adapter(worlds["alt"].config, options)
+
+
+def test_whether_an_adapter_changes_anything(world, monkeypatch):
+    """As merging would show, without merging: one linear that differs is enough, one too small to be seen is none."""
+    params, options = world.params, LoraOptions(2, 4.0, ("q_proj", "audio.proj", "down_proj"), also=("text.norm",))
+    fresh = init_adapter(world.config, options, jax.random.key(0), params)
+    assert not changes(params, fresh)
+
+    def with_b(tower, name, value):
+        pair = fresh.weights[tower][name]
+        pair = pair | {"b": pair["b"].at[..., 0, 0].set(value)}
+        return fresh.replace(weights=fresh.weights | {tower: fresh.weights[tower] | {name: pair}})
+
+    for adapter in (with_b("text", "down_proj", 0.1), with_b("audio", "proj", 0.1), with_b("text", "q_proj", 1e-30)):
+        merged = merge(params, adapter)
+        differs = not jax.tree.all(jax.tree.map(np.array_equal, merged, params))
+        assert changes(params, adapter) == differs
+    assert differs is False
+    norm = fresh.whole["text"]["norm"]["weight"]
+    assert changes(params, fresh.replace(whole={"text": {"norm": {"weight": norm.at[0].add(1)}}}))
+    added = []
+    monkeypatch.setattr(lora, "_added", lambda weight, *_: added.append(1) or weight + 1)
+    every = jax.tree.map(lambda x: x + 1, fresh.weights)
+    assert changes(params, fresh.replace(weights=every)) and len(added) == 1

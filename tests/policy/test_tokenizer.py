@@ -189,6 +189,18 @@ def test_code_of_a_policy_is_neither_run_nor_asked_about(edited, tmp_path, monke
         assert not ran.exists()
 
 
+@pytest.mark.parametrize("name", ["EvilTokenizer", "evil.EvilTokenizer", "../evil", 3, ["EvilTokenizer"], {}])
+def test_a_class_that_nobody_knows_runs_nothing(edited, tmp_path, name):
+    """Neither without a map of code: it is opened as a plain tokenizer, or refused in one line."""
+    directory = edited("tokenizer_config.json", lambda raw: raw.update(tokenizer_class=name))
+    (directory / "evil.py").write_text(EVIL.format(str(tmp_path / "ran")))
+    try:
+        opened(directory)
+    except InputError as error:
+        assert "no tokenizer can be loaded from it" in str(error) and "\n" not in str(error)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_no_template_at_all(edited):
     directory = edited()
     (directory / "chat_template.jinja").unlink()
