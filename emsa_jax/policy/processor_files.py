@@ -24,7 +24,7 @@ _TOKENIZER, _TOKENS = "tokenizer_config.json", "tokenizer.json"
 
 def preprocessor_settings(config: ThinkerConfig, pixels: Preprocessor) -> dict[str, Any]:
     """What `preprocessor_config.json` holds of what a policy's towers hear and see."""
-    settings: dict[str, Any] = {"processor_class": CLASS} if fits_thinker(config) else {}
+    settings: dict[str, Any] = {}
     if config.audio:
         settings |= _sound(config)
     if config.vision:
