@@ -139,7 +139,7 @@ def main() -> None:
     clips, prompter = clips_of(args.workdir / "run", args.clips)
     rows = [prompter.row(clip) for clip in clips]
     waves = {path.stem: path for path in args.data.glob("audio/ravdess/Actor_*/*.flac")}
-    processor = AutoProcessor.from_pretrained(made / "merged")
+    processor = AutoProcessor.from_pretrained(made / "merged", trust_remote_code=False)
     merged, base = open_checkpoint(made / "merged"), open_checkpoint(made / "base")
     chat = messages(prompter.format, "", "en", False, True)
     asked = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
