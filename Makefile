@@ -79,7 +79,7 @@ $(VENV)/.run$(EXTRA): requirements.txt pyproject.toml | $(PY)
 
 $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@echo "installing what the tests need into $(VENV): torch==2.13.0 for the CPU, transformers' and PEFT's referees"
-	@echo "(where pip finds torch for CUDA alone: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test)"
+	@echo "(where pip does not find torch==2.13.0+cpu: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test)"
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	$(OURSELVES)
 	@touch $@
