@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     work, new = WORK["grpo"], WORK["grpo"]["new"]
     prompts = [ids for step in batches("grpo", args.steps) for ids in step[0][0]]
-    model = AutoModelForCausalLM.from_pretrained(args.text, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(args.text, dtype=torch.float32, trust_remote_code=False)
     config = GRPOConfig(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=work["prompts"] * work["group"],
