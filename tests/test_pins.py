@@ -4,6 +4,8 @@ import ast
 import functools
 import importlib.metadata
 import re
+import runpy
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -147,3 +149,23 @@ def test_what_is_pinned_needs_nothing_else_and_is_needed(file, asked):
                 extras[other] |= one.extras
                 queue.append(other)
     assert sorted(found.keys() - needed - wanted) == []
+
+
+def test_hashes_are_written_beside_what_stays(monkeypatch):
+    """`make hashes`: comments, other files and what the index does not have stay; pins get hashes, and lose old ones."""
+    with_hashes = runpy.run_path(str(ROOT / "tools/hash_requirements.py"))["with_hashes"]
+    asked = []
+
+    def uv(command, input, **_):
+        asked.append(input.splitlines())
+        lines = [f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in input.splitlines()]
+        return subprocess.CompletedProcess(command, 0, "".join(lines), "")
+
+    monkeypatch.setattr(subprocess, "run", uv)
+    text = "# why\n-r requirements.txt\nb==1 \\\n    --hash=sha256:old\n"
+    text += "torch==2.13.0+cpu ; sys_platform == 'linux'\na==2\n"
+    written = with_hashes(text)
+    assert asked == [["a==2", "b==1"]]
+    assert written.startswith("# why\n-r requirements.txt\ntorch==2.13.0+cpu ; sys_platform == 'linux' \\\n")
+    assert "old" not in written and written.count("--hash=sha256:") == 3
+    assert with_hashes(written) == written
