@@ -152,7 +152,7 @@ def test_what_is_pinned_needs_nothing_else_and_is_needed(file, asked):
 
 
 def test_hashes_are_written_beside_what_stays(monkeypatch):
-    """`make hashes`: comments, other files and what the index does not have stay; pins get hashes, and lose old ones."""
+    """`make hashes`: comments, other files and what the index does not have stay; pins lose old hashes for new ones."""
     with_hashes = runpy.run_path(str(ROOT / "tools/hash_requirements.py"))["with_hashes"]
     asked = []
 
