@@ -24,6 +24,7 @@ from emsa_jax.settings.help import values_of
 from emsa_jax.settings.old_fields import read_config
 
 LEARNS = {"align", "sft", "grpo"}
+_JOB = ("stages", "predictions", "out")  # what is done now, whatever the run did
 _PLAIN = ("", "plain")  # readers of data that say nothing of their scores and language
 
 
@@ -47,7 +48,7 @@ def _of_run(config: Config, given: Collection[str], before: Any, workdir: Path) 
     changed = {
         name: value
         for name, value in known.items()
-        if name != "stages" and not _is_given(name, given) and to_dict(value) != to_dict(now[name])
+        if name not in _JOB and not _is_given(name, given) and to_dict(value) != to_dict(now[name])
     }
     if not changed:
         return config, []
