@@ -135,13 +135,13 @@ def _patterns(raw: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any
     if not isinstance(found, dict) or len(found) > _MOST_PATTERNS:
         raise InputError(f"{path}: {name} is no object of at most {_MOST_PATTERNS} patterns")
     for pattern in found:
-        slow = _REPEATED_GROUP.search(pattern) or len(_REPEATED.findall(pattern)) > _MOST_REPEATED
+        repeated = _REPEATED_GROUP.search(pattern) or len(_REPEATED.findall(pattern)) > _MOST_REPEATED
+        if repeated or len(pattern) > _LONGEST_PATTERN:
+            raise InputError(f"{path}: {name} {pattern[:80]!r} is too involved; name the modules plainly")
         try:
             re.compile(_whole_name(pattern))
         except (re.error, RecursionError, OverflowError) as error:
             raise InputError(f"{path}: {name} {pattern[:80]!r} is no pattern ({error})") from error
-        if slow or len(pattern) > _LONGEST_PATTERN:
-            raise InputError(f"{path}: {name} {pattern[:80]!r} is too involved; name the modules plainly")
     return found
 
 
