@@ -44,7 +44,6 @@ def main() -> None:
         max_steps=args.steps,
         eval_every=args.steps + 1,
         save_every=args.steps + 1,
-        remat="none",
         optimizer=OptimizerOptions(3e-4),
     )
     result = {"batch": 8, "updates": args.steps - 1, "seconds an update": {}}
