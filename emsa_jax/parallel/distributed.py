@@ -20,6 +20,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.parallel.jax_internals import backends_exist
 
+_NEVER = 2**30  # seconds
 TIMEOUT = 300  # seconds that processes wait for each other at the start
 
 
@@ -45,7 +46,14 @@ def start(timeout: int = TIMEOUT) -> None:
                 "with python -m emsa_jax.main"
             )
         return
-    options = {"initialization_timeout": timeout + 60, "shutdown_timeout_seconds": 60}
+    # The service would end every process when the wall clock, by which it counts their heartbeats, is set back. It may
+    # neither expect any nor take a process without for lost: `watchdog` does so, by a clock that nobody sets.
+    jax.config.update("jax_enable_recoverability", True)
+    options = {
+        "initialization_timeout": timeout + 60,
+        "shutdown_timeout_seconds": 60,
+        "heartbeat_timeout_seconds": _NEVER,
+    }
     with _end_after(timeout, named):
         try:
             if named:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from emsa_jax.errors import InputError
@@ -92,3 +93,18 @@ def test_a_run_of_one_process_has_no_service():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False 1 True\n", done.stderr
+
+
+def test_several_processes_have_a_service_that_counts_no_heartbeats(monkeypatch):
+    """It would count them by the clock of the wall too."""
+    joined = []
+    monkeypatch.setenv("NNODES", "2")
+    monkeypatch.setenv("NODE_RANK", "1")
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(distributed, "backends_exist", lambda: False)
+    monkeypatch.setattr("jax.distributed.initialize", lambda *where, **options: joined.append((where, options)))
+    before = jax.config.jax_enable_recoverability
+    distributed.start(20)
+    assert jax.config.jax_enable_recoverability
+    jax.config.update("jax_enable_recoverability", before)
+    assert joined[0][0] == ("127.0.0.1:1", 2, 1) and joined[0][1]["heartbeat_timeout_seconds"] >= 2**30

@@ -32,8 +32,29 @@ elif sys.argv[1] == "fails":
         processes.exchange(b"", "the end")
     except processes.ProcessError as error:
         main._end(error, None)
+elif sys.argv[1] == "goes on":
+    for _ in range(15):
+        time.sleep(1)
+        processes.exchange(b"", "the next")
+    print(f"{time.time():.0f}", flush=True)
+    time.sleep(2 * processes.is_main())  # with which the service stops
+    processes.leave(0)
 time.sleep(100)
 """
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  int code = real(clock, now);
+  if (clock == CLOCK_REALTIME && access(getenv("CLOCK_BACK"), F_OK) == 0) now->tv_sec -= 3600;
+  return code;
+}
+"""  # the wall clock is set back by an hour as soon as the file CLOCK_BACK is there
 
 
 @pytest.mark.parametrize(
@@ -64,14 +85,29 @@ def test_process_0_is_killed():
         process.communicate()
 
 
+@pytest.mark.slow
+def test_the_clock_is_set_back(tmp_path):
+    """By an hour, while both are at work. It takes a C compiler, cc."""
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library = tmp_path / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
+    started = start("goes on", LD_PRELOAD=str(library), CLOCK_BACK=str(tmp_path / "back"))
+    (tmp_path / "back").touch()
+    outputs = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    assert all(int(shown) < time.time() - 3000 for shown, _ in outputs)
+    assert not any(said for _, said in outputs), outputs
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def start(what: str) -> list[subprocess.Popen]:
+def start(what: str, **more: str) -> list[subprocess.Popen]:
     environment = os.environ | {
+        **more,
         "JAX_PLATFORMS": "cpu",
         "NNODES": "2",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
