@@ -7,11 +7,13 @@ NODE_RANK.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import jax
@@ -70,6 +72,23 @@ def start(timeout: int = TIMEOUT) -> None:
                         f"{name} for a run of one process"
                     ) from error
     if processes.process_count() == 1 and processes.joined():  # a cluster of one machine
+        jax.distributed.shutdown()
+    elif processes.joined():
+        atexit.register(_leave_together)
+
+
+def _leave_together() -> None:
+    """Waits at the end for the others, which a service that expects no heartbeats does not, and stops it last of all:
+    a process that still listens to it would abort."""
+    client = processes.client()
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # one of them was killed, or the service is gone
+        client.wait_at_barrier("emsa_jax/end", 60_000)
+        if processes.is_main():
+            for number in range(1, processes.process_count()):
+                client.blocking_key_value_get(f"emsa_jax/left/{number}", 60_000)
+            time.sleep(1.0)
+        else:
+            client.key_value_set(f"emsa_jax/left/{processes.process_index()}", "")
         jax.distributed.shutdown()
 
 
