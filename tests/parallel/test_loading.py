@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import jax
@@ -37,7 +37,8 @@ def released(vocab_size: int, shrink: int):
         )
     audio = replace(c.audio, encoder_layers=1, output_dim=text.hidden_size)
     vision = replace(c.vision, depth=1, fullatt_block_indexes=(0,), out_hidden_size=text.hidden_size)
-    return replace(c, text=text, audio=audio, vision=vision, eos_token_id=1)
+    ids = {field.name: i for i, field in enumerate(fields(c)) if field.name.endswith("_token_id")}  # of any vocabulary
+    return replace(c, text=text, audio=audio, vision=vision, **ids)
 
 
 @pytest.mark.parametrize("vocab_size, shrink", [(4096, 7), pytest.param(152064, 1, marks=pytest.mark.slow)])

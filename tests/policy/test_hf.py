@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import jax
@@ -323,7 +324,7 @@ def test_an_existing_directory_is_not_overwritten(worlds, tmp_path):
 
 SLACK = 10 * 2**20  # allocator and bookkeeping
 SMALL = dict(
-    eos_token_id=1,
+    **{field.name: i for i, field in enumerate(fields(ThinkerConfig)) if field.name.endswith("_token_id")},
     audio=AudioConfig(d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, output_dim=256),
     vision=VisionConfig(
         depth=2, hidden_size=64, intermediate_size=64, num_heads=2, out_hidden_size=256, fullatt_block_indexes=(1,)
