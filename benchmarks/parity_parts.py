@@ -13,13 +13,15 @@ import argparse
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import parity_cues  # noqa: F401  its cases are known then
+from goldens import KNOWN, Compared, Goldens, Result, compares, patches
 from rich.console import Console
 from rich.table import Table
 from safetensors.numpy import load_file
@@ -27,7 +29,6 @@ from safetensors.numpy import load_file
 from emsa_jax.errors import InputError
 from emsa_jax.policy import decoder, hf, parts, peft
 from emsa_jax.policy.audio import encode_audio, encode_chunks
-from emsa_jax.policy.bert import encode_bert
 from emsa_jax.policy.clip import clip_states, encode_clip_text
 from emsa_jax.policy.inputs import PromptInputs, build_inputs
 from emsa_jax.policy.layers import layer_norm
@@ -35,68 +36,8 @@ from emsa_jax.policy.lora import merge
 from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.positions import num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, patchify
-from emsa_jax.policy.sentence_encoder import read_pooled_bert, read_sentence_encoder, sentence_vectors
 from emsa_jax.policy.thinker import logits
 from emsa_jax.policy.thinker_config import ThinkerConfig, VisionConfig
-
-
-class Goldens:
-    """The arrays of a case; remembers which of them were asked for."""
-
-    def __init__(self, folder: Path, index: dict, minilm: Path | None = None):
-        self.minilm = minilm
-        self.folder, self.notes, self.tolerance = folder, index["notes"], float(index["tolerance"])
-        self.arrays, self.seen = dict(np.load(folder / "goldens.npz")), set()
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        self.seen.add(name)
-        return self.arrays[name]
-
-    def unseen(self) -> list[str]:
-        """Arrays that nothing was compared with."""
-        return sorted(set(self.arrays) - self.seen)
-
-
-@dataclass
-class Result:
-    """difference: the largest, or words where there is none; limit: the largest that passes."""
-
-    case: str
-    what: str
-    difference: float | str
-    limit: float = 0.0
-
-    @property
-    def failed(self) -> bool:
-        return isinstance(self.difference, str) or not self.difference <= self.limit
-
-
-@dataclass
-class Compared:
-    """One output: ours, theirs, and where they count (a mask over the leading axes)."""
-
-    what: str
-    ours: np.ndarray
-    theirs: np.ndarray
-    where: np.ndarray | None = None
-    exact: bool = False
-
-    def result(self, case: str, tolerance: float) -> Result:
-        ours, theirs = np.asarray(self.ours), np.asarray(self.theirs)
-        if ours.shape != theirs.shape:
-            return Result(case, self.what, f"shape {list(ours.shape)} for {list(theirs.shape)}")
-        if self.where is not None:
-            ours, theirs = ours[self.where], theirs[self.where]
-        difference = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())
-        return Result(case, self.what, difference, 0.0 if self.exact else tolerance * max(1.0, np.abs(theirs).max()))
-
-
-KNOWN: dict[str, Callable[[Goldens], Iterator[Compared]]] = {}
-
-
-def compares(*names: str):
-    """Registers the comparison of cases by their names."""
-    return lambda function: KNOWN.update(dict.fromkeys(names, function)) or function
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -223,7 +164,7 @@ def _heard(who: str, golden: Goldens, config: ThinkerConfig, params: dict) -> It
 def clip(golden: Goldens) -> Iterator[Compared]:
     """CLIP's class token before and after its last norm, its text features, and what its image processor makes."""
     config, params = parts.read_vision_tower(golden.folder, 64, jax.random.key(0))
-    states = clip_states(params, None, config, _patches(golden["in/pixel_values"], config.patch_size))
+    states = clip_states(params, None, config, patches(golden["in/pixel_values"], config.patch_size))
     yield Compared("class token", states, golden["out/cls"])
     tensors = load_file(golden.folder / "model.safetensors")
     norm = {kind: tensors[f"vision_model.post_layernorm.{kind}"] for kind in ("weight", "bias")}
@@ -234,36 +175,7 @@ def clip(golden: Goldens) -> Iterator[Compared]:
         yield Compared(f"text, end token {end}", ours, golden[f"out/text_features_eos{end}"])
     policy = ThinkerConfig(vision=config)
     ours = patchify(policy, golden["in/image"][None]).patches
-    yield Compared("pixels", ours, _patches(golden["out/image_pixels"][None], config.patch_size)[0])
-
-
-@compares("bert_minilm", "bert_labse")
-def bert(golden: Goldens) -> Iterator[Compared]:
-    """States of BERT's tokens, and the vectors that a sentence encoder makes of them."""
-    config, params, pooling = read_pooled_bert(golden.folder)
-    ids, mask = golden["in/ids"], golden["in/mask"].astype(bool)
-    yield Compared("states", encode_bert(params["bert"], config, ids, mask), golden["out/hidden"], mask)
-    yield Compared("vectors", sentence_vectors(params, config, pooling, ids, mask), golden["out/embedding"])
-
-
-@compares("minilm_real")
-def minilm(golden: Goldens) -> Iterator[Compared]:
-    """The released all-MiniLM-L6-v2: tokens and vectors."""
-    if golden.minilm is None:
-        raise InputError("--minilm is not given")
-    encoder = read_sentence_encoder(golden.minilm)
-    sentences = json.loads((golden.folder / "sentences.json").read_text())
-    ids, mask = encoder.tokenize(sentences)
-    yield Compared("tokens", ids, golden["out/ids"], exact=True)
-    yield Compared("valid tokens", mask.astype(int), golden["out/mask"], exact=True)
-    yield Compared("vectors", encoder.embed(sentences), golden["out/embedding"])
-
-
-def _patches(pixels: np.ndarray, size: int) -> np.ndarray:
-    """[F, 3, H, W] -> [F, patches, 3 * size * size], row by row."""
-    f, c, h, w = pixels.shape
-    cut = pixels.reshape(f, c, h // size, size, w // size, size)
-    return cut.transpose(0, 2, 4, 1, 3, 5).reshape(f, -1, c * size * size)
+    yield Compared("pixels", ours, patches(golden["out/image_pixels"][None], config.patch_size)[0])
 
 
 def run_case(name: str, folder: Path, index: dict, minilm: Path | None = None) -> list[Result]:

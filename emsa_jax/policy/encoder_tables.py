@@ -1,12 +1,16 @@
-"""The parameters of encoders that stand beside a policy: of captions and cues (CLIP's text half, BERT)."""
+"""The parameters of encoders that stand beside a policy: of captions and cues (CLIP's text half, BERT), and of
+speech (HuBERT)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from emsa_jax.policy.parameter_table import CLIP_LAYER, ParamSpec, layers_table, linear_params, norm_params
-from emsa_jax.policy.thinker_config import BertConfig, ClipTextConfig
+from emsa_jax.policy.thinker_config import BertConfig, ClipTextConfig, HubertConfig
 
+HUBERT_LAYER = {name: f"attention.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
+HUBERT_LAYER |= dict(norm1="layer_norm", norm2="final_layer_norm")
+HUBERT_LAYER |= dict(fc1="feed_forward.intermediate_dense", fc2="feed_forward.output_dense")
 BERT_LAYER = dict(
     q_proj="attention.self.query",
     k_proj="attention.self.key",
@@ -43,6 +47,35 @@ def bert_table(c: BertConfig) -> Iterator[ParamSpec]:
     yield from norm_params((*at, "embeddings_norm"), "embeddings.LayerNorm", d, bias=True)
     sizes = (d, c.intermediate_size, c.num_hidden_layers)
     yield from layers_table((*at, "layers"), "encoder.layer.{n}", BERT_LAYER, *sizes)
+
+
+def hubert_table(c: HubertConfig) -> Iterator[ParamSpec]:
+    """The parameters of HuBERT, under the names of `HubertModel`."""
+    d, at, channels = c.hidden_size, ("hubert",), 1
+    for i, (width, kernel) in enumerate(zip(c.conv_dim, c.conv_kernel, strict=True)):
+        here, disk = (*at, "conv_layers", str(i)), f"feature_extractor.conv_layers.{i}"
+        shape = (width, channels, kernel)
+        yield ParamSpec((*here, "conv", "weight"), f"{disk}.conv.weight", shape, ("audio_embed", "audio_in", "kernel"))
+        if c.conv_bias:
+            yield ParamSpec((*here, "conv", "bias"), f"{disk}.conv.bias", (width,), ("audio_embed",), init="zeros")
+        if c.feat_extract_norm == "layer" or not i:
+            yield from norm_params((*here, "norm"), f"{disk}.layer_norm", width, bias=True)
+        channels = width
+    yield from norm_params((*at, "feature_norm"), "feature_projection.layer_norm", channels, bias=True)
+    yield from linear_params(
+        (*at, "feature_projection"), "feature_projection.projection", (d, channels), ("audio_embed", "audio_in")
+    )
+    disk, kernel = "encoder.pos_conv_embed.conv", c.num_conv_pos_embeddings
+    groups = d // c.num_conv_pos_embedding_groups
+    axes = ("audio_embed", "audio_in", "kernel")
+    for name, number, shape in (("g", 0, (1, 1, kernel)), ("v", 1, (d, groups, kernel))):
+        places = axes if name == "v" else ("norm", "norm", "kernel")
+        names = f"{disk}.parametrizations.weight.original{number}"
+        yield ParamSpec((*at, "pos_conv", name), names, shape, places, init="normal" if name == "v" else "ones")
+    yield ParamSpec((*at, "pos_conv", "bias"), f"{disk}.bias", (d,), ("audio_embed",), init="zeros")
+    yield from norm_params((*at, "norm"), "encoder.layer_norm", d, bias=True)
+    sizes = (d, c.intermediate_size, c.num_hidden_layers)
+    yield from layers_table((*at, "layers"), "encoder.layers.{n}", HUBERT_LAYER, *sizes)
 
 
 def dense_table(out: int, width: int, bias: bool) -> Iterator[ParamSpec]:

@@ -102,16 +102,21 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
 
 
 def load_table(
-    directory: str | Path, table: Sequence[ParamSpec], dtype=None, known: Callable[[str], bool] = lambda name: True
+    directory: str | Path,
+    table: Sequence[ParamSpec],
+    dtype=None,
+    known: Callable[[str], bool] = lambda name: True,
+    files: dict[str, Path] | None = None,
 ) -> dict:
     """Reads a part of a directory: the parameters of `table`, whose names on disk are those of the directory.
 
     known: whether a tensor that the table does not hold may be there.
+    files: tensor name -> file (default: the directory's weights).
     Raises: InputError naming the directory and the tensor, as `load` does.
     """
     directory = Path(directory)
     manifest.require_sound(directory)
-    files = tensor_files(directory)
+    files = tensor_files(directory) if files is None else files
     headers = _headers(table, "", files, directory, {name for name in files if not known(name)})
     return nest((spec.path, _load_stack(spec, "", files, headers, dtype, None)) for spec in table)
 

@@ -19,6 +19,7 @@ from emsa_jax.policy.thinker_config import (
     BertConfig,
     ClipConfig,
     ClipTextConfig,
+    HubertConfig,
     TextConfig,
     ThinkerConfig,
     VisionConfig,
@@ -221,6 +222,26 @@ def bert_config(raw: dict, where: str) -> BertConfig:
     }
     config = replace(_section(BertConfig, {k: v for k, v in raw.items() if k not in zeros}, where, ""), **zeros)
     _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "hidden_size")
+    return config
+
+
+def hubert_config(raw: dict, where: str) -> HubertConfig:
+    """A speech encoder of the HuBERT kind. Raises: InputError naming the field."""
+    only = dict(hidden_act="gelu", feat_extract_activation="gelu", feat_proj_layer_norm=True, conv_pos_batch_norm=False)
+    for field, value in only.items():
+        _require(raw.get(field, value) == value, where, field, raw.get(field), value)
+    config = _section(HubertConfig, raw, where, "")
+    _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "hidden_size")
+    norm = config.feat_extract_norm
+    _require(norm in ("group", "layer"), where, "feat_extract_norm", norm, "group or layer")
+    sizes = {len(config.conv_dim), len(config.conv_kernel), len(config.conv_stride)}
+    least = min((*config.conv_dim, *config.conv_kernel, *config.conv_stride), default=0)
+    sized = len(sizes) == 1 and least > 0
+    _require(sized, where, "conv_dim", config.conv_dim, "a size for each of conv_kernel and conv_stride")
+    groups = config.num_conv_pos_embedding_groups
+    _require(config.hidden_size % groups == 0, where, "num_conv_pos_embedding_groups", groups, "a part of hidden_size")
+    even = config.num_conv_pos_embeddings
+    _require(even % 2 == 0, where, "num_conv_pos_embeddings", even, "an even number")
     return config
 
 

@@ -19,7 +19,7 @@ from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
 from emsa_jax.policy.audio import sinusoids
-from emsa_jax.policy.encoder_tables import bert_table, clip_text_table
+from emsa_jax.policy.encoder_tables import bert_table, clip_text_table, hubert_table
 from emsa_jax.policy.hf_config import (
     CLIP,
     OWN,
@@ -28,6 +28,7 @@ from emsa_jax.policy.hf_config import (
     bert_config,
     clip_text_config,
     fits_thinker,
+    hubert_config,
     read_json_config,
     tower_widths,
     vision_config,
@@ -39,6 +40,7 @@ from emsa_jax.policy.thinker_config import (
     BertConfig,
     ClipConfig,
     ClipTextConfig,
+    HubertConfig,
     ThinkerConfig,
     VisionConfig,
 )
@@ -114,7 +116,7 @@ def read_audio_tower(
     raw = read_json_config(directory)
     kind = raw.get("model_type")
     if kind == "whisper":
-        config, params = _whisper(Path(directory), raw, bins, dtype)
+        config, params = _whisper(Path(directory), bins, dtype)
     elif kind in POLICIES:
         whole, params = hf.load(directory, dtype, parts=("audio",))
         config, params = whole.audio, params.get("audio")
@@ -144,7 +146,7 @@ def read_vision_tower(
     raw = read_json_config(directory)
     kind = raw.get("model_type")
     if kind in ("clip", CLIP):
-        config, params = _clip(Path(directory), raw, tokens, dtype)
+        config, params = _clip(Path(directory), tokens, dtype)
     elif kind == QWEN_VL:
         config, params = _qwen_vl(Path(directory), raw, dtype)
     elif kind in POLICIES:
@@ -161,12 +163,22 @@ def read_vision_tower(
     return config, params | fresh.get("vision", {})
 
 
-def _clip(directory: Path, raw: dict, tokens: str, dtype) -> tuple[ClipConfig, dict]:
-    where = str(directory / "config.json")
+def clip_config_of(directory: str | Path, tokens: str = "cls") -> ClipConfig:
+    """The configuration of CLIP's vision transformer in a directory of it, or of a whole CLIP.
+
+    Raises: InputError naming the file and the field.
+    """
+    raw, where = read_json_config(directory), str(Path(directory) / "config.json")
+    if raw.get("model_type") not in ("clip", CLIP):
+        raise _unknown(directory, raw.get("model_type"), "CLIP's frames", ("clip", CLIP))
     own = raw.get("vision_config") if raw["model_type"] == "clip" else raw
     if not isinstance(own, dict):
         raise InputError(f"{where}: vision_config is missing; not a CLIP configuration")
-    config = vision_config(own | {"model_type": CLIP, "tokens": tokens, "out_hidden_size": None}, where)
+    return vision_config(own | {"model_type": CLIP, "tokens": tokens, "out_hidden_size": None}, where)
+
+
+def _clip(directory: Path, tokens: str, dtype) -> tuple[ClipConfig, dict]:
+    config = clip_config_of(directory, tokens)
     prefix = _prefix(tensor_files(directory), ("vision_model.", ""), "embeddings.class_embedding")
     table = [
         replace(spec, disk=spec.disk.replace("visual.", prefix))
@@ -233,6 +245,33 @@ def read_bert(directory: str | Path, dtype=None) -> tuple[BertConfig, dict]:
     return config, hf.load_table(directory, table, dtype, lambda name: f"{prefix}encoder.layer." not in name)["bert"]
 
 
+def hubert_config_of(directory: str | Path) -> HubertConfig:
+    """The configuration of a HuBERT directory. Raises: InputError naming the file and the field."""
+    raw = read_json_config(directory)
+    if raw.get("model_type") != "hubert":
+        raise _unknown(directory, raw.get("model_type"), "speech encoders", ("hubert",))
+    return hubert_config(raw, str(Path(directory) / "config.json"))
+
+
+def read_hubert(directory: str | Path, dtype=None) -> tuple[HubertConfig, dict]:
+    """The encoder of a HuBERT directory, alone or under a head, with new or old names of its weight norm.
+
+    Returns:
+      (config, parameters of `hubert_table`). Raises: InputError naming the file and the field or the tensor.
+    """
+    config, directory = hubert_config_of(directory), Path(directory)
+    files = tensor_files(directory)
+    prefix = _prefix(files, ("", "hubert."), "feature_projection.projection.weight")
+    new, old = (
+        f"{prefix}encoder.pos_conv_embed.conv.{name}" for name in ("parametrizations.weight.original", "weight_")
+    )
+    renamed = {f"{new}0": f"{old}g", f"{new}1": f"{old}v"} if f"{old}g" in files else {}
+    table = [replace(spec, disk=prefix + spec.disk) for spec in hubert_table(config)]
+    table = [replace(spec, disk=renamed.get(spec.disk, spec.disk)) for spec in table]
+    ours = tuple(prefix + part for part in ("encoder.", "feature_extractor.", "feature_projection."))
+    return config, hf.load_table(directory, table, dtype, lambda name: not name.startswith(ours))["hubert"]
+
+
 def mel_map(bins: int, wanted: int = MEL_BINS) -> np.ndarray:
     """Linear interpolation [bins, wanted] on the mel axis: row i reads a value at the centre of the i-th of `bins`
     bands out of the centres of `wanted` bands, both evenly spaced on the mel scale from 0 to 8 kHz.
@@ -245,10 +284,16 @@ def mel_map(bins: int, wanted: int = MEL_BINS) -> np.ndarray:
     return np.stack([np.interp(asked, centres, row) for row in np.eye(wanted)], axis=1).astype(np.float32)
 
 
-def _whisper(directory: Path, raw: dict, bins: int, dtype) -> tuple[AudioConfig, dict]:
+def whisper_config_of(directory: str | Path) -> AudioConfig:
+    """The configuration of Whisper's encoder. Raises: InputError naming the file and the field."""
+    raw = read_json_config(directory)
+    own = {k: v for k, v in raw.items() if k not in ("output_dim", "n_window")}
+    return audio_config(own, str(Path(directory) / "config.json"))
+
+
+def _whisper(directory: Path, bins: int, dtype) -> tuple[AudioConfig, dict]:
     """The encoder under Omni's names: `layer_norm` is `ln_post`, and the positions are computed."""
-    where = str(directory / "config.json")
-    own = audio_config({k: v for k, v in raw.items() if k not in ("output_dim", "n_window")}, where)
+    own, where = whisper_config_of(directory), str(directory / "config.json")
     if own.num_mel_bins not in WHISPER_BINS:
         raise InputError(f"{where}: num_mel_bins is {own.num_mel_bins}, but only 80 and 128 can be mapped to {bins}")
     files = tensor_files(directory)

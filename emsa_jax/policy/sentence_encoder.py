@@ -203,19 +203,19 @@ def read_bert_tokenizer(directory: str | Path, vocab_size: int) -> Any:
 
     Raises: InputError naming the file.
     """
+    whole = Path(directory) / "tokenizer.json"
+    return read_tokens(whole if whole.exists() else Path(directory) / "vocab.txt", vocab_size)
+
+
+def read_tokens(path: Path, vocab_size: int) -> Any:
+    """The tokenizer of an encoder, out of its tokenizer.json or vocab.txt. Raises: InputError naming the file."""
     from tokenizers import Tokenizer
     from tokenizers.implementations import BertWordPieceTokenizer
 
-    whole, words = Path(directory) / "tokenizer.json", Path(directory) / "vocab.txt"
-    path = whole if whole.exists() else words
+    lower = (read_object(path.with_name("tokenizer_config.json")) or {}).get("do_lower_case", True)
     try:
-        if path == whole:
-            tokenizer = Tokenizer.from_file(str(whole))
-        else:
-            lower = (read_object(Path(directory) / "tokenizer_config.json") or {}).get("do_lower_case", True)
-            tokenizer = BertWordPieceTokenizer(str(words), lowercase=lower)
-    except InputError:
-        raise
+        words = path.suffix == ".txt"
+        tokenizer = BertWordPieceTokenizer(str(path), lowercase=lower) if words else Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare ones
         raise InputError(f"{path}: no tokenizer can be read from it ({str(error).splitlines()[0]})") from error
     tokenizer.no_padding()

@@ -142,7 +142,8 @@ class Box:
         bounds = [s.indices(size)[:2] for s, size in zip(index, tensor, strict=True)]
         if any(bound != (0, size) for bound, size in zip(bounds[2:], tensor[2:], strict=True)):
             raise ValueError(f"a tensor of shape {tensor} is cut in a dimension behind the second: {tuple(index)}")
-        return cls(bounds[0], bounds[1] if len(bounds) > 1 else (0, 1), tensor, devices)
+        rows, columns = (*bounds[:2], (0, 1), (0, 1))[:2]  # a vector has one column, a number one row too
+        return cls(rows, columns, tensor, devices)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -182,6 +182,30 @@ class BertConfig:
 
 
 @dataclass(frozen=True)
+class HubertConfig:
+    """HuBERT, an encoder of speech.
+
+    Attributes:
+      feat_extract_norm: "group", a norm behind the first convolution alone, or "layer", one behind each.
+      do_stable_layer_norm: whether the norms of the layers stand before the sums (large sizes).
+    """
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    layer_norm_eps: float = 1e-5
+    conv_dim: tuple[int, ...] = (512,) * 7
+    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    feat_extract_norm: str = "group"
+    do_stable_layer_norm: bool = False
+    num_conv_pos_embeddings: int = 128
+    num_conv_pos_embedding_groups: int = 16
+
+
+@dataclass(frozen=True)
 class ThinkerConfig:
     """Everything static about a policy; hashable, so it is a jit-static argument.
 

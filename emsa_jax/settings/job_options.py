@@ -5,6 +5,7 @@ from typing import Literal
 
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.config.fields import Options, option
+from emsa_jax.cues.cues_options import CuesOptions
 from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import MANY, TABLES, Arm
@@ -14,6 +15,7 @@ from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
 from emsa_jax.settings.config import Config
+from emsa_jax.training.bridge_options import BridgesOptions
 from emsa_jax.training.training_options import GrpoOptions
 
 JOB = "which job this is"
@@ -221,7 +223,9 @@ JOBS = {
     "annotate": AnnotateOptions,
     "assemble": AssembleOptions,
     "benchmark": BenchmarkOptions,
+    "bridges": BridgesOptions,
     "compare": CompareOptions,
+    "cues": CuesOptions,
     "distill": DistillOptions,
     "faithful": FaithfulOptions,
     "inspect": InspectOptions,
