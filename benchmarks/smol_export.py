@@ -69,6 +69,7 @@ def config_of(args: argparse.Namespace, table: Path) -> Config:
         score_range=(-1.0, 1.0),
         stages=("prepare", "align", "sft", "export"),
         format="class_only",
+        evaluate=replace(base.evaluate, decode="greedy"),
         prompt=PromptOptions(modalities=("audio",)),
         lora=LoraOptions(16, 128.0, TARGETS, also=("audio.proj",)),
         sft=sft,

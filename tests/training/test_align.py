@@ -1,6 +1,7 @@
 """Projectors are aligned, and nothing else is; what is trained whole after it comes out as PEFT reads it."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -19,8 +20,11 @@ from emsa_jax.jobs.stages import run_stages
 from emsa_jax.manifest import sha256_file
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.policy.hf import save
 from emsa_jax.policy.inputs import build_inputs
+from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.thinker import logits, projector_features, tower_states
+from emsa_jax.policy.thinker_config import ClipConfig
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.rollout.rollout_options import EncodingOptions, PromptOptions
 from emsa_jax.runtime.run import open_run
@@ -124,6 +128,24 @@ def test_all_but_the_projectors_stays(closed):
     (row,) = [json.loads(line) for line in (closed / "metrics.jsonl").read_text().splitlines()]
     assert row["stage"] == "align" and row["audio/nearest"] > 0.5 and 0 < row["audio/explained"] <= 1
     assert row["audio/norm"] < row["audio/norm_before"]
+
+
+def test_clips_projector_is_aligned_and_nothing_else(closed, aligned, tmp_path):
+    """A policy with CLIP in place of its own vision tower, in our layout."""
+    base = open_checkpoint(closed / "policy")
+    tower = ClipConfig(32, 48, num_hidden_layers=1, num_attention_heads=2, image_size=28)
+    tower = replace(tower, out_hidden_size=base.config.text.hidden_size)
+    config = replace(base.config, vision=tower)
+    params = base.params | {"vision": init_table(vision_table(tower), jax.random.key(1))["vision"]}
+    (tmp_path / "companions").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(closed / "policy" / name, tmp_path / "companions")
+    save(tmp_path / "clip", config, params, source=tmp_path / "companions")
+    run = aligned("clip", policy=str(tmp_path / "clip"), align={"towers": ("vision",)})
+    before, after = tensors(tmp_path / "clip"), tensors(run / "align" / "policy")
+    assert_only_projectors_moved(before, after, ["visual.proj.weight", "visual.proj.bias"])
+    (row,) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert row["vision/nearest"] > 0.4 and row["vision/norm"] < row["vision/norm_before"]
 
 
 def relabelled(source, target):
