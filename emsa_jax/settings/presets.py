@@ -24,7 +24,7 @@ def embedded() -> Config:
     """Puppets and tiny: learning rates that suit a small policy without a pretrained base."""
     return Config(
         cross=CrossDataset("puppets:zh", asked_as="train"),
-        puppets=PuppetOptions(trace_share=0.3, resolved=0.7),
+        puppets=PuppetOptions(trace_share=1.0, resolved=0.9),
         reward=RewardOptions(dict.fromkeys(PARTS, 1.0) | dict.fromkeys(CLAIM_PARTS, 1.0), gate_hinted=True),
         prepare=PrepareOptions(num_frames=4, frame_format="raw"),
         lora=LoraOptions(rank=16, alpha=32.0),
@@ -36,7 +36,7 @@ def embedded() -> Config:
             epochs=200.0,
             batch_size=16,
             eval_every=16,
-            patience=3,
+            patience=6,
             save_every=16,
             remat="none",
             optimizer=OptimizerOptions(2e-3, warmup=0.02, schedule="constant", b2=0.98, weight_decay=0.05),
@@ -57,7 +57,8 @@ def embedded() -> Config:
 def embedded_papers() -> Config:
     """The embedded default with the papers' rewards alone, and a teacher that most contradictions fool: the arms of the
     papers' tables begin there."""
-    return replace(embedded(), puppets=PuppetOptions(), reward=RewardOptions())
+    config = embedded()
+    return replace(config, puppets=PuppetOptions(), reward=RewardOptions(), sft=replace(config.sft, patience=3))
 
 
 def paper() -> Config:
