@@ -28,7 +28,7 @@ from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
 from emsa_jax.settings.config import Config
-from emsa_jax.settings.presets import embedded
+from emsa_jax.settings.presets import embedded_papers
 
 EMOTIONS = {
     1: ("neutral", 0),
@@ -102,8 +102,8 @@ def sims(data: Path, out: Path) -> Path:
 
 
 def settings(name: str, source: Path, trained: Path) -> Config:
-    """What each experiment changes of the embedded default."""
-    config = replace(embedded(), data=str(source), cross=CrossDataset(), score_range=(-1.0, 1.0), language="en")
+    """What each experiment changes of the embedded default with the papers' rewards."""
+    config = replace(embedded_papers(), data=str(source), cross=CrossDataset(), score_range=(-1.0, 1.0), language="en")
     config = replace(
         config,
         sft=replace(config.sft, epochs=30, eval_every=40, save_every=40, batch_size=16),

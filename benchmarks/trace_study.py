@@ -43,7 +43,7 @@ from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.run import open_run
 from emsa_jax.settings.config import Config
-from emsa_jax.settings.presets import embedded
+from emsa_jax.settings.presets import embedded_papers
 from emsa_jax.training import sft as sft_job
 
 FORMAT = DC((-3.0, 3.0))
@@ -172,7 +172,7 @@ def as_written(made: list[tuple[Clip, Written]]):
 def study(seed: int, root: Path, arms: list[str], updates: int) -> dict[str, dict]:
     """What each arm came to on one seed's test split."""
     base = root / f"seed{seed}"
-    config = replace(embedded(), seed=seed, cross=CrossDataset())
+    config = replace(embedded_papers(), seed=seed, cross=CrossDataset())
     sft = replace(config.sft, max_steps=updates, eval_every=updates // 2, patience=99)
     config = replace(
         config,
