@@ -36,6 +36,9 @@ SIZES = {
     "grpo.group_size": 2,
     "grpo.save_every": 20,
     "grpo.remat": "none",
+    "reward.weights.evidence": 0,  # the papers' method: rewards of claims read answers by a few files more
+    "reward.weights.cues": 0,
+    "reward.gate_hinted": False,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,9 +148,13 @@ class AnswerScorer:
             row = {name: None if value is None else min(value, 0.0) for name, value in row.items()}
         return row
 
+    @functools.cached_property
+    def _claim_parts(self) -> tuple[str, ...]:
+        return self.options.claim_parts
+
     def _claims(self, answer: Answer, truth: Truth | None, clip, cut_off: bool) -> dict[str, float | None]:
         """What the parts pay that look at the claims of an answer."""
-        names = self.options.claim_parts
+        names = self._claim_parts
         if not names or not self.format.has_reasoning:
             return {}
         shown = [name for name in modalities(clip) if name in self.modalities]
@@ -162,7 +167,10 @@ class AnswerScorer:
 
 def total(parts: Mapping[str, float | None], options: RewardOptions, accuracy_factor: float = 1.0) -> float:
     """The weighted sum of the parts that apply; the weight of `accuracy` times a factor (the clip's class's)."""
-    weights = {name: options.weight(name) * (accuracy_factor if name == "accuracy" else 1.0) for name in parts}
+    given, claimed = options.weights, dict.fromkeys(CLAIM_PARTS, 0.0)  # as `RewardOptions.weight` has them
+    weights = {name: given.get(name, claimed.get(name, 1.0)) for name in parts}
+    if "accuracy" in weights:
+        weights["accuracy"] *= accuracy_factor
     return sum((weights[name] * value for name, value in parts.items() if value is not None), 0.0)
 
 
