@@ -24,7 +24,7 @@ PACKAGE = "emsa_jax"
 FREE = ("errors", "disk", "json_file", "manifest", "append_log", "config")
 ROOMS = (
     *("data", "answers", "parallel", "policy", "rollout", "rewards", "learning", "runtime", "planning", "training"),
-    *("distill", "features", "cues", "evaluation", "experiments", "serve", "report", "settings", "jobs", "main"),
+    *("distill", "cues", "evaluation", "features", "experiments", "serve", "report", "settings", "jobs", "main"),
 )
 WIDE = 8  # positional arguments: a call with so many is hard to read
 CONFIGS = ("settings/config.py", "jobs/options.py")  # where a run's Config is, in this tree and in an older one

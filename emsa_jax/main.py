@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
             from emsa_jax.planning.topologies import compile_without_devices
 
             compile_without_devices()
-        places = (workdir,) if job in ("ablation", "bridges") else ()  # which can go on
+        places = (workdir,) if job in ("ablation", "bridges", "features") else ()  # which can go on
         return getattr(importlib.import_module(f"emsa_jax.jobs.{job}"), job)(options, *places)
     return run(options, workdir, config_flags.get_override_values(flags.FLAGS["config"]))
 

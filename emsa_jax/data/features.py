@@ -40,6 +40,7 @@ class Features:
     regression_labels_V: np.ndarray | None
     annotations: tuple[str, ...] | None
     unread: tuple[str, ...]  # keys of the file that are not read
+    replaced: dict[str, int]  # how many numbers of "text", "audio" and "vision" were -inf or NaN, and are 0
 
     def __len__(self) -> int:
         return len(self.id)
@@ -81,7 +82,10 @@ def _part(where: str, part: Any) -> Features:
     if not all(ids):
         raise InputError(f"{where}: row {ids.index('')} has no id")
     n = len(ids)
-    text, audio, vision = (read(key, _floats, (n, None, None), required=True) for key in ("text", "audio", "vision"))
+    replaced: dict[str, int] = {}
+    text, audio, vision = (
+        read(key, _floats, (n, None, None), replaced, key, required=True) for key in ("text", "audio", "vision")
+    )
     mask = read("mask", _numbers, (n,))
     labels = {
         f"regression_labels{end}": read(f"regression_labels{end}", _labels, ids, mask, required=not end)
@@ -98,6 +102,7 @@ def _part(where: str, part: Any) -> Features:
         vision_lengths=read("vision_lengths", _lengths, vision.shape[:2]),
         annotations=read("annotations", _strings, n),
         unread=tuple(sorted(part.keys() - {field.name for field in fields(Features)} - {"mask"})),
+        replaced=replaced,
         **labels,
     )
 
@@ -130,11 +135,13 @@ def _numbers(where: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarra
     return value
 
 
-def _floats(where: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+def _floats(where: str, value: Any, shape: tuple[int | None, ...], replaced: dict[str, int], key: str) -> np.ndarray:
+    """Finite float32; what was -inf or NaN is 0, and `replaced[key]` says how many numbers were."""
     value = _numbers(where, value, shape)
     with np.errstate(over="ignore"):
         array = value.astype(np.float32, copy=False)
     strange = ~np.isfinite(array)
+    replaced[key] = int(strange.sum())
     if strange.any():
         void = np.isnan(value) | np.isneginf(value)
         if (strange & ~void).any():

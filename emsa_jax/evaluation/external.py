@@ -84,7 +84,7 @@ def score_given(
     classes: of the data set's own labels, in order; () where it has scores alone, whose classes are then the three
     polarities, or the five of CH-SIMS where the file names one of these."""
     if given.are_scores and any(entry.score is not None for entry in entries):
-        rows = [_row(entry, _score(given, entry.id), neutral_eps) for entry in entries]
+        rows = [prediction_row(entry, _score(given, entry.id), neutral_eps) for entry in entries]
         return summarize(rows, score_range, fallback, neutral_eps, train_scores, resamples), rows
     names, truth = _classes(given, entries, score_range, classes, neutral_eps)
     known = [i for i, true in enumerate(truth) if true >= 0]
@@ -104,7 +104,9 @@ def score_given(
     return result, rows
 
 
-def _row(entry: Entry, score: float | None, neutral_eps: float) -> dict:
+def prediction_row(entry: Entry, score: float | None, neutral_eps: float) -> dict:
+    """A predicted score, None where it is unread, as a row of predictions.jsonl."""
+
     def polarity(value):
         return None if value is None else polarity_of(value, neutral_eps)
 

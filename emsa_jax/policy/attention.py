@@ -108,7 +108,7 @@ def group_attention(
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """Plain attention, float32 softmax.
+    """Plain attention, its softmax in float32 at least.
 
     q [B, S, H, d], k and v [B, T, K, d] with H a multiple of K (grouped queries), mask [B, S, T] bool
     (True: may attend). Returns [B, S, H, d].
@@ -120,7 +120,7 @@ def attention_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One part of a softmax over several key sets.
 
     Shapes as in `attention`. Returns (weighted values [B, S, H, d], their weight [B, S, H, 1], the largest
-    logit [B, S, H, 1]), float32; `combine` joins the parts under one softmax.
+    logit [B, S, H, 1]), at least float32; `combine` joins the parts under one softmax.
     """
     return cached_part(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), mask)
 
@@ -131,13 +131,13 @@ def cached_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     heads, t = k.shape[1:3]
     # batch axes lead in both products: XLA's CPU backend runs other layouts several times slower
     grouped = q.reshape(b, s, heads, h // heads, d).transpose(0, 2, 3, 1, 4).reshape(b, heads, -1, d)
-    logits = jnp.einsum("bkqd,bktd->bkqt", grouped, k, preferred_element_type=jnp.float32) * d**-0.5
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    logits = jnp.einsum("bkqd,bktd->bkqt", grouped, k, preferred_element_type=wide) * d**-0.5
     logits = logits.reshape(b, heads, h // heads, s, t) + jnp.where(mask, 0.0, MASKED)[:, None, None]
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)
-    values = jnp.einsum(
-        "bkqt,bktd->bkqd", weights.reshape(b, heads, -1, t).astype(v.dtype), v, preferred_element_type=jnp.float32
-    )
+    weighing = weights.reshape(b, heads, -1, t).astype(v.dtype)
+    values = jnp.einsum("bkqt,bktd->bkqd", weighing, v, preferred_element_type=wide)
 
     def back(part):  # [b, heads, h / heads, s, n] -> [b, s, h, n]
         return part.transpose(0, 3, 1, 2, 4).reshape(b, s, h, -1)

@@ -100,6 +100,7 @@ def dropped(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
 
 def _dropped_attention(q, k, v, mask, key: jax.Array, dropout: Dropout) -> jax.Array:
     """`attention` with weights dropped after the softmax, which the kernels do not do."""
-    logits = jnp.einsum("bshd,bthd->bhst", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    logits = jnp.einsum("bshd,bthd->bhst", q, k, preferred_element_type=wide) * q.shape[-1] ** -0.5
     weights = dropped(jax.nn.softmax(jnp.where(mask[:, None], logits, MASKED)), key, dropout.attention)
     return jnp.einsum("bhst,bthd->bshd", weights.astype(v.dtype), v)

@@ -31,8 +31,8 @@ def rms_norm(x: jax.Array, p: dict, eps: float) -> jax.Array:
 
 
 def layer_norm(x: jax.Array, p: dict, eps: float = 1e-5) -> jax.Array:
-    """LayerNorm over the last axis, float32 inside."""
-    x32 = x.astype(jnp.float32)
+    """LayerNorm over the last axis, at least float32 inside."""
+    x32 = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     x32 = x32 - jnp.mean(x32, axis=-1, keepdims=True)
     x32 = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
     return (x32 * p["weight"] + p["bias"]).astype(x.dtype)

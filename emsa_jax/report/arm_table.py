@@ -20,6 +20,14 @@ COLUMNS = {
     "mae_cross": ("MAE, other domain", ""),
     "moved": ("moved", "%"),
     "tokens": ("tokens drawn", "k"),
+    "has0_acc2": ("Acc2", "%"),
+    "non0_acc2": ("Acc2 without 0", "%"),
+    "has0_f1": ("F1", "%"),
+    "non0_f1": ("F1 without 0", "%"),
+    "weak_acc2": ("Acc2 weak", "%"),
+    "acc3": ("Acc3", "%"),
+    "acc5": ("Acc5", "%"),
+    "acc7": ("Acc7", "%"),
 }
 COMPARED = ("accuracy", "reward_sampled", "hard_accuracy", "prefix_logp", "accuracy_cross", "mae")
 _FACTOR = {"%": 100.0, "k": 0.001}

@@ -9,6 +9,7 @@ from emsa_jax.cues.cues_options import CuesOptions
 from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import MANY, TABLES, Arm
+from emsa_jax.features.feature_options import FeatureOptions
 from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.planning_options import PromptShape
@@ -228,6 +229,7 @@ JOBS = {
     "cues": CuesOptions,
     "distill": DistillOptions,
     "faithful": FaithfulOptions,
+    "features": FeatureOptions,
     "inspect": InspectOptions,
     "plan": PlanOptions,
     "review": ReviewOptions,
