@@ -17,6 +17,11 @@ On an accelerator, the released size with random weights:
     python benchmarks/grpo_step.py --policy 7B --bfloat16 --prompts 8 --group 8 --prompt-tokens 1500 --new 512 \
         --micro-batches 8 --remat full [--against transformers]
 
+What the guard of every update costs, `--guard`: steps whose update is watched and steps whose update is always taken,
+in turns (A B A B) in one process, half of --steps each:
+
+    python benchmarks/grpo_step.py --guard --steps 100 --new 64
+
 The first step of every process is not counted. The last line is one JSON object. `utilisation` says how near we are to
 what the device can do: `update` and `reference` in FLOPs that the formulas of policy/flops.py call useful, `decode` in
 bytes that must be read for every token (weights once, keys and values of every prompt and answer). Peaks are the data
@@ -26,6 +31,7 @@ sheet's, or measured where the device is unknown.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -35,6 +41,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from unittest import mock
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"trl": "trl_text.py", "transformers": "transformers_loop.py"}
@@ -124,9 +131,11 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
     state = create_state(init_adapter(config, LoraOptions(rank=16, alpha=32.0), jax.random.key(1)), optimizer)
     n, g, c = args.prompts, args.group, args.new
     sizes = dict(group_size=g, new=c, suppress_tokens=tuple(range(10, 17)))
-    programs = step_programs(config, optimizer, **sizes, micro_batches=args.micro_batches, remat=args.remat)
+    sizes |= dict(micro_batches=args.micro_batches, remat=args.remat)
+    programs = step_programs(config, optimizer, **sizes)
+    updates = [programs.update, *[step_programs(config, optimizer, **sizes).update] * args.guard]
     steps = []
-    for step in range(args.steps + 1):
+    for step in range(args.steps + len(updates)):
         rows, times = prompt_rows(config, args.shape, n, args.prompt_tokens, rng), {}
 
         def lap(name, result, times=times):
@@ -141,11 +150,47 @@ def measure(args) -> tuple[list[dict[str, float]], dict[str, float]]:
         answers = lap("decode", programs.decode(base, state.params, cache, np.array([0, step, 0], np.int32)))
         ref_logps = lap("reference", programs.reference(base, prompts, answers.tokens))
         batch = examples(answers, ref_logps)
-        state, logged = lap("update", programs.update(state, base, prompts, inputs, batch))
+        with unguarded() if step == 1 and args.guard else contextlib.nullcontext():  # where it is traced
+            state, logged = lap("update", updates[step % len(updates)](state, base, prompts, inputs, batch))
         assert (np.asarray(answers.length) == c).all() and np.isfinite(logged["loss"])
         steps.append(times | {"rollout": times["prefill"] + times["decode"], "step": sum(times.values())})
-    counted = steps[1:]
+    counted = steps[len(updates) :]
     return counted, utilisation(config, base, state.params, inputs, n, g, c, counted)
+
+
+@contextlib.contextmanager
+def unguarded():
+    """Inside, updates that are traced are always taken."""
+    import optax
+
+    from emsa_jax.learning import grpo_update
+    from emsa_jax.learning.state import apply_gradients
+
+    def taken(state, grads, optimizer, loss):
+        return apply_gradients(state, grads, optimizer), {"grad_norm": optax.global_norm(grads)}
+
+    with mock.patch.object(grpo_update, "guarded_update", taken):
+        yield
+
+
+def cost_of_guard(steps: list[dict[str, float]]) -> dict[str, float]:
+    """What the guard adds, from steps that are watched and not in turns; `share` of a step's median without it, with
+    the standard error of the mean difference of neighbours."""
+    watched, plain = steps[0::2], steps[1::2]
+    differences = [a["update"] - b["update"] for a, b in zip(watched, plain, strict=True)]
+    whole = statistics.median(step["step"] for step in plain)
+    update = {
+        name: statistics.median(step["update"] for step in part)
+        for name, part in (("with", watched), ("without", plain))
+    }
+    return {
+        "steps_each": len(plain),
+        "step_s": round(whole, 4),
+        "update_s": {name: round(seconds, 4) for name, seconds in update.items()},
+        "share_median": round((update["with"] - update["without"]) / whole, 4),
+        "share_mean": round(statistics.mean(differences) / whole, 4),
+        "share_error": round(statistics.stdev(differences) / len(differences) ** 0.5 / whole, 4),
+    }
 
 
 def utilisation(config, base, adapter, inputs, n: int, g: int, c: int, steps) -> dict[str, float]:
@@ -257,6 +302,7 @@ def main() -> None:
     parser.add_argument("--remat", default="none", choices=("none", "dots", "full"))
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--peer-python", default=".venv-peers/bin/python")
+    parser.add_argument("--guard", action="store_true", help="what the guard of every update costs")
     parser.add_argument("--raw", action="store_true", help="print the seconds of each counted step and nothing else")
     args = parser.parse_args()
     for name, value in SHAPES[args.shape].items():
@@ -268,6 +314,8 @@ def main() -> None:
         return
     if args.against:
         result = in_turns(args)
+    elif args.guard:
+        result = {"guard": cost_of_guard(measure(args)[0])}
     else:
         steps, used = measure(args)
         result = {"ours": summary(steps, args.prompts * args.group * args.new), "utilisation": used}

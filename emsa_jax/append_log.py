@@ -26,6 +26,7 @@ import msgpack
 
 from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import finite_json
 
 Row = dict[str, Any]
 _BLOCK_BYTES = 1 << 20
@@ -56,8 +57,10 @@ class JsonLines:
     damage: str = " is damaged; remove the line"
 
     def encode(self, entry: Row) -> bytes:
-        """The line of an object, its end included."""
-        return json.dumps(entry, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        """The line of an object, its end included. Numbers that are not finite become null."""
+        return (
+            json.dumps(finite_json(entry), ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+        )
 
     def decode(self, file: BinaryIO, path: str | Path, number: int) -> Iterator[tuple[Row, int]]:
         """See `EntryFormat`."""

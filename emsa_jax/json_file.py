@@ -6,6 +6,7 @@ names the file, and the line or entry where there are several.
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def read_saved_json(path: str | Path, advice: str = "restore it or remove it") -
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged; {advice}") from error
+
+
+def finite_json(value: Any) -> Any:
+    """The same JSON value with null in place of numbers that are not finite, which JSON cannot say."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite_json(item) for name, item in value.items()}
+    return [finite_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_json_rows(path: str | Path, advice: str = "make it again, or restore it") -> list[dict[str, Any]]:

@@ -173,3 +173,7 @@ def test_files_written_before_are_read(tmp_path):
     assert kept(tmp_path / "r") == [{"id": "a", "score": 0.5}]
     (tmp_path / "p").write_bytes(bytes.fromhex("0700000000000000196c83fc93a161c40178a0"))
     assert kept(tmp_path / "p", PackedEntries()) == [["a", b"x", ""]]
+
+
+def test_numbers_that_json_cannot_say_are_null():
+    assert JsonLines().encode({"a": [float("nan"), 1.0]}) == b'{"a": [null, 1.0]}\n'

@@ -3,7 +3,7 @@
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.json_file import parse_labels, read_json, read_json_rows, read_saved_json
+from emsa_jax.json_file import finite_json, parse_labels, read_json, read_json_rows, read_saved_json
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ def test_rows(tmp_path):
         read_json_rows(tmp_path / "a.jsonl")
     with pytest.raises(InputError, match="missing or damaged"):
         read_json_rows(tmp_path / "none.jsonl")
+
+
+def test_numbers_that_json_cannot_say_are_null():
+    value = {"a": [1.5, float("nan"), {"b": float("-inf")}], "c": (float("inf"), 2), "d": "NaN", "e": None}
+    assert finite_json(value) == {"a": [1.5, None, {"b": None}], "c": [None, 2], "d": "NaN", "e": None}
 
 
 def test_labels_keep_their_numbers_as_written():

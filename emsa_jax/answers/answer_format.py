@@ -39,6 +39,11 @@ class Answer:
         """Whether nothing is wrong with the answer's form."""
         return not self.notes
 
+    @property
+    def is_read(self) -> bool:
+        """Whether its score, or its class of sentiment, can be read."""
+        return self.score is not None or self.sentiment is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:

@@ -13,7 +13,7 @@ A leaf is a field that is no group of options itself. The ranges given here are 
 import dataclasses
 import functools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from emsa_jax.errors import InputError
@@ -115,6 +115,14 @@ def check_range(field: dataclasses.Field, value: Any, name: str) -> None:
         name, value = (name, value) if beyond is None else (f"{name}.{beyond}", value[beyond])
     if description and not description.allows(value):
         raise InputError(f"{name} must be {description.range}, not {value!r}: {description.text}")
+
+
+def refuse_repeated(name: str, values: Iterable[Any]) -> None:
+    """Raises InputError for a value that a field names twice."""
+    values = list(values)
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"{name}: {value!r} is named twice; leave one out")
 
 
 def has_effect(field: dataclasses.Field) -> bool:

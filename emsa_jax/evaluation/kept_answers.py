@@ -184,7 +184,7 @@ class _Asked:
             members=self.missing,
         )
         for indices, scores in found:
-            known = [[None if np.isnan(score) else score for score in group] for group in scores.tolist()]
+            known = [[score if np.isfinite(score) else None for score in group] for group in scores.tolist()]
             yield indices, [every[i]._replace(scores=group) for i, group in zip(indices, known, strict=True)]
 
     def keep(

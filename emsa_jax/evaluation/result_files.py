@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.errors import InputError
-from emsa_jax.json_file import read_json_rows
+from emsa_jax.json_file import finite_json, read_json_rows
 from emsa_jax.manifest import write_together
 from emsa_jax.parallel import processes
 
 
 def write_result(out: Path, result: dict, rows: list[dict]) -> None:
-    """Writes both files into a directory, from process 0. rows: one a clip."""
+    """Writes both files into a directory, from process 0. rows: one a clip. Numbers that are not finite become null."""
     if not processes.is_main():
         return
     out.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(json.dumps(finite_json(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     write_together(
         out,
         {
             "predictions.jsonl": lines.encode("utf-8", "surrogatepass"),
-            "metrics.json": json.dumps(result, indent=1).encode() + b"\n",
+            "metrics.json": json.dumps(finite_json(result), indent=1, allow_nan=False).encode() + b"\n",
         },
     )
 

@@ -19,6 +19,7 @@ from emsa_jax.data.datasets import PUPPETS
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import Arm, C, changed, lengthened, swapped
 from emsa_jax.experiments.cell_values import CellSettings, cell_values, hard_set, moved, read_steps, write_hard_set
+from emsa_jax.json_file import finite_json
 from emsa_jax.manifest import write_atomic
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run, open_run
@@ -87,7 +88,7 @@ class Cells:
             "arm": arm.name,
             "seed": seed,
             "inputs": self._inputs(arm, seed),
-            "values": values,
+            "values": finite_json(values),
             "seconds": {
                 "start": round(started - begun, 1),
                 "arm": round(ended - started, 1),
@@ -95,7 +96,7 @@ class Cells:
             },
         }
         self.path(arm, seed).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.path(arm, seed), json.dumps(cell, indent=1).encode() + b"\n")
+        write_atomic(self.path(arm, seed), json.dumps(cell, indent=1, allow_nan=False).encode() + b"\n")
         return cell
 
     def _inputs(self, arm: Arm, seed: int) -> str:

@@ -17,7 +17,14 @@ from emsa_jax.policy.trained_for import read_trained_for
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
-from emsa_jax.training.artifacts import PolicySettings, last_policy, policy_fingerprint, weights_fingerprint
+from emsa_jax.training.artifacts import (
+    PolicySettings,
+    last_policy,
+    policy_fingerprint,
+    stage_summary,
+    weights_fingerprint,
+)
+from emsa_jax.training.stage_guard import LEARNED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,8 @@ def export(run: Run, settings: ExportSettings) -> None:
         for part in ("merged", "base", "adapter"):  # an export that was killed may have left some
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": _hash_weights(directory, "hashes of the base")}
+    if (status := stage_summary(run.workdir, name).get("status", LEARNED)) != LEARNED:
+        origin |= {"status": status}
     trained_for = read_trained_for(adapter_dir, directory)
     if adapter is not None and not changes(checkpoint.params, adapter):
         origin |= {"equals_base": True}

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from emsa_jax.data.datasets import PUPPETS_NOTE, datasets
+from emsa_jax.json_file import finite_json
 from emsa_jax.manifest import write_atomic
 from emsa_jax.report.result_table import ResultTable, result_table, shown_names
-from emsa_jax.report.run_files import ReportSettings, data_name, read_result
+from emsa_jax.report.run_files import ReportSettings, data_name, read_result, statuses, warnings_of
 from emsa_jax.report.run_report import PAGE, write_page
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run
@@ -21,7 +22,7 @@ from emsa_jax.training.artifacts import policies
 
 def report(run: Run, settings: ReportSettings) -> None:
     """Prints a table for each data set, leaves them as summary.json and summary.md, and writes report.html."""
-    names = shown_names(list(policies(run, settings)))
+    names = shown_names(list(policies(run, settings)), statuses(run.workdir))
     results = {role: {name: read_result(run.workdir, name, role) for name in names} for role in datasets(settings)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
     lines, notes = ["# Results"], [PUPPETS_NOTE] if settings.data.startswith("puppets") else []
@@ -34,10 +35,12 @@ def report(run: Run, settings: ReportSettings) -> None:
         console.print(_printed(table, data_name(settings, role)))
         notes = [*(note for note in table.notes if note not in notes), *notes]
     lines += [line for note in notes for line in ("", note)]
+    if warnings := warnings_of(run.workdir):
+        lines += ["", "## Warnings", "", *(f"- {line}" for line in warnings)]
     for note in notes:
         console.print(note, style="dim", markup=False, highlight=False)
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
-    write_atomic(run.path("summary.json"), json.dumps(results, indent=1).encode() + b"\n")
+    write_atomic(run.path("summary.json"), json.dumps(finite_json(results), indent=1, allow_nan=False).encode() + b"\n")
     write_page(run, settings)
     for what, path in (
         ("the whole run on one page:", PAGE),

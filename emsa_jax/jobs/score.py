@@ -15,7 +15,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.external import entry_of, read_given, score_given
 from emsa_jax.evaluation.paired import conditions_of
 from emsa_jax.evaluation.result_files import write_result
-from emsa_jax.json_file import read_saved_json
+from emsa_jax.json_file import finite_json, read_saved_json
 from emsa_jax.report.run_files import POLICIES, ReportSettings
 from emsa_jax.report.run_report import write_page
 from emsa_jax.runtime.console import say
@@ -81,7 +81,7 @@ def score_predictions(config: Config, workdir: Path) -> None:
         if run is not None:
             settings = pick(ReportSettings, read_config(run.config))
             say(f"the run's page has their row now: {write_page(run, settings)}")
-    print(json.dumps(result), flush=True)
+    print(json.dumps(finite_json(result), allow_nan=False), flush=True)
 
 
 @contextlib.contextmanager

@@ -88,6 +88,8 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
     inputs = processes.broadcast(lambda: stage.inputs(run, config), f"what {name} reads")
     if run.stage_done(name, inputs):
         say(f"{name}: done already")
+        if config.strict:
+            artifacts.refuse_warned(run.workdir, name)
         return
     settings = pick(stage.settings, config)
     if issubclass(

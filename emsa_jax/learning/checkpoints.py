@@ -10,11 +10,12 @@ removes.
     <directory>/<step>/MANIFEST.json     size and sha256 of all of these
 """
 
+import functools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
 from emsa_jax.parallel import processes
+from emsa_jax.policy.finite import all_finite
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,15 @@ class Checkpoints:
         """Writes a pytree of arrays and a JSON-able meta, then deletes what is older than the `keep` newest.
 
         The step must not be there yet, unless damaged. Returns its directory. Whatever fails is raised with nothing
-        left behind and no older step touched; a full disk as DiskFull, with the step that is kept.
+        left behind and no older step touched; a full disk as DiskFull, with the step that is kept; InputError for
+        arrays with numbers that are not finite.
         """
         leaves = _named(state)
+        if broken := _not_finite(leaves):
+            raise InputError(
+                f"checkpoint {self.directory / str(step)} is not written: {broken} holds numbers that are not finite; "
+                f"{self._kept()} is kept. Lower the learning rate"
+            )
         record = {"meta": dict(meta), "arrays": _describe(leaves)}
         encoded = json.dumps(record, sort_keys=True, indent=1).encode() + b"\n"
         working = self.directory / f"{RUBBISH}{step}-saving"
@@ -100,25 +108,34 @@ class Checkpoints:
             self._discard(old)
 
     def restore_newest(self, abstract: Any) -> tuple[Any, dict[str, Any], int] | None:
-        """(state, meta, step) of the newest step whose hashes all hold; None if no step was ever finished.
+        """(state, meta, step) of the newest sound step, whose hashes all hold; None if no step was ever finished.
 
         abstract: tree of arrays or ShapeDtypeStructs (with sharding, if any) as `state` was saved; the
-        values come back bit for bit. Damaged steps are named in one warning each. Raises InputError if
-        there are steps and none is sound (never a silent fresh start), or if the sound one holds other
-        arrays than `abstract`.
+        values come back bit for bit. Damaged steps, and those with numbers that are not finite, are named in one
+        warning each. Raises InputError if there are steps and none is sound (never a silent fresh start), or if the
+        sound one holds other arrays than `abstract`.
         """
-        step = processes.broadcast(self._newest_sound, "which checkpoint is sound")
-        return None if step is None else (*self._restore(step, abstract), step)
+        damaged: list[str] = []
+        newest_sound = functools.partial(self._newest_sound, damaged)
+        while (step := processes.broadcast(newest_sound, "which checkpoint is sound")) is not None:
+            state, meta = self._restore(step, abstract)
+            if not (broken := _not_finite(_named(state))):
+                return state, meta, step
+            damaged += self._leave_aside(step, [f"{broken} holds numbers that are not finite"])
+        return None
 
-    def _newest_sound(self) -> int | None:
-        damaged = []
-        for step in reversed(self.steps()):
+    def _leave_aside(self, step: int, problems: list[str]) -> list[str]:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        log.warning("checkpoint %s is damaged and left aside: %s%s", self.directory / str(step), problems[0], more)
+        return [f"step {step} ({problems[0]}{more})"]
+
+    def _newest_sound(self, damaged: list[str]) -> int | None:
+        """The newest step whose hashes hold, older than those that are damaged, which are told and added to them."""
+        for step in reversed(self.steps()[: len(self.steps()) - len(damaged)]):
             problems = verify(self.directory / str(step))
             if not problems:
                 return step
-            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-            damaged.append(f"step {step} ({problems[0]}{more})")
-            log.warning("checkpoint %s is damaged and left aside: %s%s", self.directory / str(step), problems[0], more)
+            damaged += self._leave_aside(step, problems)
         if damaged:
             raise InputError(
                 f"no checkpoint in {self.directory} is sound: {', '.join(damaged)}; "
@@ -158,6 +175,22 @@ def _named(tree: Any) -> dict[str, Any]:
     if len(named) != len(paths):
         raise ValueError("two leaves of the state have the same dotted path")
     return named
+
+
+def _not_finite(leaves: Mapping[str, Any]) -> str:
+    """The name of the first array of which any process holds numbers that are not finite, "" for none."""
+    found = next((name for name, leaf in leaves.items() if not all(map(all_finite, _held(leaf)))), "")
+    return next(filter(None, (name.decode() for name in processes.exchange(found.encode(), "finite arrays"))), "")
+
+
+def _held(leaf: Any) -> Iterator[np.ndarray]:
+    """The parts of an array that this process holds, each one once."""
+    if not isinstance(leaf, jax.Array):
+        yield np.asarray(leaf)
+        return
+    for shard in leaf.addressable_shards:
+        if shard.replica_id == 0:
+            yield jax.device_get(shard.data)
 
 
 def _describe(leaves: Mapping[str, Any]) -> dict[str, str]:

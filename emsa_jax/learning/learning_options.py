@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emsa_jax.config.fields import Options, option
+from emsa_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class LossOptions(Options):
         0.04,
         "weight of the KL to the reference, the cold start; 0 needs no reference",
         low=0,
+        high=1e4,
         source="CH-CEMS, section 5.1: 0.04; MSA-Thinker: 0.1",
     )
-    epsilon: float = option(0.2, "clip range of the ratio below 1", low=0, source="PPO; TRL")
+    epsilon: float = option(0.2, "clip range of the ratio below 1", above=0, source="PPO; TRL")
     epsilon_high: float | None = option(
-        None, "clip range of the ratio above 1; none: as epsilon", low=0, source="DAPO", experimental=True
+        None, "clip range of the ratio above 1; none: as epsilon", above=0, source="DAPO", experimental=True
     )
     delta: float | None = option(
         None, "upper bound of the ratio, also where the advantage is negative", above=1, source="TRL", experimental=True
@@ -85,11 +87,25 @@ class OptimizerOptions(Options):
     schedule: Literal["cosine", "constant"] = option(
         "cosine", "after the rise: cosine decay to 0, or constant", source="MSA-Thinker: cosine"
     )
-    weight_decay: float = option(0.0, "decoupled weight decay of matrices; vectors, norms and biases have none", low=0)
-    b2: float = option(0.999, "decay of the mean of squared gradients", low=0, below=1)
+    weight_decay: float = option(
+        0.0, "decoupled weight decay of matrices; vectors, norms and biases have none", low=0, high=1e3
+    )
+    b2: float = option(
+        0.999,
+        "decay of the mean of squared gradients; nearer to 1 its correction would be a division by 0 in float32",
+        low=0,
+        high=0.99999,
+    )
     clip_norm: float | None = option(
         1.0, "largest global norm of a gradient; none: any", above=0, source="CH-CEMS, section 5.1: 0.1"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup > 1 and self.warmup % 1:
+            raise InputError(
+                f"optimizer.warmup must be a share below 1, or a whole number of updates, not {self.warmup!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,15 @@ class GuardOptions(Options):
     group: ClassVar[str] = "guard"
     max_bad_steps: int = option(
         3,
-        "steps in a row whose update is not taken, since it is not finite, after which the run ends",
+        "steps in a row with an update that is not taken, since it is not finite, after which the run ends",
         low=1,
+        affects_results=False,
+    )
+    unparsed: float = option(
+        0.5,
+        "share of answers whose label cannot be read above which it warns",
+        low=0,
+        high=1,
         affects_results=False,
     )
     cut_off: float = option(
@@ -113,6 +136,14 @@ class GuardOptions(Options):
     no_spread: float = option(
         0.95,
         "share of groups whose answers all earn the same above which it warns",
+        low=0,
+        high=1,
+        affects_results=False,
+    )
+    collapse: float = option(
+        0.9,
+        "share of greedy answers to validation clips that are one and the same text, or name one and the same class, "
+        "above which it warns",
         low=0,
         high=1,
         affects_results=False,

@@ -86,6 +86,7 @@ class GrpoWork:
       remat: what the backward pass computes again: "none", "dots", "full" or "auto".
       reference: whether there is a reference adapter beside the trained one.
       ends: tokens of the tree of scores that the reward expects, 0 where it expects none.
+      keeps_best: whether the best adapter so far is kept beside the trained one.
     """
 
     dtype: str
@@ -99,6 +100,7 @@ class GrpoWork:
     remat: str
     reference: bool
     ends: int = 0
+    keeps_best: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,8 @@ def grpo_memory(
     held = _held(policy, placement, adapter, dtype=work.dtype, optimizer=work.optimizer)
     if work.reference:
         held["reference"] = bytes_per_device(adapter, placement.update.adapter(adapter))
+    if work.keeps_best:
+        held["best so far"] = bytes_per_device(adapter, placement.update.adapter(adapter))
     held["inputs"] = sizes.inputs(shape)
     trained = bytes_per_device(adapter, placement.update.trained(adapter))
     update = sizes.update(prompts // work.micro_batches, shape.prompt, work.answer_rows, work.answer_slots, work.remat)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from emsa_jax.config.fields import Options, option
+from emsa_jax.config.fields import Options, option, refuse_repeated
 from emsa_jax.errors import InputError
 
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
@@ -16,7 +16,7 @@ class LoraOptions(Options):
 
     group: ClassVar[str] = "lora"
     rank: int = option(64, "rank of the update of each linear", low=1)
-    alpha: float = option(128.0, "the update is multiplied by alpha / rank", above=0)
+    alpha: float = option(128.0, "the update is multiplied by alpha / rank", above=0, high=1e6)
     targets: tuple[str, ...] = option(
         TEXT_LINEARS,
         "linears with an adapter: one of the text layers, or audio.NAME or vision.NAME of the towers and projectors",
@@ -31,3 +31,5 @@ class LoraOptions(Options):
         super().__post_init__()
         if not self.targets:
             raise InputError("lora.targets: name at least one linear")
+        refuse_repeated("lora.targets", (target.removeprefix("text.") for target in self.targets))
+        refuse_repeated("lora.also", self.also)

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from emsa_jax.evaluation.explanations import false_claims
+from emsa_jax.json_file import finite_json
 from emsa_jax.report.page import jpeg_uri, sound_uri
 
 FRAMES, FRAME_HEIGHT, PLAYED_SECONDS, PEAKS = 8, 88, 20, 160  # of a case, at most; pages are mailed around
@@ -97,8 +98,13 @@ def media_of(frames: np.ndarray, pcm: np.ndarray, rate: int) -> dict:
 
 
 def embedded(id: str, value: object) -> Markup:
-    """JSON as a block of data in the page: nothing in it can end the block, and nothing in it runs."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+    """JSON as a block of data in the page: nothing in it can end the block, and nothing in it runs. Numbers that are
+    not finite, which a browser could not read, are null."""
+    text = (
+        json.dumps(finite_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        .encode("utf-8", "replace")
+        .decode()
+    )
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup('<script type="application/json" id="{}">{}</script>\n').format(id, Markup(text))

@@ -22,6 +22,8 @@ from emsa_jax.report.run_files import (
     read_card,
     read_metrics,
     results_of,
+    statuses,
+    warnings_of,
 )
 
 Answered = Mapping[str, Mapping[str, Evaluated]]
@@ -64,6 +66,7 @@ def compare_content(entries: Mapping[str, Compared], resamples: int) -> Content:
         hints={name: hints_ignored(run.workdir, run.settings) for name, run in runs.items()},
         cards={name: card for name, run in runs.items() if (card := read_card(run.workdir))},
         made=_differences({name: made(run.workdir) for name, run in runs.items()}),
+        warnings=[f"{name}: {line}" for name, run in runs.items() for line in warnings_of(run.workdir)],
         notes=[
             *([PUPPETS_NOTE] if puppets else []),
             *(f"{name} is not evaluated yet." for name in entries if name not in evaluated),
@@ -77,7 +80,7 @@ def _results(entries: Mapping[str, Compared]) -> tuple[list[Result], dict[str, d
     results, answered, known = [], {}, {}
     for name, entry in entries.items():
         found = results_of(entry.workdir)
-        names = shown_names([policy for policy, _, _ in found])
+        names = shown_names([policy for policy, _, _ in found], statuses(entry.workdir))
         for role in ("train", "cross"):
             held = [
                 (policy, result)

@@ -13,6 +13,7 @@ from typing import Any
 from emsa_jax.evaluation.sentiment_metrics import paper_row
 
 POLICIES = {"zero_shot": "zero-shot", "align": "aligned", "sft": "after SFT", "grpo": "after RL"}
+MARKS = {"nothing_learned": "nothing learned", "collapsed": "collapsed"}  # by the status of a stage
 AS_GIVEN = "as given"  # a policy that stands alone: nothing was trained
 CONTROLS = {"constant": "mean of train", "random": "random from train", "shuffled": "shuffled labels"}
 COMMONEST = "commonest class"
@@ -76,11 +77,19 @@ class ResultTable:
     notes: tuple[str, ...]
 
 
-def shown_names(policies: Sequence[str]) -> dict[str, str]:
-    """Policy -> the name that a reader sees. policies: all that were evaluated; one of a run that stands alone is "as
-    given", and what is no policy of a run keeps its name."""
+def shown_names(policies: Sequence[str], statuses: Mapping[str, str]) -> dict[str, str]:
+    """Policy -> the name that a reader sees.
+
+    Args:
+      policies: all that were evaluated; one of a run that stands alone is "as given", and what is no policy of a run
+        keeps its name.
+      statuses: stage -> what has become of it. That a stage learned nothing, or that its answers collapsed, stands
+        beside the name of what it left.
+    """
     alone = len({name for name in policies if name in POLICIES}) == 1
-    return {name: AS_GIVEN if alone and name in POLICIES else POLICIES.get(name, name) for name in policies}
+    names = {name: AS_GIVEN if alone and name in POLICIES else POLICIES.get(name, name) for name in policies}
+    marks = {name: MARKS.get(statuses.get(name, "")) for name in policies}
+    return {name: f"{shown} ({marks[name]})" if marks[name] else shown for name, shown in names.items()}
 
 
 def read_of(found: Mapping[str, Any], polarity: bool = False) -> tuple[int, int]:

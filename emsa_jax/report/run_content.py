@@ -23,8 +23,8 @@ class Content:
     lead: one sentence. rows: run -> its rows of metrics.jsonl. results: in order. cases: `cases.numbered`. media:
     number of a case -> `cases.media_of`. paired: comparisons of two runs, (name, `resampling.compare`). hints: run ->
     share of hinted answers that ignore the hint. cards: run -> lines of its faithfulness card. made: (caption, (name,
-    value) pairs). tiles: (name, value, note) of the numbers that come first. live: seconds until the page is read anew,
-    0 for a page that is done.
+    value) pairs). tiles: (name, value, note) of the numbers that come first. warnings: lines that stand above all else.
+    live: seconds until the page is read anew, 0 for a page that is done.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Content:
     made: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     notes: Sequence[str] = ()
     tiles: Sequence[tuple[str, str, str]] = ()
+    warnings: Sequence[str] = ()
     live: int = 0
 
 

@@ -17,7 +17,9 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.reasoning import ignored_hints
 from emsa_jax.json_file import read_json_rows, read_saved_json
 from emsa_jax.report.result_table import POLICIES
-from emsa_jax.training.artifacts import PolicySettings
+from emsa_jax.training.artifacts import PolicySettings, stage_summary
+
+LEARNING = ("align", "sft", "grpo")  # stages that say what has become of them
 
 CARD = Path("export", "faithful", "card.json")
 
@@ -68,6 +70,23 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
     except ValueError as error:
         raise InputError(f"{path} is damaged; restore it, or remove it and lose the curves") from error
+
+
+def statuses(workdir: Path) -> dict[str, str]:
+    """Stage that learned -> what has become of it, as its summary.json says."""
+    found = {stage: stage_summary(workdir, stage) for stage in LEARNING}
+    return {stage: str(summary.get("status", "")) for stage, summary in found.items() if summary}
+
+
+def warnings_of(workdir: Path) -> list[str]:
+    """What the stages that learn were warned of, in order."""
+    lines = []
+    for stage in LEARNING:
+        summary = stage_summary(workdir, stage)
+        lines += [str(line) for line in summary.get("warnings", ())]
+        if count := summary.get("bad_updates"):
+            lines.append(f"{stage}: {count} updates were not taken, since their numbers were not finite")
+    return lines
 
 
 def data_name(settings: ReportSettings, role: str) -> str:

@@ -43,6 +43,7 @@ def run_page(content: Content) -> bytes:
         template("run.js"),
         lead=content.lead,
         tiles=content.tiles,
+        warnings=content.warnings,
         live=content.live,
         sections=sections,
         total_cases=len(content.cases),

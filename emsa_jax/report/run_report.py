@@ -21,6 +21,8 @@ from emsa_jax.report.run_files import (
     read_card,
     read_metrics,
     results_of,
+    statuses,
+    warnings_of,
 )
 from emsa_jax.report.run_page import run_page
 from emsa_jax.runtime.run import Run
@@ -34,12 +36,12 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
     """Writes report.html into the work directory, and returns its path. live: the run is still at work, and the page
     has no cases yet."""
     found = results_of(run.workdir)
-    names = shown_names([policy for policy, _, _ in found])
+    names = shown_names([policy for policy, _, _ in found], states := statuses(run.workdir))
     rows = read_metrics(run.workdir)
     cases, media = ([], {}) if live else cases_of(run, settings)
     content = Content(
         title=f"{settings.data}: {Path(run.workdir).name}",
-        lead=lead(found, rows),
+        lead=lead(found, rows, states),
         rows={run.workdir.name: rows},
         results=[Result(names[policy], data_name(settings, role), result) for policy, role, result in found],
         cases=cases,
@@ -47,7 +49,8 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
         hints={} if live else {run.workdir.name: hints_ignored(run.workdir, settings)},
         cards={run.workdir.name: card} if (card := read_card(run.workdir)) else {},
         made=made(run.workdir),
-        tiles=tiles(found, cases, rows),
+        tiles=tiles(found, cases, rows, states),
+        warnings=warnings_of(run.workdir),
         notes=[PUPPETS_NOTE] if settings.data in PUPPETS else [],
         live=PAGE_SECONDS if live else 0,
     )
@@ -55,8 +58,8 @@ def write_page(run: Run, settings: ReportSettings, live: bool = False) -> Path:
     return run.path(PAGE)
 
 
-def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str:
-    """The one sentence that a reader in a hurry needs."""
+def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping], states: Mapping[str, str]) -> str:
+    """The one sentence that a reader in a hurry needs. states: stage -> what has become of it."""
     scored = {name: result for name, role, result in found if role == "train" and result.get("metrics")}
     evaluated = [name for name in POLICIES if name in scored]
     if not evaluated:
@@ -64,7 +67,7 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
         named = {"sft": "The cold start", "grpo": "GRPO"}
         where = f"{named.get(at['stage'], at['stage'])} is at step {at['step']}; n" if at else "N"
         return f"{where}othing is evaluated yet."
-    last, names = scored[evaluated[-1]], shown_names(evaluated)
+    last, names = scored[evaluated[-1]], shown_names(evaluated, states)
     m, interval = last["metrics"], (last.get("intervals") or {}).get("Polarity_acc")
     name = names[evaluated[-1]]
     if nothing := unread(last, polarity=True):
@@ -78,13 +81,17 @@ def lead(found: Sequence[tuple[str, str, dict]], rows: Sequence[Mapping]) -> str
 
 
 def tiles(
-    found: Sequence[tuple[str, str, dict]], cases: Sequence[Mapping], rows: Sequence[Mapping]
+    found: Sequence[tuple[str, str, dict]],
+    cases: Sequence[Mapping],
+    rows: Sequence[Mapping],
+    states: Mapping[str, str],
 ) -> list[tuple[str, str, str]]:
-    """(name, value, note) of the numbers that come first: in domain, after the last stage, beside the one before."""
+    """(name, value, note) of the numbers that come first: in domain, after the last stage, beside the one before.
+    states: stage -> what has become of it."""
     evaluated = [
         (name, result) for name, role, result in found if role == "train" and name in POLICIES and result.get("metrics")
     ]
-    tiles_found, names = [], shown_names([name for name, _ in evaluated])
+    tiles_found, names = [], shown_names([name for name, _ in evaluated], states)
     for title, read, form in (
         ("Polarity accuracy", lambda r: r["metrics"]["Polarity_acc"], "{:.1%}"),
         ("MAE", lambda r: r["metrics"]["MAE"] if read_of(r)[0] else None, "{:.3f}"),
@@ -115,7 +122,7 @@ def cases_of(run: Run, settings: ReportSettings, most: int = 200) -> tuple[list[
         found = {
             name: path for name in POLICIES if (path := run.path("evaluate", name, role, "predictions.jsonl")).exists()
         }
-        names = shown_names(list(found))
+        names = shown_names(list(found), statuses(run.workdir))
         answered = {names[name]: read_predictions(path) for name, path in found.items()}
         others = [
             path

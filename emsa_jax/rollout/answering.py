@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker import encode_prompts
@@ -146,6 +147,9 @@ def predict(
     Yields:
       (indices into the split, texts[n][g], ended [n, g]) batch by batch; each index once. As many batches on every
       process; the last of a bucket may have no clip of this one's.
+
+    Raises:
+      InputError: the log-probabilities of an answer are not finite, so that it says nothing of the policy.
     """
     checkpoint = split.prompter.checkpoint
     for bucket, asked in asked_clips(split, batch_size, sharding.num_shards, members).items():
@@ -155,7 +159,20 @@ def predict(
             inputs = split.prompter.inputs([split[i] for i in indices], asked.shape, len(local), sharding)
             ids = np.array(indices + [0] * (len(local) - len(indices)), np.int32)
             done = sharding.fetch(run(bucket, inputs, np.array([seed, 0, EVALUATION], np.int32), ids))
+            check_finite([split.entries[i].id for i in indices], done.logps)
             yield indices, answer_texts(checkpoint, done, len(indices)), done.ended[: len(indices)]
+
+
+def check_finite(ids: Sequence[str], logps: np.ndarray) -> None:
+    """Raises InputError, naming a clip, unless the log-probabilities of all answers are finite. logps: [rows, G, C],
+    the first rows of which are of the clips `ids`."""
+    bad = ~np.isfinite(logps[: len(ids)]).reshape(len(ids), -1).all(1)
+    if bad.any():
+        raise InputError(
+            f"the log-probabilities of answers to clip {ids[int(np.argmax(bad))]} are not finite ({int(bad.sum())} of "
+            f"{len(ids)} clips of a batch): the policy's weights are too large to compute with; take other weights, or "
+            "lower the learning rate that made them"
+        )
 
 
 def expect_scores(

@@ -138,8 +138,8 @@ class TowerEncoder:
             piece = mel[start : start + size]
             chunk = np.zeros((1, self._pieces(len(piece))[0], bins), np.float32)
             chunk[0, : len(piece)] = piece
-            states = self._programs[chunk.shape[1]](self._params["audio"], chunk, np.array([len(piece)], np.int32))
-            found.append(np.asarray(states)[0, : (len(piece) - 1) // 2 + 1])
+            states = self._run(chunk.shape[1], "audio", chunk, np.array([len(piece)], np.int32))
+            found.append(states[0, : (len(piece) - 1) // 2 + 1])
         pairs = np.concatenate(found)[: 2 * num_audio_tokens(len(mel))]
         yield (pairs[0::2] + pairs[1::2]) / np.asarray(2, pairs.dtype)
 
@@ -157,8 +157,14 @@ class TowerEncoder:
         for t in range(visual.grid.t):
             patches = np.zeros((1, row, visual.patches.shape[1]), np.float32)
             patches[0, :size] = visual.patches[t * size : (t + 1) * size]
-            states = self._programs[0](self._params["vision"], patches, hw, frame, window)
-            yield np.asarray(states)[: size // self._config.vision.spatial_merge_size**2]
+            states = self._run(0, "vision", patches, hw, frame, window)
+            yield states[: size // self._config.vision.spatial_merge_size**2]
+
+    def _run(self, program: int, tower: str, *media: np.ndarray) -> np.ndarray:
+        """What a program makes of host arrays, which are told to go to the device: a loop that forbids what is not told
+        may ask for it."""
+        device = jax.local_devices()[0]
+        return jax.device_get(self._programs[program](self._params[tower], *jax.device_put(media, device)))
 
     def _compile_audio(self, width: int) -> Callable[..., jax.Array]:
         """(parameters, chunk [1, width, bins], length [1]) -> its states."""
@@ -187,7 +193,7 @@ class TowerEncoder:
         for tower in self._params:
             weights = hashlib.sha256()
             for path, leaf in jax.tree_util.tree_leaves_with_path(self._params[tower]):
-                weights.update(f"{jax.tree_util.keystr(path)} {leaf.shape}".encode() + np.asarray(leaf).tobytes())
+                weights.update(f"{jax.tree_util.keystr(path)} {leaf.shape}".encode() + jax.device_get(leaf).tobytes())
             computed = [self.dtype, jax.__version__, device.platform, device.device_kind]
             pixels = [list(self._stats.image_mean), list(self._stats.image_std), self._row] if tower == "vision" else []
             names[tower] = digest([weights.hexdigest(), asdict(getattr(self._config, tower)), *computed, *pixels])

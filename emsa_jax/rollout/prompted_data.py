@@ -78,12 +78,17 @@ class Split:
         """With the states of frozen towers in place of media, where there is an encoder."""
         return replace(self, prompter=replace(self.prompter, encoder=encoder))
 
-    def encoded(self, options: EncodedOptions, workdir: Path, adapter: Adapter | None = None) -> Split:
-        """With the states of the towers in place of media, unless an adapter reaches into the towers."""
+    def encoded(
+        self, options: EncodedOptions, workdir: Path, adapter: Adapter | None = None, beside: Sequence[Entry] = ()
+    ) -> Split:
+        """With the states of the towers in place of media, unless an adapter reaches into the towers.
+
+        beside: clips of other splits that the encoder is to serve too (`encoded_by`)."""
         prompter = self.prompter
         given = {"dtype": options.dtype, "options": options.encodings, "workdir": workdir}
+        entries = [*self.entries, *beside]
         return self.encoded_by(
-            open_encoder(prompter.checkpoint, self.entries, prompter.options.modalities, **given, adapter=adapter)
+            open_encoder(prompter.checkpoint, entries, prompter.options.modalities, **given, adapter=adapter)
         )
 
     def load_towers(self, params: dict) -> None:

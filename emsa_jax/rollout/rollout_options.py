@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emsa_jax.answers.formats import label_parts
-from emsa_jax.config.fields import Options, option
+from emsa_jax.config.fields import Options, option, refuse_repeated
 from emsa_jax.data.data_options import MODALITIES
 from emsa_jax.errors import InputError
 
+HOTTEST = 100.0  # a higher temperature draws every token alike, whatever the policy
 COLDEST = 0.01  # a lower temperature that is not 0 makes logits overflow in bfloat16 and float16 (vLLM warns there too)
 
 
@@ -49,12 +50,16 @@ class SamplingOptions(Options):
     suppress_tokens: ClassVar[tuple[int, ...]] = ()
 
     temperature: float = option(
-        1.0, "logits are divided by this; 0 takes the likeliest token", low=0, source="CH-CEMS, section 5.1: 1.1"
+        1.0,
+        "logits are divided by this; 0 takes the likeliest token",
+        low=0,
+        high=HOTTEST,
+        source="CH-CEMS, section 5.1: 1.1",
     )
     top_p: float = option(
         1.0,
-        "only the likeliest tokens that make up this probability",
-        above=0,
+        "only the likeliest tokens that make up this probability; with less than 0.001 all answers would be the same",
+        low=0.001,
         high=1,
         source="CH-CEMS, section 5.1: 0.93",
     )
@@ -123,6 +128,8 @@ class PromptOptions(Options):
             raise InputError(
                 f"prompt.modalities is {list(self.modalities)}; it must name some of {', '.join(MODALITIES)}"
             )
+        refuse_repeated("prompt.modalities", self.modalities)
+        refuse_repeated("prompt.buckets", self.buckets)
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,7 @@ class HintOptions(Options):
         True, "hinted answers earn the reward for what they were given", experimental=True
     )
     temperature: float | None = option(
-        None, "of the second rollout; none: as sampling.temperature", above=0, experimental=True
+        None, "of the second rollout; none: as sampling.temperature", above=0, high=HOTTEST, experimental=True
     )
     levels: str = option(
         "polarity",
@@ -186,7 +193,7 @@ class HintOptions(Options):
         source="MSA-Thinker, section III.B.3: polarity",
     )
     polarity_nll: float = option(
-        0.0, "weight of -log p(true polarity), added to the loss", unit="1/nat", low=0, experimental=True
+        0.0, "weight of -log p(true polarity), added to the loss", unit="1/nat", low=0, high=1e4, experimental=True
     )
     polarity_nll_scope: Literal["hard", "all"] = option(
         "hard", "groups in which polarity_nll counts", experimental=True

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
@@ -36,6 +37,18 @@ def say(text: str) -> None:
     """Prints one plain line on the standard output."""
     if not _state["quiet"]:
         _write(printable(text), sys.stdout)
+
+
+@contextlib.contextmanager
+def told_if_long(text: str, seconds: float = 10.0) -> Iterator[None]:
+    """Says a line if what is done inside takes longer than some seconds."""
+    timer = threading.Timer(seconds, say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 
 from emsa_jax.parallel.rules import using
 from emsa_jax.policy.layout import Layout
-from emsa_jax.runtime.console import say
+from emsa_jax.runtime.console import say, told_if_long
 from emsa_jax.runtime.hardware import device_bytes
 
 
@@ -135,7 +135,8 @@ class Programs:
         )
         key = hashlib.sha256(said.encode()).digest()
         if key not in self._known:
-            self._known[key] = lowered.compile()
+            with told_if_long(f"compiling {label or name} (the longest wait of a first start; the next one is short)"):
+                self._known[key] = lowered.compile()
         compiled, made = self._known[key], jax.tree.map(_abstract, lowered.out_info)
         if layout:
             made = jax.tree.map(

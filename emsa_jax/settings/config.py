@@ -8,7 +8,7 @@ from typing import Literal
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.formats import FORMATS, format_class
 from emsa_jax.config.edge import pick
-from emsa_jax.config.fields import option
+from emsa_jax.config.fields import option, refuse_repeated
 from emsa_jax.data.data_options import (
     MODALITIES,
     CrossDataset,
@@ -116,6 +116,7 @@ class Config(Dataset):
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"stages: {stage!r} is none of {', '.join(STAGES)}")
+        refuse_repeated("stages", self.stages)
         if not self.stages:
             raise InputError(f"stages: there is nothing to do; name some of {', '.join(STAGES)}")
         if "export" in self.stages and not self.export:

@@ -12,9 +12,12 @@ from emsa_jax.config.edge import digest, results_digest
 from emsa_jax.data.datasets import PUPPETS, DataSettings, asked_as_train, datasets, is_prepared
 from emsa_jax.data.records import Manifest, read_manifest
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_saved_json
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint
 from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.runtime.run import Run
+
+SUMMARY = "summary.json"  # of a stage that learns, in its directory: what has become of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,24 @@ def last_policy(run: Run, settings: PolicySettings) -> tuple[str, Path, Path | N
     """(stage, policy directory, adapter directory or None) of the last policy that the run made."""
     name, (directory, adapter) = list(policies(run, settings).items())[-1]
     return name, directory, adapter
+
+
+def stage_summary(workdir: Path, stage: str) -> dict[str, Any]:
+    """What a stage that learns says of itself: "status", "warnings" ...; {} where it did not begin, or was not warned
+    of yet. Raises InputError for a damaged file."""
+    path = workdir / stage / SUMMARY
+    found = read_saved_json(path, "run the stage again in a new --workdir")
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not isinstance(found.get("warnings"), list):
+        raise InputError(f"{path} is damaged; run the stage again in a new --workdir")
+    return found
+
+
+def refuse_warned(workdir: Path, stage: str) -> None:
+    """Raises InputError with the first warning of a stage that is done, for a run whose warnings end it."""
+    for line in stage_summary(workdir, stage).get("warnings", ()):
+        raise InputError(f"{line} (strict=True)")
 
 
 def policy_fingerprint(directory: Path, adapter: Path | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,11 +45,20 @@ from emsa_jax.training.loop import StageLoop, num_steps, prepare_ahead
 from emsa_jax.training.memory_work import grpo_work
 from emsa_jax.training.rollouts import RolloutTools, sample_with_hints
 from emsa_jax.training.stage_settings import GrpoSettings
-from emsa_jax.training.step import Base, GrpoStep, compile_grpo
+from emsa_jax.training.step import Base, GrpoPrograms, GrpoStep, compile_grpo
 from emsa_jax.training.step_functions import StepOptions
-from emsa_jax.training.step_metrics import count_step, missing_signal, sample_lines, step_metrics, step_speed
-from emsa_jax.training.trained_policy import trained_adapter, trained_for, write_trained
+from emsa_jax.training.step_metrics import (
+    combine_updates,
+    count_step,
+    missing_signal,
+    sample_lines,
+    step_metrics,
+    step_speed,
+)
+from emsa_jax.training.trained_policy import trained_adapter, trained_for, warn_of_unseen_towers, write_trained
+from emsa_jax.training.validation import Progress, Validation, open_validation
 
+EVAL_CLIPS = 64  # of the validation split, at most; evenly over it
 WRITTEN_PROMPTS = 2  # of each step: the texts of their answers are written out
 
 
@@ -57,7 +67,8 @@ class GrpoSetup:
     """What is known of a run of GRPO before weights are loaded.
 
     base_dir, adapter_dir: the policy that it starts from, and the adapter that is the reference, or None.
-    checkpoint: without weights. shapes: prompt bucket -> the inputs of one shard."""
+    checkpoint: without weights. shapes: prompt bucket -> the inputs of one shard. validation: None where nothing is
+    looked at while it learns. warned: what was warned of already."""
 
     settings: GrpoSettings
     base_dir: Path
@@ -67,6 +78,8 @@ class GrpoSetup:
     train: Split
     hints: Hints
     shapes: Mapping[int, InputShape]
+    validation: Validation | None
+    warned: tuple[str, ...]
 
     @functools.cached_property
     def tree(self) -> ScoreTree | None:
@@ -95,9 +108,10 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
     setup = choose_micro_batches(open_setup(run, settings))
     settings, options = setup.settings, setup.settings.grpo
     plan = setup.train.plan(options.prompts_per_step, settings.seed, drop_remainder=True)
-    total = num_steps("grpo", epochs=options.epochs, max_steps=options.max_steps, plan=plan)
+    lasting = {"epochs": options.epochs, "max_steps": options.max_steps, "updates": options.num_iterations}
+    total = num_steps("grpo", plan, options.optimizer, **lasting)
     policy = load_policy(setup, total * options.num_iterations)
-    steps = compile_grpo(
+    programs = compile_grpo(
         pick(StepOptions, settings),
         policy.checkpoint.config,
         setup.shapes,
@@ -108,6 +122,7 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
         hints=setup.hints,
         placement=setup.placement,
         tree=setup.tree,
+        asked=setup.validation.asked if setup.validation else None,
     )
     loop = StageLoop(
         run=run,
@@ -122,14 +137,32 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
         refresh_page=refresh_page,
         guard=settings.guard,
         strict=settings.strict,
+        warned=setup.warned,
     )
-    state, _ = loop.resume(policy.state, {})
-    state = train(state, setup, policy.checkpoint, steps, loop)
+    progress = Progress.start(policy.state, setup.validation is not None)
+    progress = Progress.restored(*loop.resume(*progress.saved()))
+    train(progress, setup, policy.checkpoint, programs, loop)
     if line := setup.train.encoding_summary():
         say(line)
-    extra = {"stage": "grpo", "status": loop.finish()}
+    if line := kept_line(progress, total):
+        say(line)
+    extra = {"stage": "grpo", "status": loop.finish(progress)}
     learned = trained_for(settings, setup.train.manifest)
-    write_trained(run.path("grpo"), policy.checkpoint, state.params, extra, learned)
+    write_trained(run.path("grpo"), policy.checkpoint, progress.kept, extra, learned)
+
+
+def kept_line(progress: Progress, total: int) -> str:
+    """What is said of the adapter that is kept, "" where it is the last one and no worse than what GRPO began with."""
+    step, reward, first = progress.best_step, progress.best_reward, progress.first_reward
+    if first is not None and step and reward < first:
+        return (
+            f"note: grpo: the greedy reward of validation clips fell from {first:.3f} after the first step to "
+            f"{reward:.3f} at best, after step {step}, whose adapter is kept; lower grpo.optimizer.learning_rate or "
+            "raise loss.beta"
+        )
+    if not 0 < step < total:
+        return ""
+    return f"grpo: the adapter of step {step} is kept, whose validation reward was highest ({reward:.3f})"
 
 
 def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
@@ -141,7 +174,10 @@ def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
     placement.sharding.check(options.prompts_per_step, "grpo.prompts_per_step", options.micro_batches)
     data = open_train(settings, records_dir(run, settings, "train"), checkpoint)
     data = data.balanced(settings.labels.neutral_eps) if settings.balance else data
-    data = data.encoded(settings, run.workdir, trained_adapter(checkpoint, settings.lora, adapter_dir))
+    adapter = trained_adapter(checkpoint, settings.lora, adapter_dir)
+    warned = warn_of_unseen_towers("grpo", adapter, data, settings)
+    valid = open_looks(settings, records_dir(run, settings, "train"), checkpoint)
+    data = data.encoded(settings, run.workdir, adapter, beside=valid.entries if valid else ())
     shards = placement.sharding.num_shards
     hints = Hints.of(
         settings.hint,
@@ -160,7 +196,30 @@ def open_setup(run: Run, settings: GrpoSettings) -> GrpoSetup:
         train=data,
         hints=hints,
         shapes=data.input_shapes(options.prompts_per_step // shards, options.prompts_per_step),
+        validation=valid
+        and Validation.of(
+            valid.encoded_by(data.prompter.encoder),
+            records_dir(run, settings, "train"),
+            settings,
+            batch_size=options.prompts_per_step,  # which needs less memory than the answers of a step
+            seed=settings.seed,
+            sharding=placement.sharding,
+        ),
+        warned=warned,
     )
+
+
+def open_looks(settings: GrpoSettings, records: Path, checkpoint: Checkpoint) -> Split | None:
+    """The validation clips that are looked at while GRPO learns; None, with a note, where there are none."""
+    if not settings.grpo.eval_every:
+        return None
+    valid = open_validation(settings, records, checkpoint, EVAL_CLIPS)
+    if valid is None:
+        say(
+            f"note: grpo: {records} has no clips of mode valid, so that nobody looks whether answers collapse "
+            "(grpo.eval_every), and the last adapter is kept"
+        )
+    return valid
 
 
 def choose_micro_batches(setup: GrpoSetup) -> GrpoSetup:
@@ -215,8 +274,10 @@ def identity(setup: GrpoSetup, plan: Plan) -> dict[str, str]:
     )
 
 
-def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[int, GrpoStep], loop: StageLoop) -> Any:
-    """All steps that are left; returns the state after the last one."""
+def train(
+    progress: Progress, setup: GrpoSetup, checkpoint: Checkpoint, programs: GrpoPrograms, loop: StageLoop
+) -> None:
+    """All steps that are left; changes `progress`."""
     settings, hints, sharding = setup.settings, setup.hints, setup.placement.sharding
     options = pick(ExampleOptions, settings)
     peak = peak_flops()  # may compile, which the first step is not to count
@@ -242,27 +303,29 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
             number, clips, bucket, inputs = item
             if settings.profile:
                 step_begins(number)
-            step = steps[bucket]
+            step, state = programs.steps[bucket], progress.state
             adapter = step.relayout(state.params) if step.relayout else state.params
             prompts = clock.run("encode", step.encode, adapter, inputs)
             cache = clock.run("prefill", step.prefill, adapter, prompts)
             rollout = sample_with_hints(step, adapter, cache, clips, step=number, tools=tools)
             del cache  # the update needs its memory
-            loop.stop_if_asked(number, state, {}, saved=loop.is_saved(number))
+            loop.stop_if_asked(number, *progress.saved(), saved=loop.is_saved(number))
             examples = make_examples(rollout, clips, options, hints, sharding)
             examples = with_reference(
                 step, examples, inputs, prompts, adapter=state.params, options=options, sharding=sharding, clock=clock
             )
-            state, learned = update(step, state, prompts, inputs, examples, settings.grpo.num_iterations, clock)
+            progress.state, learned = update(
+                step, state, prompts, inputs, examples, settings.grpo.num_iterations, clock
+            )
             counts = count_step(
                 rollout,
                 examples,
                 inputs,
-                flops=group_flops(checkpoint.config, state.params, inputs, rollout.first.length),
+                flops=group_flops(checkpoint.config, progress.state.params, inputs, rollout.first.length),
                 lines=sample_lines(number + 1, rollout, clips, WRITTEN_PROMPTS, sharding),
                 sharding=sharding,
             )
-            values = step_metrics(counts, jax.device_get(learned))
+            values = step_metrics(counts, combine_updates(jax.device_get(learned)))
             values |= step_speed(
                 counts,
                 clock,
@@ -271,10 +334,27 @@ def train(state: Any, setup: GrpoSetup, checkpoint: Checkpoint, steps: Mapping[i
                 num_iterations=settings.grpo.num_iterations,
             )
             loop.write_answers(number, counts.lines.tobytes())
+            values |= look(progress, setup, programs, loop, number)
             signal, ids = missing_signal(counts, settings), [clip.id for clip in clips]
-            loop.end_step(number, values, note(values), state, {}, ids=ids, no_signal=signal)
+            loop.end_step(number, values, note(values), *progress.saved(), ids=ids, no_signal=signal)
             clock.restart()
-    return state
+
+
+def look(progress: Progress, setup: GrpoSetup, programs: GrpoPrograms, loop: StageLoop, step: int) -> dict[str, float]:
+    """What a look at the validation split adds to the row of a step, which changes `progress`; {} where none is due:
+    after the first step, to see where it began, every `eval_every`, and after the last."""
+    done, every = step + 1, setup.settings.grpo.eval_every
+    if setup.validation is None or (done % every and done not in (1, loop.total)):
+        return {}
+    begun = time.monotonic()
+    found = setup.validation.look(programs.answers_of(progress.state.params), f"grpo, after step {done}")
+    if done % every and done < loop.total:
+        progress.note_first(found.reward)
+        kept = False
+    else:
+        kept = progress.judge(found.reward, done)
+    loop.note_answers(step, found, kept=kept, at_once=True)
+    return found.metrics() | {"eval_time": time.monotonic() - begun}
 
 
 def prepared_batches(setup: GrpoSetup, loop: StageLoop) -> Iterator[tuple]:
@@ -293,15 +373,14 @@ def prepared_batches(setup: GrpoSetup, loop: StageLoop) -> Iterator[tuple]:
 
 def update(
     step: GrpoStep, state: Any, prompts: Any, inputs: Any, examples: GrpoBatch, num_iterations: int, clock: Clock
-) -> tuple[Any, dict[str, Any]]:
-    """(state after all updates of a step, metrics of the last one). Those of how far sampler and learner differ are of
-    the first: after it they are different policies."""
-    on_policy: dict[str, Any] = {}
+) -> tuple[Any, list[dict[str, Any]]]:
+    """(state after all updates of a step, the metrics of each)."""
+    learned = []
     for _ in range(num_iterations):
         program = step.update[num_rows(examples)]
-        state, learned = clock.run("update", program, state, prompts, inputs, examples)
-        on_policy = on_policy or {name: learned[name] for name in learned if name.startswith("sampling/")}
-    return state, learned | on_policy
+        state, found = clock.run("update", program, state, prompts, inputs, examples)
+        learned.append(found)
+    return state, learned
 
 
 def note(values: Mapping[str, float]) -> str:

@@ -152,6 +152,11 @@ def _check_labels(
     """Raises InputError for a clip whose concepts the table does not know, or if no clip has one to be rewarded for."""
     if not set(settings.stages) & ASKING:
         return
+    if not settings.labels.neutral_eps < max(abs(bound) for bound in score_range):
+        raise InputError(
+            f"labels.neutral_eps: with {settings.labels.neutral_eps:g}, every score of {list(score_range)} is Neutral; "
+            "lower it"
+        )
     format = make_format(settings.format, score_range, settings.labels.neutral_eps, settings.concepts)
     truths = [format.truth(clip) for clip in clips]
     rewarded = "concept" in format.parts and settings.reward.weight("concept") > 0

@@ -18,6 +18,7 @@ import numpy as np
 from emsa_jax.data.batch_order import Plan
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
+from emsa_jax.learning.guard import CAUSES
 from emsa_jax.learning.learning_options import GuardOptions, OptimizerOptions
 from emsa_jax.learning.optimizer import learning_rate_schedule
 from emsa_jax.manifest import write_atomic
@@ -27,8 +28,12 @@ from emsa_jax.runtime.metric_log import MetricLog, NoLog
 from emsa_jax.runtime.programs import tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
+from emsa_jax.training.artifacts import SUMMARY
 from emsa_jax.training.stage_guard import Seen, StageGuard
+from emsa_jax.training.training_options import MOST_STEPS
+from emsa_jax.training.validation import Look, Progress
 
+BAD_UPDATES = "bad_updates.jsonl"  # of a stage's directory: the steps with an update that was not taken
 PAGE_SECONDS = 15  # a page of a run at work is written anew not more often than this
 _END = object()
 
@@ -48,12 +53,29 @@ def prepare_ahead(items: Iterator[Any], prepare: Callable[[Any], Any]) -> Iterat
             yield made
 
 
-def num_steps(stage: str, *, epochs: float, max_steps: int, plan: Plan) -> int:
-    """The steps of a stage. Raises InputError if there are none."""
+def num_steps(
+    stage: str, plan: Plan, optimizer: OptimizerOptions, *, epochs: float, max_steps: int, updates: int = 1
+) -> int:
+    """The steps of a stage. updates: of each step. Raises InputError if there are none, or if they end before the
+    warm-up of the learning rate does."""
     total = max_steps or int(epochs * plan.batches_per_epoch)
     if not total:
         raise InputError(f"{stage}.epochs: {epochs:g} of {plan.batches_per_epoch} batches is no update; raise it")
+    if total * updates > MOST_STEPS:
+        raise InputError(f"{stage}: {total * updates} updates are more than the {MOST_STEPS} that a stage may have")
+    if optimizer.warmup > total * updates:
+        raise InputError(
+            f"{stage}.optimizer.warmup of {optimizer.warmup:g} updates is longer than the stage of {total * updates}: "
+            "its learning rate would never be reached; lower it, or give a share below 1"
+        )
     return total
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Removes the rows of later steps, which a stage that goes on will make again."""
+    if path.exists():
+        lines = path.read_bytes().splitlines(keepends=True)
+        write_atomic(path, b"".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
 @dataclass(kw_only=True)
@@ -63,8 +85,8 @@ class StageLoop:
     stage: "sft" or "grpo", a directory of the run. title: what a person calls it. total: steps. updates: of the
     optimizer at each step. save_every: steps between checkpoints. identity: hashes of what must not change while a
     stage is made; all that a checkpoint has to fit to. refresh_page: rewrites the page of the run; called on process 0,
-    every `PAGE_SECONDS` at most. guard, strict: what is warned of, and whether that ends the run. first: the step that
-    the loop begins with.
+    every `PAGE_SECONDS` at most. guard, strict: what is warned of, and whether that ends the run. warned: what was
+    warned of before the loop. first: the step that the loop begins with.
     """
 
     run: Run
@@ -79,6 +101,7 @@ class StageLoop:
     updates: int = 1
     guard: GuardOptions = GuardOptions()
     strict: bool = False
+    warned: Sequence[str] = ()
     first: int = 0
     _directory: Path = field(init=False)
     _processes: int = field(init=False)
@@ -89,6 +112,7 @@ class StageLoop:
     _watch: StageGuard = field(init=False)
     _advance: Callable[..., None] = field(init=False)
     _page_written: float = field(default=-math.inf, init=False)
+    _summarized: int = field(default=0, init=False)  # warnings in summary.json
 
     def __post_init__(self) -> None:
         self._directory = self.run.path(self.stage)
@@ -101,14 +125,14 @@ class StageLoop:
         meta = meta | {"guard": self._watch.saved()}
         state, meta, self.first = resume(self._checkpoints, state, dict(self.identity), meta)
         self._watch.seen = Seen(**meta.pop("guard"))
+        known = self._watch.seen.warnings
+        self._watch.seen.told = [[line, line] for line in self.warned if line not in known] + self._watch.seen.told
+        self._watch.end_if_strict()
         self._log = self.run.metrics(self.stage)
         self._log.truncate_after(self.first)
+        if self._is_main:
+            cut_after(self._directory / BAD_UPDATES, self.first)
         updates = self.total * self.updates
-        if self.optimizer.warmup > updates:
-            raise InputError(
-                f"{self.stage}.optimizer.warmup of {self.optimizer.warmup:g} updates is longer than the stage of "
-                f"{updates}: its learning rate would never be reached; lower it, or give a share below 1"
-            )
         self._rates = tabulate(learning_rate_schedule(self.optimizer, updates), updates)
         return state, meta
 
@@ -139,39 +163,76 @@ class StageLoop:
     ) -> None:
         """Logs a step, saves if it is time to (or if `save` says so), and ends the process if it was told to stop.
 
-        values: what the step's row of metrics holds, with what `guarded_update` says of its last update. ids: of the
-        clips of this process. no_signal: why there was nothing to learn from, "" if there was. Raises InputError where
-        too many updates were not finite."""
-        done, values = step + 1, dict(values)
+        values: what the step's row of metrics holds, with what `guarded_update` says of its updates. ids: of the clips
+        of this process. no_signal: why there was nothing to learn from, "" if there was. Raises InputError where too
+        many updates were not finite, or a warning ends the run; the step is saved before."""
+        done, values, watch = step + 1, dict(values), self._watch
         cause, change = int(values.pop("guard/cause", 0)), float(values.pop("guard/largest_change", 1.0))
-        if cause:
-            named = processes.exchange(json.dumps(list(ids)).encode(), "clips of an update that is not taken")
-            ids = list(dict.fromkeys(one for part in named for one in json.loads(part)))
-        taken = max(done * self.updates - self._watch.seen.all_bad, 1)
-        rate, epoch = float(self._rates[taken - 1]), done / self.plan.batches_per_epoch
-        self._log.write(done, {**values, "guard/bad_updates": int(cause > 0), "learning_rate": rate, "epoch": epoch})
-        self._watch.check_update(done, cause, ids)
+        bad = int(values.pop("guard/bad_updates", cause > 0))
+        if bad:
+            ids = self._list_bad_update(done, cause, bad, ids)
+        watch.check_update(done, cause, bad, ids, f"{self.stage}/{BAD_UPDATES}")
+        rate = float(self._rates[max(done * self.updates - watch.seen.all_bad, 1) - 1])
+        epoch = done / self.plan.batches_per_epoch
+        self._log.write(done, {**values, "guard/bad_updates": bad, "learning_rate": rate, "epoch": epoch})
         self._advance(note=note)
-        bad = self._watch.seen.bad >= self.guard.max_bad_steps
-        if not cause:
-            self._watch.check_learning(values, rate, change, no_signal)
-        save = save or bad or done % self.save_every == 0 or done == self.total
+        if bad < self.updates:
+            watch.check_learning(values, rate, change, no_signal)
+        ends = watch.seen.bad >= self.guard.max_bad_steps or (self.strict and watch.seen.told)
+        save = bool(save or ends or done % self.save_every == 0 or done == self.total)
         if save:
             self._save(done, state, meta)
-        if bad:
-            self._watch.end_if_bad(done, cause, str(self._directory / "checkpoints" / str(done)))
-        if self._is_main and time.monotonic() - self._page_written >= PAGE_SECONDS:
-            self.refresh_page()
-            self._page_written = time.monotonic()
+        if len(watch.seen.told) > self._summarized:
+            self._write_summary("training")
+        if ends:
+            self._write_page()
+            watch.end_if_bad(done, cause, str(self._directory / "checkpoints" / str(done)))
+            watch.end_if_strict()
+        if time.monotonic() - self._page_written >= PAGE_SECONDS:
+            self._write_page()
         self.stop_if_asked(done, state, meta, saved=save)
 
-    def finish(self) -> str:
-        """Writes the stage's summary.json, and returns its status: "learned", or "nothing_learned" after a warning."""
-        status, seen = self._watch.finish(), self._watch.seen
-        summary = {"stage": self.stage, "status": status, "bad_updates": seen.all_bad, "warnings": seen.told}
-        if self._is_main:
-            write_atomic(self._directory / "summary.json", json.dumps(summary, indent=1).encode() + b"\n")
+    def note_answers(self, step: int, look: Look, kept: bool, at_once: bool = False) -> None:
+        """Notes what the greedy answers after a step say of the policy; see `StageGuard.check_answers`."""
+        self._watch.check_answers(step + 1, look, kept, at_once)
+
+    def finish(self, progress: Progress | None = None, last: bool = True) -> str:
+        """Writes the stage's summary.json, and returns its status: "learned", or after a warning "nothing_learned" or
+        "collapsed".
+
+        progress: where the validation split was looked at. last: as for `StageGuard.finish`. Raises InputError where a
+        warning ends the run."""
+        status, looked = self._watch.finish(last), progress is not None and progress.best_step
+        best = {"best_step": progress.best_step, "best_reward": progress.best_reward} if looked else {}
+        self._write_summary(status, best)
+        if self.strict and self._watch.seen.told:
+            self._write_page()
+        self._watch.end_if_strict()
         return status
+
+    def _list_bad_update(self, done: int, cause: int, bad: int, ids: Sequence[str]) -> list[str]:
+        """The ids of a step's clips on all processes, after they were written to a file."""
+        named = processes.exchange(json.dumps(list(ids)).encode(), "clips of an update that is not taken")
+        ids = list(dict.fromkeys(one for part in named for one in json.loads(part)))
+        row = {"step": done, "updates": bad, "cause": CAUSES[cause], "clips": ids}
+        if self._is_main:
+            path = self._directory / BAD_UPDATES
+            earlier = path.read_bytes() if path.exists() else b""
+            write_atomic(path, earlier + json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        return ids
+
+    def _write_summary(self, status: str, more: Mapping[str, Any] | None = None) -> None:
+        seen = self._watch.seen
+        self._summarized = len(seen.told)
+        summary = {"stage": self.stage, "status": status, "bad_updates": seen.all_bad, "warnings": seen.warnings}
+        if self._is_main:
+            text = json.dumps(summary | dict(more or {}), indent=1, allow_nan=False)
+            write_atomic(self._directory / SUMMARY, text.encode() + b"\n")
+
+    def _write_page(self) -> None:
+        if self._is_main:
+            self.refresh_page()
+            self._page_written = time.monotonic()
 
     def write_answers(self, step: int, lines: bytes) -> None:
         """Writes answers of a step, JSON lines, for people to read."""

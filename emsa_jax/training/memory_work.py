@@ -24,6 +24,7 @@ def grpo_work(
         remat=options.remat,
         reference=reference,
         ends=ends,
+        keeps_best=options.eval_every > 0,
     )
 
 

@@ -6,16 +6,15 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from emsa_jax.config.edge import digest
 from emsa_jax.data.batch_order import Plan
 from emsa_jax.data.pipeline import batches
-from emsa_jax.data.records import Entry, read_index
+from emsa_jax.data.records import read_index
+from emsa_jax.errors import InputError
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import processes
@@ -24,10 +23,7 @@ from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerpr
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
-from emsa_jax.rewards.score_answers import AnswerScorer
-from emsa_jax.rollout.answering import Asked, asked_clips, predict
-from emsa_jax.rollout.encodings import TowerEncoder, open_encoder
-from emsa_jax.rollout.prompted_data import Split, modality_dropout, open_split
+from emsa_jax.rollout.prompted_data import Split, modality_dropout
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
@@ -38,46 +34,32 @@ from emsa_jax.training.memory_work import sft_work
 from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch, update_sizes
 from emsa_jax.training.sft_step import SftStep, compile_sft
 from emsa_jax.training.stage_settings import SftSettings
-from emsa_jax.training.trained_policy import trained_adapter, trained_and_frozen, trained_for, write_trained
+from emsa_jax.training.trained_policy import (
+    trained_adapter,
+    trained_and_frozen,
+    trained_for,
+    warn_of_unseen_towers,
+    write_trained,
+)
+from emsa_jax.training.validation import Progress, Validation, open_validation
 
-EVAL_CLIPS = 128  # of the validation split, at most
+EVAL_CLIPS = 128  # of the validation split, at most; evenly over it
 
 
 @dataclass(frozen=True, kw_only=True)
 class SftSetup:
     """What is known of a cold start before weights are loaded. checkpoint: without weights. answers: of the training
-    set, as `answer_table` gives them. shapes: prompt bucket -> the inputs of one shard. asked: the same and the clips,
-    of the validation set."""
+    set, as `answer_table` gives them. shapes: prompt bucket -> the inputs of one shard. warned: what was warned of
+    already."""
 
     settings: SftSettings
     checkpoint: Checkpoint
     placement: Placement
     train: Split
-    valid: Split
+    validation: Validation
     answers: np.ndarray
     shapes: Mapping[int, InputShape]
-    asked: Mapping[int, Asked]
-    score_answers: AnswerScorer
-
-
-@dataclass(kw_only=True)
-class SftProgress:
-    """What the cold start keeps between updates, and a checkpoint with it.
-
-    best, best_reward: what is trained, at the highest validation reward so far. misses: evaluations since then.
-    stopped: whether there were too many of them."""
-
-    state: Any
-    best: Any
-    best_reward: float
-    misses: int = 0
-    stopped: bool = False
-
-    def saved(self, placement: Placement) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(arrays, JSON values) of a checkpoint."""
-        best_reward = place(np.float32(self.best_reward), placement.update.whole)
-        arrays = {"state": self.state, "best": self.best, "best_reward": best_reward}
-        return arrays, {"misses": self.misses, "stopped": self.stopped}
+    warned: tuple[str, ...]
 
 
 def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lambda: None) -> None:
@@ -88,7 +70,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     setup = open_setup(run, settings)
     settings, placement, options = setup.settings, setup.placement, setup.settings.sft
     plan = setup.train.plan(options.batch_size, settings.seed, drop_remainder=True)
-    total = num_steps("sft", epochs=options.epochs, max_steps=options.max_steps, plan=plan)
+    total = num_steps("sft", plan, options.optimizer, epochs=options.epochs, max_steps=options.max_steps)
     sizes = update_sizes(plan, total, setup.answers)
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
     optimizer = build_optimizer(options.optimizer, total)
@@ -96,7 +78,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     trained, frozen = trained_and_frozen(checkpoint, options.trainable, settings.lora, settings.seed, settings.adapter)
     state = placement.state(create_state(place(trained, placement.update.trained(trained)), optimizer))
     del trained
-    progress = SftProgress(state=state, best=jax.tree.map(jnp.copy, state.params), best_reward=-np.inf)
+    progress = Progress.start(state, validated=True)
     step = compile_sft(
         options,
         checkpoint,
@@ -106,7 +88,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         placement=placement,
         train_shapes=setup.shapes,
         sizes=sizes,
-        asked=setup.asked,
+        asked=setup.validation.asked,
         max_completion_length=settings.sampling.max_completion_length,
     )
     loop = StageLoop(
@@ -121,23 +103,22 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         refresh_page=refresh_page,
         guard=settings.guard,
         strict=settings.strict,
+        warned=setup.warned,
     )
-    arrays, meta = loop.resume(*progress.saved(placement))
-    best_reward = float(arrays.pop("best_reward"))
-    progress = SftProgress(**arrays, best_reward=best_reward, **meta)
-    del state, arrays
+    progress = Progress.restored(*loop.resume(*progress.saved()))
+    del state
     train(progress, setup, step, loop, sizes)
     if line := setup.train.encoding_summary():
         say(line)
-    extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish()}
+    extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish(progress, last=False)}
     learned = trained_for(settings, setup.train.manifest)
-    write_trained(run.path("sft"), checkpoint, progress.best, extra, learned)
+    write_trained(run.path("sft"), checkpoint, progress.kept, extra, learned)
 
 
 def open_setup(run: Run, settings: SftSettings) -> SftSetup:
     """Opens the policy's files, what it learns and the devices; chooses the micro-batches, and says what memory an
     update needs."""
-    options, directory, asking = settings.sft, aligned_policy_dir(run, settings), settings.evaluate.batch_size
+    options, directory = settings.sft, aligned_policy_dir(run, settings)
     placement = Placement.of(
         read_checked_config(directory),
         mesh=settings.mesh,
@@ -145,15 +126,22 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
         trained=settings.lora if options.trainable == "lora" else "all",
     )
     placement.sharding.check(options.batch_size, "sft.batch_size", options.micro_batches)
-    placement.sharding.check(asking, "evaluate.batch_size")
+    placement.sharding.check(settings.evaluate.batch_size, "evaluate.batch_size")
     checkpoint = open_checkpoint(directory, weights=False, attention=settings.attention)
     records, shards = records_dir(run, settings, "train"), placement.sharding.num_shards
     data, answers = open_targets(run, settings, records, checkpoint)
-    valid = open_split(settings, records, checkpoint, "valid", EVAL_CLIPS)
-    encoder = frozen_encoder(run, settings, checkpoint, [*data.entries, *valid.entries])
-    data, valid = data.encoded_by(encoder), valid.encoded_by(encoder)
-    asked = asked_clips(valid, asking, shards)
-    most = max(asked.values(), key=lambda one: one.slots)
+    valid = open_validation(settings, records, checkpoint, EVAL_CLIPS)
+    if valid is None:
+        raise InputError(f"{records}: the cold start needs clips of mode valid, and there are none")
+    warned: tuple[str, ...] = ()
+    if options.trainable == "lora":
+        over = trained_adapter(checkpoint, settings.lora, Path(settings.adapter) if settings.adapter else None)
+        warned = warn_of_unseen_towers("sft", over, data, settings)
+        data = data.encoded(settings, run.workdir, over, beside=valid.entries)
+    valid = valid.encoded_by(data.prompter.encoder)
+    asking = {"batch_size": settings.evaluate.batch_size, "seed": settings.seed, "sharding": placement.sharding}
+    validation = Validation.of(valid, records, settings, **asking)
+    most = max(validation.asked.values(), key=lambda one: one.slots)
 
     @functools.cache
     def shapes_of(rows: int) -> Mapping[int, InputShape]:
@@ -178,28 +166,11 @@ def open_setup(run: Run, settings: SftSettings) -> SftSetup:
         checkpoint=checkpoint,
         placement=placement,
         train=data,
-        valid=valid,
+        validation=validation,
         answers=answers,
         shapes=shapes_of(options.batch_size // shards // work.micro_batches),
-        asked=asked,
-        score_answers=AnswerScorer.of(
-            valid.prompter.format,
-            settings.reward,
-            read_index(records, "train"),
-            modalities=settings.prompt.modalities,
-        ),
+        warned=warned,
     )
-
-
-def frozen_encoder(
-    run: Run, settings: SftSettings, checkpoint: Checkpoint, entries: list[Entry]
-) -> TowerEncoder | None:
-    """The encoder of the clips, where the cold start leaves the towers as they are."""
-    if settings.sft.trainable == "all":
-        return None
-    adapter = trained_adapter(checkpoint, settings.lora, Path(settings.adapter) if settings.adapter else None)
-    options = {"dtype": settings.dtype, "options": settings.encodings, "workdir": run.workdir}
-    return open_encoder(checkpoint, entries, settings.prompt.modalities, **options, adapter=adapter)
 
 
 def open_targets(run: Run, settings: SftSettings, records: Path, checkpoint: Checkpoint) -> tuple[Split, np.ndarray]:
@@ -231,7 +202,7 @@ def identity(setup: SftSetup, plan: Plan) -> dict[str, str]:
 
 
 def train(
-    progress: SftProgress, setup: SftSetup, step: SftStep, loop: StageLoop, sizes: Sequence[tuple[int, int]]
+    progress: Progress, setup: SftSetup, step: SftStep, loop: StageLoop, sizes: Sequence[tuple[int, int]]
 ) -> None:
     """All updates that are left, unless the validation reward stops to rise before; changes `progress`.
 
@@ -249,35 +220,17 @@ def train(
             logged = jax.device_get(logged)
             evaluated = (number + 1) % options.eval_every == 0 or number + 1 == loop.total
             if evaluated:
-                reward = logged["eval/reward"] = validation_reward(progress.state.params, setup, step)
-                progress.misses = 0 if reward > progress.best_reward else progress.misses + 1
-                if reward >= progress.best_reward:  # of equals, what was trained longest
-                    best = jax.tree.map(jnp.copy, progress.state.params)
-                    progress.best, progress.best_reward = best, reward
+                look = setup.validation.look(step.answers_of(progress.state.params), f"sft, after update {number + 1}")
+                logged |= look.metrics()
+                loop.note_answers(number, look, kept=progress.judge(look.reward, number + 1))
                 progress.stopped = progress.misses >= options.patience
             processes.exchange(b"", "an update of sft")  # after it all know whether one of them was told to stop
             note = f"loss {logged['loss']:.3f}  best validation reward {progress.best_reward:.2f}"
             ids = [clip.id for clip in clips]
-            loop.end_step(number, logged, note, *progress.saved(setup.placement), save=evaluated, ids=ids)
+            loop.end_step(number, logged, note, *progress.saved(), save=evaluated, ids=ids)
             if progress.stopped:
                 say(
                     f"cold start: no rise of the validation reward for {progress.misses} evaluations, stopped at "
                     f"update {number + 1}"
                 )
                 break
-
-
-def validation_reward(trained: Any, setup: SftSetup, step: SftStep) -> float:
-    """The mean reward of greedy answers to the validation split, as float32: as a checkpoint keeps the best one, so
-    that ties stay ties."""
-    settings, valid, sharding = setup.settings, setup.valid, setup.placement.sharding
-    params, adapter = step.decoded(trained)
-
-    def answer(bucket: int, *rest: Any) -> Any:
-        return step.answer[bucket](params, adapter, *rest)
-
-    done = predict(valid, answer, settings.evaluate.batch_size, settings.seed, sharding)
-    totals = [
-        setup.score_answers([valid.entries[i] for i in indices], texts, ended).total for indices, texts, ended in done
-    ]
-    return float(np.float32(np.mean(sharding.all_gather(np.concatenate(totals), "validation rewards"))))

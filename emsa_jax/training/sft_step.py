@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ import optax
 from emsa_jax.learning.sft_update import SftBatch, sft_update, split_trained
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
-from emsa_jax.rollout.answering import Asked, compile_answers
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.answering import Asked
+from emsa_jax.rollout.sampler import Completions
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Program, Programs, remat_forms
 from emsa_jax.training.training_options import SftOptions
+from emsa_jax.training.validation import compile_validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,10 @@ class SftStep:
     answer: Mapping[int, Program]
     decode_base: dict
 
-    def decoded(self, trained: Any) -> tuple[dict, Any]:
-        """(parameters, adapter or None) for decoding, of what is trained."""
-        return split_trained(self.relayout(trained) if self.relayout else trained, self.decode_base)
+    def answers_of(self, trained: Any) -> Callable[..., Completions]:
+        """How what is trained answers: (bucket, inputs, noise, prompt_ids) -> Completions."""
+        params, adapter = split_trained(self.relayout(trained) if self.relayout else trained, self.decode_base)
+        return lambda bucket, *asked: self.answer[bucket](params, adapter, *asked)
 
 
 def compile_sft(
@@ -83,14 +85,13 @@ def compile_sft(
     if placement.has_two_layouts:
         relayout = programs.add("layout", lambda t: t, trained, out=placement.decode.trained(trained))
         trained, decode_base = relayout.out, placement.for_decoding(base) if base else base
-    answer = compile_answers(
+    answer = compile_validation(
         programs,
-        "answer",
+        asked,
         *split_trained(trained, decode_base),
         checkpoint.config,
-        inputs={bucket: placement.inputs(one.shape, one.rows) for bucket, one in asked.items()},
-        sampling=SamplingOptions(temperature=0.0, max_completion_length=max_completion_length),
-        group_size=1,
+        placement=placement,
+        max_completion_length=max_completion_length,
     )
     programs.report()
     return SftStep(update=updates, relayout=relayout, answer=answer, decode_base=decode_base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from emsa_jax.learning.packing import Packing
 from emsa_jax.policy.decoder import Cache
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.rollout.answering import Asked
 from emsa_jax.rollout.expected_scores import ScoreTree, pack_said
 from emsa_jax.rollout.hints import Hints
 from emsa_jax.rollout.sampler import Completions, PromptState
@@ -22,6 +23,7 @@ from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Program, Programs, remat_forms
 from emsa_jax.training.step_functions import StepFunctions, StepOptions
+from emsa_jax.training.validation import compile_validation
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,24 @@ class GrpoStep:
     reference: Mapping[int, Program]
     old: Mapping[int, Program]
     update: Mapping[int, Program]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoPrograms:
+    """All compiled programs of a run.
+
+    steps: prompt bucket -> those of a step. answer: bucket of the validation split -> (adapter, inputs, noise,
+    prompt_ids) -> Completions, greedy. relayout: as in `GrpoStep`.
+    """
+
+    steps: Mapping[int, GrpoStep]
+    answer: Mapping[int, Program]
+    relayout: Program | None
+
+    def answers_of(self, adapter: Any) -> Callable[..., Completions]:
+        """How an adapter answers: (bucket, inputs, noise, prompt_ids) -> Completions."""
+        adapter = self.relayout(adapter) if self.relayout else adapter
+        return lambda bucket, *asked: self.answer[bucket](adapter, *asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +188,13 @@ def compile_grpo(
     placement: Placement,
     programs: Programs | None = None,
     tree: ScoreTree | None = None,
-) -> dict[int, GrpoStep]:
-    """Bucket -> its step; compiles every program of a run, for every prompt bucket and hint bucket, before the first
-    step.
+    asked: Mapping[int, Asked] | None = None,
+) -> GrpoPrograms:
+    """Compiles every program of a run, for every prompt bucket and hint bucket, before the first step.
 
     base, reference and state may be ShapeDtypeStructs. shapes: bucket -> sizes of one shard's inputs. reference: the
     reference's adapter, or None. programs: those that are added to, laid out for decoding. tree: of the
-    scores that the reward expects, or None."""
+    scores that the reward expects, or None. asked: bucket -> clips of the validation split, None for none."""
     adapters = (state.params, reference)
     functions = StepFunctions(
         options=options,
@@ -196,8 +216,18 @@ def compile_grpo(
     )
     relayout = compiler.relayout()
     steps = {bucket: compiler.step(bucket, shape, relayout) for bucket, shape in shapes.items()}
+    answer = compile_validation(
+        compiler.programs,
+        asked or {},
+        base.decode,
+        relayout.out if relayout else state.params,
+        policy,
+        placement=placement,
+        max_completion_length=options.sampling.max_completion_length,
+    )
     compiler.programs.report()
-    return steps
+    answer = {bucket: program.bind(base.decode) for bucket, program in answer.items()}
+    return GrpoPrograms(steps=steps, answer=answer, relayout=relayout)
 
 
 def abstract_examples(options: StepOptions, answers: Completions, hints: Hints, rows: int) -> GrpoBatch:

@@ -27,9 +27,9 @@ class StepCounts:
     """What is counted of a step, as arrays by name: of the whole batch, on every process.
 
     first, final: "length", "ended" and "forced" of the answers, [N, G]. first_table, final_table: "parts", "total",
-    "well_formed", "contradict". tokens: [N, G] that carry loss. zero_std, hard, hinted, failed: [N] bool, as in Rollout
-    and GrpoBatch. counted, informative: [N] bool, prompts with an answer that counts, and with one that also has an
-    advantage. prefix_logp, prompt_tokens: [N]. flops: [groups of processes, phases]. lines: bytes of a file.
+    "well_formed", "contradict", "is_read". tokens: [N, G] that carry loss. zero_std, hard, hinted, failed: [N] bool, as
+    in Rollout and GrpoBatch. counted, informative: [N] bool, prompts with an answer that counts, and with one that also
+    has an advantage. prefix_logp, prompt_tokens: [N]. flops: [groups of processes, phases]. lines: bytes of a file.
     slots: of a prompt and of an answer. rows: that the answers of a prompt take in the update.
     """
 
@@ -112,6 +112,7 @@ def step_metrics(rollout: StepCounts, learned: dict[str, Any]) -> dict[str, floa
         "completions/mean_terminated_length": float(length[ended].mean()) if ended.any() else 0.0,
         "completions/min_terminated_length": int(length[ended].min()) if ended.any() else 0,
         "completions/max_terminated_length": int(length[ended].max()) if ended.any() else 0,
+        "completions/unparsed": float(1 - rollout.first_table["is_read"].mean()),
         "completions/well_formed": float(rollout.first_table["well_formed"].mean()),
         "contradict_rate": float(rollout.first_table["contradict"].mean()),
         "hint/trigger_rate": float(rollout.hard.mean()),
@@ -130,6 +131,19 @@ def step_metrics(rollout: StepCounts, learned: dict[str, Any]) -> dict[str, floa
         if hinted.any():  # about 1, unless forced tokens are scored as if they had been drawn
             values["hint/ppl_ratio"] = float(np.exp((signed / tokens)[hinted].mean()))
     return values
+
+
+def combine_updates(learned: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of a step of several updates: those of the last one. Those of how far sampler and learner differ are
+    of the first, after which they are different policies; what `guarded_update` says is of all."""
+    causes = [int(one["guard/cause"]) for one in learned]
+    return {
+        **learned[-1],
+        **{name: value for name, value in learned[0].items() if name.startswith("sampling/")},
+        "guard/cause": next(filter(None, causes), 0),
+        "guard/bad_updates": sum(map(bool, causes)),
+        "guard/largest_change": max(float(one["guard/largest_change"]) for one in learned),
+    }
 
 
 def missing_signal(rollout: StepCounts, settings: Any) -> str:
@@ -207,7 +221,7 @@ def sample_lines(step: int, rollout: Rollout, clips: Sequence, count: int, shard
         if with_text:
             row |= {"completions": rollout.first_texts[n]}
             row |= {"hinted_completions": rollout.final_texts[n]} if rollout.replaced[n] else {}
-        lines.append(json.dumps(row, ensure_ascii=False))
+        lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -216,7 +230,8 @@ def _counts(answers: Completions) -> dict[str, np.ndarray]:
 
 
 def _values(table: RewardTable) -> dict:
-    return {name: getattr(table, name) for name in ("parts", "total", "well_formed", "contradict")}
+    values = {name: getattr(table, name) for name in ("parts", "total", "well_formed", "contradict")}
+    return values | {"is_read": np.array([[answer.is_read for answer in group] for group in table.parsed], bool)}
 
 
 def _nan(function, values: np.ndarray) -> float:
@@ -229,7 +244,7 @@ def _sample_std(values: np.ndarray) -> float:
 
 
 def _round(values: np.ndarray) -> list[float | None]:
-    return [None if np.isnan(v) else round(float(v), 4) for v in values]
+    return [round(float(v), 4) if np.isfinite(v) else None for v in values]
 
 
 def _peak_gigabytes() -> float:

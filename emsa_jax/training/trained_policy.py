@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
@@ -20,8 +21,18 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.lora import Adapter, abstract_adapter, init_adapter
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.trained_for import TrainedFor
-from emsa_jax.rollout.prompted_data import QuestionOptions
+from emsa_jax.rollout.prompted_data import QuestionOptions, Split
+from emsa_jax.rollout.rollout_options import PromptOptions
+from emsa_jax.runtime.console import say
 from emsa_jax.training.artifacts import weights_fingerprint
+
+
+class ShownOptions(Protocol):
+    """What prompts show while the policy learns, and whether a warning ends the run."""
+
+    prompt: PromptOptions
+    modality_dropout: Mapping[str, float]
+    strict: bool
 
 
 def trained_and_frozen(
@@ -61,6 +72,29 @@ def trained_for(settings: QuestionOptions, manifest: Manifest) -> TrainedFor:
         classes=settings.concepts.classes,
         concepts=tuple(concept.name for concept in concept_table(settings.concepts)) if named else (),
     )
+
+
+def warn_of_unseen_towers(stage: str, adapter: Adapter, train: Split, options: ShownOptions) -> tuple[str, ...]:
+    """Warns, before anything is computed, of towers that are trained while no prompt shows what they encode; returns
+    the warnings. adapter: what is trained, as far as its names go. Raises InputError where warnings end the run."""
+    prompted, dropped = options.prompt.modalities, options.modality_dropout
+    lines = []
+    for tower, modality in (("audio", "audio"), ("vision", "video")):
+        there = any((e.num_frames if modality == "video" else e.mel_frames) > 0 for e in train.entries)
+        shown = there and modality in prompted and dropped.get(modality, 0.0) < 1
+        if shown or tower not in {*adapter.weights, *adapter.whole}:
+            continue
+        why = "no clip of the training set has any" if not there else f"modality_dropout.{modality} is 1"
+        why = f"prompt.modalities leaves {modality} out" if modality not in prompted else why
+        lines.append(
+            f"{stage}: the adapter reaches into the {tower} tower, but no prompt shows {modality}: {why}; nothing of "
+            f"it will be learned. Take {tower}.* out of lora.targets and lora.also, or show {modality}"
+        )
+    for line in lines:
+        if options.strict:
+            raise InputError(f"{line} (strict=True)")
+        say(f"warning: {line}")
+    return tuple(lines)
 
 
 def write_trained(

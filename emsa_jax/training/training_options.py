@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emsa_jax.answers.captions import Kind
-from emsa_jax.config.fields import Options, option
+from emsa_jax.config.fields import Options, option, refuse_repeated
 from emsa_jax.errors import InputError
 from emsa_jax.learning.learning_options import OptimizerOptions
 
+MOST_STEPS = 10**7  # of a stage: its learning rates are a table
 _OPTIMIZER = OptimizerOptions(1e-5, warmup=0.03, weight_decay=0.01, b2=0.95)
 
 
@@ -43,8 +44,8 @@ class SftOptions(Options):
     targets: Literal["traces", "labels"] = option(
         "traces", "what is learned: traces, or, for formats without reasoning, the labels of all clips and no traces"
     )
-    epochs: float = option(3.0, "passes over the traces at most", low=0)
-    max_steps: int = option(0, "updates at most, in place of epochs; 0: epochs count", low=0)
+    epochs: float = option(3.0, "passes over the traces at most", low=0, high=MOST_STEPS)
+    max_steps: int = option(0, "updates at most, in place of epochs; 0: epochs count", low=0, high=MOST_STEPS)
     batch_size: int = option(32, "traces of an update", low=1)
     micro_batches: int = option(
         1, "parts that an update takes in turn; 0: as few as fit the devices, by arithmetic", low=0
@@ -91,15 +92,18 @@ class AlignOptions(Options):
         {"Negative": "angry", "Neutral": "calm", "Positive": "happy"},
         "class -> the word for it; a class without one is written as it is",
     )
-    ridge: float = option(0.01, "closed: weight of the squared weights beside the mean variance of a feature", above=0)
+    ridge: float = option(
+        0.01, "closed: weight of the squared weights beside the mean variance of a feature", above=0, high=1e6
+    )
     batch_size: int = option(16, "clips of an update, or that are encoded at a time", low=1)
-    max_steps: int = option(200, "gradient: updates", low=1)
+    max_steps: int = option(200, "gradient: updates", low=1, high=MOST_STEPS)
     learning_rate: float = option(1e-3, "gradient: the peak of the learning rate", above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.towers:
             raise InputError("align.towers: name at least one tower")
+        refuse_repeated("align.towers", self.towers)
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,22 @@ class GrpoOptions(Options):
     group: ClassVar[str] = "grpo"
     group_size: int = option(4, "G, answers to a prompt", low=2, source="MSA-Thinker and CH-CEMS, section 5.1: 4")
     prompts_per_step: int = option(64, "N, prompts of a step", low=1, source="CH-CEMS, section 5.1: 8 x 8 x 4 / G")
-    num_iterations: int = option(1, "updates on each rollout", low=1, source="MSA-Thinker: on-policy")
-    epochs: float = option(1.0, "passes over the clips at most", low=0, source="CH-CEMS, section 5.1: 3")
-    max_steps: int = option(0, "steps at most, in place of epochs; 0: epochs count", low=0)
+    num_iterations: int = option(1, "updates on each rollout", low=1, high=1000, source="MSA-Thinker: on-policy")
+    epochs: float = option(
+        1.0, "passes over the clips at most", low=0, high=MOST_STEPS, source="CH-CEMS, section 5.1: 3"
+    )
+    max_steps: int = option(0, "steps at most, in place of epochs; 0: epochs count", low=0, high=MOST_STEPS)
     micro_batches: int = option(
         1, "parts that an update takes in turn; 0: as few as fit the devices, by arithmetic", low=0
     )
     save_every: int = option(10, "steps between checkpoints", low=1)
+    eval_every: int = option(
+        10,
+        "steps between looks at greedy answers to at most 64 clips of the validation split, by whose reward the best "
+        "adapter is kept, and which tell whether answers collapse; there is one after the last step too, and one after "
+        "the first, which keeps nothing. 0: no look, the last adapter is kept",
+        low=0,
+    )
     answer_rows: tuple[int, ...] = option(
         (),
         "rows that the answers of a group are packed into for reference and update, the fewest of these that do; (): a "

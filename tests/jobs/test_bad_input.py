@@ -107,6 +107,7 @@ LINES = {
     "negative epochs": (["--config.grpo.epochs=-1"], "grpo.*epochs must be at least 0"),
     "hints that cannot work": (["--config.hint.replace=8"], r"hint\.replace must be"),
     "a hint that pulls away": (["--config.hint.loss_on_hint=True"], r"hint\.loss_on_hint .* is refused"),
+    "everything neutral": (["--config.labels.neutral_eps=5"], r"labels\.neutral_eps: with 5, every score of .* is Neu"),
     "no such concept": (["--config.reward.concept_weights.toen=2.0"], r"concept_weights\.toen: no such concept.*tone"),
     "no table there": (["--config.concepts.table=/no/such/table.json"], "concepts.table: /no/such/table.json"),
     "unknown domain": (["--config.data=puppets:fr"], "'puppets:fr' is no puppet domain; there are puppets:en"),

@@ -42,7 +42,7 @@ MANY = (
     "kept_answers sampled",
     "export write",
 )  # come more than once however it goes
-CLOCKED = re.compile("time(/.*)?|(step|data)_time|hint/extra_gen_time|mfu(/.*)?|decode_tok_s|peak_gb|compilations")
+CLOCKED = re.compile("time(/.*)?|(step|data|eval)_time|hint/extra_gen_time|mfu(/.*)?|decode_tok_s|peak_gb|compilations")
 
 
 def test_killed_and_started_again(mini, tmp_path):

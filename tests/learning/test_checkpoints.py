@@ -26,7 +26,7 @@ def make_state(seed=0):
     low = jax.random.normal(keys[1], (4,), jnp.bfloat16)
     params = {"lora": {"a": jax.random.normal(keys[0], (3, 4)), "b": low}}
     train = create_state(params, optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)))
-    odd = jnp.asarray([jnp.nan, -0.0, jnp.inf, 1e-42])
+    odd = jnp.asarray([-1e38, -0.0, 3e38, 1e-42])
     return {"train": train, "key": jax.random.key_data(keys[2]), "odd": odd}
 
 
@@ -44,6 +44,35 @@ def flip(path, bit):
         byte = file.read(1)[0]
         file.seek(bit // 8)
         file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def broken(place, value):
+    """A state with a number that is not finite: in the optimizer's memory, in one matrix alone, or in bfloat16."""
+    state = make_state()
+    train = state["train"]
+    if place == "opt_state":
+        spoiled = jax.tree.map(lambda t: t + value if t.dtype == jnp.float32 else t, train.opt_state)
+        return state | {"train": train.replace(opt_state=spoiled)}
+    lora = train.params["lora"]
+    return state | {"train": train.replace(params={"lora": lora | {place: lora[place].at[0].set(value)}})}
+
+
+@pytest.mark.parametrize("place, value", [("opt_state", np.nan), ("a", np.inf), ("b", np.nan), ("b", -np.inf)])
+def test_numbers_that_are_not_finite_are_neither_saved_nor_restored(tmp_path, caplog, monkeypatch, place, value):
+    checkpoints, state = Checkpoints(tmp_path), broken(place, value)
+    checkpoints.save(1, make_state(1), {})
+    with pytest.raises(InputError, match=rf"2 is not written: train.*{place}.* not finite; step 1 is kept"):
+        checkpoints.save(2, state, {})
+    assert checkpoints.steps() == [1] and os.listdir(tmp_path) == ["1"]
+    with monkeypatch.context() as patch:  # as an earlier version may have written it
+        patch.setattr("emsa_jax.learning.checkpoints._not_finite", lambda leaves: "")
+        checkpoints.save(2, state, {})
+    with caplog.at_level(logging.WARNING):
+        restored, _, step = Checkpoints(tmp_path).restore_newest(jax.eval_shape(make_state))
+    assert step == 1 and bits(restored) == bits(make_state(1)) and "2 is damaged" in caplog.text
+    shutil.rmtree(tmp_path / "1")
+    with pytest.raises(InputError, match="no checkpoint in .* is sound: step 2 .*not finite"):
+        Checkpoints(tmp_path).restore_newest(jax.eval_shape(make_state))
 
 
 def test_restore_is_bit_exact_and_keeps_the_tree(tmp_path):

@@ -45,3 +45,36 @@ def test_an_update_that_is_not_finite_is_not_taken(taught, loss, gradient, weigh
     assert jax.tree.all(same)
     again, seen = update(state.replace(params=taught[1].params), jax.tree.map(jnp.ones_like, grads), jnp.array(1.0))
     assert int(seen["guard/cause"]) == 0 and again.step == state.step + 1
+
+
+@pytest.mark.parametrize("part, value", [("mu", jnp.nan), ("nu", jnp.inf)])
+def test_a_memory_of_the_optimizer_that_is_not_finite_is_not_taken(taught, part, value):
+    """With an infinite mean of squares nothing would move any more, and all parameters would be finite."""
+    update, state = taught
+    spoiled = jax.tree_util.tree_map_with_path(
+        lambda path, t: t.at[0].set(value) if f".{part}[" in jax.tree_util.keystr(path) else t, state.opt_state
+    )
+    assert not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(spoiled))
+    after, seen = update(state.replace(opt_state=spoiled), jax.tree.map(jnp.ones_like, state.params), jnp.array(1.0))
+    assert CAUSES[int(seen["guard/cause"])] == "the new parameters"
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after.params, state.params))
+
+
+def test_one_matrix_alone_is_enough(taught):
+    """The B of one linear, while all else is sound."""
+    update, state = taught
+    spoiled = state.replace(params={**state.params, "b": state.params["b"].at[1].set(jnp.inf)})
+    _, seen = update(spoiled, jax.tree.map(jnp.ones_like, state.params), jnp.array(1.0))
+    assert CAUSES[int(seen["guard/cause"])] == "the new parameters"
+
+
+def test_bfloat16_overflows_are_not_taken():
+    optimizer = optax.sgd(1.0)
+    state = create_state({"w": jnp.full(3, 3e38, jnp.bfloat16)}, optimizer)
+    for gradient, cause in ((-3e38, "the gradients"), (-1e18, ""), (jnp.nan, "the gradients")):
+        grads = {"w": jnp.full(3, gradient, jnp.bfloat16)}
+        after, seen = guarded_update(state, grads, optimizer, jnp.array(1.0))
+        assert CAUSES[int(seen["guard/cause"])] == cause and jnp.isfinite(after.params["w"]).all()
+    steep = optax.sgd(1e21)
+    after, seen = guarded_update(state, {"w": jnp.full(3, -1e18, jnp.bfloat16)}, steep, jnp.array(1.0))
+    assert CAUSES[int(seen["guard/cause"])] == "the new parameters" and (after.params["w"] == state.params["w"]).all()

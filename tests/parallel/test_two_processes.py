@@ -12,7 +12,17 @@ from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.rollout.training_set import open_train
 
 MESHES = {"data 4": {"mesh.data": 4}, "fsdp 4": {"mesh.fsdp": 4}, "tensor 2 x data 2": {"mesh.tensor": 2}}
-CLOCKED = ("time", "mfu", "step_time", "data_time", "decode_tok_s", "peak_gb", "compilations", "hint/extra_gen_time")
+CLOCKED = (
+    "time",
+    "mfu",
+    "step_time",
+    "data_time",
+    "eval_time",
+    "decode_tok_s",
+    "peak_gb",
+    "compilations",
+    "hint/extra_gen_time",
+)
 STEPS = 3
 
 

@@ -21,6 +21,7 @@ def test_what_is_held_is_exact(big):
     assert (plan.held["adapter"], plan.held["reference"]) == (ADAPTER, ADAPTER)
     assert ADAPTER * 2 <= plan.held["optimizer"] <= ADAPTER * 2 + 100
     assert "reference" not in big.plan_of(reference=False).held
+    assert "best so far" not in plan.held and big.plan_of(keeps_best=True).held["best so far"] == ADAPTER
     cache = 16 * 1536 * 2 * 28 * 4 * 128 * 2
     assert plan.phases["prefill"]["prompt cache"] == plan.phases["decode"]["prompt cache"] == cache
 

@@ -66,9 +66,13 @@ def test_one_convention_of_zero_for_each_family():
 
 
 def test_names_of_policies():
-    assert shown_names(["zero_shot"]) == {"zero_shot": "as given"}
-    assert shown_names(["zero_shot", "theirs"]) == {"zero_shot": "as given", "theirs": "theirs"}
-    assert list(shown_names(["zero_shot", "sft", "grpo"]).values()) == ["zero-shot", "after SFT", "after RL"]
+    assert shown_names(["zero_shot"], {}) == {"zero_shot": "as given"}
+    assert shown_names(["zero_shot", "theirs"], {}) == {"zero_shot": "as given", "theirs": "theirs"}
+    policies = ["zero_shot", "sft", "grpo"]
+    sound = shown_names(policies, {"sft": "learned", "grpo": "training"})
+    assert list(sound.values()) == ["zero-shot", "after SFT", "after RL"]
+    marked = shown_names(policies, {"sft": "collapsed", "grpo": "nothing_learned"})
+    assert list(marked.values()) == ["zero-shot", "after SFT (collapsed)", "after RL (nothing learned)"]
 
 
 @pytest.mark.parametrize("scores", [[None] * 32, [t + 0.1 for t in TARGETS]], ids=["nothing read", "all read"])

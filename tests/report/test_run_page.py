@@ -143,12 +143,22 @@ def test_data_cannot_end_its_block():
     block = str(embedded("x", value))
     assert block.count("<") == 2 and "--\u2028" not in block
     assert json.loads(re.search(r">(.*)<", block).group(1))["a"] == value["a"]
+    assert ">[null,1.5]<" in str(embedded("x", [float("nan"), 1.5]))
 
 
 def test_an_unfinished_run_has_a_page(read_page):
     page = read_page(run_page(Content("t", "Nothing yet.", {"mine": []}, [], live=15)))
     assert page.text("h1") == "t" and page.all("div")[0]["data-seconds"] == "15" and not page.all("section")[1:]
     assert "Pause refreshing" in page.text("button")
+
+
+def test_warnings_stand_above_all_sections(read_page):
+    lines = ["grpo: no step taught anything: <b>why</b>", "sft: 3 updates were not taken"]
+    page = read_page(run_page(Content("t", "Nothing yet.", {"mine": []}, [], warnings=lines)))
+    (banner,) = [one for one in page.all("div") if one.get("class") == "warnings"]
+    assert banner["role"] == "note" and not page.all("b")
+    assert all(line in page.text("li") for line in lines)
+    assert not [one for one in read_page(run_page(Content("t", "", {}, []))).all("div") if one.get("class")]
 
 
 def test_a_page_of_several_runs(run_content, read_page):

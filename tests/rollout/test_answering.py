@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emsa_jax.data.records import Clip, Entry
+from emsa_jax.errors import InputError
 from emsa_jax.evaluation.predictions import summarize
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import abstract_inputs
@@ -277,6 +278,19 @@ def test_programs_are_named_after_prompt_lengths(split):
         asked, made = (jax.tree.map(lambda t: (t.shape, t.dtype), x) for x in (inputs, real))
         assert asked == made
         assert noise.shape == (3,) and ids.shape == (4,)
+
+
+def test_probabilities_that_are_not_finite_are_refused_with_the_clip(split):
+    def run(bucket, inputs, noise, prompt_ids, wrong):
+        shape = (len(prompt_ids), 1, 3)
+        logps = np.where((prompt_ids == 6)[:, None, None], wrong, np.full(shape, -0.5))
+        return Completions(np.ones(shape, int), logps, np.ones(shape[:2], int), np.ones(shape[:2], bool), None)
+
+    for wrong in (np.nan, -np.inf):
+        answers = functools.partial(run, wrong=wrong)
+        with pytest.raises(InputError, match="clip 6 are not finite"):
+            list(predict(split, answers, 3, seed=0))
+        assert len(by_index(predict(split, answers, 3, seed=0, members=[0, 1, 9]))) == 3
 
 
 def test_texts_stop_where_answers_stop(split):

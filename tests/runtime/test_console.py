@@ -2,9 +2,10 @@ import io
 import os
 import subprocess
 import sys
+import time
 
 from emsa_jax.runtime import console
-from emsa_jax.runtime.console import progress, say
+from emsa_jax.runtime.console import progress, say, told_if_long
 
 
 def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
@@ -32,6 +33,16 @@ def test_a_bar_on_a_terminal(monkeypatch):
             advance(note="\x1b[31mred")
     shown = terminal.getvalue()
     assert "4/4" in shown and "[bold]sft[/bold]" in shown and "\\x1b[31mred" in shown
+
+
+def test_what_takes_long_is_told_while_it_does(capsys):
+    with told_if_long("compiling update", seconds=0.02):
+        time.sleep(0.2)
+        assert capsys.readouterr().out == "compiling update\n"
+    with told_if_long("compiling update", seconds=0.2):
+        pass
+    time.sleep(0.3)
+    assert capsys.readouterr().out == ""
 
 
 def test_say_tames_control_characters(capsys):
