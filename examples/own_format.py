@@ -16,6 +16,7 @@ from emsa_jax.answers.formats import FORMATS, make_format
 from emsa_jax.answers.tags import scan
 
 LEVELS = ("low", "high")
+SURE = "\n<sure>high</sure>"  # how an answer ends that is written by hand
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Sure(DC):
 
     def write(self, polarity: str, think: str, score: float) -> str:
         """As a DC answer; what is written by hand is sure."""
-        return f"{self._dc.write(polarity, think, score)}\n<sure>high</sure>"
+        return f"{self._dc.write(polarity, think, score)}{SURE}"
 
     def parse(self, text: str) -> Answer:
         """The DC part by its own rules, and the fourth tag, which has to stand at the end, once, with a known word."""
@@ -39,6 +40,10 @@ class Sure(DC):
     def ask(self, modalities: Collection[str], language: str) -> str:
         """The DC prompt with one more line."""
         return f"{super().ask(modalities, language)}\n<sure>{'|'.join(LEVELS)}</sure>"
+
+    def score_part(self, text: str) -> str:
+        """From the score to the end of the answer, of which `evaluate.decode=expected` asks how likely it is."""
+        return f"{super().score_part(text)}{SURE}"
 
     @property
     def _dc(self) -> DC:

@@ -2,9 +2,12 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+from emsa_jax.answers.formats import FORMATS
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +48,13 @@ def test_an_answer_format_of_ones_own_asks_for_its_tag_and_reads_it():
     assert asked[-1] == "<sure>low|high</sure>"
     assert good == "score 0.8, polarity Positive, notes: none"
     assert bad.startswith("score 0.8, polarity Positive, notes: sure is not one of")
+
+
+def test_an_answer_format_of_ones_own_ends_as_it_says_for_each_score(monkeypatch):
+    monkeypatch.setitem(FORMATS, "sure", None)  # which is taken back afterwards
+    format = runpy.run_path(str(ROOT / "examples/own_format.py"))["Sure"]((-1.0, 1.0))
+    before = format.before_score(format.write("Positive", "a smile", 0.8))
+    assert all(format.parse(before + end).notes == () for _, end in format.score_ends())
 
 
 def test_a_reader_of_ones_own_gives_samples_and_says_what_it_guessed():

@@ -88,6 +88,18 @@ def test_its_hints_begin_its_answers(format):
 
 
 @every_format
+def test_its_answers_end_as_it_says_for_each_score(format):
+    truth = format.truth(CLIPS[0])
+    written = format.write(truth.polarity, THINK, truth.score)
+    before, ends = format.before_score(written), format.score_ends()
+    assert bool(ends) == ("score" in format.parts)
+    for score, end in ends:
+        answer = format.parse(before + end)
+        assert answer.well_formed and answer.score == score
+    assert not ends or written in [before + end for _, end in ends]
+
+
+@every_format
 def test_it_asks_about_what_is_there_in_both_languages(format):
     texts = {format.ask(modalities, language) for modalities in (MODALITIES, ["text"]) for language in ("en", "zh")}
     assert len(texts) == 4 and not any(format.parse(text).well_formed for text in texts)
