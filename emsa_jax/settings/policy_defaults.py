@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.answers.concept_table import concept_table
-from emsa_jax.answers.formats import FORMATS
+from emsa_jax.answers.formats import format_class
 from emsa_jax.config.edge import from_config_dict, to_dict
 from emsa_jax.config.fields import value_text
 from emsa_jax.data.datasets import PUPPETS, is_prepared, labels_of, read_clips
@@ -66,8 +66,10 @@ def _of_policy(config: Config, given: Collection[str]) -> tuple[Config, list[str
     if trained_for is None:
         return config, []
     where = next(place / NAME for place in places if (place / NAME).exists())
-    if trained_for.format not in FORMATS:
-        raise InputError(f"{where}: format is {trained_for.format!r}, which is none of {', '.join(FORMATS)}")
+    try:
+        format_class(trained_for.format)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     now, own = values_of(config), _of_data(config, given, trained_for)
     wanted = _wanted(trained_for)
     differ = {name: value for name, value in wanted.items() if to_dict(value) != to_dict(own.get(name, now[name]))}
@@ -98,7 +100,7 @@ def _wanted(trained_for: TrainedFor) -> dict[str, Any]:
     }
     if not trained_for.language:
         del wanted["language"]
-    if "accuracy" in FORMATS[trained_for.format].parts:
+    if "accuracy" in format_class(trained_for.format).parts:
         wanted["concepts.classes"] = trained_for.classes
     if "video" in trained_for.modalities and trained_for.num_frames:
         wanted["prepare.fps"] = trained_for.fps
@@ -137,7 +139,7 @@ def _of_data(config: Config, given: Collection[str], trained_for: TrainedFor) ->
 
 def _of_concepts(config: Config, trained_for: TrainedFor, where: Path) -> Iterable[str]:
     """A warning if the table of concepts is another than the policy's."""
-    if trained_for.concepts and config.format == trained_for.format:
+    if trained_for.concepts and format_class(config.format) is format_class(trained_for.format):
         names = tuple(concept.name for concept in concept_table(config.concepts))
         if names != trained_for.concepts:
             yield (

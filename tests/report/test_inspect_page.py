@@ -163,7 +163,8 @@ def test_scores_of_every_range_have_a_bar_each(make, page_of):
 def test_what_was_found_out_when_it_was_prepared(make, page_of):
     entries = [make.entry(notes=(HOSTILE,)), make.entry(id="d", text=HOSTILE, score=-0.4, split="test")]
     lost = Sample("x", "", 0.0, "valid", label=HOSTILE)
-    told = findings([*entries, lost], entries, {"x": f"no file /a/{HOSTILE}"}, (-1.0, 1.0), (7, [HOSTILE]))
+    samples = [Sample(entry.id, entry.text, entry.score, entry.split) for entry in entries]
+    told = findings([*samples, lost], entries, {"x": f"no file /a/{HOSTILE}"}, (-1.0, 1.0), (7, [HOSTILE]))
     page = page_of(entries, findings=told)
     text = page.text()
     assert "warning: all clips of valid (1) were quarantined: valid is empty" in text

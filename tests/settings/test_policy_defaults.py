@@ -125,7 +125,7 @@ def test_a_policy_that_says_nothing(tmp_path, table):
 
 def test_a_format_of_tomorrow(tmp_path, table):
     write_trained_for(tmp_path, TrainedFor(format="sung", score_range=(-1.0, 1.0)))
-    with pytest.raises(InputError, match="emsa.json: format is 'sung', which is none of dc"):
+    with pytest.raises(InputError, match="emsa.json: answer format 'sung' is unknown; choose one of dc"):
         with_defaults(evaluating(tmp_path, table("")), (), tmp_path / "run")
 
 

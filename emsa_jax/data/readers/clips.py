@@ -143,10 +143,12 @@ def _spelt(path: str, where: Where) -> str:
     """The one file of the same folder whose name is a path's in another spelling; "" where there is not just one."""
     folder, name = os.path.split(path)
     stems = {entry: os.path.splitext(entry)[0] for entry in _names(folder) if entry.lower().endswith(SUFFIXES + SOUNDS)}
-    number = whole_number(os.path.splitext(name)[0] if name.lower().endswith(SUFFIXES + SOUNDS) else name)
+    suffix = os.path.splitext(name)[1].lower() if name.lower().endswith(SUFFIXES + SOUNDS) else ""
+    number = whole_number(name[: len(name) - len(suffix)])
+    numbered = [e for e, stem in stems.items() if number is not None and whole_number(stem) == number]
     kinds = {
         _SPELLING: [e for e in _names(folder) if _folded(name) in (_folded(e), _folded(stems.get(e, e)))],
-        _NUMBERED: [e for e, stem in stems.items() if number is not None and whole_number(stem) == number],
+        _NUMBERED: [entry for entry in numbered if entry.lower().endswith(suffix)],  # 2.mp4 is no name of 0002.wav
     }
     for guess, alike in kinds.items():
         if len(alike) == 1 and os.path.isfile(os.path.join(folder, alike[0])):

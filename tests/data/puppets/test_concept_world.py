@@ -112,6 +112,7 @@ def test_traces_are_answers_of_the_format_or_named_as_wrong(small):
         assert len(kept) + len(rejected) == 48 and len(kept) > 15
         assert set(rejected.values()) <= {
             "the teacher's sentiment is wrong",
+            "it claims an agreement that is not there",
             *(f"the teacher's {f} is wrong" for f in FIELDS),
         }
         for trace in kept:

@@ -234,7 +234,8 @@ def test_no_field_of_a_manifest_is_taken_at_its_word(tmp_path):
         writer.add(record)
     entries = [dataclasses.replace(R.entry(record), notes=("mode val was read as valid",)) for record in made]
     lost = Sample("x", "", -0.5, "valid")
-    told = findings([*entries, lost], entries, {"x": "there is no file /x"}, (-1.0, 1.0), (1, ["y.mp4"]))
+    samples = [Sample(entry.id, entry.text, entry.score, entry.split) for entry in entries]
+    told = findings([*samples, lost], entries, {"x": "there is no file /x"}, (-1.0, 1.0), (1, ["y.mp4"]))
     told |= {
         "overlaps": [{"of": "a", "with": "b", "by": "words", "clips": 1, "bare": 0, "among": 2, "examples": ["x"]}]
     }
