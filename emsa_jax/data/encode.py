@@ -12,8 +12,8 @@ from emsa_jax.data.records import pack
 from emsa_jax.data.sample import Sample
 
 NO_FRAMES = Frames(np.zeros((0, 28, 28, 3), np.uint8), 0.0)
-SOUND_ALONE = "a video file without a picture was kept for its sound"
-NO_PICTURE = "a video file without a picture was left out, as the clip has a file of its own for the sound"
+SOUND_ALONE = "a video without a picture was kept for its sound"
+NO_PICTURE = "a video without a picture was left out, as the clip has a file of its own for the sound"
 
 
 def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
@@ -21,18 +21,19 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     media. Raises Broken."""
     notes: list[str] = list(sample.guesses)
     clip = {"max_seconds": options.max_seconds, "start": sample.start, "end": sample.end, "notes": notes}
-    frames, sound = NO_FRAMES, np.zeros(0, np.float32)
+    frames, sound, no_picture = NO_FRAMES, np.zeros(0, np.float32), ""
     if sample.video:
         try:
             frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
-        except NoPicture:
+        except NoPicture as reason:
+            no_picture = str(reason)
             notes.append(NO_PICTURE if sample.audio else SOUND_ALONE)
     if path := sample.audio or sample.video:
         sound = read_sound(path, **clip)
     if sample.audio and not len(sound):
         raise Broken("sound: it has no samples")
     if sample.video and not len(frames.images) and not len(sound):
-        raise Broken("video: it has no video stream, and no sound")
+        raise Broken(f"{no_picture}, and no sound")
     if not np.isfinite(mel := log_mel(sound)).all():
         raise Broken("sound: its spectrogram is not finite")
     pcm = np.clip(np.rint(sound * 32768.0), -32768, 32767).astype(np.int16)

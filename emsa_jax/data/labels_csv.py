@@ -78,12 +78,15 @@ def header(path: Path) -> list[str]:
     return next(_lines(path))[1]
 
 
-def rows(path: Path, needed: Needed, headerless: Sequence[str] = ()) -> Iterator[tuple[Where, dict[str, str]]]:
+def rows(
+    path: Path, needed: Needed, headerless: Sequence[str] = (), optional: Sequence[str] = ()
+) -> Iterator[tuple[Where, dict[str, str]]]:
     """(where, row) of each row, all cells strings, columns in any order; where is "<path> line N".
 
-    headerless: the columns of a file that may begin with a row instead of their names. Cells are separated by
+    headerless: the columns of a file that may begin with a row instead of their names. optional: further columns that
+    are read where they are there. Cells are separated by
     commas, or by tabs or semicolons where the first line has more of those. What spreadsheets do to a table is undone
-    where that is certain, and noted in `where`; an error value (#NAME?) in a needed column is an InputError.
+    where that is certain, and noted in `where`; an error value (#NAME?) in a column that is read is an InputError.
     """
     lines = _lines(path)
     where, names = next(lines)
@@ -93,7 +96,7 @@ def rows(path: Path, needed: Needed, headerless: Sequence[str] = ()) -> Iterator
     check_columns(needed, names, str(path), f"; its first line must name the columns (it reads: {start})")
     if any(name and names.count(name) > 1 for name in names):
         raise InputError(f"{path} names a column twice: {start}")
-    used = {name for choice in needed for name in ((choice,) if isinstance(choice, str) else choice)}
+    used = {name for choice in needed for name in ((choice,) if isinstance(choice, str) else choice)} | {*optional}
     for where, cells in lines:
         if not any(cell.strip(_UNSEEN).strip() for cell in cells):
             continue

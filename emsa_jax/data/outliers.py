@@ -43,7 +43,7 @@ def _of_sound(pcm: np.ndarray) -> list[str]:
     if not len(pcm):
         return []
     loudness = np.abs(pcm.astype(np.int32))
-    if loudness.max() < _SILENCE:
+    if np.abs(pcm - np.median(pcm)).max() < _SILENCE:  # a constant is no sound either
         return [SILENT]
     return [CLIPPED] if (loudness >= 32767).mean() > _CLIPPED_SHARE else []
 

@@ -67,6 +67,16 @@ def test_every_combination_of_columns(files, video, audio, frames, seconds, note
         assert len(made.mel) / 100 == pytest.approx(length, abs=0.1)
 
 
+def test_a_part_that_the_picture_does_not_reach_keeps_its_sound(clip, tmp_path):
+    moving = np.stack([np.roll(GRADIENT, 3 * i, axis=1) for i in range(10)])
+    path = clip.write(tmp_path / "early.mp4", moving, sound=clip.sine(3))
+    made = unpack(encode(Sample("c", "words", 0.0, "train", str(path), start=1.5, end=2.5), "", PrepareOptions()))
+    assert (len(made.frames), made.notes) == (0, (SOUND_ALONE,)) and len(made.mel) == 100
+    alone = Sample("c", "words", 0.0, "train", str(clip.write(tmp_path / "alone.mkv", moving)), start=1.5, end=2.5)
+    with pytest.raises(Broken, match="video: the clip from 1.5 to 2.5 s"):
+        encode(alone, "", PrepareOptions())
+
+
 def test_a_picture_that_never_changes_and_guesses_are_noted(files, clip):
     still = clip.write(files["wav"].with_name("still.mp4"), np.stack([GRADIENT] * 20))
     sample = Sample("c", "words", 0.0, "train", str(still), guesses=("mode val was read as valid",))

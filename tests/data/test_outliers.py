@@ -26,6 +26,8 @@ def jpeg_noise(frame):
         ({}, []),
         ({"pcm": TONE // 1000}, [SILENT]),
         ({"pcm": TONE * 0}, [SILENT]),
+        ({"pcm": TONE * 0 + 16000}, [SILENT]),
+        ({"pcm": TONE // 1000 - 32000}, [SILENT]),
         ({"pcm": np.where(TONE > 0, 32767, -32768).astype(np.int16)}, [CLIPPED]),
         ({"frames": np.repeat(NOISE[:1], 4, axis=0)}, [STATIC]),
         ({"frames": np.stack([NOISE[0], jpeg_noise(NOISE[0])])}, [STATIC]),

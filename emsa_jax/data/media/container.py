@@ -22,7 +22,7 @@ class Broken(Exception):
 
 
 class NoPicture(Broken):
-    """A file without a video stream, which may have sound all the same."""
+    """A clip without a video stream, or without a frame in it, which may have sound all the same."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,17 @@ def seek(container: av.container.InputContainer, stream: av.stream.Stream, tick:
                 return container.seek(target, stream=stream)
         except av.FFmpegError:
             break
+    _rewind(container, stream)
+
+
+def _rewind(container: av.container.InputContainer, stream: av.stream.Stream) -> None:
+    """Goes to the stream's first packet, and not to the picture's, before which sound may have begun."""
+    begin = stream.start_time or 0
+    for early in (round(1 / stream.time_base), 0):  # what prepares a decoder comes before; FLV has nothing before 0
+        try:
+            return container.seek(begin - early, stream=stream)
+        except av.FFmpegError:
+            continue
     container.seek(container.start_time or 0)
 
 

@@ -29,6 +29,7 @@ _RUN_UP = 0.5  # seconds decoded before a clip, since blocks of sound depend on 
 _GAP = 0.05  # seconds between blocks that are no gap; some containers round their times
 _TOLD = 0.1  # seconds of silence put before a sound, from which on this is noted
 _LOUDEST = 4.0  # of samples in floating point, whose full scale is 1; a peak beyond it is another scale
+_SIXTEEN_BITS = 256.0, 32768.0  # peaks of the 16-bit scale; lower ones may be of another, such as that of 8 bits
 _CANCELLED = 0.01  # peak of the mean of all channels over that of the first, below which they cancel out
 LATE = "the sound begins later than the picture; silence was put before it"
 SCALED = "sound with samples of the 16-bit scale in floating point was divided by 32768"
@@ -79,7 +80,7 @@ def _full_scale(waveform: np.ndarray, notes: list[str]) -> np.ndarray:
     peak = np.abs(waveform).max(initial=0.0)
     if peak <= _LOUDEST:
         return waveform
-    if not peak <= 32768.0:
+    if not _SIXTEEN_BITS[0] <= peak <= _SIXTEEN_BITS[1]:
         raise Broken(f"its samples reach {peak:.3g}, where the full scale is 1 in floating point")
     notes.append(SCALED)
     return waveform / np.float32(32768.0)

@@ -152,7 +152,7 @@ def _promised_frames(path: str | Path, span: Span, max_seconds: float) -> _ClipF
             if seconds is not None and _much_is_missing(reached, min(seconds, span.end or inf), _MISSING_SECONDS):
                 raise Broken(f"it is cut short, {float(reached):.2f} of {seconds:.2f} s are there")
         if not ticks:
-            raise Broken(f"{span} has no frames" if span.start or span.end else "it has no frames")
+            raise NoPicture(f"{span} has no frames" if span.start or span.end else "it has no frames")
         still = 1 / stream.average_rate if stream.average_rate else Fraction(1)
         ticks, origin = sorted(ticks), start_seconds(container)
         begin = first * stream.time_base if span.start else origin

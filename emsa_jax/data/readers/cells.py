@@ -14,11 +14,13 @@ _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # or three decimals
 _CLOCK = re.compile(r"([0-9]{1,3}):(?:([0-9]{1,2}):)?([0-9]{1,2}(?:[.,][0-9]+)?)")  # h:mm:ss or m:ss
 _UNIT = re.compile(r"([^ ]+?) ?(ms|msec|s|sec|seconds)")
-_REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")  # how a spreadsheet shows a long number
+_REWRITTEN = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]+")  # how a spreadsheet shows a long number
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}-[A-Za-z]{3}|[A-Za-z]{3}-[0-9]{1,4}")
 _SIGNS = str.maketrans("０１２３４５６７８９＋－．，−–﹣\u00a0", "0123456789+-.,--- ")
 _UNSEEN = " \t\r\n\u00a0\ufeff\u200b\u200e\u200f\u2060"  # what stands around a cell that was copied
 _NO_SCORE = ("none", "null", "nan", "na", "n/a", "-", "--", "?", "unknown")
+_NO_CLASS = ("null", "nan", "n/a", "-", "--", "?")  # "none" may be the name of a class
+_NO_PATH = ("none", "null", "nan", "n/a")
 _LIKELY_NONE = (-10.0, -99.0, -100.0, -999.0, -9999.0, 99.0, 999.0, 9999.0)
 _SPLIT_WORDS = {
     word: split
@@ -97,6 +99,21 @@ def score_of(
     )
 
 
+def class_of(cell: str, name: str, where: Where) -> str:
+    """The name of a class; "" for an empty cell, and for a word or number that stands for none."""
+    label = cell.strip()
+    number = float(label.translate(_SIGNS)) if _NUMBER.fullmatch(label.translate(_SIGNS)) else 0.0
+    if label.lower() in _NO_CLASS or number in _LIKELY_NONE:
+        where.guess(f"{name} {label.lower()} was read as none")
+        return ""
+    return label
+
+
+def is_no_path(cell: str) -> bool:
+    """Whether a cell in the place of a path says that there is none."""
+    return cell.lower() in _NO_PATH
+
+
 def known_score_of(cell: str, split: str, score_range: tuple[float, float], where: Where) -> float | None:
     """As `score_of`; a cell without a score is legal in the test split only."""
     score = score_of(cell, score_range, where)
@@ -140,7 +157,7 @@ def whole_number(name: str) -> int | None:
     """The whole number that a name spells, also as 2.0 or 1E+05; None for other names."""
     if not re.fullmatch(r"[0-9]{1,18}(\.0+)?", name) and not is_rewritten(name):
         return None
-    number = float(name) if not name.isdecimal() else int(name)
+    number = float(name.replace(",", ".")) if not name.isdecimal() else int(name)
     return int(number) if number == int(number) and number < 2**53 else None
 
 

@@ -9,9 +9,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
 
 from emsa_jax.data.labels_csv import SPREADSHEETS, Where
-from emsa_jax.data.readers.cells import is_rewritten, lost_id, whole_number
+from emsa_jax.data.readers.cells import is_no_path, is_rewritten, lost_id, name_of, whole_number
 from emsa_jax.errors import InputError
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv")
@@ -24,6 +25,7 @@ _SPELLING = "a name was found in another spelling: capital letters, accents, or 
 _BACKSLASH = "backslashes in a path were read as slashes"
 _EXPANDED = "a path with file:// or ~ was read as that of a file of this machine"
 _ELSEWHERE = "a path of another machine was looked up by its last parts"
+_NO_PATH = "a path such as nan or None was read as none"
 
 
 def folder_of(source: Path) -> Path:
@@ -56,6 +58,16 @@ def finder(source: Path, folders: Sequence[str], prefixes: Sequence[str] = ("",)
     return find
 
 
+def name_in(cell: str, column: str, where: Where) -> str:
+    """The name of a clip, by which its words and explanations are found too: without the suffix of its file."""
+    name = name_of(cell, column, where)
+    stem, suffix = os.path.splitext(name)
+    if not stem or suffix.lower() not in SUFFIXES + SOUNDS:
+        return name
+    where.guess(_SUFFIX)
+    return stem
+
+
 def folder_named(parent: Path, name: str, column: str, where: Where) -> str:
     """The name of the folder in `parent` that is meant by a name; the name itself where there is none."""
     if os.path.isdir(parent / name):
@@ -79,16 +91,20 @@ def clip_named(folder: Path, name: str, column: str, where: Where) -> tuple[str,
 
 
 def located(root: Path, cell: str, where: Where, elsewhere: bool = False) -> str:
-    """The path of a file that a cell names, absolute or relative to `root`; where there is none, as it stands there.
+    """The path of a file that a cell names, absolute or relative to `root`; where there is none, as it stands there; ""
+    for a cell that says so (nan, None).
 
     elsewhere: whether an absolute path may be another machine's, which is looked up by its last parts below `root`.
     One with a drive's letter always may.
     """
     if cell.startswith(("file://", "~/")):
         where.guess(_EXPANDED)
-        cell = os.path.expanduser(cell.removeprefix("file://"))
+        cell = os.path.expanduser(unquote(cell.removeprefix("file://")) if cell.startswith("file://") else cell)
     if os.path.isfile(root / cell):
         return str(root / cell)
+    if is_no_path(cell):
+        where.guess(_NO_PATH)
+        return ""
     path = PureWindowsPath(cell)
     parts = path.parts[bool(path.anchor) :]
     if "\\" in cell:
@@ -142,6 +158,7 @@ def _stem_like(name: str, stems: Sequence[str] | dict[str, str], column: str, wh
 def _spelt(path: str, where: Where) -> str:
     """The one file of the same folder whose name is a path's in another spelling; "" where there is not just one."""
     folder, name = os.path.split(path)
+    folder = _folder_spelt(folder)
     stems = {entry: os.path.splitext(entry)[0] for entry in _names(folder) if entry.lower().endswith(SUFFIXES + SOUNDS)}
     suffix = os.path.splitext(name)[1].lower() if name.lower().endswith(SUFFIXES + SOUNDS) else ""
     number = whole_number(name[: len(name) - len(suffix)])
@@ -155,6 +172,16 @@ def _spelt(path: str, where: Where) -> str:
             where.guess(guess)
             return os.path.join(folder, alike[0])
     return ""
+
+
+def _folder_spelt(folder: str) -> str:
+    """A folder, of which each part may be spelt in another way on the disk; "" where not just one can be meant."""
+    parent, name = os.path.split(folder)
+    if not folder or parent == folder or os.path.isdir(folder):
+        return folder
+    parent = _folder_spelt(parent)
+    alike = [entry for entry in _names(parent) if parent and _folded(entry) == _folded(name)]
+    return os.path.join(parent, alike[0]) if len(alike) == 1 else ""
 
 
 def _folded(name: str) -> str:
@@ -179,7 +206,7 @@ def _listing(folder: Path) -> dict[str, str]:
     found = {}
     for name in os.listdir(folder):
         stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES:
+        if suffix.lower() in SUFFIXES and not name.startswith("._"):  # what macOS keeps beside each file
             rank = SUFFIXES.index(suffix.lower())
             found[stem] = min(found.get(stem, (rank, name)), (rank, name))
     return {stem: str(folder / name) for stem, (_, name) in found.items()}

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
-from emsa_jax.data.readers import mer_folder
+from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
 from emsa_jax.data.readers.rows import by_name
 from emsa_jax.data.sample import Sample
@@ -53,5 +53,5 @@ def _tables(path: Path, language: str) -> tuple[Path | None, Path | None]:
         for name in (V1[language], V2)
     )
     if not first and not second:
-        raise InputError(f"{path} holds neither {V1[language]} nor {V2}")
+        raise InputError(f"{path} holds neither {V1[language]} nor {V2}{clips.spreadsheets(path)}")
     return first, second

@@ -1,19 +1,21 @@
 """Emotion-LLaMA: an index of lines `name emotion` or `name frames emotion [valence]`, explanations as json beside."""
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from emsa_jax.data import labels_csv
 from emsa_jax.data.labels_csv import Where
-from emsa_jax.data.readers import mer_folder
+from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of, split_in_name
+from emsa_jax.data.readers.cells import class_of, split_in_name
 from emsa_jax.data.readers.rows import named_objects, text_field
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
 EXPLANATIONS = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
+_FRAMES = re.compile(r"-?[0-9]+(\.0+)?")  # -1: nobody has counted them
 COARSE = "MERR_coarse_grained.txt"  # names clips of the fine index too, which comes first
 
 
@@ -27,7 +29,8 @@ def read_emotion_llama(path: Path, options: ReadOptions) -> list[Sample]:
     """path: an index file; or a directory, of which every `.txt` is one, each split named by its file ("train.txt",
     "val.txt", "relative_test3_NCEV.txt"). Clips, transcripts and explanations lie beside; the score is the valence.
     A json of the index's own name comes before `MERR_fine_grained.json` and `MERR_coarse_grained.json`."""
-    indexes = sorted(path.glob("*.txt"), key=lambda file: (file.name == COARSE, file)) if path.is_dir() else [path]
+    within = [file for file in path.glob("*.txt") if not file.name.startswith(".")] if path.is_dir() else [path]
+    indexes = sorted(within, key=lambda file: (file.name == COARSE, file))
     if not indexes:
         raise InputError(f"{path} holds no .txt of lines `name emotion` or `name frames emotion [valence]`")
     clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
@@ -59,12 +62,14 @@ def read_index(path: Path) -> dict[str, Indexed]:
         where, cells = Where(f"{path} line {number}"), line.split()
         if not cells:
             continue
-        if len(cells) > 4 or len(cells) < 2 or len(cells) > 2 and not cells[1].isdecimal():
+        emotion = class_of(cells[min(len(cells), 3) - 1], "emotion", where)
+        fits = emotion and 2 <= len(cells) <= 4 and (len(cells) == 2 or _FRAMES.fullmatch(cells[1]))
+        if not fits:
             raise InputError(f"{where} is neither `name emotion` nor `name frames emotion [valence]`: {line[:80]!r}")
-        name = name_of(cells[0], "name", where)
+        name = clips.name_in(cells[0], "name", where)
         if name in index:
             raise InputError(f"{where}: name {name!r} was already given at {index[name].where}")
-        index[name] = Indexed(where, cells[min(len(cells) - 1, 2)], cells[3] if len(cells) == 4 else "")
+        index[name] = Indexed(where, emotion, cells[3] if len(cells) == 4 else "")
     return index
 
 
@@ -78,5 +83,5 @@ def _explanations(index: Path) -> dict[str, str]:
     for path in (index.with_suffix(".json"), *(index.with_name(name) for name in EXPLANATIONS)):
         if os.path.isfile(path):
             for where, name, entry in named_objects(path):
-                reasons.setdefault(name, explanation_of(entry, where))
+                reasons.setdefault(clips.name_in(name, "name", where), explanation_of(entry, where))
     return reasons

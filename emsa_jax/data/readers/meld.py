@@ -28,7 +28,8 @@ def read_meld(path: Path, options: ReadOptions) -> list[Sample]:
     tables = [path / place.format(part) for part in FOLDERS for place in places] if path.is_dir() else [path]
     tables = [table for table in tables if os.path.isfile(table)]
     if not tables:
-        raise InputError(f"{path} holds none of {', '.join(places[0].format(part) for part in FOLDERS)}")
+        expected = ", ".join(places[0].format(part) for part in FOLDERS)
+        raise InputError(f"{path} holds none of {expected}{clips.spreadsheets(path)}")
     found = Collection(path, options)
     for table in tables:
         split = split_in_name(table.stem, options.reading.split)

@@ -7,7 +7,7 @@ from emsa_jax.data import labels_csv
 from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of
+from emsa_jax.data.readers.cells import class_of
 from emsa_jax.data.sample import Sample
 from emsa_jax.errors import InputError
 
@@ -32,7 +32,7 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
     places = [path / place / name for name in TABLES for place in PLACES]
     tables = [table for table in places if os.path.isfile(table)] if path.is_dir() else [path]
     if not tables:
-        raise InputError(f"{path} holds none of {', '.join(TABLES)}")
+        raise InputError(f"{path} holds none of {', '.join(TABLES)}{clips.spreadsheets(path)}")
     clip, words = mer_folder.finder(path), mer_folder.transcripts(path, options.language)
     found = Collection(path, options)
 
@@ -43,10 +43,11 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
     for table in tables:
         split = TABLES.get(table.name, options.reading.split)
         for where, row in labels_csv.rows(table, ("name", "discrete")):
-            name, label = name_of(row["name"], "name", where), row["discrete"].strip()
-            if not label:
-                raise InputError(f"{where}: discrete is empty; it must name an emotion")
+            name, label = clips.name_in(row["name"], "name", where), class_of(row["discrete"], "discrete", where)
             score = mer_folder.valence_of(row.get("valence", ""), options.score_range, where)
+            if not label and (score is None or not row["discrete"].strip()):
+                what = f"{row['discrete'].strip()!r} is no emotion" if row["discrete"].strip() else "is empty"
+                raise InputError(f"{where}: discrete {what}; it must name an emotion")
             add(where, name, label, score, split)
     if options.reading.unlabelled and path.is_dir():
         for where, name in _candidates(path):
@@ -58,5 +59,5 @@ def read_mer2023(path: Path, options: ReadOptions) -> list[Sample]:
 def _candidates(path: Path) -> list[tuple[Where, str]]:
     table = path / CANDIDATES
     if os.path.isfile(table):
-        return [(where, name_of(row["name"], "name", where)) for where, row in labels_csv.rows(table, ("name",))]
+        return [(where, clips.name_in(row["name"], "name", where)) for where, row in labels_csv.rows(table, ("name",))]
     return [(Where(f"{path / 'test3'}"), stem) for stem in clips.stems(path / "test3")]

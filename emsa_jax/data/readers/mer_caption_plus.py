@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from emsa_jax.data import labels_csv
-from emsa_jax.data.readers import mer_folder
+from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
 from emsa_jax.data.readers.rows import by_name
 from emsa_jax.data.sample import Sample
@@ -23,7 +23,8 @@ def read_mer_caption_plus(path: Path, options: ReadOptions) -> list[Sample]:
     """
     tables = [table for table in _tables(path) if os.path.isfile(table)]
     if not tables:
-        raise InputError(f"{path} holds none of {', '.join(FILES)}")
+        hint = clips.spreadsheets(path) if path.is_dir() else ""
+        raise InputError(f"{path} holds none of {', '.join(FILES)}{hint}")
     opensets, reasons = {}, {}
     for table in tables:
         if "openset" in labels_csv.header(table):

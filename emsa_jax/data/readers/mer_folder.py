@@ -7,7 +7,7 @@ from pathlib import Path
 from emsa_jax.data import labels_csv
 from emsa_jax.data.labels_csv import Where
 from emsa_jax.data.readers import clips
-from emsa_jax.data.readers.cells import name_of, score_of
+from emsa_jax.data.readers.cells import score_of
 
 FOLDERS = ("video", "train", "test1", "test2", "test3", "mer2023train/train")
 TRANSCRIPTS = (
@@ -38,6 +38,6 @@ def transcripts(source: Path, language: str) -> dict[str, str]:
     for table in (folder / name for name in TRANSCRIPTS if os.path.isfile(folder / name)):
         columns = [name for name in COLUMNS[language] if name in labels_csv.header(table)]
         if columns:
-            for where, row in labels_csv.rows(table, ("name",)):
-                words.setdefault(name_of(row["name"], "name", where), row[columns[0]])
+            for where, row in labels_csv.rows(table, ("name", columns[0])):
+                words.setdefault(clips.name_in(row["name"], "name", where), row[columns[0]])
     return words

@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from emsa_jax.data.readers import mer_folder
+from emsa_jax.data.readers import clips, mer_folder
 from emsa_jax.data.readers.base import Collection, ReadOptions
-from emsa_jax.data.readers.cells import name_of
 from emsa_jax.data.readers.emotion_llama import EXPLANATIONS, Indexed, explanation_of, read_index
 from emsa_jax.data.readers.rows import named_objects, text_field
 from emsa_jax.data.sample import Sample
@@ -24,7 +23,7 @@ def read_merr(path: Path, options: ReadOptions) -> list[Sample]:
     for file in files:
         index = read_index(file.with_suffix(".txt")) if os.path.isfile(file.with_suffix(".txt")) else {}
         for where, key, entry in named_objects(file):
-            name = name_of(key, "name", where)
+            name = clips.name_in(key, "name", where)
             if name in found:
                 continue
             reasoning = explanation_of(entry, where)

@@ -5,6 +5,7 @@ from pathlib import Path
 from emsa_jax.data.readers import clips
 from emsa_jax.data.readers.base import Collection, ReadOptions
 from emsa_jax.data.readers.cells import (
+    class_of,
     concepts_of,
     id_of,
     known_score_of,
@@ -33,7 +34,7 @@ def read_plain(path: Path, options: ReadOptions) -> list[Sample]:
         raise InputError(f"{path} is a directory; the plain reader takes a csv or jsonl file")
     for where, row in rows(path, NEEDED, OPTIONAL):
         get = {name: cell.strip() for name, cell in row.items()}.get
-        split, label, score = split_of(row["mode"], where), get("class", ""), get("label", "")
+        split, label, score = split_of(row["mode"], where), class_of(get("class", ""), "class", where), get("label", "")
         may_lack = bool(label) or options.reading.unlabelled and split == "train"
         video, audio = (clips.located(path.parent, get(c), where) if get(c) else "" for c in ("video", "audio"))
         if not (get("text") or video or audio):

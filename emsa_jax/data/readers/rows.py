@@ -7,7 +7,7 @@ from typing import Any
 
 from emsa_jax.data import labels_csv
 from emsa_jax.data.labels_csv import Where
-from emsa_jax.data.readers.cells import name_of
+from emsa_jax.data.readers.clips import name_in
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import parse_labels
 
@@ -16,7 +16,7 @@ def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) ->
     """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json. Of a jsonl
     only `needed` and `optional` are looked at: what else an object holds may be of any kind."""
     if path.suffix.lower() != ".jsonl":
-        yield from labels_csv.rows(path, needed)
+        yield from labels_csv.rows(path, needed, optional=optional)
         return
     names = [name for choice in (*needed, *optional) for name in ((choice,) if isinstance(choice, str) else choice)]
     for where, entry in objects(path):
@@ -31,7 +31,7 @@ def by_name(path: Path, needed: labels_csv.Needed, column: str = "name") -> dict
     """file name in `column` -> (where, row), of a csv that has one row for each."""
     found: dict[str, tuple[Where, dict[str, str]]] = {}
     for where, row in labels_csv.rows(path, (column, *needed)):
-        name = name_of(row[column], column, where)
+        name = name_in(row[column], column, where)
         if name in found:
             raise InputError(f"{where}: {column} {name!r} was already given at {found[name][0]}")
         found[name] = where, row

@@ -74,6 +74,17 @@ def test_in_a_part_of_a_file_too(tmp_path, name):
     )
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.flv"])
+def test_in_a_part_that_begins_before_the_picture(tmp_path, name):
+    """The sound from there on is heard, and not only from the first picture on; FLV cannot be sought before 0."""
+    path = write(tmp_path / name, 0.6, 0.0, "flv" if name == "a.flv" else "mpeg4")
+    flash, click, notes = flash_and_click(path, start=0.3, end=2.0)
+    assert flash == pytest.approx(click, abs=0.06) and click == pytest.approx(EVENT - 0.3, abs=0.1)
+    assert notes == [LATE_PICTURE]
+    begin = read_sound(path, start=0.3, end=2.0)[: RATE // 10]
+    assert np.abs(begin).max() > 0.005  # its noise, no silence
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_of_a_file_that_was_cut_out_of_a_longer_one(tmp_path, name, monkeypatch):
     """Whose time stamps begin where it was cut, the sound's later than the picture's."""

@@ -144,7 +144,7 @@ def test_floating_point_of_the_16_bit_scale_is_divided_and_told(tmp_path, subtyp
     assert notes == [SCALED]
 
 
-@pytest.mark.parametrize("peak", [3e38, 2.0**31, 1e6])
+@pytest.mark.parametrize("peak", [3e38, 2.0**31, 1e6, 127.0, 5.0])
 def test_other_scales_are_refused(tmp_path, peak):
     square = peak * np.sign(np.sin(np.arange(44100) / 20))
     soundfile.write(tmp_path / "max44.wav", square, 44100, subtype="FLOAT")

@@ -52,7 +52,7 @@ def test_paths_of_another_machine_are_looked_up_below_the_source(folder):
         ("{}", "must hold a json array"),
         ("[3]", "entry 1 must be a json object"),
         ('[{"conversations": []}]', "entry 1 lacks the field video"),
-        ('[{"video": ["a.mp4"]}]', "entry 1: video must be a text"),
+        ('[{"video": [true]}]', "entry 1: video must be a text"),
         ('[{"video": "a.mp4"}]', "entry 1: conversations must be a list of objects"),
         ('[{"video": "a.mp4", "conversations": [1]}]', "entry 1: conversations must be a list of objects"),
         ('[{"video": "a.mp4", "conversations": [{"from": "human", "value": "?"}]}]', "hold no answer from gpt"),
@@ -84,6 +84,46 @@ def test_several_questions_about_one_video_are_several_samples(folder):
     assert [len(s.guesses) for s in samples] == [0, 0, 1] and samples[0].video == samples[2].video
     own = folder.json("own.json", [entry("a.mp4", "sad", id="x"), entry("a.mp4", "happy", id="x")])
     assert [s.id for s in read_samples(own, dataset="conversations")] == ["x", "x#2"]
+
+
+def test_ids_that_several_videos_have_are_told_as_such(folder):
+    entries = [entry("a.mp4", "sad", id="0"), entry("b.mp4", "happy", id="0"), entry("c.mp4", "calm", id="0#2")]
+    samples = read_samples(folder.json("r1.json", entries), dataset="conversations")
+    assert [s.id for s in samples] == ["0", "0#2", "0#2#2"]
+    assert samples[1].guesses == ("an id that several videos have was numbered: id, id#2, id#3, ...",)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"video": ["a.mp4"], "conversations": [{"from": "gpt", "value": "sad"}]},
+        {"videos": ["a.mp4"], "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "sad"}]},
+        {"video": "a.mp4", "conversations": [{"role": "assistant", "content": "sad"}]},
+    ],
+)
+def test_the_names_that_other_stacks_use(folder, given):
+    (sample,) = read_samples(folder.json("r1.json", [given]), dataset="conversations")
+    assert (sample.label, sample.id) == ("sad", "a")
+
+
+def test_two_videos_in_one_entry(folder):
+    path = folder.json("r1.json", [entry("a.mp4", "sad") | {"video": ["a.mp4", "b.mp4"]}])
+    with pytest.raises(InputError, match="entry 1 has 2 videos"):
+        read_samples(path, dataset="conversations")
+
+
+@pytest.mark.parametrize(
+    "answer, label, reasoning",
+    [
+        ("他眉头紧锁，声音低沉，看起来非常难过。", "", "他眉头紧锁，声音低沉，看起来非常难过。"),
+        ("惊讶和愤怒", "惊讶和愤怒", ""),
+        ("<Think>He weeps.</Think><Answer>sad</ANSWER>", "sad", "He weeps."),
+        ("<think>He weeps and looks at the floor.</think>\nsad", "sad", "He weeps and looks at the floor."),
+    ],
+)
+def test_classes_and_descriptions_in_other_forms(folder, answer, label, reasoning):
+    (sample,) = read_samples(folder.json("r1.json", [entry("a.mp4", answer)]), dataset="conversations")
+    assert (sample.label, sample.reasoning) == (label, reasoning)
 
 
 def test_of_several_answers_in_one_conversation_the_last_is_read_and_told(folder):

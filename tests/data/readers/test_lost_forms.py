@@ -154,6 +154,7 @@ def test_two_spellings_are_none(folder):
         ({"text": "#VALUE!"}, "line 2: text '#VALUE!' is the error value of a spreadsheet"),
         ({"label": "#N/A"}, "line 2: label '#N/A' is the error value of a spreadsheet"),
         ({"id": "1E+05"}, "line 2: id '1E.05' is a number that a spreadsheet has rewritten"),
+        ({"id": '"1,2E+10"'}, "line 2: id '1,2E.10' is a number that a spreadsheet has rewritten"),
         ({"label": "negative"}, "line 2: label 'negative' is not a number but a word; .* into a column class"),
         ({"label": "积极"}, "line 2: label '积极' is not a number but a word"),
         ({"label": "2-Jan"}, "line 2: label '2-Jan' is not a number; a spreadsheet seems to have made a date of it"),
@@ -360,6 +361,79 @@ def test_names_with_the_suffix_of_a_file(folder):
     video = folder.clip("video/sample_1.mp4")
     (sample,) = read_samples(folder.text("train.txt", "sample_1.mp4 100 happy\n"), dataset="emotion_llama")
     assert sample.video == video and len(sample.guesses) == 1
+
+
+def test_words_and_explanations_of_names_with_the_suffix_of_a_file(folder):
+    video = folder.clip("video/sample_1.mp4")
+    folder.csv("transcription.csv", "name,sentence", ["sample_1", "No."])
+    folder.json("MERR_fine_grained.json", {"sample_1.avi": {"smp_reason_caption": "He sobs."}})
+    (sample,) = read_samples(folder.text("train.txt", "sample_1.mp4 100.0 sad -10\n"), dataset="emotion_llama")
+    assert (sample.id, sample.text, sample.reasoning, sample.video) == ("sample_1", "No.", "He sobs.", video)
+    twice = folder.text("val.txt", "sample_1 -1 sad\nsample_1.mp4 30 happy\n")
+    with pytest.raises(InputError, match="line 2: name 'sample_1' was already given"):
+        read_samples(twice, dataset="emotion_llama")
+
+
+@pytest.mark.parametrize("cell", ["-10", "nan", "-", "N/A"])
+def test_what_stands_for_no_class_is_none(folder, cell):
+    folder.clip("train/a.avi")
+    (sample,) = read_samples(
+        folder.csv("train-label.csv", "name,discrete,valence", ["a", cell, "1"]), dataset="mer2023"
+    )
+    assert (sample.label, sample.score, len(sample.guesses)) == ("", 1.0, 1)
+    plain = folder.csv("a.csv", "id,text,label,class,mode", ["a", "x", "0.5", cell, "train"])
+    assert read_samples(plain)[0].label == ""
+    folder.csv("train-label.csv", "name,discrete,valence", ["a", cell, "-10"])
+    with pytest.raises(InputError, match="line 2: discrete .* is no emotion"):
+        read_samples(folder / "train-label.csv", dataset="mer2023")
+    with pytest.raises(InputError, match="line 1 is neither"):
+        read_samples(folder.text("train.txt", f"a 30 {cell}\n"), dataset="emotion_llama")
+
+
+@pytest.mark.parametrize("column", ["speaker", "reasoning", "start"])
+def test_error_values_in_columns_that_may_lack(folder, column):
+    path = folder.csv("a.csv", f"id,text,label,mode,{column}", ["a", "x", "0", "train", "#N/A"])
+    with pytest.raises(InputError, match=f"line 2: {column} '#N/A' is the error value"):
+        read_samples(path)
+
+
+def test_error_values_in_transcripts(folder):
+    folder.csv("transcription.csv", "name,sentence", ["a", "#NAME?"])
+    with pytest.raises(InputError, match="transcription.csv line 2: sentence '#NAME[?]' is the error value"):
+        read_samples(folder.csv("train-label.csv", "name,discrete", ["a", "sad"]), dataset="mer2023")
+
+
+@pytest.mark.parametrize(
+    "dataset, name",
+    [("mer2023", "train-label"), ("meld", "train_sent_emo"), ("emer", "gt-chi"), ("mer_caption_plus", "track2")],
+)
+def test_a_spreadsheet_in_the_directory_of_any_set(folder, dataset, name):
+    (folder.root / f"{name}.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match=f"; {name}.xlsx is a spreadsheet: save it as csv"):
+        read_samples(folder.root, dataset=dataset)
+
+
+def test_folders_in_other_capital_letters(folder):
+    video = folder.clip("media/day one/ok.mp4")
+    path = folder.csv("a.csv", "id,video,label,mode", ["a", "Media\\Day One\\OK.MP4", "0", "train"])
+    assert read_samples(path)[0].video == video
+
+
+@pytest.mark.parametrize("cell", ["nan", "None", "N/A"])
+def test_a_path_that_says_there_is_none(folder, cell):
+    (sample,) = read_samples(folder.csv("a.csv", "id,text,video,label,mode", ["a", "x", cell, "0", "train"]))
+    assert (sample.video, len(sample.guesses)) == ("", 1)
+    folder.clip("nan")
+    (sample,) = read_samples(folder.csv("a.csv", "id,text,video,label,mode", ["a", "x", "nan", "0", "train"]))
+    assert sample.video.endswith("/nan") and not sample.guesses
+
+
+def test_what_macos_keeps_beside_each_clip_is_no_clip(folder):
+    folder.csv("train-label.csv", "name,discrete", ["a", "sad"])
+    for name in ("train/a.avi", "test3/b.avi", "test3/._b.avi"):
+        folder.clip(name)
+    samples = read_samples(folder.root, dataset="mer2023", reading=ReadingOptions(unlabelled=True))
+    assert [s.id for s in samples] == ["a", "b"]
 
 
 def test_meld_numbers_with_decimals(folder):
