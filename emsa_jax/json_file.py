@@ -46,15 +46,18 @@ def read_object(path: str | Path) -> dict[str, Any] | None:
     return content
 
 
-def read_saved_json(path: str | Path, advice: str = "restore it or remove it") -> Any:
+def read_saved_json(path: str | Path, advice: str = "restore it or remove it", kind: Any = object) -> Any:
     """The content of a file that this package wrote; None where there is no file. Raises InputError for a damaged one,
-    with the advice behind it."""
+    with the advice behind it, and for one whose content is not of the kind, in the terms of `misfit`."""
     try:
-        return json.loads(Path(path).read_bytes())
+        found = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged; {advice}") from error
+    if wrong := misfit(found, kind, ""):
+        raise InputError(f"{path} is damaged ({wrong}); {advice}")
+    return found
 
 
 def finite_json(value: Any) -> Any:

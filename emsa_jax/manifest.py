@@ -13,8 +13,10 @@ from typing import Any
 
 from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit
 
 NAME = "MANIFEST.json"
+_FIELDS = {"files": {str: {"size": int, "sha256": str}}, "extra": {str: object}}
 
 
 def write_atomic(path: str | os.PathLike, data: bytes) -> None:
@@ -105,6 +107,7 @@ def read_manifest(directory: str | os.PathLike) -> dict[str, Any]:
         body = json.loads(data)
         del body["sha256"]
         sound = _encode(body) == data  # to the byte: it is hashed like the files it lists
+        sound = sound and not misfit(body, _FIELDS, "")
     except Exception as error:  # whatever a damaged file makes of itself
         raise ValueError(f"{NAME} is damaged") from error
     if not sound:

@@ -30,6 +30,10 @@ def test_saved_files(tmp_path):
     (tmp_path / "a.json").write_text('{"a')
     with pytest.raises(InputError, match=r"a.json is damaged; look for it$"):
         read_saved_json(tmp_path / "a.json", "look for it")
+    (tmp_path / "a.json").write_text('{"a": [1, "x"]}')
+    assert read_saved_json(tmp_path / "a.json", kind={"a": [(int, str)]}) == {"a": [1, "x"]}
+    with pytest.raises(InputError, match=r"a.json is damaged \(a\[1\] must be a count, not 'x'\); restore it"):
+        read_saved_json(tmp_path / "a.json", kind={"a": [int]})
 
 
 def test_rows(tmp_path):

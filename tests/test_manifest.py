@@ -7,6 +7,7 @@ import pytest
 from emsa_jax.errors import InputError
 from emsa_jax.manifest import (
     NAME,
+    _encode,
     read_manifest,
     require_sound,
     staged,
@@ -82,6 +83,24 @@ def test_every_flip_in_the_manifest_is_seen(tree):
             read_manifest(tree)
     path.write_bytes(sound)
     assert verify(tree) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"files": [], "extra": {}},
+        {"files": {"a": 5}, "extra": {}},
+        {"files": {"a": {"size": 1}}, "extra": {}},
+        {"files": {}, "extra": None},
+        {"extra": {}},
+    ],
+)
+def test_manifests_that_somebody_made(tree, body):
+    """Their own hash holds."""
+    (tree / NAME).write_bytes(_encode(body))
+    assert verify(tree) == [f"{NAME} is damaged"]
+    with pytest.raises(InputError, match="damaged"):
+        require_sound(tree)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"files": 3}', b"\xff\xfe", b"[" * 100_000])

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from emsa_jax.append_log import AppendLog, JsonLines, read_log
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit
 
 _DAMAGE = " is damaged; remove the file, and its clips are asked again"
 _FORMAT = JsonLines(_DAMAGE)
+_ROW = {"id": str, "texts": [str], "ended": [bool], "scores": [(float, None)]}
 
 
 class Answered(NamedTuple):
@@ -46,10 +48,8 @@ def read_answers(directory: Path) -> dict[str, Answered]:
     found: dict[str, Answered] = {}
     for path in sorted(directory.glob("*.jsonl")):
         for number, row in enumerate(read_log(path, _FORMAT), 1):
-            try:
-                found[row["id"]] = Answered(
-                    list(row["texts"]), [bool(ended) for ended in row["ended"]], tuple(row.get("scores", ()))
-                )
-            except (KeyError, TypeError) as error:
-                raise InputError(f"{path}, line {number}{_DAMAGE}") from error
+            row = {"scores": [], **row}
+            if misfit(row, _ROW, "") or len(row["texts"]) != len(row["ended"]):
+                raise InputError(f"{path}, line {number}{_DAMAGE}")
+            found[row["id"]] = Answered(row["texts"], row["ended"], tuple(row["scores"]))
     return found

@@ -41,7 +41,7 @@ def _names(runs: tuple[str, ...]) -> dict[str, str]:
 def _open(named: Path) -> Compared:
     """A workdir, or RUN/evaluate/NAME for one policy or one scored csv of a run."""
     workdir, chosen = (named.parents[1], named.name) if named.parent.name == "evaluate" else (named, "")
-    found = read_saved_json(workdir / "config.json")
+    found = read_saved_json(workdir / "config.json", kind={str: object})
     if found is None:
         raise InputError(
             f"config.runs: {workdir} is no workdir of a run"

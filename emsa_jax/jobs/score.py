@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from emsa_jax.config.edge import pick
 from emsa_jax.data.datasets import PUPPETS, clips_of, is_prepared
@@ -87,7 +88,7 @@ def score_predictions(config: Config, workdir: Path) -> None:
 @contextlib.contextmanager
 def _opened(workdir: Path) -> Iterator[Run | None]:
     """The run of that workdir, whose page is to show the predictions; None where there is none."""
-    found = read_saved_json(workdir / "config.json")
+    found = read_saved_json(workdir / "config.json", kind={str: object})
     if found is None:
         say(f"{workdir} is no run; in the --workdir of one they get a row in its page and can be compared with it")
         yield None
@@ -100,7 +101,7 @@ def _role(workdir: Path, clips: str, config: Config) -> str:
     """On which of a run's data sets the predictions are: of the same clips and labels. Raises InputError for others."""
     known = {}
     for path in sorted(workdir.glob("evaluate/*/*/metrics.json")):
-        if path.parent.parent.name in POLICIES and (conditions := (read_saved_json(path) or {}).get("judged")):
+        if path.parent.parent.name in POLICIES and (conditions := _judged(path)):
             known[conditions["clips"]] = path.parent.name
     if known and clips not in known:
         raise InputError(
@@ -108,6 +109,14 @@ def _role(workdir: Path, clips: str, config: Config) -> str:
             f"{config.evaluate.split} split of {config.data}; name another workdir, or those clips"
         )
     return known.get(clips, "train")
+
+
+def _judged(path: Path) -> dict[str, Any]:
+    """On what a metrics.json was measured; {} where it does not say."""
+    conditions = read_saved_json(path, kind={str: object}).get("judged") or {}
+    if not isinstance(conditions, dict) or not isinstance(conditions.get("clips", ""), str):
+        raise InputError(f"{path} is damaged; remove it and evaluate again")
+    return conditions if "clips" in conditions else {}
 
 
 def _clips(config: Config) -> tuple[list[Entry], tuple[float, float]]:

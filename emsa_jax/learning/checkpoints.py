@@ -25,6 +25,7 @@ import orbax.checkpoint as ocp
 
 from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import read_saved_json
 from emsa_jax.manifest import fsync, verify, write_atomic, write_manifest
 from emsa_jax.parallel import processes
 from emsa_jax.policy.finite import all_finite
@@ -32,6 +33,8 @@ from emsa_jax.policy.finite import all_finite
 log = logging.getLogger(__name__)
 
 RUBBISH = ".unfinished-"
+_RECORD = {"meta": {str: object}, "arrays": {str: str}}
+_ADVICE = "remove this step, and the run goes on from the one before"
 
 
 class Checkpoints:
@@ -145,7 +148,7 @@ class Checkpoints:
 
     def _restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
         path = self.directory / str(step)
-        record = json.loads((path / "meta.json").read_bytes())
+        record = read_saved_json(path / "meta.json", _ADVICE, _RECORD)
         wanted = {name: _abstract(leaf) for name, leaf in _named(abstract).items()}
         saved, expected = record["arrays"], _describe(wanted)
         for name in sorted(saved.keys() | expected.keys()):
@@ -156,7 +159,12 @@ class Checkpoints:
                 )
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
-            restored = checkpointer.restore(path / "state", args=ocp.args.PyTreeRestore(wanted, restore_args=arguments))
+            arguments = ocp.args.PyTreeRestore(wanted, restore_args=arguments)
+            try:
+                restored = checkpointer.restore(path / "state", args=arguments)
+            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:  # its hashes hold: somebody made it
+                reason = (str(error).strip() or repr(error)).partition("\n")[0][:200]
+                raise InputError(f"checkpoint {path} cannot be restored ({reason}); {_ADVICE}") from error
         leaves = [restored[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(abstract), leaves), record["meta"]
 

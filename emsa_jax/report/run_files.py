@@ -15,12 +15,23 @@ from emsa_jax.data.datasets import DataSettings, datasets, is_prepared
 from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.reasoning import ignored_hints
-from emsa_jax.json_file import read_json_rows, read_saved_json
+from emsa_jax.json_file import misfit, read_json_rows, read_saved_json
 from emsa_jax.report.result_table import POLICIES
+from emsa_jax.runtime.metric_log import is_row
 from emsa_jax.training.artifacts import PolicySettings, stage_summary
 
 LEARNING = ("align", "sft", "grpo")  # stages that say what has become of them
 
+_COMPLETIONS = {"target": (float, None), "completions": ([str], None), "hinted_completions": ([str], None)}
+_NAMES = ("family", "fallback")  # of a result's metrics, those that are no numbers
+_RESULT = {  # what a result holds, in the terms of `json_file.misfit`
+    "clips": int,
+    "metrics": (None, {str: (float, None, bool, str)}),
+    "floor": (None, {str: (float, None, bool, str)}),
+    "intervals": (None, {str: (None, [float, float])}),
+    "rewards": (None, {str: (float, None)}),
+    **dict.fromkeys(("reasoning", "claims", "labels", "controls", "breakdowns", "judged"), (None, {str: object})),
+}
 CARD = Path("export", "faithful", "card.json")
 
 
@@ -55,10 +66,14 @@ def read_result(workdir: Path, policy: str, role: str) -> dict | None:
     path = workdir / "evaluate" / policy / role / "metrics.json"
     if not path.exists():
         return None
-    found = read_saved_json(path)
-    metrics = found.get("metrics") if isinstance(found, dict) else ()
-    if metrics == () or metrics is not None and not (isinstance(metrics, dict) and "Polarity_acc" in metrics):
-        raise InputError(f"{path} is damaged; remove it and evaluate or score again")
+    advice = "remove it and evaluate or score again"
+    found = read_saved_json(path, advice, {str: object})
+    wrong = next(filter(None, (misfit(found[name], kind, name) for name, kind in _RESULT.items() if name in found)), "")
+    metrics = found.get("metrics")
+    numbers = {} if wrong or metrics is None else {n: v for n, v in metrics.items() if n not in _NAMES}
+    wrong = wrong or misfit(numbers, {str: (float, None, bool)}, "metrics")
+    if wrong or metrics is not None and "Polarity_acc" not in metrics:
+        raise InputError(f"{path} is damaged ({wrong or 'it lacks numbers'}); {advice}")
     return found
 
 
@@ -67,9 +82,12 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / "metrics.jsonl"
     try:
         data = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
-    except ValueError as error:
+        rows = [json.loads(line) for line in data[: data.rfind("\n") + 1].splitlines()]
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged; restore it, or remove it and lose the curves") from error
+    if not all(map(is_row, rows)):
+        raise InputError(f"{path} is damaged; restore it, or remove it and lose the curves")
+    return rows
 
 
 def statuses(workdir: Path) -> dict[str, str]:
@@ -116,7 +134,8 @@ def read_card(workdir: Path) -> list[dict[str, Any]]:
         return []
     found = read_saved_json(path)
     lines = found.get("lines") if isinstance(found, dict) else None
-    if not isinstance(lines, list) or not all(isinstance(line, dict) and "name" in line for line in lines):
+    named = isinstance(lines, list) and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in lines)
+    if not named:
         raise InputError(f"{path} is damaged; remove it, or make the card again")
     return lines
 
@@ -125,17 +144,19 @@ def _hinted(workdir: Path, format: AnswerFormat, neutral_eps: float) -> list[tup
     found = []
     for path in sorted((workdir / "grpo" / "completions").glob("*.jsonl")):
         for row in read_json_rows(path):
+            told = {name: row.get(name) for name in _COMPLETIONS}
+            if wrong := misfit(told, _COMPLETIONS, "") or ("target" not in row) * "target is missing":
+                raise InputError(f"{path} is damaged ({wrong}); restore it or remove it")
             given = None if row["target"] is None else polarity_of(row["target"], neutral_eps)
-            plain = set(row.get("completions", ()))  # with hint.replace=k, the answers that were not replaced
-            found += [(format.parse(text), given) for text in row.get("hinted_completions", ()) if text not in plain]
+            plain = set(told["completions"] or ())  # with hint.replace=k, the answers that were not replaced
+            found += [(format.parse(text), given) for text in told["hinted_completions"] or () if text not in plain]
     return found
 
 
 def made(workdir: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """(caption, (name, value) pairs) of what was asked and with which software."""
-    config, versions = (read_saved_json(workdir / name) for name in ("config.json", "versions.json"))
-    if not all(isinstance(one, dict) for one in versions or []):
-        raise InputError(f"{workdir / 'versions.json'} is damaged; restore it or remove it")
+    kinds = {"config.json": {str: object}, "versions.json": [{str: object}]}
+    config, versions = (read_saved_json(workdir / name, kind=kind) for name, kind in kinds.items())
     groups = [
         (
             "What was asked",

@@ -15,10 +15,19 @@ from tensorboardX import SummaryWriter
 from emsa_jax.append_log import JsonLines, cut_torn_entry, read_log
 from emsa_jax.disk import told_when_full
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit
 from emsa_jax.manifest import write_atomic
 
 _DAMAGE = " is not a row of metrics; remove the line"
 _FORMAT = JsonLines(_DAMAGE)
+
+
+def is_row(row: Any) -> bool:
+    """Whether a JSON value is a row of metrics: a stage, a step and numbers."""
+    if not isinstance(row, Mapping) or not isinstance(row.get("stage"), str) or misfit(row.get("step"), int, ""):
+        return False
+    numbers = (value for name, value in row.items() if name != "stage")
+    return all(value is None or type(value) in (int, float) and math.isfinite(value) for value in numbers)
 
 
 class MetricLog:
@@ -73,10 +82,9 @@ class MetricLog:
     def _all(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for number, row in enumerate(read_log(self.path, _FORMAT) if self.path.exists() else (), 1):
-            try:
-                rows.append({"stage": str(row["stage"]), "step": int(row["step"])} | row)
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{self.path}, line {number}{_DAMAGE}") from error
+            if not is_row(row):
+                raise InputError(f"{self.path}, line {number}{_DAMAGE}")
+            rows.append(row)
         return rows
 
     def _redraw(self) -> None:

@@ -26,5 +26,7 @@ def resume(
                 f"{checkpoints.directory}: its {name} is not what this run would use (the data or the "
                 "settings have changed); remove the directory to start this stage afresh"
             )
+    if lacking := [name for name in meta if name not in saved]:
+        raise InputError(f"{checkpoints.directory}: step {step} does not say {lacking[0]}; remove it to go on")
     say(f"going on after step {step} of {checkpoints.directory.parent.name}")
     return state, {name: saved[name] for name in meta}, step

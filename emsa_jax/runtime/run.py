@@ -26,6 +26,8 @@ from emsa_jax.runtime.metric_log import MetricLog, NoLog
 from emsa_jax.runtime.versions import versions
 
 _ADVICE = "restore it, or choose another --workdir"
+_STAGES = {str: {"inputs": str, "outputs": {str: str}}}  # in the terms of `json_file.misfit`
+_VERSIONS = [{str: (str, int, None)}]
 # Files that a killed start may have been writing: it leaves them under temporary names in these directories.
 _WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions", "encodings/*")
 
@@ -98,7 +100,7 @@ class Run:
         self.close()
 
     def _stages(self) -> dict[str, Any]:
-        return read_saved_json(self.path("stages.json"), _ADVICE) or {}
+        return read_saved_json(self.path("stages.json"), _ADVICE, _STAGES) or {}
 
 
 def open_run(
@@ -179,7 +181,7 @@ def _appears(path: Path, content: str, tries: int = 20) -> bool:
 def _check_config(workdir: Path, options: Any, upgrade: Callable | None) -> None:
     """Writes config.json. Raises InputError if the run was begun with another config."""
     path = workdir / "config.json"
-    before, config = read_saved_json(path, _ADVICE), to_dict(options)
+    before, config = read_saved_json(path, _ADVICE, {str: object}), to_dict(options)
     upgraded = upgrade(before) if before is not None and upgrade is not None else None
     if before is not None:
         old, new = _flatten(before if upgraded is None else upgraded), _flatten(config)
@@ -205,7 +207,7 @@ def _check_config(workdir: Path, options: Any, upgrade: Callable | None) -> None
 def _note_versions(workdir: Path) -> None:
     """Adds the software of this start to versions.json, with a warning if it is not that of the last start."""
     path, now = workdir / "versions.json", versions()
-    history = read_saved_json(path, _ADVICE) or []
+    history = read_saved_json(path, _ADVICE, _VERSIONS) or []
     if history and history[-1] != now:
         last = history[-1]
         changes = [

@@ -109,7 +109,17 @@ def is_old(config: Mapping[str, Any]) -> bool:
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config.json of a run with the fields of today, as far as they have a successor; others take defaults."""
+    """The config.json of a run with the fields of today, as far as they have a successor; others take defaults. Raises
+    InputError for one that no version has written."""
+    try:
+        return _upgraded(config)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the config.json of a run of before is damaged ({error}); restore it, or choose another --workdir"
+        ) from error
+
+
+def _upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     new = {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
     source, view, export = new.pop("source", ""), new.pop("view", {}), new.get("export")
     new["data"] = source or new.get("data", "")

@@ -35,15 +35,16 @@ def with_defaults(config: Config, given: Collection[str], workdir: Path) -> tupl
     stages = set(config.stages)
     if config.predictions or config.out or "sft" in stages or "align" in stages:
         return config, []
-    if not stages & LEARNS and (before := read_saved_json(workdir / "config.json", "choose another --workdir")):
+    advice = "restore it, or choose another --workdir"
+    if not stages & LEARNS and (before := read_saved_json(workdir / "config.json", advice, {str: object})):
         return _of_run(config, given, before, workdir)
     return _of_policy(config, given) if stages & {"grpo", "evaluate"} else (config, [])
 
 
-def _of_run(config: Config, given: Collection[str], before: Any, workdir: Path) -> tuple[Config, list[str]]:
+def _of_run(
+    config: Config, given: Collection[str], before: Mapping[str, Any], workdir: Path
+) -> tuple[Config, list[str]]:
     """With the fields of the run that the work directory belongs to."""
-    if not isinstance(before, Mapping):
-        raise InputError(f"{workdir / 'config.json'} is damaged; restore it, or choose another --workdir")
     known, now = values_of(read_config(before)), values_of(config)
     changed = {
         name: value

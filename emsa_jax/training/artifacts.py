@@ -145,12 +145,11 @@ def stage_summary(workdir: Path, stage: str) -> dict[str, Any]:
     """What a stage that learns says of itself: "status", "warnings" ...; {} where it did not begin, or was not warned
     of yet. Raises InputError for a damaged file."""
     path = workdir / stage / SUMMARY
-    found = read_saved_json(path, "run the stage again in a new --workdir")
-    if found is None:
-        return {}
-    if not isinstance(found, dict) or not isinstance(found.get("warnings"), list):
-        raise InputError(f"{path} is damaged; run the stage again in a new --workdir")
-    return found
+    advice = "run the stage again in a new --workdir"
+    found = read_saved_json(path, advice, {str: (str, float, None, [str], bool)})
+    if found is not None and not isinstance(found.get("warnings"), list):
+        raise InputError(f"{path} is damaged; {advice}")
+    return found or {}
 
 
 def refuse_warned(workdir: Path, stage: str) -> None:

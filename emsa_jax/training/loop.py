@@ -17,6 +17,7 @@ import numpy as np
 
 from emsa_jax.data.batch_order import Plan
 from emsa_jax.errors import InputError
+from emsa_jax.json_file import misfit, read_json_rows
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.guard import CAUSES
 from emsa_jax.learning.learning_options import GuardOptions, OptimizerOptions
@@ -74,8 +75,11 @@ def num_steps(
 def cut_after(path: Path, step: int) -> None:
     """Removes the rows of later steps, which a stage that goes on will make again."""
     if path.exists():
-        lines = path.read_bytes().splitlines(keepends=True)
-        write_atomic(path, b"".join(line for line in lines if json.loads(line)["step"] <= step))
+        rows = read_json_rows(path, "remove it")
+        if wrong := next(filter(None, (misfit(row.get("step"), int, "step") for row in rows)), ""):
+            raise InputError(f"{path} is damaged ({wrong}); remove it")
+        lines = filter(None, path.read_bytes().split(b"\n"))
+        write_atomic(path, b"".join(line + b"\n" for line, row in zip(lines, rows, strict=True) if row["step"] <= step))
 
 
 @dataclass(kw_only=True)

@@ -208,6 +208,22 @@ def test_intervals_and_breakdowns_are_of_what_was_named_and_of_the_options():
     assert found["floor"]["Polarity_acc"] == 1  # always 0.1, which is neutral here
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"id": "a", "texts": "abc", "ended": []}',
+        '{"id": "a", "texts": [5], "ended": [true]}',
+        '{"id": [], "texts": ["x"], "ended": [true]}',
+        '{"id": "a", "texts": ["x", "y"], "ended": [true]}',
+        '{"id": "a", "texts": ["x"], "ended": [true], "scores": ["x"]}',
+    ],
+)
+def test_answers_that_nobody_gave(tmp_path, row):
+    (tmp_path / "0of1.jsonl").write_text(row + "\n")
+    with pytest.raises(InputError, match="0of1.jsonl, line 1 is damaged; remove the file"):
+        read_answers(tmp_path)
+
+
 def test_answers_survive(tmp_path):
     journal = Journal(tmp_path)
     journal.write(["a", "b"], [Answered(["x\ud800", "y"], [True, False]), Answered(["\u2028"], [True])])

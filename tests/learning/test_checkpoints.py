@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import random
@@ -18,7 +19,7 @@ from emsa_jax.disk import DiskFull
 from emsa_jax.errors import InputError
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.state import create_state
-from emsa_jax.manifest import NAME, verify
+from emsa_jax.manifest import NAME, verify, write_manifest
 
 
 def make_state(seed=0):
@@ -139,6 +140,28 @@ def test_never_a_silent_fresh_start(tmp_path, damage):
             shutil.copytree(tmp_path / ("copy" if step == "1" else "1") / "state", folder / "state")
     with pytest.raises(InputError, match=r"step 2 \(.*step 1 \("):
         checkpoints.restore_newest({"x": jnp.zeros(100)})
+
+
+@pytest.mark.parametrize(
+    "record", [[], {}, {"meta": 5, "arrays": {"x": "float32[3]"}}, {"meta": {}, "arrays": []}, {"meta": {}}]
+)
+def test_records_that_somebody_made_end_in_one_line(tmp_path, record):
+    path = Checkpoints(tmp_path).save(1, {"x": jnp.zeros(3)}, {})
+    (path / "meta.json").write_text(json.dumps(record))
+    write_manifest(path)
+    with pytest.raises(InputError, match=r"1/meta.json is damaged \(.*; remove this step"):
+        Checkpoints(tmp_path).restore_newest({"x": jnp.zeros(3)})
+
+
+@pytest.mark.parametrize("content", [None, b"garbage"])
+def test_a_state_that_somebody_made_ends_in_one_line(tmp_path, content):
+    path = Checkpoints(tmp_path).save(1, {"x": jnp.zeros(3)}, {})
+    for file in filter(os.path.isfile, (path / "state").rglob("*")):
+        os.remove(file) if content is None else file.write_bytes(content)
+    write_manifest(path)
+    with pytest.raises(InputError, match=r"/1 cannot be restored \(.*\); remove this step") as caught:
+        Checkpoints(tmp_path).restore_newest({"x": jnp.zeros(3)})
+    assert "\n" not in str(caught.value)
 
 
 def test_another_model_is_refused(tmp_path):

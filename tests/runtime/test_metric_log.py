@@ -77,7 +77,11 @@ def test_a_torn_line_is_removed(tmp_path, start):
     assert [row["step"] for row in log.rows()] == [1, 2]
 
 
-def test_a_damaged_line_is_named(tmp_path, start):
-    (tmp_path / "metrics.jsonl").write_text('{"stage": "grpo", "step": 1}\nnonsense\n')
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", "[]", '{"stage": "grpo"}', '{"stage": "grpo", "step": "1"}', '{"stage": "grpo", "step": Infinity}'],
+)
+def test_a_damaged_line_is_named(tmp_path, start, line):
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "grpo", "step": 1}\n' + line + "\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl, line 2"):
         start()

@@ -111,6 +111,18 @@ def test_bad_directories(tmp_path):
         open_run(tmp_path, Config())
 
 
+@pytest.mark.parametrize("name", ["config.json", "stages.json", "versions.json"])
+@pytest.mark.parametrize("content", ["5", "[5]", '{"sft": 5}', '{"sft": {"inputs": "d", "outputs": []}}', "[[]]"])
+def test_files_that_somebody_changed_end_in_one_line(tmp_path, name, content):
+    open_run(tmp_path, Config()).close()
+    (tmp_path / name).write_text(content)
+    with (
+        pytest.raises(InputError, match=rf"{name.replace('.', '[.]')} is damaged \(|config\.\w+"),
+        open_run(tmp_path, Config()) as run,
+    ):
+        run.stage_done("sft", "d")
+
+
 def test_stages(tmp_path, capsys):
     with open_run(tmp_path, Config()) as run:
         assert not run.stage_done("sft", "d1")

@@ -55,6 +55,14 @@ def test_a_run_of_before_is_read():
     assert read_config(today()) == Config()
 
 
+@pytest.mark.parametrize(
+    "changes", [{"view": 5}, {"prompt": 5}, {"cross": 5}, {"sft": 5}, {"hint": {"prob": 1, "levels": []}}]
+)
+def test_a_config_that_no_version_has_written(changes):
+    with pytest.raises(InputError, match=r"config.json of a run of before is damaged \(.*restore it"):
+        read_config(old() | changes)
+
+
 def test_it_is_not_continued():
     assert upgrade_for(trains=True)(today()) is None
     assert upgrade_for(trains=False)(old())["hint"]["levels"] == "polarity"

@@ -35,6 +35,17 @@ def test_one_is_made_ahead_and_no_more():
     assert list(prepare_ahead((i for i in ()), str)) == []
 
 
+@pytest.mark.parametrize("line", ["5", "{}", '{"step": "x"}', "nonsense"])
+def test_rows_that_are_none_are_named(tmp_path, line):
+    path = tmp_path / "bad_updates.jsonl"
+    path.write_text('{"step": 1}\n{"step": 3}\n')
+    loop.cut_after(path, 2)
+    assert path.read_text() == '{"step": 1}\n'
+    path.write_text('{"step": 1}\n' + line + "\n")
+    with pytest.raises(InputError, match="bad_updates.jsonl is .*damaged"):
+        loop.cut_after(path, 2)
+
+
 def test_what_goes_wrong_ahead_is_told_in_its_turn_and_closing_ends_it():
     def fails(i):
         if i == 1:

@@ -22,7 +22,7 @@ _TAGS = re.compile("</?(think|answer)>", re.IGNORECASE)
 def read_conversations(path: Path, options: ReadOptions) -> list[Sample]:
     """path: a json array or jsonl of `{"video": path, "conversations": [{"from": "human", "value": ...},
     {"from": "gpt", "value": "sad"}]}`, or of `{"videos": [path], "messages": [{"role": "assistant", "content":
-    "sad"}]}`, as other stacks name the same; or a directory, of which every such file is read, its split as in its name.
+    "sad"}]}`, as other stacks name the same; or a directory, of which every such file is read, its split named by it.
 
     The last answer is the class, or a description if it is long; with tags, `<answer>` is the class and `<think>` the
     reasoning. Ids are the entry's own, or the video's path without suffix; one that comes again is numbered, as
