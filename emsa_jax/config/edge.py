@@ -137,7 +137,7 @@ def _from_edge(value: Any, annotation: Any, path: str) -> Any:
         elif isinstance(member, type):
             if type(value) is member and not (member is float and not math.isfinite(value)):
                 return value
-            if member is float and type(value) is int and int not in members:
+            if member is float and type(value) is int and int not in members and abs(value) < 2**1023:
                 return float(value)
         elif get_origin(member) in (tuple, dict) and not isinstance(value, str | int | float | None):
             return _from_edge(value, member, path)
@@ -169,5 +169,5 @@ def _wanted(members: tuple) -> str:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = repr(value) if type(value) is not int or abs(value) < 2**64 else "a huge number"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from emsa_jax.errors import InputError
 
 _KEY = "described"
+MOST = 2**31 - 1  # of a whole number without an upper bound of its own: larger ones do not fit into int32 arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,12 @@ class Description:
         ]
         return " and ".join(parts).replace(",", "")
 
+    def is_huge(self, value: Any) -> bool:
+        """Whether a whole number, or one of several, that has no upper bound is larger than any that can be meant."""
+        if isinstance(value, list | tuple):
+            return any(map(self.is_huge, value))
+        return isinstance(value, int) and value > MOST and self.high is None and self.below is None
+
     def allows(self, value: Any) -> bool:
         """Whether a number, or each of several numbers, lies in the range. What is no number is left to others."""
         if isinstance(value, Mapping):
@@ -57,6 +64,8 @@ class Description:
             return all(map(self.allows, value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
+        if self.is_huge(value):
+            return False
         return not (  # with `not` on the outside, NaN would lie in every range
             (self.low is not None and not value >= self.low)
             or (self.high is not None and not value <= self.high)
@@ -114,7 +123,9 @@ def check_range(field: dataclasses.Field, value: Any, name: str) -> None:
         beyond = next((key for key, item in value.items() if not description.allows(item)), None)
         name, value = (name, value) if beyond is None else (f"{name}.{beyond}", value[beyond])
     if description and not description.allows(value):
-        raise InputError(f"{name} must be {description.range}, not {value!r}: {description.text}")
+        wanted = f"at most {MOST}" if description.is_huge(value) else description.range
+        shown = "a huge number" if isinstance(value, int) and abs(value) > 2**64 else repr(value)
+        raise InputError(f"{name} must be {wanted}, not {shown}: {description.text}")
 
 
 def refuse_repeated(name: str, values: Iterable[Any]) -> None:

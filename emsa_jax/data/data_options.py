@@ -101,13 +101,18 @@ class PrepareOptions(Options):
 
     group: ClassVar[str] = "prepare"
     num_frames: int = option(
-        16, "frames taken of a video at equal distances; fewer where it has fewer", low=1, source="XEmoGPT, section 4.1"
+        16,
+        "frames taken of a video at equal distances; fewer where it has fewer",
+        low=1,
+        high=10**4,
+        source="XEmoGPT, section 4.1",
     )
     fps: float = option(
         0.0,
         "frames a second in place of num_frames, from 4 to 768 of a video; 0: num_frames counts",
         unit="1/s",
         low=0,
+        high=1e4,
         source="Qwen2.5-Omni's rule",
     )
     max_pixels: int = option(
@@ -115,9 +120,10 @@ class PrepareOptions(Options):
         "most pixels of a frame, height x width; larger ones are scaled down",
         unit="pixels",
         low=MIN_PIXELS,
+        high=2**30,
     )
     frame_format: Literal["jpeg", "raw"] = option("jpeg", "how frames are kept: JPEG at quality 95, or raw pixels")
-    workers: int = option(0, "processes that decode; 0: one per CPU", low=0, affects_results=False)
+    workers: int = option(0, "processes that decode; 0: one per CPU", low=0, high=1024, affects_results=False)
     max_seconds: float = option(300.0, "longer clips are quarantined", unit="s", above=0)
     max_bad_share: float = option(
         0.5, "share of the clips with video or sound that may be missing or broken; more are an error", low=0, high=1
@@ -129,9 +135,9 @@ class PuppetOptions(Options):
     """The embedded world: its sizes, and what is wrong in it."""
 
     group: ClassVar[str] = "puppets"
-    num_train: int = option(1024, "clips of train", low=1)
-    num_valid: int = option(128, "clips of valid", low=1)
-    num_test: int = option(256, "clips of test", low=1)
+    num_train: int = option(1024, "clips of train", low=1, high=10**7)
+    num_valid: int = option(128, "clips of valid", low=1, high=10**7)
+    num_test: int = option(256, "clips of test", low=1, high=10**7)
     sarcasm: float = option(0.3, "share of clips whose words contradict the truth", low=0, high=1)
     noise: float = option(
         0.06,

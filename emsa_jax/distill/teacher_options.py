@@ -48,7 +48,7 @@ class TeacherOptions(Options):
         "OPENAI_API_KEY",
         "the environment variable that holds the key; the key itself is never a field, and never written",
     )
-    concurrency: int = option(16, "requests under way at once", low=1)
+    concurrency: int = option(16, "requests under way at once", low=1, high=1024)
     requests_per_minute: float = option(0.0, "requests a minute; 0: no limit of our own", unit="1/min", low=0)
     tokens_per_minute: float = option(0.0, "tokens a minute; 0: no limit of our own", unit="1/min", low=0)
     retries: int = option(6, "repetitions of a request that got no answer; then its attempt has failed", low=0)
@@ -132,8 +132,10 @@ class BudgetOptions(Options):
     """What may be spent on a record; where the next request might go beyond, none is sent any more."""
 
     group: ClassVar[str] = "budget"
-    requests: int = option(0, "requests of a record, retries and earlier starts included; 0: no limit", low=0)
-    tokens: int = option(0, "tokens of prompts and answers, earlier starts included; 0: no limit", low=0)
+    requests: int = option(
+        0, "requests of a record, retries and earlier starts included; 0: no limit", low=0, high=10**12
+    )
+    tokens: int = option(0, "tokens of prompts and answers, earlier starts included; 0: no limit", low=0, high=10**15)
     money: float = option(
         0.0, "what may be spent, earlier starts included, in the currency of the prices; 0: no limit", low=0
     )

@@ -15,7 +15,9 @@ class EvaluateOptions(Options):
     split: Literal["train", "valid", "test"] = option("test", "the split that is asked about")
     batch_size: int = option(64, "clips at a time", low=1)
     max_clips: int = option(0, "at most so many clips; 0: all", low=0)
-    samples: int = option(4, "sampled answers to a clip for the mean reward, beside the greedy one; 0: none", low=0)
+    samples: int = option(
+        4, "sampled answers to a clip for the mean reward, beside the greedy one; 0: none", low=0, high=10**4
+    )
     decode: Literal["greedy", "expected", "majority", "mean"] = option(
         "greedy",
         "what metrics use: the greedy answer; the greedy answer with its expected score, each score of a grid weighted "
@@ -26,7 +28,7 @@ class EvaluateOptions(Options):
         "what an answer that cannot be read counts as: worst, the score furthest from the truth; neutral, the score 0, "
         "which can look better than an honest answer; drop, nothing",
     )
-    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
+    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0, high=10**6)
     answers: str = option(
         "", "a directory to keep answers in, which runs may share; empty: the run's own", affects_results=True
     )

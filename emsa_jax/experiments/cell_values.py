@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from emsa_jax.manifest import write_atomic
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.rewards.reward_options import RewardOptions
-from emsa_jax.rewards.trigger import threshold
+from emsa_jax.rewards.trigger import fewest_failures, threshold
 from emsa_jax.rollout.prompted_data import open_split
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions
 from emsa_jax.runtime.run import Run
@@ -41,7 +40,7 @@ def write_hard_set(start: Path, answers: int, hint: HintOptions, rewards: Reward
     compares another part is measured by the total and its own threshold. label_part: of the answer format."""
     limit = threshold(hint if hint.metric == "total" else HintOptions(), rewards, label_part)
     rows = read_predictions(start / "evaluate" / "sft" / "train" / "predictions.jsonl")
-    least = math.ceil(hint.trigger_fraction * answers - 1e-9)  # as rewards.trigger counts
+    least = fewest_failures(hint.trigger_fraction, answers)
     known = [row for row in rows if row["target"] is not None]
     hard = [row["id"] for row in known if sum(reward < limit for reward in row["sampled_rewards"]) >= least]
     content = {"threshold": limit, "answers": answers, "clips": len(rows), "hard": hard}

@@ -42,4 +42,4 @@ class FeatureOptions(Options):
         "audio and vision averaged to a frame for each step of the text: mmsa, over every L-th frame, hence the whole "
         "clip, as MMSA does it for MAG-BERT, or contiguous, over frames that follow each other",
     )
-    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
+    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0, high=10**6)

@@ -102,6 +102,12 @@ class OptimizerOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        taken_away = self.weight_decay * self.learning_rate  # of a weight, at each update
+        if self.learning_rate <= 1 <= taken_away:  # a larger rate ends in numbers that are not finite, which is told
+            raise InputError(
+                f"optimizer.weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} must be "
+                "below 1: an update would take away all of a weight, and more; lower one of them"
+            )
         if self.warmup > 1 and self.warmup % 1:
             raise InputError(
                 f"optimizer.warmup must be a share below 1, or a whole number of updates, not {self.warmup!r}"

@@ -43,6 +43,12 @@ class RidgeSums:
         w = np.linalg.solve(covariance + ridge * np.trace(covariance) / d * np.eye(d), shared).T
         return w, mean_y - w @ mean_x
 
+    @property
+    def spread(self) -> float:
+        """The variance of x as a share of its mean square, from 0 (all rows are the same) to 1."""
+        moments, means = np.diag(self.xx)[:-1] / self.xx[-1, -1], self.xx[-1, :-1] / self.xx[-1, -1]
+        return float(1 - (means**2).sum() / moments.sum()) if moments.sum() else 0.0
+
     def output_norm(self, w: np.ndarray, b: np.ndarray) -> float:
         """The root of the mean of |W x + b|^2."""
         whole = np.concatenate([w, b[:, None]], axis=1, dtype=np.float64)

@@ -15,8 +15,13 @@ class LoraOptions(Options):
     """The adapter: h = W x + (alpha / rank) B A x."""
 
     group: ClassVar[str] = "lora"
-    rank: int = option(64, "rank of the update of each linear", low=1)
-    alpha: float = option(128.0, "the update is multiplied by alpha / rank", above=0, high=1e6)
+    rank: int = option(64, "rank of the update of each linear", low=1, high=2**16)
+    alpha: float = option(
+        128.0,
+        "the update is multiplied by alpha / rank; less than 0.001 would leave the policy as it is",
+        low=1e-3,
+        high=1e6,
+    )
     targets: tuple[str, ...] = option(
         TEXT_LINEARS,
         "linears with an adapter: one of the text layers, or audio.NAME or vision.NAME of the towers and projectors",

@@ -56,7 +56,12 @@ class Trigger:
         known = ~np.isnan(values) & ~np.isnan(table.parts[self.label_part])
         failed = (known & (values < self.limit)).sum(axis=1)
         fraction = self.fraction if fraction is None else fraction
-        return failed >= math.ceil(fraction * values.shape[1] - 1e-9)
+        return failed >= fewest_failures(fraction, values.shape[1])
+
+
+def fewest_failures(fraction: float, answers: int) -> int:
+    """How many of a group's answers have to fail to make it hard: one at least, however small the fraction is."""
+    return max(1, math.ceil(fraction * answers - 1e-9))
 
 
 def threshold(options: HintOptions, rewards: RewardOptions, label_part: str = "polarity") -> float:

@@ -63,7 +63,9 @@ class SamplingOptions(Options):
         high=1,
         source="CH-CEMS, section 5.1: 0.93",
     )
-    max_completion_length: int = option(512, "most tokens of an answer, forced ones included", unit="tokens", low=1)
+    max_completion_length: int = option(
+        512, "most tokens of an answer, forced ones included", unit="tokens", low=1, high=10**6
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

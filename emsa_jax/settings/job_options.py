@@ -46,7 +46,7 @@ class AnnotateOptions(Options):
         source="CH-CEMS, section 3.3: stratified",
     )
     seed: int = option(0, "of the split and of the intervals", low=0, high=2**31 - 1)
-    resamples: int = option(2000, "resamples of the bootstrap of the agreement", low=1)
+    resamples: int = option(2000, "resamples of the bootstrap of the agreement", low=1, high=10**6)
     confidence: float = option(0.95, "of the intervals of the agreement", above=0, below=1)
     concepts: ConceptOptions = ConceptOptions()
 
@@ -109,7 +109,7 @@ class CompareOptions(Options):
         "workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline comes first",
     )
     out: str = option("compare.html", "the page to write")
-    resamples: int = option(500, "resamples of the paired tests; 0: no tests", low=0)
+    resamples: int = option(500, "resamples of the paired tests; 0: no tests", low=0, high=10**6)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class FaithfulOptions(Options):
     max_clips: int = option(256, "at most so many clips; 0: all", low=0)
     batch_size: int = option(64, "clips at a time", low=1)
     max_completion_length: int = option(512, "most tokens of an answer", unit="tokens", low=1)
-    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0)
+    resamples: int = option(500, "resamples of the bootstrap; 0: no intervals", low=0, high=10**6)
     format: str = option("dc", "the form of the answers, one that names a score after its reasoning")
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the weights and of activations")
     prompt: PromptOptions = PromptOptions()

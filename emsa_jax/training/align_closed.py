@@ -6,6 +6,7 @@ same, as does each clip of it, and each token of a clip, so that neither common 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from emsa_jax.errors import InputError
 from emsa_jax.learning.ridge import RidgeSums
 from emsa_jax.policy.inputs import PromptInputs, media_rows
 from emsa_jax.policy.layout import on_host, place
@@ -26,6 +28,7 @@ from emsa_jax.training.align_setup import AlignSetup
 from emsa_jax.training.loop import prepare_ahead
 
 FAR_OFF = 3.0  # times as long as words, or as short: media tokens of such a length are told of
+SAME = 1e-12  # of the mean square: float64 has no more digits to tell a smaller variance from a rounding
 FEW = 32  # different descriptions up to which it is told how often the nearest one is right
 
 
@@ -45,7 +48,7 @@ def fit_projectors(setup: AlignSetup, params: dict) -> tuple[dict, dict[str, flo
     for tower, found in tower_sums(setup, params, embeddings).items():
         name = projector(setup.checkpoint.config, tower)[-1]
         old = [np.asarray(on_host(get(params, (tower, name, kind))), np.float64) for kind in ("weight", "bias")]
-        new = found.sums.solve(setup.settings.align.ridge)
+        new = solved(found.sums, tower, setup.settings.align.ridge)
         linear = {
             spec.path[-1]: _placed(setup, spec, value)
             for spec in param_table(setup.checkpoint.config)
@@ -63,6 +66,21 @@ def fit_projectors(setup: AlignSetup, params: dict) -> tuple[dict, dict[str, flo
     logged["word_norm"] = word_norm(params)
     tell(logged)
     return fitted, logged
+
+
+def solved(sums: RidgeSums, tower: str, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """`RidgeSums.solve`. Raises InputError where there is nothing to fit: all tokens are the same, say of silent clips,
+    or no ridge holds what they do not span."""
+    new: tuple = ()
+    with contextlib.suppress(np.linalg.LinAlgError), np.errstate(all="ignore"):  # which is named below
+        new = sums.solve(ridge) if sums.spread > SAME else ()
+    if not new or not all(np.isfinite(part).all() for part in new):
+        raise InputError(
+            f"align: the tokens of the {tower} tower cannot be fitted: they are the same for all clips, as of silence "
+            f"or one still picture, or not finite; look at the clips, raise align.ridge, or take {tower} out of "
+            "align.towers"
+        )
+    return new
 
 
 def description_embeddings(setup: AlignSetup, params: dict) -> np.ndarray:

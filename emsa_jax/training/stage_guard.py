@@ -186,11 +186,13 @@ class StageGuard:
             small = "learning_rate" if rate < SMALLEST and self.optimizer.learning_rate < SMALLEST else "clip_norm"
             small = "warmup" if rate == 0 else small
             return f"{self.stage}.optimizer.{small} leaves the updates too small to change anything; change it"
-        if change == 0:
-            return (
-                f"no trained number changes: the updates are smaller than its type can hold; raise {self.stage}."
-                f"{self._rate}, or train in dtype=float32"
+        if change < SMALLEST:
+            why = (
+                "the updates are smaller than its type can hold"
+                if change == 0
+                else f"the largest change is {change:.0e}"
             )
+            return f"no trained number changes: {why}; raise {self.stage}.{self._rate}, or train in dtype=float32"
         return ""
 
     def _collapse(self, step: int, look: Look) -> str:

@@ -111,7 +111,9 @@ class GrpoOptions(Options):
     """Hint-GRPO."""
 
     group: ClassVar[str] = "grpo"
-    group_size: int = option(4, "G, answers to a prompt", low=2, source="MSA-Thinker and CH-CEMS, section 5.1: 4")
+    group_size: int = option(
+        4, "G, answers to a prompt", low=2, high=10**4, source="MSA-Thinker and CH-CEMS, section 5.1: 4"
+    )
     prompts_per_step: int = option(64, "N, prompts of a step", low=1, source="CH-CEMS, section 5.1: 8 x 8 x 4 / G")
     num_iterations: int = option(1, "updates on each rollout", low=1, high=1000, source="MSA-Thinker: on-policy")
     epochs: float = option(

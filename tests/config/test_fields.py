@@ -35,6 +35,12 @@ def test_ranges_are_checked_with_the_fields_own_words(change, message):
         Inner(**change)
     with pytest.raises(InputError, match="config.inner.share must be above 0 and at most 1, not 2.0: a share"):
         from_config_dict(Outer, {"inner": {"share": 2.0}})
+    with pytest.raises(InputError, match="workers must be at most 2147483647, not 2147483648: processes"):
+        Outer(workers=2**31)
+    with pytest.raises(InputError, match="inner.rows must be"):
+        Inner(rows=(1, 2**31))
+    with pytest.raises(InputError, match="config.inner.share must be a finite number, not a huge number"):
+        from_config_dict(Outer, {"inner": {"share": 10**400}})
     with pytest.raises(InputError, match="weights.a must be at least 0 and below 10, not 10.0: weights"):
         Outer(weights={"a": 10.0})
 

@@ -45,6 +45,7 @@ def test_threshold_fraction_and_part():
     assert hard([[RIGHT, RIGHT]], threshold=3.1) == [True]
     assert hard([[WRONG, RIGHT]], trigger_fraction=0.5) == [True]
     assert hard([[RIGHT, RIGHT, WRONG]], trigger_fraction=0.5) == [False]
+    assert hard([[RIGHT, RIGHT], [RIGHT, WRONG]], clips=CLIPS[:1] * 2, trigger_fraction=1e-9) == [False, True]
     assert hard([[WRONG, WRONG]], metric="score", threshold=0.5) == [False]
     assert hard([["", WRONG]], metric="format", threshold=1) == [False]
 
@@ -58,6 +59,7 @@ def test_a_truncated_answer_counts_as_nothing():
 
 def test_a_clip_without_a_true_score_is_never_hard():
     assert hard([["", ""]], np.zeros((1, 2), bool), clips=CLIPS[1:]) == [False]
+    assert hard([["", ""]], np.zeros((1, 2), bool), clips=CLIPS[1:], trigger_fraction=1e-9) == [False]
 
 
 @pytest.mark.parametrize(

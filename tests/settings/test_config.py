@@ -6,8 +6,9 @@ import pytest
 
 from emsa_jax.config.edge import from_config_dict, to_config_dict
 from emsa_jax.config.fields import leaves
-from emsa_jax.data.data_options import MixOptions
+from emsa_jax.data.data_options import MixOptions, PrepareOptions, PuppetOptions
 from emsa_jax.errors import InputError
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions, OptimizerOptions
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy.policy_options import LoraOptions
@@ -92,6 +93,10 @@ def test_values_that_cannot_work_together_are_refused(change, named):
         (lambda: OptimizerOptions(b2=1.0), "b2 must be at least 0 and at most 0.99999"),
         (lambda: OptimizerOptions(b2=0.99999999), "b2 must be .* a division by 0 in float32"),
         (lambda: OptimizerOptions(weight_decay=1e30), "weight_decay must be .* at most 1000"),
+        (
+            lambda: OptimizerOptions(1e-2, weight_decay=100.0),
+            "weight_decay 100 times learning_rate 0.01 must be below 1",
+        ),
         (lambda: OptimizerOptions(warmup=2.5), "warmup must be a share below 1, or a whole number"),
         (lambda: OptimizerOptions(learning_rate=0.0), "learning_rate must be above 0"),
         (lambda: OptimizerOptions(clip_norm=0.0), "clip_norm must be above 0"),
@@ -100,7 +105,18 @@ def test_values_that_cannot_work_together_are_refused(change, named):
         (lambda: LossOptions(epsilon=0.0), "loss.epsilon must be above 0"),
         (lambda: LossOptions(epsilon_high=0.0), "loss.epsilon_high must be above 0"),
         (lambda: LossOptions(top_entropy_quantile=0.0), "loss.top_entropy_quantile must be above 0"),
-        (lambda: LoraOptions(alpha=1e30), "lora.alpha must be above 0 and at most 1000000"),
+        (lambda: LoraOptions(alpha=1e30), "lora.alpha must be at least 0.001 and at most 1000000"),
+        (lambda: LoraOptions(alpha=1e-30), "lora.alpha must be .* would leave the policy as it is"),
+        (lambda: LoraOptions(rank=10**9), "lora.rank must be at least 1 and at most 65536"),
+        (lambda: PrepareOptions(workers=10**9), "prepare.workers must be at least 0 and at most 1024"),
+        (lambda: PrepareOptions(max_pixels=2**63), "prepare.max_pixels must be"),
+        (lambda: PuppetOptions(num_train=2**63), "puppets.num_train must be"),
+        (lambda: SamplingOptions(max_completion_length=10**12), "sampling.max_completion_length must be"),
+        (lambda: EvaluateOptions(resamples=10**12), "evaluate.resamples must be"),
+        (lambda: EvaluateOptions(samples=10**9), "evaluate.samples must be"),
+        (lambda: GrpoOptions(group_size=10**9), "grpo.group_size must be"),
+        (lambda: SftOptions(batch_size=2**63), "sft.batch_size must be at most 2147483647, not 9223372036854775808"),
+        (lambda: MeshOptions(data=2**200), "mesh.data must be at most 2147483647, not a huge number"),
         (lambda: LoraOptions(targets=("q_proj", "text.q_proj")), "lora.targets: 'q_proj' is named twice"),
         (lambda: LoraOptions(also=("audio.proj", "audio.proj")), "lora.also: 'audio.proj' is named twice"),
         (lambda: SamplingOptions(temperature=1e30), "sampling.temperature must be .* at most 100"),

@@ -17,6 +17,7 @@ from emsa_jax.data.records import read_index
 from emsa_jax.data.records.records_manifest import _digest
 from emsa_jax.errors import InputError
 from emsa_jax.jobs.stages import run_stages
+from emsa_jax.learning.ridge import RidgeSums
 from emsa_jax.manifest import sha256_file
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
@@ -29,6 +30,7 @@ from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.rollout.rollout_options import EncodingOptions, PromptOptions
 from emsa_jax.runtime.run import open_run
 from emsa_jax.settings.old_fields import read_config
+from emsa_jax.training.align_closed import solved
 
 LAST = {"audio": "audio_tower.proj", "vision": "visual.merger.mlp.2"}
 WORDS = {"Negative": "angry", "Neutral": "calm", "Positive": "happy"}
@@ -74,6 +76,14 @@ def assert_only_projectors_moved(before, after, moved):
     assert before.keys() == after.keys()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == set(moved)
+
+
+@pytest.mark.parametrize("ridge", [1e-300, 0.01])
+@pytest.mark.parametrize("tokens", [np.zeros((5, 3)), np.full((5, 3), 0.1), np.full((5, 3), np.nan)])
+def test_clips_that_are_all_the_same_are_not_fitted(tokens, ridge):
+    sums = RidgeSums.of(tokens, np.arange(10.0).reshape(5, 2), np.ones(5))
+    with pytest.raises(InputError, match="tokens of the audio tower cannot be fitted: they are the same for all clips"):
+        solved(sums, "audio", ridge)
 
 
 def test_the_closed_form_is_what_least_squares_gives(closed):

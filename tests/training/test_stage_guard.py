@@ -48,6 +48,7 @@ def test_bad_updates_end_the_run_only_in_a_row(capsys):
         (SOUND, 1e-5, 1e-8, "", {"clip_norm": 1e-30}, "grpo.optimizer.clip_norm"),
         (SOUND, 0.0, 0.0, "", {"warmup": 100.0}, "grpo.optimizer.warmup"),
         (SOUND, 1e-5, 0.0, "", {}, "dtype=float32"),
+        (SOUND, 1e-5, 1e-13, "", {}, "the largest change is 1e-13; raise grpo.optimizer.learning_rate"),
     ],
 )
 def test_a_stage_that_teaches_nothing_is_told_once_with_the_field(
