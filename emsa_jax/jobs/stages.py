@@ -29,7 +29,7 @@ from emsa_jax.settings.config import Config
 from emsa_jax.training import artifacts
 from emsa_jax.training.align import align
 from emsa_jax.training.grpo import grpo
-from emsa_jax.training.input_checks import InputSettings, splits_read
+from emsa_jax.training.input_checks import InputSettings, check_shown, splits_read
 from emsa_jax.training.input_checks import check_inputs as check_settings
 from emsa_jax.training.sft import sft
 from emsa_jax.training.stage_settings import AlignSettings, GrpoSettings, SftSettings, TrainSettings
@@ -60,13 +60,12 @@ def check_inputs(config: Config) -> None:
 
 def run_stages(run: Run, config: Config) -> None:
     """Runs what `config.stages` names. Preparing and evaluating keep what is finished of their parts by themselves."""
-    if config.prompt.buckets and "prepare" not in config.stages:
+    if "prepare" not in config.stages:
         processes.broadcast(lambda: _check_prompts(run, config), "prompts")
     for name in config.stages:
         if name == "prepare":  # without work for devices, as is report: process 0 alone
             processes.broadcast(lambda: prepare_all(run, pick(PrepareSettings, config)), name)
-            if config.prompt.buckets:
-                processes.broadcast(lambda: _check_prompts(run, config), "prompts")
+            processes.broadcast(lambda: _check_prompts(run, config), "prompts")
             continue
         if name == "report":
             processes.broadcast(lambda: report(run, pick(ReportSettings, config)), name)
@@ -103,7 +102,13 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
 
 
 def _check_prompts(run: Run, config: Config) -> None:
-    """Raises InputError, before anything is learned, if a prompt that a stage will come to fits no bucket."""
+    """Raises InputError, before anything is learned, if a prompt that a stage will come to fits no bucket, or if all of
+    them would show nothing; warns if some do."""
+    for role in datasets(config):
+        records = artifacts.records_dir(run, config, role)
+        check_shown(records, config.prompt.modalities, config.stages, config.evaluate.split, role)
+    if not config.prompt.buckets:
+        return
     checkpoint = open_checkpoint(artifacts.policy_dir(run, config), weights=False)
     for role in datasets(config):
         records, learned_as = artifacts.records_dir(run, config, role), artifacts.training_manifest(run, config, role)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from emsa_jax.data.datasets import PUPPETS, DataSettings, clips_of, datasets, la
 from emsa_jax.data.findings import overlaps
 from emsa_jax.data.records import Entry, read_index, read_manifest
 from emsa_jax.data.sample import Sample
+from emsa_jax.data.views import modalities
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
@@ -58,6 +59,7 @@ class InputSettings(DataSettings, PolicySettings):
     reward: RewardOptions
     sft: SftOptions
     evaluate: SplitOptions
+    dtype: str
 
 
 def check_inputs(settings: InputSettings, check_score_range: Callable[[tuple[float, float]], Any]) -> None:
@@ -84,6 +86,11 @@ def check_inputs(settings: InputSettings, check_score_range: Callable[[tuple[flo
             f"sft.trainable=all: all of {settings.policy} is trained, at a learning rate of "
             f"{rate:g}, as tiny wants it; for a pretrained policy take a preset such as "
             "msa_thinker"
+        )
+    if "sft" in stages and settings.sft.trainable == "all" and settings.dtype == "bfloat16":
+        say(
+            "warning: sft.trainable=all with dtype=bfloat16: a weight that is trained itself, without an adapter in "
+            "float32, loses every update smaller than 1/256 of it; take dtype=float32, or sft.trainable=lora"
         )
     if stages - {"prepare", "report"} and settings.policy != "tiny":
         policy = open_checkpoint(policy_dir(None, settings), weights=False)
@@ -112,6 +119,26 @@ def check_kept(records: Path, stages: Sequence[str], evaluated: str, role: str) 
             why = f"all {lost} of them were quarantined{first}; mend the clips" if lost else "there are none; add some"
             raise InputError(
                 f"{records}: stage {stage} needs clips of {split}, and {why}, or leave {stage} out of stages"
+            )
+
+
+def check_shown(records: Path, shown: Collection[str], stages: Sequence[str], evaluated: str, role: str) -> None:
+    """Warns of clips that have none of the modalities of the prompts, which then show nothing of them. Raises
+    InputError where that is so of a whole split that a stage reads.
+
+    shown: `PromptOptions.modalities`. role: of the data set."""
+    for split in dict.fromkeys(split for stage, split in splits_read(stages, evaluated, role) if stage != "align"):
+        entries = read_index(records, split)
+        nothing = [entry.id for entry in entries if not set(modalities(entry)) & set(shown)]
+        if entries and len(nothing) == len(entries):
+            raise InputError(
+                f"prompt.modalities: no clip of {split} in {records} has {' or '.join(shown)}, so that all prompts "
+                "would be the same; name what the clips have"
+            )
+        if nothing:
+            say(
+                f"warning: {len(nothing)} of {len(entries)} clips of {split} in {records}, such as {nothing[0]}, have "
+                f"no {' and no '.join(shown)}: their prompts show nothing of them"
             )
 
 
