@@ -18,7 +18,8 @@ import optax
 from flax import struct
 
 from emsa_jax.learning.contrastive import cosines, info_nce, masked_frame_loss, order_loss, retrieval
-from emsa_jax.learning.state import TrainState, apply_gradients
+from emsa_jax.learning.guard import guarded_update
+from emsa_jax.learning.state import TrainState
 from emsa_jax.policy.bridges import BridgeConfig, caption_vectors, clip_vectors, encode_bridge, order_logits
 from emsa_jax.policy.layers import linear
 
@@ -69,12 +70,13 @@ def bridge_update(
     optimizer: optax.GradientTransformation,
     micro_batches: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """(the state after one update, {"loss", its parts, "temperature", "retrieval/at_1", "retrieval/at_5"})."""
+    """(the state after one update, {"loss", its parts, "temperature", "retrieval/at_1", "retrieval/at_5"} and what
+    `guarded_update` adds)."""
     grads, logged = bridge_gradients(state.params, batch, config=config, loss=loss, micro_batches=micro_batches)
-    state = apply_gradients(state, grads, optimizer)
+    state, seen = guarded_update(state, grads, optimizer, logged["loss"])
     heads = state.params["heads"]
     heads = heads | {"temperature": jnp.maximum(heads["temperature"], COLDEST)}
-    return state.replace(params=state.params | {"heads": heads}), logged
+    return state.replace(params=state.params | {"heads": heads}), logged | seen
 
 
 def bridge_gradients(

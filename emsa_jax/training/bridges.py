@@ -20,6 +20,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.bridge_update import BridgeBatch, BridgeLoss, bridge_update
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.contrastive import cosines
+from emsa_jax.learning.guard import CAUSES
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption
@@ -33,12 +34,14 @@ from emsa_jax.policy.bridges import (
 )
 from emsa_jax.policy.parameter_table import get, init_table
 from emsa_jax.policy.tensor_files import write_tensors
-from emsa_jax.runtime.console import progress
+from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.metric_log import MetricLog
 from emsa_jax.runtime.resume import resume
 from emsa_jax.training.bridge_features import PairFeatures
 from emsa_jax.training.bridge_options import BridgesOptions
+from emsa_jax.training.stage_guard import IN_A_ROW, SMALLEST
 
+MOST_BAD = 3  # updates in a row that were not taken, after which it ends
 CLIPS = 32  # that are run together when retrieval is measured
 
 
@@ -76,24 +79,42 @@ def train_bridge(
     )
     log = MetricLog(workdir / "metrics.jsonl", options.kind, workdir / "tensorboard")
     log.truncate_after(first)
+    bad = still = 0  # updates in a row that were not taken, and that changed nothing
     with progress(total, options.kind, first) as advance, contextlib.closing(log), preemption.deferred():
         for step in range(first, total):
             batch = jax.device_put(make_batch(options, features, rows, size, step), sharded)
             state, logged = update(state, batch)
             logged = jax.device_get(logged)
-            if not np.isfinite(logged["loss"]):
-                raise InputError(
-                    f"optimizer.learning_rate: the loss of update {step + 1} is not finite; lower it, and take "
-                    "another --workdir"
-                )
+            cause, change = int(logged.pop("guard/cause")), float(logged.pop("guard/largest_change"))
+            bad, still = bad + 1 if cause else 0, still + 1 if change < SMALLEST else 0
             log.write(step + 1, logged)
             advance(note=f"loss {logged['loss']:.3f}, R@1 {logged['retrieval/at_1']:.2f}")
+            _warn(step + 1, cause, still, last=step + 1 == total)
             stopping = preemption.is_agreed(1)
-            if stopping or (step + 1) % options.save_every == 0 or step + 1 == total:
+            if stopping or (step + 1) % options.save_every == 0 or step + 1 == total or bad == MOST_BAD:
                 checkpoints.save(step + 1, state, identity)
+            if bad == MOST_BAD:
+                raise InputError(
+                    f"optimizer.learning_rate: at update {step + 1}, {CAUSES[cause]} was not finite, {bad} updates in "
+                    f"a row; the last sound state is kept in {checkpoints.directory / str(step + 1)}. Lower it, and "
+                    "take another --workdir"
+                )
             if stopping:
                 preemption.exit_saved(step + 1, options.kind)
     return state.params
+
+
+def _warn(update: int, cause: int, still: int, last: bool) -> None:
+    """Tells of an update that was not taken, and of updates that change nothing.
+
+    cause: an index of `guard.CAUSES`. still: updates in a row that changed nothing."""
+    if cause:
+        say(f"warning: update {update} is not taken, since {CAUSES[cause]} is not finite; the bridge stays as it was")
+    elif still == IN_A_ROW or (last and update == still < IN_A_ROW):
+        say(
+            f"warning: {still} updates in a row changed nothing of the bridge; raise optimizer.learning_rate or "
+            "optimizer.clip_norm"
+        )
 
 
 def _shardings(rows: int) -> tuple[NamedSharding, NamedSharding]:

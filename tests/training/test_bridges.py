@@ -85,3 +85,15 @@ def test_what_is_written_is_read_again_under_the_published_names(tmp_path):
 def test_too_many_parts(features, tmp_path):
     with pytest.raises(InputError, match="micro_batches"):
         train_bridge(replace(OPTIONS, micro_batches=50), CONFIG, features, ROWS, tmp_path)
+
+
+@pytest.mark.parametrize("rate, told", [(1e30, "update 3 is not taken"), (1e-30, "5 updates in a row changed nothing")])
+def test_a_rate_that_cannot_work_is_told(features, tmp_path, capsys, rate, told):
+    options = replace(OPTIONS, epochs=3, optimizer=OptimizerOptions(rate, weight_decay=0.0))
+    if rate > 1:
+        with pytest.raises(InputError, match="at update 4, the loss was not finite, 3 updates in a row"):
+            train_bridge(options, CONFIG, features, ROWS, tmp_path)
+        assert (tmp_path / "checkpoints" / "4").is_dir()
+    else:
+        train_bridge(options, CONFIG, features, ROWS, tmp_path)
+    assert capsys.readouterr().out.count(f"warning: {told}") == 1
