@@ -23,7 +23,7 @@ from emsa_jax.json_file import finite_json
 from emsa_jax.manifest import write_atomic
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run, open_run
-from emsa_jax.training.artifacts import traces_file
+from emsa_jax.training.artifacts import stage_summary, traces_file
 
 LINKED = ("puppets", "records")  # of a world, linked into each cold start
 
@@ -89,6 +89,7 @@ class Cells:
             "seed": seed,
             "inputs": self._inputs(arm, seed),
             "values": finite_json(values),
+            "status": stage_summary(where, policy).get("status", ""),
             "seconds": {
                 "start": round(started - begun, 1),
                 "arm": round(ended - started, 1),

@@ -36,14 +36,17 @@ COLUMNS = {  # of the table <- of regression_metrics
 }
 
 
-def write_seed(out: Path, training: Training, trained: Trained, options: FeatureOptions) -> dict:
-    """What a seed came to, on disk; returns its metrics."""
+def write_seed(out: Path, training: Training, trained: Trained, options: FeatureOptions) -> tuple[dict, str]:
+    """What a seed came to, on disk; returns its metrics, and what has become of it, as a stage says it."""
     part, scale = training.data.parts["test"], SCALES[options.dataset]
     scores = [float(score) for score in trained.predictions["test"]]
     rows = [prediction_row(entry, score, 0.0) for entry, score in zip(entries(part), scores, strict=True)]
     rows = [row | {"shown": list(MODALITIES)} for row in rows]
     prior = training.data.parts["train"].regression_labels
     result = summarize(rows, (-scale, scale), "worst", 0.0, list(map(float, prior)), options.resamples)
+    if trained.refused:
+        refused = f"{trained.refused} updates were not taken, since numbers were not finite; lower the rate"
+        say(f"warning: seed {out.name}: {refused}")
     if warning := without_learning(trained, training):
         say(f"warning: seed {out.name}: {warning}")
     write_result(out, result, rows)
@@ -51,14 +54,12 @@ def write_seed(out: Path, training: Training, trained: Trained, options: Feature
     write_atomic(out / "training.json", json.dumps(record, indent=1).encode() + b"\n")
     state = to_state_dict(training.network, training.data.batches["train"], trained.params)
     write_atomic(out / "model.safetensors", save({name: np.ascontiguousarray(v) for name, v in state.items()}))
-    return result["metrics"]
+    return result["metrics"], "nothing_learned" if warning else "learned"
 
 
 def without_learning(trained: Trained, training: Training) -> str:
     """Why a seed's numbers mean nothing, "" where they may."""
     valid = trained.predictions["valid"]
-    if trained.refused:
-        return f"{trained.refused} updates were not taken, since numbers were not finite; lower the rate"
     if np.ptp(valid) < 1e-4:
         return "all predictions are the same: nothing was learned; try another rate, or look at the features"
     truth = training.data.parts["valid"].regression_labels

@@ -11,7 +11,7 @@ from emsa_jax.experiments.arms import TABLES
 from emsa_jax.experiments.cells import Cells
 from emsa_jax.jobs.stages import check_inputs, run_stages
 from emsa_jax.manifest import write_atomic
-from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv
+from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv, marked
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.settings.job_options import AblationOptions
@@ -64,8 +64,10 @@ def write_tables(options: AblationOptions, cells: Cells) -> None:
         table, rows = TABLES[name], []
         for arm in table.arms:
             wanted = options.seeds_of(arm)
-            found = {seed: cell["values"] for seed in range(wanted) if (cell := cells.done(arm, seed))}
-            rows.append(Row(arm.name, arm.title, found, wanted))
+            done = {seed: cell for seed in range(wanted) if (cell := cells.done(arm, seed))}
+            found = {seed: cell["values"] for seed, cell in done.items()}
+            title = marked(arm.title, [cell.get("status", "") for cell in done.values()])
+            rows.append(Row(arm.name, title, found, wanted))
         notes = [PUPPETS_SAID] if options.base.data in PUPPETS else []
         text = "\n\n".join([f"# {table.question}", as_markdown(rows, table.baseline), *notes])
         for suffix, content in (

@@ -13,7 +13,7 @@ from emsa_jax.features.results import COLUMNS, write_seed
 from emsa_jax.features.running import open_training
 from emsa_jax.manifest import write_atomic
 from emsa_jax.parallel import preemption
-from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown
+from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, marked
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.startup import listen
@@ -57,14 +57,17 @@ def train_network(options: FeatureOptions, workdir: Path) -> Row:
     for note in training.notes:
         say(f"note: {note}")
     cells: dict[int, dict] = {}
+    statuses: list[str] = []
     for seeds in training.groups:
         directory = workdir / "state" / "_".join(map(str, seeds))
         with preemption.deferred(), progress(training.recipe.protocol.max_epochs, options.network) as advance:
             trained = training.run(seeds, directory, lambda epoch, note, advance=advance: advance(note=note))
         for seed, one in trained.items():
-            metrics = write_seed(workdir / str(seed), training, one, options)
+            metrics, status = write_seed(workdir / str(seed), training, one, options)
+            statuses.append(status)
             cells[seed] = {column: metrics.get(name) for column, name in COLUMNS.items()}
-    return Row(options.network, f"{options.network}, {options.preset}", cells, len(options.seeds))
+    title = marked(f"{options.network}, {options.preset}", statuses)
+    return Row(options.network, title, cells, len(options.seeds))
 
 
 def write_table(out: Path, options: FeatureOptions, rows: Sequence[Row]) -> None:

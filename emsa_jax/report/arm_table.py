@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emsa_jax.evaluation.resampling import over_seeds, paired_seeds
+from emsa_jax.report.result_table import MARKS
 
 COLUMNS = {
     "accuracy": ("polarity acc", "%"),
@@ -41,6 +42,14 @@ class Row:
     title: str
     cells: Mapping[int, Mapping[str, float | None]]
     wanted: int
+
+
+def marked(title: str, statuses: Sequence[str]) -> str:
+    """The heading of an arm, with what went wrong in how many of its seeds. statuses: of the stage that each seed
+    trained, as its summary.json has it."""
+    counts = {mark: sum(status == known for status in statuses) for known, mark in MARKS.items()}
+    said = [f"{mark} in {n} of {len(statuses)} seeds" for mark, n in counts.items() if n]
+    return f"{title} ({', '.join(said)})" if said else title
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -70,6 +70,7 @@ def test_what_has_learned_nothing_is_told(file, tmp_path, capsys):
     change = (*CHANGE, "max_epochs=1")
     features(FeatureOptions(network="misa", data=str(file), seeds=(0,), change=change, resamples=0), tmp_path / "run")
     assert "warning: seed 0: all predictions are the same" in capsys.readouterr().out
+    assert "| misa, mmsa (nothing learned in 1 of 1 seeds) |" in (tmp_path / "run" / "table.md").read_text()
 
 
 def test_networks_and_files_become_tables(file, tmp_path):
@@ -78,7 +79,8 @@ def test_networks_and_files_become_tables(file, tmp_path):
     features(FeatureOptions(networks=("mult", "dlf"), change=change, **data), tmp_path / "run")
     for dataset in ("sims", "mosi"):
         lines = (tmp_path / "run" / dataset / "table.md").read_text().splitlines()
-        assert [line.split(" |")[0] for line in lines if ", mmsa |" in line] == ["| mult, mmsa", "| dlf, mmsa"]
+        named = [line for line in lines if line.startswith(("| mult, mmsa", "| dlf, mmsa"))]
+        assert [line.split(",")[0] for line in named] == ["| mult", "| dlf"]
         assert (tmp_path / "run" / dataset / "dlf" / "0" / "predictions.jsonl").exists()
     for wrong in ("mosi", f"sims={file}", f"other={file}"):
         with pytest.raises(InputError, match="config.more_data"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv
+from emsa_jax.report.arm_table import Row, as_csv, as_latex, as_markdown, differences_csv, marked
 
 OFF, HINT = [0.50, 0.60, 0.55], [0.58, 0.63, 0.61, 0.70]
 ROWS = [
@@ -15,6 +15,12 @@ ROWS = [
     Row("hint", "hint & more", {s: {"accuracy": a, "mae": 1 - a, "prefix_logp": -a} for s, a in enumerate(HINT)}, 8),
     Row("none", "not begun", {}, 3),
 ]
+
+
+def test_what_went_wrong_in_some_seeds_stands_beside_the_arm():
+    assert marked("hint", ["learned", ""]) == "hint"
+    statuses = ["learned", "nothing_learned", "collapsed", "nothing_learned"]
+    assert marked("hint", statuses) == "hint (nothing learned in 2 of 4 seeds, collapsed in 1 of 4 seeds)"
 
 
 def test_csv():
