@@ -104,16 +104,14 @@ def _run_stage(run: Run, config: Config, name: str, stage: Stage) -> None:
 def _check_prompts(run: Run, config: Config) -> None:
     """Raises InputError, before anything is learned, if a prompt that a stage will come to fits no bucket, or if all of
     them would show nothing; warns if some do."""
+    checkpoint = config.prompt.buckets and open_checkpoint(artifacts.policy_dir(run, config), weights=False)
     for role in datasets(config):
         records = artifacts.records_dir(run, config, role)
         check_shown(records, config.prompt.modalities, config.stages, config.evaluate.split, role)
-    if not config.prompt.buckets:
-        return
-    checkpoint = open_checkpoint(artifacts.policy_dir(run, config), weights=False)
-    for role in datasets(config):
-        records, learned_as = artifacts.records_dir(run, config, role), artifacts.training_manifest(run, config, role)
         for split in sorted({split for _, split in splits_read(config.stages, config.evaluate.split, role)}):
-            open_split(config, records, checkpoint, split, taught=learned_as).buckets()
+            if checkpoint:
+                learned_as = artifacts.training_manifest(run, config, role)
+                open_split(config, records, checkpoint, split, taught=learned_as).buckets()
 
 
 def _check_batch(run: Run, config: Config) -> None:
