@@ -48,7 +48,8 @@ def explanations(rows: Sequence[Mapping], resamples: int = 0) -> dict | None:
     """What the explanations of predictions come to; None without any.
 
     clips: that something is known of. f1, precision, recall: of claims, micro over these clips, what is owed and not
-    said counts as missing. no_false: the share of answers without a false claim. contradicting: the same over clips
+    said counts as missing. no_false: the share of answers without a false claim, which those have too that claim
+    nothing: claiming, how many of the answers claim something, belongs to it. contradicting: the same over clips
     whose modalities do not agree, with `named`, the share of answers that say so, and `named_truly`, of those that say
     so and claim nothing false. finer: `f1` of degrees, where the scores of single modalities are known. supports,
     contradicts: shares of answers whose stated evidence supports the polarity that they name, and another one.
@@ -57,14 +58,14 @@ def explanations(rows: Sequence[Mapping], resamples: int = 0) -> dict | None:
     if not held:
         return None
     known = [row for row in held if row["claims"]["owed"]]
-    counts = np.array([_counts(row) for row in known]).reshape(len(known), 6)
+    counts = np.array([_counts(row) for row in known], int).reshape(len(known), 7)
     contradicting = counts[counts[:, 4] > 0]
     finer = np.array([_finer_counts(row) for row in held if row["claims"]["owed_finer"]]).reshape(-1, 3)
     named = [(row["claims"]["supports"], row["polarity"]) for row in held]
     found = {
-        "clips": len(known),
+        **_sizes(counts),
         **_rates(counts),
-        "contradicting": {"clips": len(contradicting), **_rates(contradicting), **_naming(contradicting)},
+        "contradicting": {**_sizes(contradicting), **_rates(contradicting), **_naming(contradicting)},
         "finer": {"clips": len(finer), "f1": _rates(finer)["f1"]},
         "supports": _share([supports is not None and supports == polarity for supports, polarity in named]),
         "contradicts": _share([supports is not None and supports != polarity for supports, polarity in named]),
@@ -80,17 +81,22 @@ def explanations(rows: Sequence[Mapping], resamples: int = 0) -> dict | None:
 
 
 def _counts(row: Mapping) -> tuple[int, ...]:
-    """(true, false, missing claims, whether none is false, whether the modalities contradict, whether that is named)"""
+    """(true, false, missing claims, whether none is false, whether the modalities contradict, whether that is named,
+    whether anything is claimed)"""
     held = row["claims"]
     stated, owed = {tuple(c) for c in held["stated"]}, {tuple(c) for c in held["owed"]}
     true, false, missing = len(stated & owed), len(false_claims(row)), len(owed - stated)
-    return true, false, missing, false == 0, (AGREEMENT, NO) in owed, (AGREEMENT, NO) in stated
+    return true, false, missing, false == 0, (AGREEMENT, NO) in owed, (AGREEMENT, NO) in stated, bool(stated or false)
 
 
 def _finer_counts(row: Mapping) -> tuple[int, int, int]:
     stated, owed = ({tuple(c) for c in row["claims"][name]} for name in ("finer", "owed_finer"))
     known = {aspect for aspect, _ in owed}
     return len(stated & owed), len({c for c in stated if c[0] in known} - owed), len(owed - stated)
+
+
+def _sizes(counts: np.ndarray) -> dict[str, int]:
+    return {"clips": len(counts), "claiming": int(counts[:, 6].sum())}
 
 
 def _rates(counts: np.ndarray) -> dict[str, float | None]:

@@ -34,6 +34,7 @@ EXPLAINED = {
     "sims": "Acc2 and F1 are of two classes, 0 being negative; F1 is weighted by the true classes.",
 }
 PARSED = "parsed"
+NOTHING = "nothing claimed"
 UNREAD = {
     "worst": "An answer that cannot be read counts as wrong, and as the score furthest from the truth.",
     "neutral": (
@@ -106,6 +107,15 @@ def unread(found: Mapping[str, Any], polarity: bool = False) -> str:
     return f"0 of {n} read" if n and not read else ""
 
 
+def silence(claims: Mapping[str, Any]) -> str:
+    """What has to stand beside a share of answers without a false claim, since those that claim nothing have none
+    either: "nothing claimed", "3 of 8 claim something", or "" where all do. claims: of `explanations`."""
+    claiming, clips = claims.get("claiming"), claims.get("clips")
+    if claiming is None or claiming == clips:
+        return ""
+    return f"{claiming} of {clips} claim something" if claiming else NOTHING
+
+
 def result_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> ResultTable:
     """The table of a data set.
 
@@ -158,8 +168,12 @@ def _columns(results: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
 def _cell(found: Mapping[str, Any], title: str, path: Path) -> Cell:
     value = _at(found, path)
     if path[0] == "claims":
-        spans = (found.get("claims") or {}).get("intervals") or {}
-        return Cell("-" if value is None else f"{value:.3f}", "", spans.get(path[-1]))
+        claims = found.get("claims") or {}
+        remark = silence(claims) if path[-1] == "no_false" and value is not None else ""
+        if remark == NOTHING:
+            return Cell(remark)
+        spans = claims.get("intervals") or {}
+        return Cell("-" if value is None else f"{value:.3f}", remark, spans.get(path[-1]))
     if path[0] != "metrics":
         return Cell("-" if value is None else f"{value:.3f}")
     read, n = read_of(found, title in POLARITY)

@@ -5,6 +5,7 @@ from typing import Any
 
 from emsa_jax.report.curve_list import TIME
 from emsa_jax.report.plots import Series, curves, heat_map, shares
+from emsa_jax.report.result_table import NOTHING, silence
 from emsa_jax.report.run_content import Content, by_data, cell, row, section
 
 CHECKS = {
@@ -36,6 +37,14 @@ CLAIMS = {
     ("agrees_falsely",): "claims an agreement that its own claims deny (less is better)",
     ("not_shown",): "claims something of what was not shown (less is better)",
 }
+
+
+EMPTY_IS_BEST = (
+    "no_false",
+    "contradicts",
+    "agrees_falsely",
+    "not_shown",
+)  # an answer that claims nothing looks perfect
 
 
 def confusions(content: Content) -> dict | None:
@@ -181,9 +190,19 @@ def _claims_table(data: str, results: list) -> dict:
     for path, text in CLAIMS.items():
         found = [r.found["claims"] for r in results]
         spans = [(_at(one, (*path[:-1], "intervals")) or {}).get(path[-1]) for one in found]
-        rows.append(row(text, [cell(_at(one, path), span) for one, span in zip(found, spans, strict=True)]))
+        cells = [cell(_at(one, path), span) for one, span in zip(found, spans, strict=True)]
+        if path[-1] in EMPTY_IS_BEST:
+            cells = [_beside(one, silence(_at(held, path[:-1]) or {})) for one, held in zip(cells, found, strict=True)]
+        rows.append(row(text, cells))
     caption = f"What is claimed, {data}: something is known of {clips} clips, {contradicting} of them contradicting"
     return {"caption": caption, "columns": ["measure", *(r.policy for r in results)], "rows": rows}
+
+
+def _beside(shown: dict, remark: str) -> dict:
+    """A cell with a remark about its number, or in its place where it says nothing."""
+    if not remark or shown["value"] == "-":
+        return shown
+    return {"value": remark, "note": ""} if remark == NOTHING else shown | {"note": f"{remark}; {shown['note']}"}
 
 
 def _at(found: Mapping, path: tuple[str, ...]) -> Any:

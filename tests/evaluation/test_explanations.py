@@ -41,7 +41,7 @@ UNKNOWN = row("words: awful. face: frown.", ())
 def test_claims_are_counted_over_all_clips():
     found = explanations([TRUE, NAMED, LIES, SILENT, UNKNOWN])
     true, false, missing = 4 + 4 + 2 + 0, 0 + 0 + 2 + 0, 0 + 0 + 2 + 4
-    assert found["clips"] == 4
+    assert found["clips"] == 4 and found["claiming"] == 3
     assert found["precision"] == true / (true + false) and found["recall"] == true / (true + missing)
     assert found["f1"] == pytest.approx(2 * true / (2 * true + false + missing))
     assert found["no_false"] == 3 / 4
@@ -51,7 +51,7 @@ def test_claims_are_counted_over_all_clips():
 
 def test_contradicting_clips_are_counted_alone_too():
     found = explanations([TRUE, NAMED, LIES, SILENT, UNKNOWN])["contradicting"]
-    assert found["clips"] == 3 and found["no_false"] == 2 / 3
+    assert found["clips"] == 3 and found["no_false"] == 2 / 3 and found["claiming"] == 2
     assert found["f1"] == pytest.approx(2 * 6 / (2 * 6 + 2 + 6))
     assert found["named"] == found["named_truly"] == 1 / 3
     made_up = row("words: good. face: smile. voice: rising. face and voice decide.", (-0.8, 0.8, 0.8))

@@ -56,6 +56,13 @@ def test_what_rests_on_some_answers_is_told():
     assert any("evaluate.fallback=neutral" in note for note in neutral.notes)
 
 
+def test_what_claims_nothing_is_not_praised_for_claiming_nothing_false():
+    found = result([0.5] * 32, TARGETS)
+    for claiming, shown in ((0, "nothing claimed"), (12, "1.000 (12 of 32 claim something)"), (32, "1.000")):
+        found["claims"] = {"clips": 32, "claiming": claiming, "f1": 0.5, "no_false": 1.0}
+        assert cells(result_table([("as given", found)]), "as given")["no false claim"] == shown
+
+
 def test_one_convention_of_zero_for_each_family():
     for score_range, zero, other in (((-1.0, 1.0), "0 neg.", 2), ((-3.0, 3.0), "no 0", 0)):
         found = result([0.5 if t == 0 else t for t in TARGETS], TARGETS, score_range)

@@ -107,6 +107,14 @@ def test_claims_are_shown_against_what_is_known(read_page):
     page = read_page(run_page(Content("t", "Lead.", {}, results)))
     assert "What is claimed, known: something is known of 8 clips, 4 of them contradicting" in page.text("caption")
     assert "0.625" in page.text("td") and "0.125 to 0.875" in page.text("small")
+    assert page.text("td").count("nothing claimed") == 0
+    silent = found(8, 0.0) | {"claims": {"clips": 8, "claiming": 0, "f1": 0.0, "no_false": 1.0, "contradicts": 0.0}}
+    assert (
+        read_page(run_page(Content("t", "Lead.", {}, [Result("rl", "known", silent)])))
+        .text("td")
+        .count("nothing claimed")
+        == 2
+    )
     assert "Of the clips of unknown nothing is known" in page.text()
     assert "Of the clips of known" not in page.text()
 
