@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -224,15 +225,24 @@ def save(
       extra: entries for the manifest.
       trained_for: how the policy is to be asked (default: as `source` says).
     """
-    tensors = (
-        (name, get(params, spec.path), i if spec.layers else None)
-        for spec in param_table(config)
-        for i, name in enumerate(_disk_names(spec))
-    )
-    if not processes.is_main():
-        for _, stack, layer in tensors:
+    if processes.is_main():
+        write(directory, config, params, source, extra, shard_bytes, trained_for)
+    else:
+        for _, stack, layer in _tensors(config, params):
             on_host(stack, layer)
-        return processes.broadcast(lambda: None, "a policy is saved")
+    processes.broadcast(lambda: None, "a policy is saved")
+
+
+def write(
+    directory: str | Path,
+    config: ThinkerConfig,
+    params: dict,
+    source: str | Path | None = None,
+    extra: dict | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    trained_for: TrainedFor | None = None,
+) -> None:
+    """As `save`, by one process alone, where the others do something else: for parameters that it holds whole."""
     with manifest.staged(directory, extra, sum(leaf.nbytes for leaf in jax.tree.leaves(params))) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
@@ -245,8 +255,15 @@ def save(
         complete_processor(part, config)
         if trained_for:
             write_trained_for(part, trained_for)
-        _write_shards(part, ((prefix + name, stack, layer) for name, stack, layer in tensors), kept, shard_bytes)
-    processes.broadcast(lambda: None, "a policy is saved")
+        tensors = ((prefix + name, stack, layer) for name, stack, layer in _tensors(config, params))
+        _write_shards(part, tensors, kept, shard_bytes)
+
+
+def _tensors(config: ThinkerConfig, params: dict) -> Iterator[tuple[str, Any, int | None]]:
+    """(name on disk, array, layer of it or None for all of it) of every tensor."""
+    for spec in param_table(config):
+        for i, name in enumerate(_disk_names(spec)):
+            yield name, get(params, spec.path), i if spec.layers else None
 
 
 def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:
