@@ -31,10 +31,16 @@ def read_json(path: str | Path, field: str) -> Any:
 def read_object(path: str | Path) -> dict[str, Any] | None:
     """The JSON object in a file of a model or adapter directory, which others wrote; None where there is no file.
 
-    Raises InputError naming the file, for one that cannot be read, is no JSON, holds no object, or a name twice.
+    Raises InputError naming the file, for one that cannot be read, is no plain file (a link to nothing, a pipe, a
+    device), is no JSON, holds no object, or a name twice.
     """
+    path = Path(path)
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path}: is a link to a file that is not there; download the directory again")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is not a plain file")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_names)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_names)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -1,9 +1,11 @@
 """JSON that cannot be read, or could be read in two ways, is refused in one line that names it."""
 
+import os
+
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.json_file import finite_json, parse_labels, read_json, read_json_rows, read_saved_json
+from emsa_jax.json_file import finite_json, parse_labels, read_json, read_json_rows, read_object, read_saved_json
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,18 @@ def test_labels_keep_their_numbers_as_written():
         parse_labels("[1,\n", "f")
     with pytest.raises(InputError, match=r"^f line 7 is not json"):
         parse_labels("[1,\n", "f line 7")
+
+
+def test_what_is_no_plain_file_is_named(tmp_path):
+    """A half-downloaded directory has links to nothing, which must not read as settings that are not given."""
+    path = tmp_path / "config.json"
+    assert read_object(path) is None
+    path.symlink_to(tmp_path / "blob")
+    with pytest.raises(InputError, match="config.json: is a link to a file that is not there"):
+        read_object(path)
+    (tmp_path / "blob").write_text('{"a": 1}')
+    assert read_object(path) == {"a": 1}
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/zero"):  # which would be read for ever
+        with pytest.raises(InputError, match="is not a plain file"):
+            read_object(place)

@@ -8,12 +8,13 @@ compute (another activation, sliding windows, scaled rotary embeddings) is an er
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
-from emsa_jax.policy.stop_ids import with_stop_ids
+from emsa_jax.policy.stop_ids import GENERATION_CONFIG, with_stop_ids
 from emsa_jax.policy.thinker_config import (
     AudioConfig,
     BertConfig,
@@ -48,6 +49,9 @@ _LARGEST |= dict.fromkeys(("n_window", "window_size", "image_size", "num_mel_bin
 _LARGEST |= {"rope_theta": 1e15, "rms_norm_eps": 0.1, "layer_norm_eps": 0.1}
 _LARGEST |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.99)
 _LARGEST |= {"position_id_per_seconds": 10**5, "seconds_per_chunk": 10**5}
+_LARGEST |= dict.fromkeys(("conv_kernel", "conv_stride"), 1000)
+_LEAST = {"rope_theta": 1}
+_MOST_ITEMS, _LONGEST_SHOWN = 1000, 80  # of a list; characters of a value in an error
 _ELSEWHERE = (*_PARTS, "other_stop_ids")  # fields that stand in no place of their own
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
@@ -63,7 +67,13 @@ def read_config(directory: str | Path) -> ThinkerConfig:
     Raises: InputError naming the file and the field.
     """
     raw, path = read_json_config(directory), Path(directory) / "config.json"
-    return with_stop_ids(from_hf(raw, str(path)), raw, directory)
+    config = with_stop_ids(from_hf(raw, str(path)), raw, directory)
+    if config.eos_token_id < 0:
+        raise InputError(
+            f"{path}: eos_token_id is missing, and {GENERATION_CONFIG} names none either; write the id of the token "
+            "that ends an answer"
+        )
+    return replace(config, pad_token_id=config.pad_token_id if config.pad_token_id >= 0 else config.eos_token_id)
 
 
 def read_json_config(directory: str | Path) -> dict:
@@ -72,7 +82,7 @@ def read_json_config(directory: str | Path) -> dict:
     raw = read_object(path)
     if raw is None:
         raise InputError(f"{path}: cannot be read (no such file); a policy directory needs config.json")
-    for section in (raw, *(part for part in raw.values() if isinstance(part, dict))):
+    for section in _objects(raw):
         if found := section.get("quantization_config") or section.get("compression_config"):
             method = found.get("quant_method", "quantized") if isinstance(found, dict) else found
             raise InputError(
@@ -80,6 +90,14 @@ def read_json_config(directory: str | Path) -> dict:
                 "float16 and bfloat16 are read; take the model as it was before"
             )
     return raw
+
+
+def _objects(raw: dict) -> Iterator[dict]:
+    """An object and those inside of it."""
+    yield raw
+    for part in raw.values():
+        if isinstance(part, dict):
+            yield from _objects(part)
 
 
 def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
@@ -95,7 +113,7 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
         return ThinkerConfig(**(media | {"text": text, "audio": None, "vision": None} | _text_tokens(raw, where, text)))
     if kind not in (*THINKER, OWN):
         raise InputError(
-            f"{where}: model_type is {kind!r}, but a policy is one of {', '.join((*THINKER, OWN, *FAMILIES))}"
+            f"{where}: model_type is {_shown(kind)}, but a policy is one of {', '.join((*THINKER, OWN, *FAMILIES))}"
         )
     for part in _PARTS:
         absent = kind == OWN and part != "text" and raw.get(f"{part}_config") is None
@@ -107,7 +125,7 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
         text=sized,
         audio=None if audio is None else audio_config(audio, where, "audio_config."),
         vision=None if vision is None else vision_config(vision, where, "vision_config."),
-        **_tokens(raw, where, sized),
+        **_released_ids(sized) | _tokens(raw, where, sized),
     )
     for field, width in tower_widths(config).items():
         _require(width == config.text.hidden_size, where, field, width, config.text.hidden_size)
@@ -131,10 +149,7 @@ def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
     """
     _require(isinstance(family, str) and family in FAMILIES, where, f"{at}model_type", family, " or ".join(FAMILIES))
     text, bias_and_norm = dict(raw), dict(zip(("qkv_bias", "qk_norm"), FAMILIES[family], strict=True))
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    _require(isinstance(rope, dict), where, f"{at}rope_parameters", rope, "an object")
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    _require(kind in ("default", "mrope"), where, f"{at}rope_scaling.type", kind, "default")
+    rope = _rope(text, where, at)
     _require(text.get("hidden_act", "silu") == "silu", where, f"{at}hidden_act", text.get("hidden_act"), "silu")
     for field in ("use_sliding_window", "attention_bias", "mlp_bias", "rope_interleaved"):
         _require(not text.get(field), where, f"{at}{field}", text.get(field), False)
@@ -147,7 +162,7 @@ def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
         text = {"num_key_value_heads": text["num_attention_heads"], "rope_theta": 1e4} | text
         text.setdefault("head_dim", 128 if family == "qwen3" else None)
     text |= bias_and_norm | {"attention": None, "mrope_section": rope.get("mrope_section")}
-    text["rope_theta"] = rope.get("rope_theta", text.get("rope_theta"))
+    text["rope_theta"] = rope.get("rope_theta") or text.get("rope_theta")
     if not at:
         sized = _section(TextConfig, text, where, at)
         text["mrope_section"] = list(mrope_section(sized.head_dim))
@@ -158,6 +173,22 @@ def text_config(raw: dict, where: str, family: str, at: str = "") -> TextConfig:
     want = f"three numbers whose sum is half of head_dim, {config.head_dim}"
     _require(ok, where, f"{at}rope_scaling.mrope_section", config.mrope_section, want)
     return config
+
+
+def _rope(text: dict, where: str, at: str) -> dict:
+    """What a text model's part says of rotary embeddings, in the new or the old spelling; a file may have both."""
+    found = {}
+    for name in ("rope_parameters", "rope_scaling"):
+        rope = text.get(name) or {}
+        _require(isinstance(rope, dict), where, f"{at}{name}", rope, "an object")
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        _require(kind in ("default", "mrope"), where, f"{at}{name}.type", kind, "default")
+        for field, value in rope.items():
+            _require(not isinstance(value, dict), where, f"{at}{name}.{field}", value, "one value for all layers")
+        other = {field for field in found.keys() & rope.keys() if field != "type" and found[field] != rope[field]}
+        _require(not other, where, f"{at}{name}", rope, found)
+        found |= rope
+    return found
 
 
 def mrope_section(head_dim: int) -> tuple[int, int, int]:
@@ -210,7 +241,9 @@ def clip_text_config(raw: dict, where: str) -> ClipTextConfig:
     act = text.get("hidden_act", "quick_gelu")
     _require(act == "quick_gelu", where, "text_config.hidden_act", act, "quick_gelu")
     width = {"projection_dim": raw.get("projection_dim", ClipTextConfig.projection_dim)}
-    return _section(ClipTextConfig, text | width, where, "text_config.")
+    config = _section(ClipTextConfig, text | width, where, "text_config.")
+    _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "text_config.hidden_size")
+    return config
 
 
 def bert_config(raw: dict, where: str) -> BertConfig:
@@ -222,6 +255,7 @@ def bert_config(raw: dict, where: str) -> BertConfig:
     }
     config = replace(_section(BertConfig, {k: v for k, v in raw.items() if k not in zeros}, where, ""), **zeros)
     _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "hidden_size")
+    _require(config.pad_token_id < config.vocab_size, where, "pad_token_id", config.pad_token_id, "an id of a token")
     return config
 
 
@@ -264,6 +298,12 @@ def _tokens(raw: dict, where: str, text: TextConfig) -> dict:
         most = text.vocab_size - 1 if token else _LARGEST.get(name, _ANY_SIZE)
         _require(value <= most, where, name, value, f"at most {most}")
     return top
+
+
+def _released_ids(text: TextConfig) -> dict[str, int]:
+    """-1 for the ids of the released sizes that a vocabulary does not have: a file that names no others has none."""
+    ids = {f.name: f.default for f in fields(ThinkerConfig) if f.name.endswith("_token_id")}
+    return {name: -1 for name, id in ids.items() if id >= text.vocab_size}
 
 
 def _text_tokens(raw: dict, where: str, text: TextConfig) -> dict:
@@ -340,10 +380,12 @@ def _section(cls, raw: dict, where: str, at: str):
     for name, value in values.items():
         values[name] = value = tuple(value) if isinstance(value, list) else value
         if not _like(value, getattr(cls, name), 1):
-            raise InputError(f"{where}: {at}{name} is {value!r}, but must be like {getattr(cls, name)!r}")
-        most = _LARGEST.get(name, _ANY_SIZE)
-        if isinstance(value, int | float) and value > most:
-            raise InputError(f"{where}: {at}{name} is {value!r}, but must be at most {most}")
+            raise InputError(f"{where}: {at}{name} is {_shown(value)}, but must be like {getattr(cls, name)!r}")
+        most, least = _LARGEST.get(name, _ANY_SIZE), _LEAST.get(name, -math.inf)
+        numbers = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
+        if len(numbers) > _MOST_ITEMS or any(not least <= number <= most for number in numbers):
+            bounds = f"at least {least}" if least > -math.inf and max(numbers) < least else f"at most {most}"
+            raise InputError(f"{where}: {at}{name} is {_shown(value)}, but must be {bounds}")
     return cls(**values)
 
 
@@ -367,4 +409,10 @@ def _like(value, default, least: int) -> bool:
 
 def _require(ok: bool, where: str, field: str, got, want) -> None:
     if not ok:
-        raise InputError(f"{where}: {field} is {got!r}, but only {want!r} is supported")
+        raise InputError(f"{where}: {field} is {_shown(got)}, but only {want!r} is supported")
+
+
+def _shown(value) -> str:
+    """A value as an error shows it, which may be as long as its file."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

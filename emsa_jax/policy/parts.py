@@ -320,7 +320,7 @@ def _require_sinusoids(files: dict[str, Path], name: str, config: AudioConfig) -
     with open_tensors(files[name]) as file:
         stored = file.get_tensor(name).astype(np.float32)
     table = sinusoids(config.max_source_positions, config.d_model)
-    if stored.shape != table.shape or np.abs(stored - table).max() > 1e-2:
+    if stored.shape != table.shape or not np.abs(stored - table).max() <= 1e-2:
         raise InputError(f"{files[name]}: {name} are not Whisper's sinusoids: this is another encoder")
 
 

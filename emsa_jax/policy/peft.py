@@ -40,11 +40,12 @@ from emsa_jax.policy.peft_names import (
     written,
 )
 from emsa_jax.policy.peft_settings import PeftSettings, read_settings
-from emsa_jax.policy.tensor_files import write_tensors
+from emsa_jax.policy.tensor_files import tensor_layout, write_tensors
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.policy.trained_for import TrainedFor, write_trained_for
 
 log = logging.getLogger(__name__)
+_KINDS = ("F32", "F16", "BF16", "F64")
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.[^.]+)?\.weight")
 _WHOLE_KEY = re.compile(r"(?P<module>.+?)(?:\.modules_to_save(?:\.[^.]+)?)?\.(?P<kind>weight|bias)")
 
@@ -59,16 +60,20 @@ def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:
     manifest.require_sound(directory)
     path = directory / "adapter_config.json"
     settings = read_settings(path)
+    file = directory / "adapter_model.safetensors"
     try:
-        tensors = load_file(directory / "adapter_model.safetensors")
+        kinds = {name: kind for name, (kind, _, _) in tensor_layout(file).items() if kind not in _KINDS}
+        tensors = {} if kinds else load_file(file)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"{directory}: needs a readable adapter_model.safetensors beside adapter_config.json ({error})"
         ) from error
+    for name, kind in kinds.items():
+        raise InputError(f"{file}: {name} is of type {kind}, but only {', '.join(_KINDS)} are read")
     for name, tensor in tensors.items():
         if not all_finite(tensor):
             raise InputError(
-                f"{directory / 'adapter_model.safetensors'}: {name} holds numbers that are not finite, or not as "
+                f"{file}: {name} holds numbers that are not finite, or not as "
                 "bfloat16; restore the file from a sound copy"
             )
     speaking = {name for name in tensors if unwrapped(name).startswith(tuple(f"{part}." for part in SPEAKING))}

@@ -46,8 +46,9 @@ _WITHOUT_EFFECT = (
 )
 _MOST_RANK, _MOST_ALPHA, _MOST_PATTERNS, _LONGEST_PATTERN = 2**16, 1e6, 10**4, 2000
 _KEEPS_BASE = ("none", "true", "false", "gaussian", "eva", "orthogonal")  # other initialisations rewrite its weights
-# a repeated group, or many repetitions, can take for ever to match
-_REPEATED_GROUP, _REPEATED, _MOST_REPEATED = re.compile(r"\)[*+{?]"), re.compile(r"(?<!\\)[*+{]"), 4
+# a repeated group, or many repetitions, can take for ever to match: in one pattern, and in many
+_REPEATED_GROUP, _CHOICE = re.compile(r"\)[*+{?]"), re.compile(r"(?<!\\)[*+{]|(?<![\\(])\?|\((?!\?[=!<])")
+_MOST_CHOICES, _MOST_CHOOSING = 4, 100
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,13 @@ def _patterns(raw: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any
     found = raw.get(name) or {}
     if not isinstance(found, dict) or len(found) > _MOST_PATTERNS:
         raise InputError(f"{path}: {name} is no object of at most {_MOST_PATTERNS} patterns")
+    choices = {pattern: len(_CHOICE.findall(pattern)) for pattern in found}
+    if sum(map(bool, choices.values())) > _MOST_CHOOSING:
+        raise InputError(
+            f"{path}: {name} has more than {_MOST_CHOOSING} patterns with choices; name the modules plainly"
+        )
     for pattern in found:
-        repeated = _REPEATED_GROUP.search(pattern) or len(_REPEATED.findall(pattern)) > _MOST_REPEATED
+        repeated = _REPEATED_GROUP.search(pattern) or choices[pattern] > _MOST_CHOICES
         if repeated or len(pattern) > _LONGEST_PATTERN:
             raise InputError(f"{path}: {name} {pattern[:80]!r} is too involved; name the modules plainly")
         try:

@@ -17,8 +17,9 @@ from emsa_jax.json_file import read_object
 from emsa_jax.policy.prompt_row import MEAN, STD
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
-_SOUND = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
-_PICTURES = {"do_rescale": True, "do_normalize": True}
+_SOUND = {"sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "dither": 0.0}
+_PICTURES = {"do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}
+_LEAST_STD = 1e-3  # of pixel values from 0 to 1
 _OF_VIDEO = ("image_mean", "image_std", "patch_size", "temporal_patch_size", "merge_size", *_PICTURES)
 _SECTIONS = ("feature_extractor", "image_processor", "video_processor")
 _EDGES = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
@@ -44,12 +45,12 @@ def read_preprocessor(directory: str | Path, config: ThinkerConfig) -> Preproces
     wanted, found = _wanted(config), {}
     for where, settings in _sources(Path(directory)):
         for field, value in settings.items():
-            if field in wanted and value != wanted[field]:
+            if field in wanted and not _same(value, wanted[field]):
                 raise InputError(f"{where}: {field} is {value!r}, but this policy needs {wanted[field]}")
             if field not in (*wanted, *_EDGES, "image_mean", "image_std"):
                 continue
             before, other = found.setdefault(field, (value, where))
-            if before != value:
+            if not _same(value, before):
                 raise InputError(f"{where}: {field} is {value!r}, but {other} says {before!r}; correct one of them")
     values = {field: found[field] for field in ("image_mean", "image_std", *_EDGES) if field in found}
     for field, (value, where) in values.items():
@@ -110,6 +111,13 @@ def _require_sound(field: str, value: Any, where: str) -> None:
             raise InputError(f"{where}: {field} is {value!r}, but must be a whole number from 1 to {_MOST_PIXELS}")
         return
     numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
-    least = 0 if field == "image_std" else -math.inf
-    if not numbers or not all(least < v and abs(v) <= 1000 for v in value):
-        raise InputError(f"{where}: {field} is {value!r}, but must be three {'positive ' * (least == 0)}numbers")
+    least, which = (_LEAST_STD, f" from {_LEAST_STD}") if field == "image_std" else (-1000, "")
+    if not numbers or not all(least <= v <= 1000 for v in value):
+        raise InputError(f"{where}: {field} is {value!r}, but must be three numbers{which} to 1000")
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two settings say the same; numbers with a point are written with more or fewer digits."""
+    if isinstance(other, float) and type(value) in (int, float):
+        return math.isclose(value, other, rel_tol=1e-5)
+    return value == other

@@ -17,6 +17,7 @@ from emsa_jax.policy.thinker_config import ThinkerConfig
 
 ROUNDS = 100  # of writing a text differently
 WORDS = "some plain words"  # of the chat with which a template is tried out
+QUESTION = 'other words, "more" <b>& some</b>\nin a second line'
 ADVICE = (
     "write a chat_template.jinja that reads message['content'] as a list of parts and has a placeholder for each "
     "medium, or let configs/assemble.py make one"
@@ -45,7 +46,7 @@ def read_tokenizer(directory: str | Path, config: ThinkerConfig):
             raise InputError(f"{path}: holds no readable chat_template")
     if not tokenizer.chat_template:
         raise InputError(f"{directory}: the tokenizer has no chat template; {ADVICE}")
-    tokens = 1 + max([len(tokenizer) - 1, *tokenizer.added_tokens_decoder])
+    tokens = 1 + max([len(tokenizer) - 1, *tokenizer.get_vocab().values(), *tokenizer.added_tokens_decoder])
     if tokens > config.text.vocab_size:
         raise InputError(
             f"{directory}: the tokenizer has {tokens} tokens, but the policy only "
@@ -59,19 +60,18 @@ def _try_template(tokenizer, config: ThinkerConfig, directory: Path) -> None:
     """Renders a chat with every medium of the policy, which has to come back with one placeholder each."""
     media = {"video": (config.vision, config.video_token_id), "audio": (config.audio, config.audio_token_id)}
     media = {kind: id for kind, (tower, id) in media.items() if tower}
-    words = {"type": "text", "text": WORDS}
-    chat = [
-        {"role": "system", "content": [words]},
-        {"role": "user", "content": [*({"type": kind} for kind in media), words]},
-    ]
     try:
-        rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        rendered = render_chat(tokenizer, config, _trial(media))
     except Exception as error:  # whatever a template makes of parts that it does not expect
         line = str(error).strip().split("\n")[0]
         raise InputError(f"{directory}: the chat template expects text alone ({line}); {ADVICE}") from error
-    if WORDS not in rendered or "'type'" in rendered:
+    try:  # with the places of tokens, which some kinds of tokenizers cannot tell
+        ids = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)["input_ids"]
+    except Exception as error:  # the library raises bare ones
+        line = str(error).strip().split("\n")[0]
+        raise InputError(f"{directory}: its tokenizer cannot read a chat ({line}); bring a tokenizer.json") from error
+    if QUESTION.split(",")[0] not in rendered or "'type'" in rendered:
         raise InputError(f"{directory}: the chat template does not read content in parts; {ADVICE}")
-    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     for kind, id in media.items():
         found = ids.count(id) if id in tokenizer.added_tokens_decoder else 0
         if found != 1:
@@ -79,6 +79,31 @@ def _try_template(tokenizer, config: ThinkerConfig, directory: Path) -> None:
                 f"{directory}: the chat template gives {found} placeholders ({kind}_token_id {id}) for one {kind}; "
                 f"{ADVICE}, or correct the id in config.json"
             )
+    for role, text in (("system", WORDS), ("user", QUESTION)):
+        if (times := rendered.count(text)) != 1:
+            raise InputError(
+                f"{directory}: the chat template gives the text of the {role} {times} times, or not as it is; {ADVICE}"
+            )
+
+
+def _trial(media) -> list[dict]:
+    """A chat with some media."""
+    question = [*({"type": kind} for kind in media), {"type": "text", "text": QUESTION}]
+    return [{"role": "system", "content": [{"type": "text", "text": WORDS}]}, {"role": "user", "content": question}]
+
+
+def render_chat(tokenizer, config: ThinkerConfig, chat: list[dict], to_answer: bool = True) -> str:
+    """A chat, whose messages have content in parts, as one text; with `to_answer` up to where an answer begins.
+
+    Templates of text models want a message's content as text, those of policies that see or hear as a list of parts.
+    """
+    render = functools.partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=to_answer)
+    if config.text_alone:
+        plain = [m | {"content": "".join(part["text"] for part in m["content"])} for m in chat]
+        rendered = render(plain)
+        if all(message["content"].strip() in rendered for message in plain):
+            return rendered
+    return render(chat)
 
 
 def with_turn_end(config: ThinkerConfig, tokenizer) -> ThinkerConfig:
@@ -86,7 +111,7 @@ def with_turn_end(config: ThinkerConfig, tokenizer) -> ThinkerConfig:
     id then, if it was none."""
     chat = [{"role": role, "content": [{"type": "text", "text": WORDS}]} for role in ("user", "assistant")]
     try:
-        rendered = tokenizer.apply_chat_template(chat, tokenize=False)
+        rendered = render_chat(tokenizer, config, chat, to_answer=False)
     except Exception:  # a template may refuse such a chat: then the files' ids stand
         return config
     end = tokenizer(rendered.rpartition(WORDS)[2].lstrip(), add_special_tokens=False)["input_ids"][:1]
@@ -106,13 +131,20 @@ def all_commands(tokenizer, config: ThinkerConfig) -> frozenset[int]:
     return commands(tokenizer).union(config.stop_ids, (getattr(config, f"{name}_token_id") for name in names)) - {-1}
 
 
+@functools.lru_cache(maxsize=8)
+def _of_turns(tokenizer, config: ThinkerConfig) -> frozenset[int]:
+    """The tokens that a template puts around the text of a chat, where text cannot spell them: special or not."""
+    ids = tokenizer(render_chat(tokenizer, config, _trial(())), add_special_tokens=False)["input_ids"]
+    return frozenset(tokenizer.added_tokens_decoder).intersection(ids)
+
+
 def plain_text(tokenizer, config: ThinkerConfig, text: str) -> str:
     """The text with a space inside of whatever the tokenizer would read as a command, however it is spelt there. All
     other text stays as it is, and so do its tokens.
 
     Raises: InputError for a text that holds a command whatever is done.
     """
-    known, unknown = all_commands(tokenizer, config), tokenizer.unk_token_id
+    known, unknown = all_commands(tokenizer, config) | _of_turns(tokenizer, config), tokenizer.unk_token_id
     for _ in range(ROUNDS):
         read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         spans = [

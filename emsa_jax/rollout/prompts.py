@@ -6,7 +6,6 @@ import functools
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, chunk_frames, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
 from emsa_jax.policy.prompt_row import Row, Visual, expand, patchify
-from emsa_jax.policy.tokenizer import all_commands, plain_text
+from emsa_jax.policy.tokenizer import all_commands, plain_text, render_chat
 from emsa_jax.rollout.encodings import TowerEncoder
 from emsa_jax.rollout.rollout_options import PromptOptions
 from emsa_jax.rollout.sampler import Completions
@@ -136,18 +135,9 @@ class Prompter:
         chat = messages(self.format, spoken, self.language or language, video, audio, spell)
         if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
-        return self.checkpoint.tokenizer(self._rendered(chat), add_special_tokens=False)["input_ids"]
-
-    def _rendered(self, chat: list[dict]) -> str:
-        """The chat as one text. Templates of text models want a message's content as text, those of policies that see
-        or hear as a list of parts."""
-        render = partial(self.checkpoint.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
-        if self.checkpoint.config.text_alone:
-            plain = [m | {"content": "".join(part["text"] for part in m["content"])} for m in chat]
-            rendered = render(plain)
-            if all(message["content"].strip() in rendered for message in plain):
-                return rendered
-        return render(chat)
+        return self.checkpoint.tokenizer(
+            render_chat(self.checkpoint.tokenizer, self.checkpoint.config, chat), add_special_tokens=False
+        )["input_ids"]
 
 
 def prompt_buckets(lengths: Sequence[int], options: PromptOptions, least: int = 1) -> tuple[int, ...]:

@@ -101,10 +101,14 @@ def test_defaults_are_transformers():
         ("text_config", "hidden_act", "gelu", "text_config.hidden_act"),
         ("vision_config", "hidden_act", "gelu", "vision_config.hidden_act"),
         ("audio_config", "activation_function", "relu", "activation_function"),
-        ("text_config", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}, "rope_scaling.type"),
+        ("text_config", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6}, "rope_parameters.type"),
         ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [1, 1, 1]}, "mrope_section"),
         ("text_config", "rope_parameters", {"rope_type": "default", "mrope_section": [[2]]}, "mrope_section"),
         ("text_config", "rope_parameters", 5, "rope_parameters"),
+        ("text_config", "rope_parameters", {"full_attention": {"rope_type": "yarn"}}, "full_attention"),
+        ("text_config", "rope_theta", 1e-300, None),  # rope_parameters stands before it
+        ("text_config", "rope_parameters", {"rope_theta": 1e-300}, "rope_theta is 1e-300, but must be at least 1"),
+        ("text_config", "rope_parameters", {"mrope_section": [8] * 10**6}, "at most 1"),
         ("text_config", "head_dim", 99, "head_dim"),
         ("text_config", "hidden_size", "64", "text_config.hidden_size"),
         ("text_config", "num_attention_heads", 0, "text_config.num_attention_heads"),
@@ -151,6 +155,40 @@ def test_bad_fields_are_named(worlds, section, field, value, names):
         return
     with pytest.raises(InputError, match="here.json.*" + names.replace(".", r"\.")):
         from_hf(changed, "here.json")
+
+
+def test_both_spellings_of_rotary_embeddings_must_say_the_same(worlds):
+    """`transformers` takes the older one where a file has both."""
+    changed = raw(worlds["base"])
+    scaled = {"rope_type": "yarn", "factor": 4.0}
+    with pytest.raises(InputError, match="rope_scaling.type is 'yarn'"):
+        from_hf(changed | {"text_config": changed["text_config"] | {"rope_scaling": scaled}})
+    other = {"rope_scaling": {"rope_theta": 5.0}}
+    with pytest.raises(InputError, match="rope_scaling is .*5.0"):
+        from_hf(changed | {"text_config": changed["text_config"] | other})
+
+
+def test_ids_of_the_released_vocabulary_are_no_ids_of_a_smaller_one(worlds, tmp_path):
+    """A file without them has no such tokens; without an end of answers it is refused."""
+    changed = raw(worlds["base"])
+    for name in ("pad_token_id", "user_token_id", "vision_start_token_id"):
+        changed.pop(name)
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    config = read_config(tmp_path)
+    assert config.pad_token_id == config.eos_token_id == 118
+    assert (config.user_token_id, config.vision_start_token_id) == (-1, -1)
+    changed.pop("eos_token_id")
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match="config.json: eos_token_id is missing, and generation_config.json names none"):
+        read_config(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [9, 8]}')
+    assert read_config(tmp_path).stop_ids == (9, 8)
+
+
+def test_errors_are_not_as_long_as_files():
+    with pytest.raises(InputError) as error:
+        from_hf({"model_type": "hubert" * 10**5})
+    assert len(str(error.value)) < 400
 
 
 NASTY = (
@@ -205,6 +243,7 @@ def test_no_value_of_any_field_does_worse_than_one_line(worlds):
         ('{"thinker_config": 3}', "not a Qwen2.5-Omni"),
         ('{"quantization_config": {"quant_method": "awq", "bits": 4}}', r"quantization_config .*\(awq\)"),
         ('{"thinker_config": {"quantization_config": {"quant_method": "gptq"}}}', r"quantization_config .*\(gptq\)"),
+        ('{"thinker_config": {"text_config": {"quantization_config": {"quant_method": "fp8"}}}}', r"weights .*\(fp8\)"),
         ('{"text_config": {"compression_config": {"format": "pack"}}}', r"quantization_config .*\(quantized\)"),
     ],
 )

@@ -624,7 +624,8 @@ def edited(source: Path, to: Path, **fields) -> Path:
         (dict(hidden_act="gelu"), "hidden_act"),
         (dict(rope_interleaved=True), "rope_interleaved"),
         (dict(layer_types=["full_attention", "sliding_attention"]), "layer_types"),
-        (dict(rope_parameters=dict(rope_type="llama3", rope_theta=1e5)), "rope_scaling.type is 'llama3'"),
+        (dict(rope_parameters=dict(rope_type="llama3", rope_theta=1e5)), "rope_parameters.type is 'llama3'"),
+        (dict(rope_scaling=dict(rope_type="llama3", factor=8.0)), "rope_scaling.type is 'llama3'"),
         (dict(hidden_size=None), "hidden_size is None"),
         (dict(num_key_value_heads=3), "num_key_value_heads"),
         (dict(eos_token_id=None), "eos_token_id"),
@@ -668,6 +669,10 @@ def test_damaged_and_unfitting_parts(texts, whisper, tmp_path):
     moved = edited(whisper[1], tmp_path / "moved")
     tensors = load_file(moved / "model.safetensors")
     tensors["encoder.embed_positions.weight"] += 0.5
+    save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="not Whisper's sinusoids"):
+        parts.read_audio_tower(moved, 48, jax.random.key(0))
+    tensors["encoder.embed_positions.weight"][:] = np.nan
     save_file(tensors, moved / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="not Whisper's sinusoids"):
         parts.read_audio_tower(moved, 48, jax.random.key(0))
@@ -721,3 +726,9 @@ def test_our_own_layout_names_what_is_wrong(own, tmp_path):
 
 def sight():
     return init_table(tuple(vision_table(SMALL_EYE)), jax.random.key(1))
+
+
+def test_heads_of_clips_texts_share_its_width(clips, tmp_path):
+    inner = json.loads((clips[1] / "config.json").read_text())["text_config"] | {"num_attention_heads": 5}
+    with pytest.raises(InputError, match="text_config.hidden_size is .* a multiple of 1 x 5"):
+        parts.read_clip_text(edited(clips[1], tmp_path / "bad", text_config=inner))

@@ -177,6 +177,10 @@ def change(source, target, tensors=None, config=None):
 
 KEY = "base_model.model.model.language_model.layers.{}.self_attn.{}.lora_{}.weight"
 WRONG = {
+    "whole numbers": (
+        lambda t: t.update({KEY.format(1, "k_proj", "B"): t[KEY.format(1, "k_proj", "B")].astype(np.int8)}),
+        r"k_proj\.lora_B\.weight is of type I8, but only F32, F16, BF16, F64 are read",
+    ),
     "missing half": (lambda t: t.pop(KEY.format(1, "k_proj", "B")), "lora_B of text k_proj in layer 1 is missing"),
     "missing layer": (
         lambda t: (t.pop(KEY.format(2, "q_proj", "A")), t.pop(KEY.format(2, "q_proj", "B"))),

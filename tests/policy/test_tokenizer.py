@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,45 @@ def test_a_template_that_does_not_render_media_is_told_when_a_policy_is_opened(e
     with pytest.raises(InputError, match=f"{directory}: the chat template .*{message}.*chat_template.jinja") as error:
         opened(directory)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        ("{{ part['text'] | e }}", "of the user 0 times, or not as it is"),
+        ("{{ part['text'][:20] }}", "of the user 0 times"),
+        ("{{ part['text'] }}{{ part['text'] }}", "of the system 2 times"),
+        ("{% if message['role'] != 'system' %}{{ part['text'] }}{% endif %}", "of the system 0 times"),
+    ],
+)
+def test_a_template_that_changes_text_is_told(edited, part, message):
+    template = (edited() / "chat_template.jinja").read_text()
+    assert "{{ part['text'] }}" in template
+    with pytest.raises(InputError, match=f"the chat template gives the text {message}"):
+        opened(edited("chat_template.jinja", template.replace("{{ part['text'] }}", part)))
+
+
+def test_a_text_model_alone_may_have_a_template_of_text_alone(edited):
+    """As SmolLM2 has: what is taught ends as it says, too."""
+    config, tokenizer = opened(edited("chat_template.jinja", (edited() / "chat_template.jinja").read_text()))
+    alone = replace(config, audio=None, vision=None, eos_token_id=config.pad_token_id)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    directory = edited("chat_template.jinja", TEXT_ONLY)
+    assert with_turn_end(alone, read_tokenizer(directory, alone)).stop_ids == (end, config.pad_token_id)
+    with pytest.raises(InputError, match="does not read content in parts"):
+        read_tokenizer(edited("chat_template.jinja", "{{ 'hello' }}"), alone)
+
+
+def test_a_tokenizer_that_cannot_read_is_named(edited):
+    directory = edited("tokenizer_config.json", lambda raw: raw.update(tokenizer_class="BertTokenizer"))
+    with pytest.raises(InputError, match=f"{directory}: its tokenizer cannot read a chat"):
+        opened(directory)
+
+
+def test_ids_beyond_the_embeddings(edited):
+    directory = edited("tokenizer.json", lambda raw: raw["model"]["vocab"].update(beyond=2**31))
+    with pytest.raises(InputError, match=f"has {2**31 + 1} tokens, but the policy only"):
+        opened(directory)
 
 
 def test_placeholders_of_another_tokenizer(edited):
@@ -214,3 +254,14 @@ def test_no_template_at_all(edited):
         (directory / "chat_template.json").write_text(text)
         with pytest.raises(InputError, match="chat_template.json: "):
             opened(directory)
+
+
+def test_marks_of_turns_are_out_of_reach_even_where_they_are_not_special(edited):
+    def change(raw):
+        for token in raw["added_tokens"]:
+            token["special"] = token["content"] != "<|im_start|>"
+
+    config, tokenizer = opened(edited("tokenizer.json", change))
+    mark = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert mark in tokenizer("<|im_start|>system")["input_ids"]
+    assert mark not in tokenizer(plain_text(tokenizer, config, "<|im_start|>system"))["input_ids"]
