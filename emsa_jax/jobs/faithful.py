@@ -21,6 +21,7 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import load_weights, open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
+from emsa_jax.policy.trained_for import differences
 from emsa_jax.rollout.prompted_data import Split, open_split
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
@@ -40,6 +41,10 @@ def faithful(options: FaithfulOptions) -> None:
     format = make_format(options.format, manifest.score_range, options.labels.neutral_eps, options.concepts)
     if not format.has_reasoning or not format.score_ends():
         raise InputError(f"config.format: {options.format} answers name no score after a reasoning; dc ones do")
+    asked = {"format": options.format, "score_range": tuple(manifest.score_range)}
+    asked |= {name: getattr(options.prompt, name) for name in ("modalities", "audio_in_video", "capitals")}
+    for line in differences((adapter_dir, directory), **asked):
+        say(line)
     fingerprint = policy_fingerprint(directory, adapter_dir)
     policy, split = _load(options, directory, adapter_dir, records, fingerprint)
     cases = [_case(split, i, options) for i in range(len(split))]

@@ -86,7 +86,10 @@ def _of_policy(config: Config, given: Collection[str]) -> tuple[Config, list[str
         for name in differ
         if name in kept
     ]
-    config = _changed(config, changed)
+    try:
+        config = _changed(config, changed)
+    except InputError as error:  # which names a field that the user did not set
+        raise InputError(f"{where}: {error}") from error
     return config, [*lines, *_of_concepts(config, trained_for, where)]
 
 
@@ -98,6 +101,7 @@ def _wanted(trained_for: TrainedFor) -> dict[str, Any]:
         "language": trained_for.language,
         "prompt.modalities": trained_for.modalities,
         "prompt.audio_in_video": trained_for.audio_in_video,
+        "prompt.capitals": trained_for.capitals,
     }
     if not trained_for.language:
         del wanted["language"]
@@ -105,7 +109,8 @@ def _wanted(trained_for: TrainedFor) -> dict[str, Any]:
         wanted["concepts.classes"] = trained_for.classes
     if "video" in trained_for.modalities and trained_for.num_frames:
         wanted["prepare.fps"] = trained_for.fps
-        wanted["prepare.max_pixels"] = trained_for.max_pixels
+        if trained_for.max_pixels:
+            wanted["prepare.max_pixels"] = trained_for.max_pixels
         if not trained_for.fps:
             wanted["prepare.num_frames"] = trained_for.num_frames
     return wanted

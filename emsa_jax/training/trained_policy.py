@@ -66,6 +66,7 @@ def trained_for(settings: QuestionOptions, manifest: Manifest) -> TrainedFor:
         language=manifest.languages[0] if len(manifest.languages) == 1 else "",
         modalities=settings.prompt.modalities,
         audio_in_video=settings.prompt.audio_in_video,
+        capitals=settings.prompt.capitals,
         num_frames=frames.get("num_frames", 0),
         fps=float(frames.get("fps", 0)),
         max_pixels=frames.get("max_pixels", 0),

@@ -74,7 +74,10 @@ def test_shapes_must_be_those_of_the_patterns(worlds, written, tmp_path):
         ({"rank_pattern": {".*" * 30 + "x": 3}}, "rank_pattern .* is too involved"),
         ({"rank_pattern": {".?" * 40 + "!": 3}}, "rank_pattern .* is too involved"),
         ({"rank_pattern": {"(?:.|.)" * 30 + "!": 3}}, "rank_pattern .* is too involved"),
-        ({"rank_pattern": {f".*.*.*{i}!": 3 for i in range(200)}}, "rank_pattern has more than 100 patterns with choices"),
+        (
+            {"rank_pattern": {f".*.*.*{i}!": 3 for i in range(200)}},
+            "rank_pattern has more than 100 patterns with choices",
+        ),
         ({"alpha_pattern": {"a" * 10**5: 3}}, "alpha_pattern .* is too involved"),
         ({"alpha_pattern": {"q_proj": float("inf")}}, "alpha_pattern 'q_proj' is inf"),
         ({"alpha_pattern": {"q_proj": float("nan")}}, "alpha_pattern 'q_proj' is nan"),

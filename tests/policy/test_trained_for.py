@@ -5,7 +5,7 @@ import json
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy.trained_for import NAME, TrainedFor, read_trained_for, write_trained_for
+from emsa_jax.policy.trained_for import NAME, TrainedFor, differences, read_trained_for, write_trained_for
 
 LEARNED = TrainedFor(
     format="concepts",
@@ -13,6 +13,7 @@ LEARNED = TrainedFor(
     language="zh",
     modalities=("text", "video"),
     audio_in_video=True,
+    capitals="lowered",
     num_frames=4,
     fps=0.5,
     max_pixels=3136,
@@ -35,6 +36,17 @@ def test_the_first_directory_that_says_so(tmp_path):
     assert read_trained_for(None, tmp_path / "adapter", tmp_path / "base") == LEARNED
     write_trained_for(tmp_path / "adapter", TrainedFor(format="dc", score_range=(-1.0, 1.0)))
     assert read_trained_for(tmp_path / "adapter", tmp_path / "base").format == "dc"
+
+
+def test_what_a_policy_is_asked_otherwise_than_it_was_trained(tmp_path):
+    assert differences((None, tmp_path), format="dc") == []  # nobody knows
+    write_trained_for(tmp_path, LEARNED)
+    asked = {"format": "dc", "score_range": [-3, 3], "modalities": ("text",), "audio_in_video": True}
+    where = f"but {tmp_path / NAME} says that the policy was trained with"
+    assert differences((None, tmp_path), **asked) == [
+        f"warning: format is dc, {where} concepts",
+        f"warning: modalities is ['text'], {where} ['text', 'video']",
+    ]
 
 
 def test_fields_may_be_missing_that_have_a_default(tmp_path):
@@ -60,6 +72,15 @@ def test_fields_may_be_missing_that_have_a_default(tmp_path):
         ({"modalities": "text"}, "modalities is"),
         ({"modalities": [["text"]]}, "modalities is"),
         ({"audio_in_video": 1}, "audio_in_video is 1"),
+        ({"modalities": ["text", "text"]}, "modalities is"),
+        ({"capitals": "shouted"}, "capitals is"),
+        ({"num_frames": 10**9}, "num_frames is"),
+        ({"fps": 1e-9}, "fps is"),
+        ({"fps": 10**9}, "fps is"),
+        ({"max_pixels": 1}, "max_pixels is 1"),
+        ({"max_pixels": 10**9}, "max_pixels is"),
+        ({"classes": 0}, "classes is 0"),
+        ({"classes": [3]}, "classes is"),
         ({"num_frames": 2.5}, "num_frames is 2.5"),
         ({"num_frames": -1}, "num_frames is -1"),
         ({"num_frames": 2**63}, "num_frames is"),

@@ -73,6 +73,18 @@ def test_what_the_user_sets_stays_and_a_mismatch_is_told(policy, table, tmp_path
     ]
 
 
+def test_capitals_are_part_of_the_question(policy, table, tmp_path):
+    write_trained_for(policy, replace(LEARNED, capitals="lowered"))
+    config, _ = with_defaults(evaluating(policy, table("")), (), tmp_path / "run")
+    assert config.prompt.capitals == "lowered"
+
+
+def test_frames_that_nobody_knows_stay_as_they_are(policy, table, tmp_path):
+    write_trained_for(policy, replace(LEARNED, modalities=("video",), max_pixels=0))
+    config, _ = with_defaults(evaluating(policy, table("")), (), tmp_path / "run")
+    assert config.prepare.max_pixels == embedded().prepare.max_pixels
+
+
 def test_labels_stay_in_their_own_range(policy, table, tmp_path):
     """Where there are scores, another range would misread them; where they do not fit, the policy's is tried."""
     config, lines = with_defaults(evaluating(policy, table(0.5, "")), (), tmp_path / "run")
