@@ -33,7 +33,7 @@ def pins(file: str, text: str | None = None) -> dict[str, str]:
         elif line and not line.startswith("#"):
             pin, *hashes = re.split(r"\s+(?=--hash)", line)
             pin, _, marker = pin.partition(";")
-            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s;]+)", pin.strip())
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.+!_-]*)", pin.strip())
             assert match, f"{file}: {pin} has no version"
             assert hashes and all(HASH.fullmatch(one.strip()) for one in hashes), f"{file}: {pin} has no hash"
             if marker and not Marker(marker).evaluate():
@@ -88,6 +88,9 @@ def test_every_requirement_has_its_version_and_hashes():
     [
         ("numpy>=2", "no version"),
         ("numpy", "no version"),
+        ("numpy==2.* --hash=sha256:" + "0" * 64, "no version"),
+        ("numpy===2.4.6 --hash=sha256:" + "0" * 64, "no version"),
+        ("--extra-index-url https://x.org/simple", "no version"),
         ("numpy==2.4.6", "no hash"),
         ("numpy==2.4.6 --hash=sha256:12", "no hash"),
         ("git+https://x.org/numpy", "no version"),

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from emsa_jax.config.fields import Options, option
 from emsa_jax.errors import InputError
@@ -16,22 +16,30 @@ _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 # names of what must stay secret ("max_tokens" and "stop_token_ids" are none), and how keys of known services begin
 _SECRET_NAME = re.compile(
     r"(?i)(^|[-_.])(api|access|secret|private|auth|subscription|x)?[-_]?key$|authori[sz]ation|passw(or)?d|secret|"
-    r"credential|cookie|bearer|(^|[-_.])(api|access|auth|id|refresh|session)?[-_]?token$"
+    r"credential|cookie|bearer|(^|[-_.])(api|access|auth|id|refresh|session)?[-_]?token$|"
+    r"(^|[-_.])(pwd|pass|passphrase|sas|sig|signature|session[-_]?id)$|connection[-_]?string"
 )
 _SECRET_VALUE = re.compile(
-    r"(?i)^\s*(bearer|basic)\s+\S|^(sk|pk|rk|gsk|xai|nvapi)-|^(hf|ghp|gho)_|^(AKIA|AIza|xox[a-z]-|eyJ)"
+    r"(?i)^\s*(bearer|basic)\s+\S|^(sk|pk|rk|gsk|xai|nvapi)-|^(hf|ghp|gho)_|^(AKIA|AIza|xox[a-z]-|eyJ)|"
+    r"(^|\W)((sk|gsk|xai|nvapi|glpat)-[\w-]{6,}|github_pat_|ya29\.)|BEGIN [A-Z ]*PRIVATE KEY|"
+    # the user and the password, or the key, of an address
+    r"://[^/\s@]*@|[?&;](api[-_]?key|key|(access[-_]?)?token|sig|signature|password|secret)="
 )
 _OWN = ("model", "messages", "stream", "n", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens")
 
 
-def _holds_secret(value: Any) -> bool:
-    """Whether a name or a text anywhere in a JSON value looks like a secret's."""
+def _holds_secret(value: Any, key: str) -> bool:
+    """Whether a name or a text anywhere in a JSON value looks like a secret's, or holds the key that is known."""
     if isinstance(value, dict):
         named = any(_SECRET_NAME.search(name) and inside not in (None, "") for name, inside in value.items())
-        return named or any(map(_holds_secret, value.values()))
+        return named or any(_holds_secret(inside, key) for pair in value.items() for inside in pair)
     if isinstance(value, list):
-        return any(map(_holds_secret, value))
-    return isinstance(value, str) and bool(_SECRET_VALUE.search(value))
+        return any(_holds_secret(inside, key) for inside in value)
+    return isinstance(value, str) and (bool(_SECRET_VALUE.search(value)) or bool(key) and key in value)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 @dataclass(frozen=True)
@@ -96,9 +104,10 @@ class TeacherOptions(Options):
                 raise InputError("teacher.url must begin with http:// or https:// and a host")
             if parts.username or parts.password or parts.query or parts.fragment:
                 raise InputError("teacher.url must hold no user, password or query; a key comes from the environment")
-            if any(map(_holds_secret, parts.path.split("/"))):
+            places = [parts.hostname, *re.split("[/;]", unquote(parts.path))]
+            if any(_holds_secret(place, self._key) for place in [*places, unquote(self.url)]):
                 raise InputError("teacher.url holds what looks like a key, and it is written into records; take it out")
-        if _holds_secret(self.model):
+        if _holds_secret(self.model, self._key):
             raise InputError(
                 "teacher.model holds what looks like a key, and it is written into records; put it into the "
                 "environment variable that teacher.key_env names"
@@ -108,18 +117,24 @@ class TeacherOptions(Options):
         self.extra_fields  # noqa: B018 (looks at it)
 
     @property
+    def _key(self) -> str:
+        """The key itself; "" where there is none, or one so short that other texts hold it by chance."""
+        key = os.environ.get(self.key_env, "")
+        return key if len(key) >= 6 else ""
+
+    @property
     def extra_fields(self) -> dict:
         """`extra`, read. Raises InputError where it is no object, sets what has a field of its own, or holds a secret,
         which is not repeated: what is asked for is written into the record and the run's config."""
         try:
-            fields = json.loads(self.extra) if self.extra else {}
-        except ValueError:
+            fields = json.loads(self.extra, parse_constant=_refuse) if self.extra else {}
+        except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
             raise InputError("teacher.extra must be a JSON object")
         if own := sorted(fields.keys() & set(_OWN)):
             raise InputError(f"teacher.extra: {own[0]!r} has a field of its own")
-        if (key := os.environ.get(self.key_env)) and key in self.extra or _holds_secret(fields):
+        if _holds_secret(fields, self._key):
             raise InputError(
                 "teacher.extra holds what looks like a key or a password, and it is written into records; put it into "
                 "the environment variable that teacher.key_env names"

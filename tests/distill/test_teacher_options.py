@@ -23,6 +23,12 @@ from emsa_jax.errors import InputError
         {"metadata": {"note": ["sk-abc"]}},
         {"metadata": {"note": "hf_abc"}},
         {"metadata": {"note": "the-key-of-the-environment"}},
+        {"metadata": {"the-key-of-the-environment": 1}},
+        {"metadata": {"note": "mine is sk-abc0123456789"}},
+        {"proxy": "http://me:abc@x.org"},
+        {"callback": "https://x.org/done?token=abc"},
+        {"pwd": "abc"},
+        {"note": "-----BEGIN RSA PRIVATE KEY-----"},
     ],
 )
 def test_secrets_in_extra_are_refused_and_not_repeated(monkeypatch, fields):
@@ -53,12 +59,29 @@ def test_what_is_no_secret_is_sent(fields):
         {"url": "http://me:0123456789@x.org/v1"},
         {"url": "http://x.org/v1?api_key=0123456789"},
         {"key_env": "sk-0123456789"},
+        {"model": "mine/the-0123456789-key"},
+        {"url": "http://x.org/the-0123456789-key/v1"},
+        {"url": "http://x.org/%73k-0123456789/v1"},
+        {"url": "http://x.org/v1;key=0123456789"},
     ],
 )
-def test_secrets_in_other_fields_are_refused_and_not_repeated(given):
+def test_secrets_in_other_fields_are_refused_and_not_repeated(monkeypatch, given):
+    monkeypatch.setenv("OPENAI_API_KEY", "the-0123456789-key")
     with pytest.raises(InputError, match="teacher") as caught:
         TeacherOptions(**given)
     assert "0123456789" not in str(caught.value)
+
+
+def test_a_key_is_seen_however_it_is_written(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "the-key-of-the-environment")
+    with pytest.raises(InputError, match="teacher.extra holds what looks like a key"):
+        TeacherOptions(extra='{"note": "the-\\u006bey-of-the-environment"}')
+
+
+@pytest.mark.parametrize("extra", ["[" * 10**5, '{"a": NaN}', "[]", "{"])
+def test_fields_of_a_request_are_an_object_of_json(extra):
+    with pytest.raises(InputError, match="teacher.extra must be a JSON object"):
+        TeacherOptions(extra=extra)
 
 
 def test_models_with_common_names_are_none():
