@@ -243,6 +243,8 @@ def clip_text_config(raw: dict, where: str) -> ClipTextConfig:
     width = {"projection_dim": raw.get("projection_dim", ClipTextConfig.projection_dim)}
     config = _section(ClipTextConfig, text | width, where, "text_config.")
     _require_heads(config.hidden_size, config.num_attention_heads, 1, where, "text_config.hidden_size")
+    end = config.eos_token_id  # whose state is taken
+    _require(end < config.vocab_size, where, "text_config.eos_token_id", end, "an id of a token")
     return config
 
 

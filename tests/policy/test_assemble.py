@@ -252,7 +252,11 @@ BAD = {
     "a truncated tower": (cut("audio"), {}, "audio/model.safetensors: not a readable safetensors file"),
     "a window": (lambda at: None, {"n_window": 2000}, "config.n_window: 2000, but this tower has 1500 positions"),
     "a template": (lambda at: None, {"chat_template": "nowhere"}, "config.chat_template: nowhere cannot be read"),
-    "rope": (of_kind("rope_parameters", {"rope_type": "llama3", "factor": 8.0}), {}, "rope_parameters.type is 'llama3'"),
+    "rope": (
+        of_kind("rope_parameters", {"rope_type": "llama3", "factor": 8.0}),
+        {},
+        "rope_parameters.type is 'llama3'",
+    ),
 }
 
 

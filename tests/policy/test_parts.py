@@ -730,5 +730,8 @@ def sight():
 
 def test_heads_of_clips_texts_share_its_width(clips, tmp_path):
     inner = json.loads((clips[1] / "config.json").read_text())["text_config"] | {"num_attention_heads": 5}
-    with pytest.raises(InputError, match="text_config.hidden_size is .* a multiple of 1 x 5"):
+    with pytest.raises(InputError, match="text_config.hidden_size is 16, .*a multiple of 1 x 5"):
         parts.read_clip_text(edited(clips[1], tmp_path / "bad", text_config=inner))
+    inner |= {"num_attention_heads": 2, "eos_token_id": 49407}
+    with pytest.raises(InputError, match="text_config.eos_token_id is 49407"):
+        parts.read_clip_text(edited(clips[1], tmp_path / "worse", text_config=inner))
