@@ -11,8 +11,8 @@ from pathlib import Path
 
 from emsa_jax.errors import InputError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_TEXTS = ("no space left on device", "disk quota exceeded")  # as libraries of C++ and Rust say it
+_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left on device", "disk quota exceeded")  # as C++ and Rust say it
+_TOO_LARGE = (errno.EFBIG,), ("file too large",)
 
 
 class DiskFull(InputError):
@@ -21,12 +21,21 @@ class DiskFull(InputError):
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind an error, whatever kind of error libraries have made of it."""
+    return _is_behind(error, *_FULL)
+
+
+def is_too_large(error: BaseException | None) -> bool:
+    """Whether the limit of a file's size (ulimit -f, or the file system's) is behind an error, likewise."""
+    return _is_behind(error, *_TOO_LARGE)
+
+
+def _is_behind(error: BaseException | None, numbers: tuple[int, ...], texts: tuple[str, ...]) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in numbers:
             return True
-        if any(text in str(error).lower() for text in _TEXTS):
+        if any(text in str(error).lower() for text in texts):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Collection
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from absl import flags
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> None:
     options = options_of(_CONFIG.value)
     if _PRINT.value:
         return print_config(options)
-    workdir = Path(_WORKDIR.value).expanduser().absolute()
+    workdir = _workdir()
     if job := getattr(options, "job", ""):
         if job == "plan":  # which compiles for devices that are not here: to be said before JAX looks for any
             from emsa_jax.planning.topologies import compile_without_devices
@@ -72,9 +73,19 @@ def options_of(config: ConfigDict) -> Any:
     from emsa_jax.settings.config import Config
     from emsa_jax.settings.job_options import JOBS
 
-    if (job := config.get("job")) and job not in JOBS:
+    if (job := config.get("job")) and not (isinstance(job, str) and job in JOBS):
         raise InputError(f"config.job: {job!r} is none of {', '.join(JOBS)}")
     return from_config_dict(JOBS[job] if job else Config, config)
+
+
+def _workdir() -> Path:
+    """Where everything of this run lies. Raises InputError for what names no directory."""
+    if not _WORKDIR.value:
+        raise InputError("--workdir is empty; name the directory that is to hold everything of this run")
+    try:
+        return Path(_WORKDIR.value).expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(f"--workdir={_WORKDIR.value}: this machine knows no such user; name a directory") from error
 
 
 def _jobs() -> tuple[str, ...]:
@@ -146,7 +157,7 @@ def _config_file(file: str, preset: str) -> ConfigDict:
         return runpy.run_path(file)["get_config"](preset)
     except InputError:
         raise
-    except Exception as error:  # a config file is a program: it may fail in any way
+    except (Exception, SystemExit) as error:  # a config file is a program: it may fail in any way
         raise InputError(f"--config={file} cannot be read; give a file of configs/, such as configs/grpo.py") from error
 
 
@@ -158,7 +169,7 @@ def _parse(argv: list[str]) -> list[str]:
     check_old_fields([match[1] for match in found if match])
     try:
         return flags.FLAGS(argv)
-    except Exception as error:  # a config file is a program: it may fail in any way
+    except (Exception, SystemExit) as error:  # a config file is a program: it may fail in any way
         reason = _reason(error)
         if isinstance(error, flags.Error | InputError | KeyError) or _own(error):
             raise InputError(reason) from error
@@ -179,6 +190,9 @@ def _reason(error: BaseException | None) -> str:
     while link := link.__context__:
         found = link if isinstance(link, InputError) else found
     text = f"config has no field {found.args[0]}" if isinstance(found, KeyError) else str(found)
+    text = "it ends the program" if isinstance(found, SystemExit) else text
+    if parsing := re.search(r"Error whilst parsing config file:\s+Traceback .*\n(\S[^\n]*)", text, re.DOTALL):
+        text = f"the config file cannot be read ({parsing[1]}); give a file of configs/, such as configs/grpo.py"
     if number := re.match(r"flag --([\w.]+)=(.*): (invalid literal for int|could not convert string to float)", text):
         field, value, kind = number.groups()
         text = f"{field} must be {'a whole' if 'int' in kind else 'a'} number, not {value!r}"
@@ -195,8 +209,14 @@ def _run(argv: list[str]) -> None:
         else:
             main(_parse(argv))
     except (Exception, KeyboardInterrupt) as error:
-        workdir = Path(_WORKDIR.value).expanduser().absolute() if flags.FLAGS.is_parsed() else None
-        _end(error, workdir)
+        _end(error, _workdir_if_named())
+
+
+def _workdir_if_named() -> Path | None:
+    try:
+        return _workdir() if flags.FLAGS.is_parsed() else None
+    except InputError:
+        return None
 
 
 def _end(error: BaseException, workdir: Path | None) -> None:
@@ -215,6 +235,15 @@ def _end(error: BaseException, workdir: Path | None) -> None:
     sys.exit(ending.code)
 
 
+def _say_what_a_callback_raised(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The same for what C++ calls in threads of its own. That a loop of events is closed, as after a write that has
+    failed, is nothing to be told."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__excepthook__(kind, error, trace)
+    elif "loop is closed" not in str(error):
+        _say_what_a_thread_raised(threading.ExceptHookArgs((kind, error, trace, None)))
+
+
 def _say_what_a_thread_raised(raised: threading.ExceptHookArgs) -> None:
     """One line for what a thread of a library raised that nobody waits for, such as TensorBoard's on a full disk."""
     if raised.exc_type is not SystemExit:
@@ -231,4 +260,5 @@ if __name__ == "__main__":
     interrupts.listen()
     show_logs()
     threading.excepthook = _say_what_a_thread_raised
+    sys.excepthook = _say_what_a_callback_raised
     _run(sys.argv)

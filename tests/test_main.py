@@ -23,6 +23,44 @@ def start(*arguments):
     return subprocess.run([sys.executable, "-m", "emsa_jax.main", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ("raise SystemExit(3)", "cannot be read (it ends the program)"),
+        ("def get_config(preset=''):\n    exit()", "cannot be read (it ends the program)"),
+        ("get_config = 5", "the config file cannot be read (TypeError: 'int' object is not callable)"),
+        ("def get_config(preset=''):\n    return ConfigDict({'job': ['plan']})", "config.job: ['plan'] is none of"),
+        ("def get_config(preset=''):\n    return ConfigDict({'seed': open_field(int)})", "config.seed has no value"),
+    ],
+)
+def test_configs_that_are_none_end_in_one_line(tmp_path, forget_flags, capsys, monkeypatch, content, told):
+    head = "from ml_collections import ConfigDict\n"
+    head += "from ml_collections.config_dict import required_placeholder as open_field\n"
+    (tmp_path / "c.py").write_text(head + content)
+    error = ends(["emsa_jax.main", f"--config={tmp_path / 'c.py'}"], forget_flags, monkeypatch, capsys)
+    assert told in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "workdir, told", [("", "--workdir is empty"), ("~nobody-here/x", "this machine knows no such user")]
+)
+def test_workdirs_that_are_none_end_in_one_line(forget_flags, capsys, monkeypatch, workdir, told):
+    argv = ["emsa_jax.main", "--config=configs/grpo.py", f"--workdir={workdir}"]
+    error = ends(argv, forget_flags, monkeypatch, capsys)
+    assert told in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def ends(argv, forget_flags, monkeypatch, capsys):
+    """What a start in this process says that ends with exit code 2."""
+    monkeypatch.setattr(sys, "argv", argv)
+    forget_flags()
+    with pytest.raises(SystemExit) as ended:
+        main._run(argv)
+    forget_flags()
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
 def test_without_a_config():
     done = start()
     assert (done.returncode, done.stdout) == (2, "")

@@ -53,7 +53,11 @@ def from_config_dict(cls: type[T], config: Mapping[str, Any] | ConfigDict, path:
     values = {}
     for name, field in known.items():
         if name in config:
-            values[name] = _from_edge(config[name], hints[name], f"{path}.{name}")
+            try:
+                given = config[name]
+            except config_dict.RequiredValueError as error:
+                raise InputError(f"{path}.{name} has no value yet; set --{path}.{name}=VALUE") from error
+            values[name] = _from_edge(given, hints[name], f"{path}.{name}")
             check_range(field, values[name], f"{path}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise InputError(f"{path}.{name} is missing")

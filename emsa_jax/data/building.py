@@ -56,8 +56,8 @@ def building(out_dir: Path, identity: str) -> Iterator[Building]:
             raise disk_full(error.filename or partial, kept=f"what is done, in {partial},") from error
         reason = error.strerror or str(error)
         raise InputError(
-            f"{error.filename or partial} cannot be written ({reason}); mend that and start again: "
-            f"what is done is kept in {partial}"
+            f"{error.filename or partial} cannot be written ({reason}); mend that, and the same command goes "
+            f"on: what is done is kept in {partial}"
         ) from error
 
 

@@ -18,7 +18,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from emsa_jax.disk import disk_full, is_full
+from emsa_jax.disk import disk_full, is_full, is_too_large
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import interrupts, processes
 from emsa_jax.runtime.console import printable
@@ -63,6 +63,11 @@ def ending_of(error: BaseException, workdir: Path | None = None) -> Ending:
     if isinstance(error, OSError) and error.strerror and _is_yours(error):
         where = f"{error.filename}: " if error.filename else ""
         return Ending(2, f"error: {where}{error.strerror}; mend that: {GOES_ON}")
+    if is_too_large(error):
+        where = workdir or Path.cwd()
+        return Ending(2, f"error: {where}: File too large for the limits of this machine; raise them: {GOES_ON}")
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return Ending(2, "error: a path begins with ~ and a name that is no user's of this machine; correct it")
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         asked = re.search(r"(?:allocat\w+|requested) (?:of )?([\d.,]+ ?\w*)", str(error))
         size = f" for {asked[1].strip()}" if asked else ""

@@ -38,6 +38,12 @@ ENDINGS = {
     "a full disk, told already": (DiskFull("x: the disk is full"), 2, "error: x: the disk is full"),
     "a full disk behind another error": (caused(ImportError("sys.meta_path is None"), FULL), 2, "the disk is full ("),
     "a full disk, as C++ says it": (ValueError("RESOURCE_EXHAUSTED: No space left on device"), 2, "the disk is full"),
+    "a file that may not grow, as C++ says it": (
+        ValueError('OUT_OF_RANGE: Error writing "a/0.0.0": Failed to write: File too large [OS error 27: EFBIG]'),
+        2,
+        "File too large for the limits of this machine; raise them: what was finished is kept",
+    ),
+    "a home that is nobody's": (RuntimeError("Could not determine home directory."), 2, "error: a path begins with ~"),
     "a directory in the way": (
         IsADirectoryError(errno.EISDIR, "a directory is in the way", "/run/report.html"),
         2,
