@@ -19,6 +19,7 @@ from emsa_jax.policy.thinker_config import ThinkerConfig
 
 CLASS = "Qwen2_5OmniProcessor"
 _FLAT, _NESTED = "preprocessor_config.json", "processor_config.json"
+_PARTS = ("feature_extractor", "image_processor", "video_processor")
 _TOKENIZER, _TOKENS = "tokenizer_config.json", "tokenizer.json"
 
 
@@ -34,11 +35,10 @@ def preprocessor_settings(config: ThinkerConfig, pixels: Preprocessor) -> dict[s
 
 def complete_processor(directory: Path, config: ThinkerConfig) -> None:
     """Adds to a directory with a tokenizer what it lacks to be opened as a processor, where the policy is one that
-    `transformers` has. Files that name a processor already stay as they are."""
+    `transformers` has. Files that describe the whole of its processor stay as they are."""
     if not fits_thinker(config) or not (directory / _TOKENS).exists():
         return
-    named = [(read_object(directory / name) or {}).get("processor_class") for name in (_NESTED, _FLAT, _TOKENIZER)]
-    if not any(named):
+    if not _describes_all(directory):
         pixels = read_preprocessor(directory, config)
         size = {"shortest_edge": pixels.min_pixels, "longest_edge": pixels.max_pixels}
         seen = {"image_mean": pixels.image_mean, "image_std": pixels.image_std, "size": size} | _patches(config)
@@ -50,6 +50,20 @@ def complete_processor(directory: Path, config: ThinkerConfig) -> None:
         }
         _write(directory / _NESTED, parts)
     _name_media_tokens(directory, config)
+    template = (read_object(directory / _TOKENIZER) or {}).get("chat_template")
+    if isinstance(template, str) and not any(
+        (directory / f"chat_template.{end}").exists() for end in ("jinja", "json")
+    ):
+        (directory / "chat_template.jinja").write_text(template)  # where a processor looks for it
+
+
+def _describes_all(directory: Path) -> bool:
+    """Whether a file says what the processor of the policy is, and what each of its parts is."""
+    nested, flat = (read_object(directory / name) or {} for name in (_NESTED, _FLAT))
+    if nested:
+        return nested.get("processor_class") == CLASS and all(isinstance(nested.get(part), dict) for part in _PARTS)
+    named = flat.get("processor_class") or (read_object(directory / _TOKENIZER) or {}).get("processor_class")
+    return named == CLASS and {"feature_extractor_type", "image_processor_type"} <= flat.keys()
 
 
 def _sound(config: ThinkerConfig) -> dict[str, Any]:
@@ -77,18 +91,25 @@ def _patches(config: ThinkerConfig) -> dict[str, int]:
 
 
 def _name_media_tokens(directory: Path, config: ThinkerConfig) -> None:
-    """Gives the media tokens of a tokenizer their names, where it has none for them."""
+    """Gives the media tokens of a tokenizer their names, where it has none or other ones for them."""
     settings = read_object(directory / _TOKENIZER) or {}
     extra = settings.get("extra_special_tokens") or {}
     added = (read_object(directory / _TOKENS) or {}).get("added_tokens") or []
     tokens = {token["id"]: token["content"] for token in added}
+    extra = extra if isinstance(extra, dict) else {}  # a list gives no names, and its tokens are the tokenizer's
     missing = {
         name: tokens[id]
         for name, (_, field) in MEDIA_TOKENS.items()
-        if (id := getattr(config, field)) in tokens and name not in settings and name not in extra
+        if (id := getattr(config, field)) in tokens and _content(extra.get(name, settings.get(name))) != tokens[id]
     }
-    if missing and isinstance(extra, dict):
-        _write(directory / _TOKENIZER, settings | {"extra_special_tokens": extra | missing})
+    if missing:
+        others = {name: value for name, value in settings.items() if name not in missing}
+        _write(directory / _TOKENIZER, others | {"extra_special_tokens": extra | missing})
+
+
+def _content(token: Any) -> Any:
+    """A token's text, which may stand in an object."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

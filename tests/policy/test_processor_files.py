@@ -49,12 +49,47 @@ def opened(monkeypatch):
     return lambda directory: AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
-@pytest.mark.parametrize("kind", ["tiny", "exported again", "exported from files of before"])
+def _edit(path, **changed):
+    raw = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({name: value for name, value in (raw | changed).items() if value is not None}))
+
+
+# files of others, which name a processor and do not describe it, or name its tokens otherwise
+FOREIGN = {
+    "the tokenizer names it": (
+        ["preprocessor_config.json", "processor_config.json"],
+        {"tokenizer_config.json": {"processor_class": "Qwen2_5OmniProcessor"}},
+    ),
+    "a part of its settings": (
+        ["preprocessor_config.json", "processor_config.json"],
+        {"preprocessor_config.json": {"processor_class": "Qwen2_5OmniProcessor", "min_pixels": 3136}},
+    ),
+    "another processor": (
+        ["preprocessor_config.json"],
+        {"processor_config.json": {"processor_class": "Qwen2VLProcessor", "feature_extractor": None}},
+    ),
+    "no pictures": (["preprocessor_config.json"], {"processor_config.json": {"image_processor": None}}),
+    "other tokens": ([], {"tokenizer_config.json": {"extra_special_tokens": {"audio_token": "<|IMAGE|>"}}}),
+    "tokens without names": ([], {"tokenizer_config.json": {"extra_special_tokens": ["<|AUDIO|>"]}}),
+    "the template in the settings": (["chat_template.jinja"], {}),
+}
+
+
+@pytest.mark.parametrize("kind", ["tiny", "exported again", "exported from files of before", *FOREIGN])
 def test_an_export_is_a_processor(tiny_policy, tmp_path, opened, kind):
     directory = tiny_policy
     if kind != "tiny":
         source = tmp_path / "source"
         shutil.copytree(tiny_policy, source)
+        if kind in FOREIGN:
+            removed, edited = FOREIGN[kind]
+            if "chat_template.jinja" in removed:
+                template = (source / "chat_template.jinja").read_text()
+                _edit(source / "tokenizer_config.json", chat_template=template)
+            for name in removed:
+                (source / name).unlink()
+            for name, changed in edited.items():
+                _edit(source / name, **changed)
         if kind == "exported from files of before":
             (source / "processor_config.json").unlink()
             for name in ("preprocessor_config.json", "tokenizer_config.json"):
