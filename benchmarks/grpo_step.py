@@ -18,7 +18,7 @@ On an accelerator, the released size with random weights:
         --micro-batches 8 --remat full [--against transformers]
 
 What the guard of every update costs, `--guard`: steps whose update is watched and steps whose update is always taken,
-in turns (A B A B) in one process, half of --steps each:
+in turns (A B A B) in one process, half of --steps each; and the optimizer alone with it and without it (`alone_ms`):
 
     python benchmarks/grpo_step.py --guard --steps 100 --new 64
 
@@ -173,6 +173,34 @@ def unguarded():
         yield
 
 
+def guard_alone(times: int = 100) -> dict[str, float]:
+    """Milliseconds, the median, of an update from its gradients on, with the guard and without it, in turns."""
+    import jax
+    import jax.numpy as jnp
+
+    from emsa_jax.learning import grpo_update
+    from emsa_jax.learning.learning_options import OptimizerOptions
+    from emsa_jax.learning.optimizer import build_optimizer
+    from emsa_jax.learning.state import create_state
+    from emsa_jax.policy.lora import init_adapter
+    from emsa_jax.policy.policy_options import LoraOptions
+
+    optimizer = build_optimizer(OptimizerOptions(1e-4, schedule="constant"), 2)
+    adapter = init_adapter(policy_config(), LoraOptions(rank=16, alpha=32.0), jax.random.key(1))
+    state, loss = create_state(adapter, optimizer), jnp.float32(1)
+    updates, found = {}, {"with": [], "without": []}
+    for name, way in (("with", contextlib.nullcontext), ("without", unguarded)):
+        with way():
+            function = grpo_update.guarded_update
+            updates[name] = jax.jit(lambda s, g, f=function: f(s, g, optimizer, loss)).lower(state, adapter).compile()
+    for _ in range(times):
+        for name, update in updates.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(update(state, adapter))
+            found[name].append(time.perf_counter() - begun)
+    return {name: round(1000 * statistics.median(seconds), 3) for name, seconds in found.items()}
+
+
 def cost_of_guard(steps: list[dict[str, float]]) -> dict[str, float]:
     """What the guard adds, from steps that are watched and not in turns; `share` of a step's median without it, with
     the standard error of the mean difference of neighbours."""
@@ -315,7 +343,7 @@ def main() -> None:
     if args.against:
         result = in_turns(args)
     elif args.guard:
-        result = {"guard": cost_of_guard(measure(args)[0])}
+        result = {"guard": cost_of_guard(measure(args)[0]) | {"alone_ms": guard_alone()}}
     else:
         steps, used = measure(args)
         result = {"ours": summary(steps, args.prompts * args.group * args.new), "utilisation": used}

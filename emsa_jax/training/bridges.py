@@ -20,7 +20,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.learning.bridge_update import BridgeBatch, BridgeLoss, bridge_update
 from emsa_jax.learning.checkpoints import Checkpoints
 from emsa_jax.learning.contrastive import cosines
-from emsa_jax.learning.guard import CAUSES
+from emsa_jax.learning.guard import told
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption
@@ -95,7 +95,7 @@ def train_bridge(
                 checkpoints.save(step + 1, state, identity)
             if bad == MOST_BAD:
                 raise InputError(
-                    f"optimizer.learning_rate: at update {step + 1}, {CAUSES[cause]} was not finite, {bad} updates in "
+                    f"optimizer.learning_rate: at update {step + 1}, {told(cause, now=False)}, {bad} updates in "
                     f"a row; the last sound state is kept in {checkpoints.directory / str(step + 1)}. Lower it, and "
                     "take another --workdir"
                 )
@@ -109,7 +109,7 @@ def _warn(update: int, cause: int, still: int, last: bool) -> None:
 
     cause: an index of `guard.CAUSES`. still: updates in a row that changed nothing."""
     if cause:
-        say(f"warning: update {update} is not taken, since {CAUSES[cause]} is not finite; the bridge stays as it was")
+        say(f"warning: update {update} is not taken, since {told(cause)}; the bridge stays as it was")
     elif still == IN_A_ROW or (last and update == still < IN_A_ROW):
         say(
             f"warning: {still} updates in a row changed nothing of the bridge; raise optimizer.learning_rate or "

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emsa_jax.errors import InputError
-from emsa_jax.learning.guard import CAUSES
+from emsa_jax.learning.guard import told
 from emsa_jax.learning.learning_options import GuardOptions, OptimizerOptions
 from emsa_jax.learning.optimizer import EPS
 from emsa_jax.runtime.console import say
@@ -91,7 +91,7 @@ class StageGuard:
             updates = "the update" if bad == 1 else f"{bad} updates"
             say(
                 f"warning: {self.stage}: {updates} of step {step} {'is' if bad == 1 else 'are'} not taken, since "
-                f"{CAUSES[cause]} is not finite (clips {named}{f'; all in {listed_in}' if listed_in else ''}); what is "
+                f"{told(cause)} (clips {named}{f'; all in {listed_in}' if listed_in else ''}); what is "
                 "trained stays as it was"
             )
 
@@ -100,7 +100,7 @@ class StageGuard:
         state is."""
         if self.seen.bad >= self.options.max_bad_steps:
             raise InputError(
-                f"{self.stage}: at step {step}, {CAUSES[cause]} was not finite, {self.seen.bad} steps in a row "
+                f"{self.stage}: at step {step}, {told(cause, now=False)}, {self.seen.bad} steps in a row "
                 f"(guard.max_bad_steps={self.options.max_bad_steps}); the last sound state is kept in {kept}. Lower "
                 f"{self.stage}.{self._rate}, or look at the clips that the warnings name"
             )
@@ -153,7 +153,10 @@ class StageGuard:
                 if steps == seen.steps:
                     self._tell_share(name, steps, not seen.taught)
         if not seen.taught and (seen.idle or seen.all_bad):
-            reason = seen.reason or f"no update was finite; lower {self.stage}.{self._rate}"
+            reason = seen.reason
+            if seen.all_bad:
+                some = f"{seen.all_bad} updates were not finite, and of the others: {reason}" if reason else ""
+                reason = f"{some or 'no update was finite'}; lower {self.stage}.{self._rate}"
             self.tell("nothing learned", f"no step taught anything: {reason}")
             return NOTHING_LEARNED
         if seen.kept_unparsed > self.options.unparsed:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from emsa_jax.learning.guard import CAUSES, guarded_update
+from emsa_jax.learning.guard import CAUSES, guarded_update, told
 from emsa_jax.learning.state import create_state
 
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1))
@@ -66,6 +66,19 @@ def test_one_matrix_alone_is_enough(taught):
     spoiled = state.replace(params={**state.params, "b": state.params["b"].at[1].set(jnp.inf)})
     _, seen = update(spoiled, jax.tree.map(jnp.ones_like, state.params), jnp.array(1.0))
     assert CAUSES[int(seen["guard/cause"])] == "the new parameters"
+
+
+def test_a_leap_beyond_all_weights_is_not_taken():
+    """Finite numbers, which no loss is finite with."""
+    optimizer = optax.sgd(1.0)
+    state = create_state({"w": jnp.ones(3)}, optimizer)
+    for gradient, taken in ((-1e30, False), (2e6, False), (-100.0, True)):
+        after, seen = guarded_update(state, {"w": jnp.full(3, gradient / 10)}, optax.sgd(10.0), jnp.array(1.0))
+        assert (int(seen["guard/cause"]) == 0) == taken and bool(
+            (after.params["w"] != state.params["w"]).all()
+        ) == taken
+    assert told(3) == "the new parameters are not finite, or more than 1e+06 away from the old ones"
+    assert told(1, now=False) == "the loss was not finite"
 
 
 def test_bfloat16_overflows_are_not_taken():

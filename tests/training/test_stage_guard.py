@@ -78,6 +78,11 @@ def test_a_short_stage_without_a_finite_update_learned_nothing(capsys):
         guard.check_update(step, CAUSES.index("the gradients"), 1, ["a"])
     assert guard.finish() == "nothing_learned"
     assert "no update was finite; lower grpo.optimizer.learning_rate" in capsys.readouterr().out
+    guard = watch()
+    guard.check_learning(SOUND, 0.0, 0.0, "")
+    guard.check_update(2, CAUSES.index("the gradients"), 1, ["a"])
+    assert guard.finish() == "nothing_learned"
+    assert "1 updates were not finite, and of the others: grpo.optimizer.warmup leaves" in capsys.readouterr().out
     assert watch().finish() == "learned"
 
 
