@@ -17,6 +17,7 @@ import numpy as np
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
+from emsa_jax.policy.companions import is_paper, lies_in
 from emsa_jax.policy.hf_config import fits_thinker, read_json_config
 from emsa_jax.policy.media_tokens import MediaTokenizer, with_media_tokens
 from emsa_jax.policy.parameter_table import init_table, vision_table
@@ -26,7 +27,6 @@ from emsa_jax.policy.processor_files import preprocessor_settings
 from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
 
 WINDOW = 500  # for Whisper, which was trained on 30 s: chunks of 10 s change its states little and cost a third
-SOURCES = ("LICENSE*", "LICENCE*", "NOTICE*", "SOURCE*")  # files of a part that go with its weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +190,8 @@ def _copy_sources(parts: Parts, folder: Path) -> Iterator[str]:
     """Copies what the parts say of their licence and origin; yields a line where one says nothing."""
     for name in ("text", "audio", "vision"):
         directory = getattr(parts, name)
-        found = sorted({file for pattern in SOURCES for file in Path(directory).glob(pattern)}) if directory else []
+        beside = sorted(Path(directory).iterdir()) if directory else []
+        found = [file for file in beside if file.is_file() and is_paper(file) and lies_in(file, Path(directory))]
         for file in found:
             shutil.copyfile(file, folder / f"{file.stem}-{name}{file.suffix}")
         if directory and not any(file.name.startswith("LICEN") for file in found):

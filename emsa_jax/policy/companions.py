@@ -16,7 +16,7 @@ from emsa_jax import manifest
 
 log = logging.getLogger(__name__)
 _KINDS = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".md")
-_PAPERS = ("LICENSE", "LICENCE", "NOTICE", "SOURCE")
+_PAPERS, _OF_PAPERS = ("LICENSE", "LICENCE", "NOTICE", "SOURCE"), (".txt", ".md", ".rst")
 _WRITTEN_ANEW = ("config.json", manifest.NAME)
 _INDEX = ".index.json"  # of weights
 _CODE = ("auto_map", "custom_pipelines")
@@ -30,15 +30,21 @@ def copy_companions(source: Path, target: Path, speaks: bool) -> None:
     link takes from outside."""
     for file in sorted(source.iterdir()):
         name = file.name
-        kept = file.suffix in _KINDS or name.startswith(_PAPERS) or (speaks and name == _SPEAKERS)
+        kept = file.suffix in _KINDS or is_paper(file) or (speaks and name == _SPEAKERS)
         if not file.is_file() or not kept or name in _WRITTEN_ANEW or name.endswith(_INDEX):
             continue
-        if not _lies_in(file, source):
+        if not lies_in(file, source):
             log.warning(f"{file}: is a link to a file outside of the directory, {file.resolve()}; it is not copied")
         elif file.suffix == ".json" and (content := _without_code_in(file)) is not None:
             (target / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         else:
             shutil.copyfile(file, target / name)
+
+
+def is_paper(file: Path) -> bool:
+    """Whether a file tells of licence or origin, and is no code."""
+    plain = all(suffix.lower() in _OF_PAPERS or suffix[1:].isdigit() for suffix in file.suffixes)  # LICENSE-2.0
+    return file.name.startswith(_PAPERS) and plain
 
 
 def without_code(content: Any) -> Any:
@@ -50,16 +56,15 @@ def without_code(content: Any) -> Any:
 
 def _without_code_in(file: Path) -> Any:
     """The content of a file that names code, without it; None where there is nothing to leave out."""
-    text = file.read_bytes()
-    if not any(f'"{name}"'.encode() in text for name in _CODE):
-        return None
     try:
-        return without_code(json.loads(text))
+        content = json.loads(file.read_bytes())  # in which names may be spelt in many ways
+        clean = without_code(content)
     except (ValueError, RecursionError):
         return None
+    return None if clean == content else clean
 
 
-def _lies_in(file: Path, source: Path) -> bool:
+def lies_in(file: Path, source: Path) -> bool:
     """Whether a file is one of its directory, or of a hub's cache, where a directory holds links to its blobs."""
     target, own = file.resolve(), source.resolve()
     blobs = own.parent.parent / "blobs"

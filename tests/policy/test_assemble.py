@@ -50,6 +50,9 @@ def make_parts(at, write_tokenizer):
             weight.mul_(4) if weight.ndim > 1 else weight.add_(torch.randn_like(weight) * 0.2)
     llama.save_pretrained(at / "text")
     (at / "text" / "LICENSE").write_text("mine")
+    (at / "text" / "SOURCE.py").write_text("print('ran')")  # no code goes along, and nothing from outside
+    (at / "text" / "NOTICE").symlink_to("/etc/hostname")
+    (at / "text" / "LICENSES").mkdir()
     WhisperForConditionalGeneration(WhisperConfig(**WHISPER)).save_pretrained(at / "audio")
 
 
@@ -94,6 +97,7 @@ def test_what_was_chosen_is_said_and_kept(parts_dir, made):
     assert any("projection to 64 is drawn at random (seed 0) and has to be trained" in line for line in lines)
     assert all(f"- {line}\n" in (directory / "SOURCE.md").read_text() for line in lines)
     assert (directory / "LICENSE-text").read_text() == "mine"
+    assert not [path.name for path in directory.iterdir() if path.name.startswith(("NOTICE", "SOURCE-text"))]
     assert any("licence of audio: no file beside it" in line for line in lines)
     assert manifest.verify(directory) == []
     assert json.loads((directory / "generation_config.json").read_text())["eos_token_id"] == 2

@@ -25,8 +25,21 @@ def copied(tmp_path, caplog):
 
 def test_settings_and_papers_go_along(tmp_path, copied):
     kept = ["tokenizer.json", "chat_template.jinja", "merges.txt", "LICENSE", "NOTICE.txt", "SOURCE.md", "x.tiktoken"]
+    kept += ["LICENSE-2.0", "LICENCE.rst"]
     left = ["config.json", "MANIFEST.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"]
-    left += ["modeling_evil.py", "evil.so", "run.sh", "data.pkl", "x.pyc", "notebook.ipynb", "spk_dict.pt", "x.pt"]
+    left += [
+        "LICENSE.py",
+        "SOURCE_evil.sh",
+        "NOTICE.so.1",
+        "modeling_evil.py",
+        "evil.so",
+        "run.sh",
+        "data.pkl",
+        "x.pyc",
+        "notebook.ipynb",
+        "spk_dict.pt",
+        "x.pt",
+    ]
     for name in kept + left:
         (tmp_path / "source" / name).write_text("{}")
     (tmp_path / "source/folder.json").mkdir()
@@ -38,8 +51,10 @@ def test_names_of_code_are_left_out_however_deep(tmp_path, copied):
     raw = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "kept": [{"auto_map": 1, "x": "é"}], "text": "auto_map"}
     (tmp_path / "source/tokenizer_config.json").write_text(json.dumps(raw))
     (tmp_path / "source/plain.json").write_text('{"a":   1}')
+    (tmp_path / "source/spelt.json").write_text('{"auto\\u005fmap": {"AutoTokenizer": "evil.Evil"}, "b": 1}')
     files = copied()
     assert json.loads(files["tokenizer_config.json"]) == {"kept": [{"x": "é"}], "text": "auto_map"}
+    assert json.loads(files["spelt.json"]) == {"b": 1}
     assert files["plain.json"] == '{"a":   1}'  # to the byte
     assert without_code(raw)["kept"] == [{"x": "é"}]
 
