@@ -77,6 +77,7 @@ def test_a_state_dict_comes_back_and_names_what_does_not_fit(name):
             from_state_dict(network, batch, wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mag_bert", "misa"])
 def test_rows_that_fill_up_a_batch_count_for_nothing(name):
     network = network_of(name)

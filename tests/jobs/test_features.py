@@ -73,6 +73,7 @@ def test_what_has_learned_nothing_is_told(file, tmp_path, capsys):
     assert "| misa, mmsa (nothing learned in 1 of 1 seeds) |" in (tmp_path / "run" / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_networks_and_files_become_tables(file, tmp_path):
     change = ("batch_size=8", "max_epochs=2", "kernels=(1,1,1)", "width=4", "heads=1", "accumulate=1")
     data = dict(data=str(file), more_data=(f"mosi={file}",), resamples=0, seeds=(0,))
