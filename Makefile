@@ -25,6 +25,7 @@ train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
 
 install: $(VENV)/.run$(EXTRA)
+	@echo "installed; for the commands of the README: . $(VENV)/bin/activate"
 
 weights: $(VENV)/.run
 	$(PY) tools/weights.py

@@ -38,7 +38,8 @@ def open_checkpoint(
     Raises: InputError naming the file that is missing or wrong."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"policy {directory}: no such directory")
+        made = "; make weights makes it" if directory == Path("weights/smol") else ""
+        raise InputError(f"policy {directory}: no such directory{made}")
     config, params = hf.load(directory, dtype, layout) if weights else (hf.read_checked_config(directory), None)
     tokenizer = read_tokenizer(directory, config)
     config = with_turn_end(replace(config, text=replace(config.text, attention=attention)), tokenizer)

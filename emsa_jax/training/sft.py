@@ -225,7 +225,8 @@ def train(
                 loop.note_answers(number, look, kept=progress.judge(look.reward, number + 1))
                 progress.stopped = progress.misses >= options.patience
             processes.exchange(b"", "an update of sft")  # after it all know whether one of them was told to stop
-            note = f"loss {logged['loss']:.3f}  best validation reward {progress.best_reward:.2f}"
+            best = f"  best validation reward {progress.best_reward:.2f}" if np.isfinite(progress.best_reward) else ""
+            note = f"loss {logged['loss']:.3f}{best}"
             ids = [clip.id for clip in clips]
             loop.end_step(number, logged, note, *progress.saved(), save=evaluated, ids=ids)
             if progress.stopped:

@@ -273,3 +273,11 @@ def test_what_cannot_be_joined(tmp_path, write_tokenizer, name):
         assemble(chosen(tmp_path, **given), tmp_path / "policy")
     assert "\n" not in str(error.value)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("policy")]
+
+
+def test_how_the_policy_of_the_preset_smol_is_made_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="policy weights/smol: no such directory; make weights makes it"):
+        open_checkpoint("weights/smol")
+    with pytest.raises(InputError, match="no such directory$"):
+        open_checkpoint("weights/other")
