@@ -41,7 +41,8 @@ class Seen:
     that was taken. idle: those in a row that taught nothing. taught: whether any did. reason: why the last one that
     taught nothing did not. over: metric -> steps in a row in which it was over its limit. collapsed: what is told of
     the last look at the validation split, "" where its answers differ. kept_collapsed, kept_unparsed: the same of the
-    look at what is kept, and the share of its answers that cannot be read. told: (what it is about, its
+    look at what is kept, and the share of its answers that cannot be read. first_unparsed: that of the first look, -1
+    before it. told: (what it is about, its
     line) of each warning.
     """
 
@@ -55,6 +56,7 @@ class Seen:
     collapsed: str = ""
     kept_collapsed: str = ""
     kept_unparsed: float = 0.0
+    first_unparsed: float = -1.0
     told: list[list[str]] = field(default_factory=list)
 
     @property
@@ -139,6 +141,8 @@ class StageGuard:
           at_once: whether it is told now, and not only at the end if it is still so.
         """
         self.seen.collapsed = self._collapse(step, look)
+        if self.seen.first_unparsed < 0:
+            self.seen.first_unparsed = look.unparsed
         if kept:
             self.seen.kept_collapsed, self.seen.kept_unparsed = self.seen.collapsed, look.unparsed
         if at_once and self.seen.collapsed:
@@ -161,7 +165,13 @@ class StageGuard:
             return NOTHING_LEARNED
         if seen.kept_unparsed > self.options.unparsed:
             share = f"{seen.kept_unparsed:.0%} of the greedy answers to validation clips cannot be read"
-            self.tell(UNPARSED, f"{share}; {ADVICE[UNPARSED]}")
+            if lost := seen.first_unparsed <= self.options.unparsed:  # it could write answers, and has unlearned it
+                before = f"of the first look, {seen.first_unparsed:.0%} could not"
+                self.tell(UNPARSED, f"{share}, and {before}; lower {self.stage}.{self._rate}")
+            else:
+                self.tell(UNPARSED, f"{share}; {ADVICE[UNPARSED]}")
+            if lost and not seen.kept_collapsed:
+                return COLLAPSED
         if collapsed := seen.kept_collapsed or (seen.collapsed if last else ""):
             self.tell("collapse", collapsed)
             return COLLAPSED

@@ -182,3 +182,17 @@ def test_what_was_seen_is_kept_in_a_checkpoint():
     assert Seen(**guard.saved()) == guard.seen
     again = StageGuard(stage="grpo", options=GuardOptions(), optimizer=OptimizerOptions(), seen=Seen(**guard.saved()))
     assert "lora.targets" in again.seen.reason and again.seen.kept_collapsed
+
+
+def test_a_policy_that_unlearned_to_answer_has_collapsed(capsys):
+    guard, unread = watch(), replace(look(), unparsed=1.0)
+    guard.check_learning(SOUND, 1.0, 1.0, "")
+    for step, now in enumerate((look(), unread), 1):
+        guard.check_answers(step, now, kept=step == 2, at_once=True)
+    assert guard.finish() == "collapsed"
+    told = capsys.readouterr().out
+    assert "cannot be read, and of the first look, 0% could not; lower grpo.optimizer.learning_rate" in told
+    never = watch()
+    never.check_learning(SOUND, 1.0, 1.0, "")
+    never.check_answers(1, unread, kept=True, at_once=True)
+    assert never.finish() == "learned" and "train the cold start longer" in capsys.readouterr().out
