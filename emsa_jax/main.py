@@ -18,7 +18,6 @@ import sys
 import threading
 from collections.abc import Collection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from absl import flags
@@ -235,13 +234,11 @@ def _end(error: BaseException, workdir: Path | None) -> None:
     sys.exit(ending.code)
 
 
-def _say_what_a_callback_raised(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The same for what C++ calls in threads of its own. That a loop of events is closed, as after a write that has
-    failed, is nothing to be told."""
-    if threading.current_thread() is threading.main_thread():
-        sys.__excepthook__(kind, error, trace)
-    elif "loop is closed" not in str(error):
-        _say_what_a_thread_raised(threading.ExceptHookArgs((kind, error, trace, None)))
+def _say_what_nobody_can_catch(raised: sys.UnraisableHookArgs) -> None:
+    """The same for what C++ calls in threads of its own, and for what cleans up. That a loop of events is closed is
+    nothing to be told: each write that is still under way says so after one has failed, as on a full disk."""
+    if "loop is closed" not in str(raised.exc_value):
+        _say_what_a_thread_raised(threading.ExceptHookArgs((raised.exc_type, raised.exc_value, None, None)))
 
 
 def _say_what_a_thread_raised(raised: threading.ExceptHookArgs) -> None:
@@ -260,5 +257,5 @@ if __name__ == "__main__":
     interrupts.listen()
     show_logs()
     threading.excepthook = _say_what_a_thread_raised
-    sys.excepthook = _say_what_a_callback_raised
+    sys.unraisablehook = _say_what_nobody_can_catch
     _run(sys.argv)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,19 @@ def ends(argv, forget_flags, monkeypatch, capsys):
     forget_flags()
     assert ended.value.code == 2
     return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (RuntimeError("Event loop is closed"), ""),  # as tensorstore's threads say it, five lines for each write
+        (ValueError("what\never"), "warning: a helper thread has failed; the run goes on without it (ValueError: what"),
+    ],
+)
+def test_what_nobody_can_catch_is_one_line_at_most(capsys, error, said):
+    main._say_what_nobody_can_catch(SimpleNamespace(exc_type=type(error), exc_value=error))
+    err = capsys.readouterr().err
+    assert err.startswith(said) and err.count("\n") == bool(said)
 
 
 def test_without_a_config():
