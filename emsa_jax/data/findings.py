@@ -223,6 +223,14 @@ def _of_labels(entries: Sequence[Entry], score_range: tuple[float, float]) -> li
                 f"warning: all {n} labelled clips of {split} are of one class, {next(iter(counted))}: one class alone "
                 "can neither be learned nor be told from others"
             )
+    spelt: dict[str, set[str]] = {}
+    for entry in entries:
+        spelt.setdefault(entry.label.casefold().strip(" ."), set()).add(entry.label)
+    lines += [
+        f"warning: {' and '.join(sorted(names))} count as classes of their own; if one is meant, spell it in one way"
+        for names in spelt.values()
+        if len(names) > 1
+    ]
     scores = [e.score for e in entries if e.score is not None]
     low, high = score_range
     if len(scores) >= FEW_LABELS and max(scores) - min(scores) <= CORNER * (high - low):

@@ -56,6 +56,13 @@ def test_what_was_quarantined_is_counted_by_split_class_and_reason():
     ]
 
 
+def test_classes_in_two_spellings_are_told():
+    entries = sound_set()
+    mixed = [Entry(**{**vars(e), "label": ("Happy", "happy", "sad")[i % 3]}) for i, e in enumerate(entries)]
+    expected = "warning: Happy and happy count as classes of their own; if one is meant, spell it in one way"
+    assert [line for line in found(mixed)["said"] if "spell" in line] == [expected]
+
+
 def test_a_class_that_is_lost_or_unknown_to_train():
     entries = change(sound_set(), "train", label="sad")[:6] + change(sound_set(), "test", label="happy")[12:]
     told = found(entries, [Sample("x", "", None, "train", label="angry")])["said"]
