@@ -33,7 +33,7 @@ weights: $(VENV)/.run
 		--config.text=weights/smollm2-135m-instruct --config.audio=weights/whisper-base
 
 smol: WORKDIR = runs/smol
-smol: weights
+smol: $(if $(findstring :,$(DATA)),,$(DATA)) weights  # a file that is missing is told before anything is fetched
 	@$(if $(DATA),,echo "note: no DATA=FILE.csv is given: smol learns the words of puppets, where they often mislead")
 	$(PY) -m emsa_jax.main --config=configs/sft.py:smol --workdir=$(WORKDIR) \
 		--config.data=$(or $(DATA),puppets:en) $(ARGS)

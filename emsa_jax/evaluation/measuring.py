@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.answers.answer_options import LabelOptions
+from emsa_jax.config.fields import no_effect
 from emsa_jax.data.records import Entry
 from emsa_jax.evaluation.breakdowns import hardness
 from emsa_jax.evaluation.classes import summarize_classes
@@ -17,11 +19,13 @@ from emsa_jax.evaluation.journal import Answered
 from emsa_jax.evaluation.paired import conditions_of
 from emsa_jax.evaluation.predictions import prediction_rows, summarize
 from emsa_jax.evaluation.result_files import read_predictions
+from emsa_jax.learning.learning_options import GuardOptions
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rewards.score_answers import AnswerScorer, RewardTable
 from emsa_jax.rewards.trigger import threshold
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions
+from emsa_jax.runtime.console import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class MeasureSettings:
     reward: RewardOptions
     hint: HintOptions
     evaluate: EvaluateOptions
+    guard: GuardOptions = no_effect()
 
 
 def measure(
@@ -85,6 +90,18 @@ def measure(
         "judged": conditions_of(rows, score_range, neutral_eps, options.fallback, format.classes),
     }
     return result, rows
+
+
+def tell_unread(rows: Sequence[Mapping], data: str, limit: float) -> None:
+    """Warns where more than a share `limit` of the answers names no score and no class that can be read."""
+    unread = sum(row.get("score") is None and row.get("sentiment") is None for row in rows)
+    if unread > limit * len(rows):
+        notes = Counter(note for row in rows for note in row["notes"]).most_common(1)
+        most = f", most often since {notes[0][0]}" if notes else ""
+        say(
+            f"warning: {unread} of {len(rows)} answers about {data} cannot be read{most}; ask as the policy was "
+            "trained (format, prompt.modalities), raise sampling.max_completion_length, or train it longer"
+        )
 
 
 def _rewards(score_answers: AnswerScorer, split: Split, given: Sequence[Answered]) -> RewardTable:

@@ -11,7 +11,7 @@ from emsa_jax.config.fields import no_effect
 from emsa_jax.data.datasets import DataSettings, datasets
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.evaluation.kept_answers import AnswerSettings, LoadedPolicy, answers_of
-from emsa_jax.evaluation.measuring import MeasureSettings, measure
+from emsa_jax.evaluation.measuring import MeasureSettings, measure, tell_unread
 from emsa_jax.evaluation.result_files import write_result
 from emsa_jax.parallel import processes
 from emsa_jax.parallel.parallel_options import MeshOptions
@@ -97,7 +97,8 @@ class _Opened:
 def evaluate(run: Run, settings: EvaluateSettings) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     answers_root = Path(settings.evaluate.answers) if settings.evaluate.answers else run.path("evaluate", "answers")
-    for name, (directory, adapter_dir) in policies(run, settings).items():
+    asked = policies(run, settings)
+    for name, (directory, adapter_dir) in asked.items():
         opened = loaded = None
         fingerprint = processes.broadcast(
             lambda d=directory, a=adapter_dir: policy_fingerprint(d, a), "which policy is evaluated"
@@ -124,4 +125,6 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
                 cold_start=run.path("evaluate", "sft", role, "predictions.jsonl"),
             )
             write_result(run.path("evaluate", name, role), result, rows)
+            if len(asked) == 1:  # of a policy that was trained here, its stage warns
+                tell_unread(rows, dataset.data, settings.guard.unparsed)
             run.mark_done(f"evaluate {name} {role}", inputs, [run.path("evaluate", name, role)])

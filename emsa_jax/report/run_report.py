@@ -151,6 +151,8 @@ def cases_of(run: Run, settings: ReportSettings, most: int = 200) -> tuple[list[
         for id, i in index.items():
             record = source[i]
             clip = unpack(record)
-            media[name, id] = media_of(clip.frames, unpack_pcm(record), SAMPLE_RATE)
+            sound = unpack_pcm(record)
+            if len(clip.frames) or len(sound):
+                media[name, id] = media_of(clip.frames, sound, SAMPLE_RATE)
     cases = numbered(cases, media)
     return cases, {case["n"]: media[key] for case in cases if (key := (case["data"], case["id"])) in media}

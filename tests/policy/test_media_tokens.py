@@ -110,3 +110,12 @@ def test_bad_tokenizers(tmp_path, write_tokenizer):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match="no tokenizer can be loaded from it"):
         with_media_tokens(tmp_path, rows)
+
+
+def test_a_message_may_be_a_string_or_parts(tiny_policy):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_policy)
+    as_string, as_parts = (
+        tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        for content in ("I am glad.", [{"type": "text", "text": "I am glad."}])
+    )
+    assert as_string == as_parts and "I am glad." in as_string
