@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.answers.answer_options import LabelOptions
-from emsa_jax.config.fields import no_effect
 from emsa_jax.data.records import Entry
 from emsa_jax.evaluation.breakdowns import hardness
 from emsa_jax.evaluation.classes import summarize_classes
@@ -37,7 +36,7 @@ class MeasureSettings:
     reward: RewardOptions
     hint: HintOptions
     evaluate: EvaluateOptions
-    guard: GuardOptions = no_effect()
+    guard: GuardOptions
 
 
 def measure(
