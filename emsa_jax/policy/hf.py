@@ -213,6 +213,7 @@ def save(
     extra: dict | None = None,
     shard_bytes: int = SHARD_BYTES,
     trained_for: TrainedFor | None = None,
+    together: bool = True,
 ) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
 
@@ -224,25 +225,13 @@ def save(
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
       trained_for: how the policy is to be asked (default: as `source` says).
+      together: False where process 0 alone calls this, with parameters that it holds whole, while the others wait for
+        something else.
     """
-    if processes.is_main():
-        write(directory, config, params, source, extra, shard_bytes, trained_for)
-    else:
+    if not processes.is_main():
         for _, stack, layer in _tensors(config, params):
             on_host(stack, layer)
-    processes.broadcast(lambda: None, "a policy is saved")
-
-
-def write(
-    directory: str | Path,
-    config: ThinkerConfig,
-    params: dict,
-    source: str | Path | None = None,
-    extra: dict | None = None,
-    shard_bytes: int = SHARD_BYTES,
-    trained_for: TrainedFor | None = None,
-) -> None:
-    """As `save`, by one process alone, where the others do something else: for parameters that it holds whole."""
+        return processes.broadcast(lambda: None, "a policy is saved")
     with manifest.staged(directory, extra, sum(leaf.nbytes for leaf in jax.tree.leaves(params))) as part:
         names = tensor_files(source) if source and has_weights(source) else {}
         kept = {name: file for name, file in names.items() if name.startswith(PASS_THROUGH)}
@@ -257,6 +246,8 @@ def write(
             write_trained_for(part, trained_for)
         tensors = ((prefix + name, stack, layer) for name, stack, layer in _tensors(config, params))
         _write_shards(part, tensors, kept, shard_bytes)
+    if together:
+        processes.broadcast(lambda: None, "a policy is saved")
 
 
 def _tensors(config: ThinkerConfig, params: dict) -> Iterator[tuple[str, Any, int | None]]:

@@ -99,4 +99,4 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
         wrapped.save_pretrained(companions)
         preprocessor = preprocessor_settings(config, Preprocessor())
         (Path(companions) / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-        hf.write(directory, config, init_params(config, jax.random.key(seed)), companions)
+        hf.save(directory, config, init_params(config, jax.random.key(seed)), companions, together=False)
