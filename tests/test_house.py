@@ -3,6 +3,7 @@
 The figures are those of benchmarks/house.py, which reads the source and imports nothing of it.
 """
 
+import re
 import runpy
 import subprocess
 import sys
@@ -142,6 +143,14 @@ def test_settings_and_configs_load_no_jax():
     given = {"ablation": "'bench'"}  # which is nothing without a table's name
     calls = [f"runpy.run_path('configs/{name}.py')['get_config']({given.get(name, '')})" for name in configs]
     assert not loads_jax(ROOT, "import emsa_jax.settings.config", "import emsa_jax.settings.presets", *calls)
+
+
+def test_the_reading_path_names_twelve_files_in_order():
+    lines = (ROOT / "docs/how_it_works.md").read_text().splitlines()
+    rows = [re.match(r"\| (\d+) \| `(\S+\.py)` \|", line) for line in lines]
+    found = [(int(row[1]), row[2]) for row in rows if row]
+    assert [number for number, _ in found] == list(range(1, 13))
+    assert [path for _, path in found if not (ROOT / "emsa_jax" / path).is_file()] == []
 
 
 def test_tests_mirror_the_package():
