@@ -12,6 +12,8 @@ from rich.table import Column, Table
 from emsa_jax.data.datasets import PUPPETS_NOTE, datasets
 from emsa_jax.json_file import finite_json
 from emsa_jax.manifest import write_atomic
+from emsa_jax.report.citations import NAME as CITATIONS
+from emsa_jax.report.citations import citations
 from emsa_jax.report.result_table import ResultTable, result_table, shown_names
 from emsa_jax.report.run_files import ReportSettings, data_name, read_result, statuses, warnings_of
 from emsa_jax.report.run_report import PAGE, write_page
@@ -21,7 +23,8 @@ from emsa_jax.training.artifacts import policies
 
 
 def report(run: Run, settings: ReportSettings) -> None:
-    """Prints a table for each data set, leaves them as summary.json and summary.md, and writes report.html."""
+    """Prints a table for each data set, leaves them as summary.json and summary.md, and writes report.html and
+    citations.bib."""
     names = shown_names(list(policies(run, settings)), statuses(run.workdir))
     results = {role: {name: read_result(run.workdir, name, role) for name in names} for role in datasets(settings)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
@@ -42,6 +45,7 @@ def report(run: Run, settings: ReportSettings) -> None:
     write_atomic(run.path("summary.md"), ("\n".join(lines) + "\n").encode())
     write_atomic(run.path("summary.json"), json.dumps(finite_json(results), indent=1, allow_nan=False).encode() + b"\n")
     write_page(run, settings)
+    write_atomic(run.path(CITATIONS), citations(run.workdir).encode())
     for what, path in (
         ("the whole run on one page:", PAGE),
         ("answers in full:", "evaluate/*/*/predictions.jsonl"),
@@ -49,6 +53,7 @@ def report(run: Run, settings: ReportSettings) -> None:
         ("rollouts:", "grpo/completions"),
         ("exports:", "export"),
         ("this table:", "summary.md"),
+        ("what to cite:", CITATIONS),
     ):
         if any(run.workdir.glob(path)):
             say(f"{what} {run.path(path)}")

@@ -84,7 +84,7 @@ def test_every_file_is_there(mini):
     expected |= {
         f"evaluate/{policy}/{role}/{file}" for policy, role in PAIRS for file in ("predictions.jsonl", "metrics.json")
     }
-    expected |= {"report.html"}
+    expected |= {"report.html", "citations.bib"}
     expected |= {f"grpo/completions/completions_{step:05d}.jsonl" for step in (1, 2, 3)}
     expected |= {
         f"export/{kind}/{file}"

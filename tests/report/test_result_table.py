@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from emsa_jax.config.edge import pick
+from emsa_jax.config.edge import pick, to_dict
 from emsa_jax.evaluation.predictions import summarize
 from emsa_jax.jobs import report as report_job
 from emsa_jax.report.result_table import result_table, shown_names
@@ -90,7 +90,9 @@ def test_summary_terminal_and_page_say_the_same(tmp_path, monkeypatch, capsys, r
     (place / "metrics.json").write_text(json.dumps(found))
     run = SimpleNamespace(workdir=tmp_path, path=lambda *parts: tmp_path.joinpath(*parts))
     monkeypatch.setattr(report_job, "policies", lambda *_: {"zero_shot": (tmp_path, None)})
-    settings = pick(ReportSettings, Config(data="clips.csv"))
+    config = Config(data="clips.csv")
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    settings = pick(ReportSettings, config)
     report_job.report(run, settings)
     said, summary = capsys.readouterr().out, (tmp_path / "summary.md").read_text()
     page = read_page((tmp_path / "report.html").read_bytes())
