@@ -66,6 +66,7 @@ def settings(name: str, args: argparse.Namespace, seed: int, source: Path) -> Co
             prompt=PromptOptions(modalities=("audio",)),
             encodings=EncodingOptions(path=str(args.workdir.absolute() / "encodings")),
             balance=True,
+            lora=replace(config.lora, alpha=32.0),
             reward=replace(config.reward, class_balance="inverse"),  # the best update is that of the best recall
             sft=replace(config.sft, max_steps=40, eval_every=20, save_every=10),
         )

@@ -40,8 +40,8 @@ class Captioned(Protocol):
 class Captions:
     """The texts of one kind that clips are described with, and how a policy is asked for them.
 
-    words: class -> the word for it; a class without one is written as it is. score_range: of the data. neutral_eps:
-    scores within it of 0 are Neutral."""
+    words: class -> the word for it; a class without one is written in small letters. score_range: of the data.
+    neutral_eps: scores within it of 0 are Neutral."""
 
     kind: Kind
     words: Mapping[str, str]

@@ -40,7 +40,7 @@ class Features:
     regression_labels_V: np.ndarray | None
     annotations: tuple[str, ...] | None
     unread: tuple[str, ...]  # keys of the file that are not read
-    replaced: dict[str, int]  # how many numbers of "text", "audio" and "vision" were -inf or NaN, and are 0
+    replaced: dict[str, int]  # how many numbers of "text", "audio" and "vision" were infinite or NaN, and are 0
 
     def __len__(self) -> int:
         return len(self.id)
@@ -49,8 +49,9 @@ class Features:
 def read_features(path: str | Path) -> dict[str, Features]:
     """The parts of a feature file, read without running anything in it (see array_pickle.py).
 
-    -inf and NaN among features become 0, as all public loaders have it. Raises InputError, naming file, part and key,
-    where the file is damaged, asks for code, misses a key, disagrees with itself, or holds a label that is not finite.
+    Infinite features and NaN become 0; the public loaders do so to -inf in audio alone, and give the rest to their
+    models. Raises InputError, naming file, part and key, where the file is damaged, asks for code, misses a key,
+    disagrees with itself, or holds a label that is not finite.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -136,14 +137,14 @@ def _numbers(where: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarra
 
 
 def _floats(where: str, value: Any, shape: tuple[int | None, ...], replaced: dict[str, int], key: str) -> np.ndarray:
-    """Finite float32; what was -inf or NaN is 0, and `replaced[key]` says how many numbers were."""
+    """Finite float32; what was infinite or NaN is 0, and `replaced[key]` says how many numbers were."""
     value = _numbers(where, value, shape)
     with np.errstate(over="ignore"):
         array = value.astype(np.float32, copy=False)
     strange = ~np.isfinite(array)
     replaced[key] = int(strange.sum())
     if strange.any():
-        void = np.isnan(value) | np.isneginf(value)
+        void = ~np.isfinite(value)
         if (strange & ~void).any():
             raise InputError(f"{where} holds {value[strange & ~void][0]}, beyond what float32 can say")
         array = np.where(void, np.float32(0), array)

@@ -89,8 +89,8 @@ class AlignOptions(Options):
         "transcripts, what is said in them, of which there must be 200 different ones",
     )
     words: dict[str, str] = option(
-        {"Negative": "angry", "Neutral": "calm", "Positive": "happy"},
-        "class -> the word for it; a class without one is written as it is",
+        {name: name for name in ("Negative", "Neutral", "Positive")},
+        "class -> the word for it, best that of the answers; a class without one is written in small letters",
     )
     ridge: float = option(
         0.01, "closed: weight of the squared weights beside the mean variance of a feature", above=0, high=1e6
