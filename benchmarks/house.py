@@ -21,10 +21,11 @@ from pathlib import Path
 
 PACKAGE = "emsa_jax"
 # each room imports only from rooms before it; the modules of FREE stand beside them, and every room may use them
-FREE = ("errors", "disk", "json_file", "manifest", "append_log", "config")
+FREE = ("errors", "disk", "json_file", "manifest", "append_log", "shipped", "config")
 ROOMS = (
     *("data", "answers", "parallel", "policy", "rollout", "rewards", "learning", "runtime", "planning", "training"),
     *("distill", "cues", "evaluation", "features", "experiments", "serve", "report", "settings", "jobs", "main"),
+    "command_line",
 )
 WIDE = 8  # positional arguments: a call with so many is hard to read
 CONFIGS = ("settings/config.py", "jobs/options.py")  # where a run's Config is, in this tree and in an older one

@@ -61,7 +61,9 @@ def main(argv: list[str]) -> None:
             from emsa_jax.planning.topologies import compile_without_devices
 
             compile_without_devices()
-        places = (workdir,) if job in ("ablation", "bridges", "features") else ()  # which can go on
+        from emsa_jax.settings.job_options import RESUMED
+
+        places = (workdir,) if job in RESUMED else ()
         return getattr(importlib.import_module(f"emsa_jax.jobs.{job}"), job)(options, *places)
     return run(options, workdir, config_flags.get_override_values(flags.FLAGS["config"]))
 
@@ -200,7 +202,8 @@ def _reason(error: BaseException | None) -> str:
     return " ".join(text.split())
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], is_program: bool = False) -> None:
+    """is_program: whether the process is ours, and ends with this."""
     asked = [argument for argument in argv[1:] if argument in ("--help", "-h") or argument.startswith("--help=")]
     try:
         if asked:
@@ -208,7 +211,7 @@ def _run(argv: list[str]) -> None:
         else:
             main(_parse(argv))
     except (Exception, KeyboardInterrupt) as error:
-        _end(error, _workdir_if_named())
+        _end(error, _workdir_if_named(), is_program)
 
 
 def _workdir_if_named() -> Path | None:
@@ -218,7 +221,7 @@ def _workdir_if_named() -> Path | None:
         return None
 
 
-def _end(error: BaseException, workdir: Path | None) -> None:
+def _end(error: BaseException, workdir: Path | None, is_program: bool = False) -> None:
     """Ends the process for a reason that the others of the run hear of, instead of waiting for this one."""
     from emsa_jax.parallel import processes
     from emsa_jax.runtime.endings import ending_of
@@ -228,7 +231,7 @@ def _end(error: BaseException, workdir: Path | None) -> None:
     if processes.process_count() > 1:
         processes.fail(str(error) or type(error).__name__, ending.code)
         processes.leave(ending.code)
-    if __name__ == "__main__":  # what libraries would write at the end, as on a full disk, would only fail once more
+    if is_program:  # what libraries would write at the end, as on a full disk, would only fail once more
         sys.stdout.flush()
         processes.leave(ending.code)
     sys.exit(ending.code)
@@ -250,7 +253,8 @@ def _say_what_a_thread_raised(raised: threading.ExceptHookArgs) -> None:
         print(f"warning: a helper thread has failed; the run goes on without it ({line})", file=sys.stderr, flush=True)
 
 
-if __name__ == "__main__":
+def program(argv: list[str]) -> None:
+    """Does what the arguments say and ends the process. argv: with the program's name before them."""
     from emsa_jax.parallel import interrupts
     from emsa_jax.runtime.log_lines import show_logs
 
@@ -258,4 +262,8 @@ if __name__ == "__main__":
     show_logs()
     threading.excepthook = _say_what_a_thread_raised
     sys.unraisablehook = _say_what_nobody_can_catch
-    _run(sys.argv)
+    _run(argv, is_program=True)
+
+
+if __name__ == "__main__":
+    program(sys.argv)

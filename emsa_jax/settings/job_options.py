@@ -234,3 +234,4 @@ JOBS = {
     "plan": PlanOptions,
     "review": ReviewOptions,
 }
+RESUMED = ("ablation", "bridges", "features")  # which can go on, and so keep a directory, --workdir
