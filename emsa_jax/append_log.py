@@ -122,7 +122,12 @@ class PackedEntries:
         payload = msgpack.packb(entry)
         return self._HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
-    def decode(self, file: BinaryIO, path: str | Path, number: int) -> Iterator[tuple[Any, int]]:
+    def decode(
+        self,
+        file: BinaryIO,
+        path: str | Path,  # noqa: ARG002 (of the protocol, as is the next)
+        number: int,  # noqa: ARG002
+    ) -> Iterator[tuple[Any, int]]:
         """See `EntryFormat`."""
         most = os.fstat(file.fileno()).st_size
         while len(header := file.read(self._HEADER.size)) == self._HEADER.size:
@@ -144,9 +149,9 @@ class AppendLog:
     Raises InputError where the file cannot be opened or an entry is damaged.
     """
 
-    def __init__(self, path: str | Path, format: EntryFormat, take: Callable[[Any, int], None] | None = None):
+    def __init__(self, path: str | Path, format: EntryFormat, take: Callable[[Any, int], None] | None = None) -> None:
         self.path, self._format = Path(path), format
-        self._take = take or (lambda entry, place: None)
+        self._take = take or (lambda *_: None)
         self._offset = self._entries = 0
         self._mutex = threading.RLock()
         try:

@@ -234,7 +234,7 @@ def _read_clause(
         clause = [term for term in clause if term.kind not in _SIGNED]
     spoken: tuple[str, ...] = ()
     for i, term in enumerate(clause):
-        denied = _denied(text, start, clause, i)
+        denied = _denied(clause, i)
         if term.kind in ("agrees", "conflicts"):
             _add_agreement(text, clause, i, denied, claims, found)
         elif term.kind == "own":
@@ -287,7 +287,7 @@ def _subject(text: str, clause: list[_Term], i: int) -> tuple[str, ...]:
     return _group(text, clause, i, back=True) or _group(text, clause, i)
 
 
-def _denied(text: str, start: int, clause: list[_Term], i: int) -> bool:
+def _denied(clause: list[_Term], i: int) -> bool:
     """Whether a negation stands shortly before a term, without another sign between."""
     for before in reversed(clause[:i]):
         if before.kind in (*_SIGNED, "own", "agrees", "conflicts") or clause[i].start - before.end > NEAR_NOT:

@@ -130,7 +130,9 @@ def _only_pair(tags: Sequence[Tag], name: str, notes: dict[str, None]) -> tuple[
     return at[0], at[1]
 
 
-def _between(tags: Sequence[Tag], reasoning: tuple[int, int], pair: tuple[int, int], length: int):
+def _between(
+    tags: Sequence[Tag], reasoning: tuple[int, int], pair: tuple[int, int], length: int
+) -> tuple[tuple[int, int], ...]:
     """The stretches before, between and after the two pairs."""
     return ((0, tags[reasoning[0]].start), (tags[reasoning[1]].end, tags[pair[0]].start), (tags[pair[1]].end, length))
 

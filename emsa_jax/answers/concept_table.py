@@ -38,7 +38,7 @@ class Labels:
     by_language: Mapping[str, tuple[str, ...]]
     _read: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         spelled = {
             _folded(label): known
             for labels in self.by_language.values()
@@ -119,7 +119,7 @@ def read_table(path: str | Path) -> tuple[Concept, ...]:
     return concepts
 
 
-def _concept(row, where: str) -> Concept:
+def _concept(row: object, where: str) -> Concept:
     if not isinstance(row, dict):
         raise InputError(f"{where} must be an object of name, tag, aliases and labels")
     if other := row.keys() - {"name", "tag", "aliases", "labels"}:
@@ -157,7 +157,7 @@ def _concept(row, where: str) -> Concept:
     return Concept(name.strip(), tags[0], Labels(lists), tuple(tags[1:]))
 
 
-def _texts(value, where: str) -> list[str]:
+def _texts(value: object, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where} must be a list of texts")
     return value

@@ -17,7 +17,7 @@ The reader assumes that the writer is paid to find its holes. What it does:
 - Never raises, and takes time linear in the length of the text.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -125,7 +125,7 @@ def _contents(text: str, tags: list[Tag]) -> tuple[list[str], dict[str, str]]:
     return notes, inner
 
 
-def _outside(tags: list[Tag], length: int):
+def _outside(tags: list[Tag], length: int) -> Iterable[tuple[int, int]]:
     """The stretches before, between and after three pairs in order."""
     starts = (0, tags[1].end, tags[3].end, tags[5].end)
     ends = (tags[0].start, tags[2].start, tags[4].start, length)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from emsa_jax.answers.answer_format import AnswerFormat, Labelled
 from emsa_jax.errors import InputError
@@ -22,7 +23,7 @@ class Trace:
     score: float
 
 
-def read_traces(path) -> list[Trace]:
+def read_traces(path: str | Path) -> list[Trace]:
     """All traces of a UTF-8 jsonl file, blank lines left out.
 
     InputError naming file and line: not JSON, a field absent or of another type, a score that is not finite,

@@ -34,12 +34,12 @@ class Array:
     which may be nothing but strings.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.value: np.ndarray | tuple[str, ...] | None = None
 
 
 class _Dtype:
-    def __init__(self, name: Any):
+    def __init__(self, name: Any) -> None:
         name = text(name)
         if not _DTYPE.fullmatch(name):
             raise InputError(f"it holds an array of dtype {name[:20]!r}; only numbers and strings are read")
@@ -88,7 +88,7 @@ def strings(values: Sequence[Any]) -> tuple[str, ...]:
 class _Machine:
     """The stack, the marks on it and the memo of a pickle, fed one opcode after the other."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int) -> None:
         self.stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -191,7 +191,7 @@ class _Machine:
 # ---- the globals that arrays need, and what is done in their place ----
 
 
-def _reconstruct(machine: _Machine, kind: Any, shape: Any, code: Any) -> Array:
+def _reconstruct(_: _Machine, kind: Any, *_shape_and_code: Any) -> Array:
     if kind != _NDARRAY:
         raise InputError("it holds a subclass of numpy.ndarray; only plain arrays are read")
     return Array()
@@ -206,7 +206,7 @@ def _scalar(machine: _Machine, dtype: Any, content: Any) -> Any:
     return value.item()
 
 
-def _bytes(machine: _Machine, value: Any = b"", encoding: Any = "latin1") -> bytes:
+def _bytes(_: _Machine, value: Any = b"", encoding: Any = "latin1") -> bytes:
     """Protocols below 3 spell bytes as a string in latin-1."""
     if isinstance(value, str) and encoding in ("latin1", "latin-1"):
         return value.encode("latin-1")
@@ -214,7 +214,7 @@ def _bytes(machine: _Machine, value: Any = b"", encoding: Any = "latin1") -> byt
 
 
 _FUNCTIONS: dict[tuple[str, str], Callable] = {
-    ("numpy", "dtype"): lambda machine, name, *_: _Dtype(name),
+    ("numpy", "dtype"): lambda _, name, *__: _Dtype(name),
     ("_codecs", "encode"): _bytes,
 }
 for _core in ("numpy.core", "numpy._core"):  # as NumPy 1 and 2 call it

@@ -62,7 +62,7 @@ class Plan:
     drop_remainder: bool = False
     parts: tuple[Part, ...] = ()  # of a mixture, whose records `lengths` counts one part after the other
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.parts and sum(part.num_records for part in self.parts) != len(self.lengths):
             raise ValueError(f"{len(self.lengths)} lengths for parts of {[p.num_records for p in self.parts]}")
         if not self.batches_per_epoch:

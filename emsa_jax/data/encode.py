@@ -1,5 +1,6 @@
 """One sample in, one record out: all that a decoding process does."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -42,7 +43,7 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     return pack(sample, frames.images, frames.rate, mel, pcm, source, options, notes=notes)
 
 
-def _sampling(options: PrepareOptions):
+def _sampling(options: PrepareOptions) -> Callable[..., np.ndarray]:
     if not options.fps:
         return partial(uniform, num_frames=options.num_frames)
     return partial(per_second, fps=options.fps, min_frames=FPS_FRAMES[0], max_frames=FPS_FRAMES[1])

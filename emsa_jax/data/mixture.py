@@ -86,7 +86,7 @@ def part_of(parts: Sequence[Part], records: np.ndarray) -> np.ndarray:
 class Mixed:
     """Random access to the records of several sources, numbered as a mixture numbers them."""
 
-    def __init__(self, sources: Sequence[Any]):
+    def __init__(self, sources: Sequence[Any]) -> None:
         self._sources = list(sources)
         self._starts = [0, *accumulate(map(len, self._sources))]
 

@@ -18,7 +18,7 @@ class Clips:
     Can be pickled, as loaders with worker processes need it: each process opens the shards for itself.
     """
 
-    def __init__(self, directory: str | Path, split: str):
+    def __init__(self, directory: str | Path, split: str) -> None:
         self._opened = (directory, split)
         self._records = RecordSource(directory, split)
 
@@ -28,7 +28,7 @@ class Clips:
     def __getitem__(self, index: int) -> Clip:
         return unpack(self._records[index])
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple]:
         return type(self), self._opened
 
 

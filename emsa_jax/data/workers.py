@@ -71,7 +71,7 @@ def encode_all(
 class _Worker:
     """A decoding process, started when first needed and again after each death."""
 
-    def __init__(self, options: PrepareOptions, timeout_seconds: float):
+    def __init__(self, options: PrepareOptions, timeout_seconds: float) -> None:
         self._options, self._timeout = options, timeout_seconds
         self._process: subprocess.Popen | None = None
 

@@ -85,7 +85,7 @@ class Budget:
 class Pace:
     """An even pace of so much in a minute; 0 for no limit."""
 
-    def __init__(self, per_minute: float):
+    def __init__(self, per_minute: float) -> None:
         self._seconds = 60 / per_minute if per_minute else 0.0
         self._next = 0.0
 

@@ -14,7 +14,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -52,7 +52,7 @@ class Unreachable(InputError):
 class _Again(Exception):
     """A request that may succeed if it is sent again. wait: the seconds that the endpoint asks for, 0.0 for none."""
 
-    def __init__(self, reason: str, wait: float = 0.0, connected: bool = True):
+    def __init__(self, reason: str, wait: float = 0.0, connected: bool = True) -> None:
         super().__init__(reason)
         self.wait, self.connected = wait, connected
 
@@ -60,7 +60,7 @@ class _Again(Exception):
 class ChatClient:
     """Sends requests, and sends them again where that makes sense. To be used as an asynchronous context."""
 
-    def __init__(self, options: TeacherOptions, jitter: Callable[[], float] = random.random):
+    def __init__(self, options: TeacherOptions, jitter: Callable[[], float] = random.random) -> None:
         self.options, self._jitter = options, jitter
         self._key = key_from(options.key_env)
         self._url = options.url.rstrip("/") + "/chat/completions"
@@ -212,7 +212,7 @@ class ChatClient:
         return self.redact(str(text))[:200] or "no reason given"
 
 
-def retry_after(headers) -> float:
+def retry_after(headers: Mapping[str, str]) -> float:
     """The seconds for which a response asks to wait, by retry-after-ms or Retry-After (seconds or a date), else 0.0."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name, "")

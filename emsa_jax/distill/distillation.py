@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from emsa_jax.answers.recorded_traces import ACCEPTED, FAILED, REJECTED
 from emsa_jax.append_log import Row
@@ -91,7 +92,7 @@ class Distillation:
                 functools.partial(self._keep, step, sample, prompt),
             )
 
-    async def _in_turn(self, work: Callable, *arguments):
+    async def _in_turn(self, work: Callable, *arguments: Any) -> Any:
         """work(*arguments), for one slot at a time, after what the previous slot has to send went out.
 
         Without this, answers that arrive together would all be handled before the next question is sent, and their

@@ -97,7 +97,7 @@ class LocalTeacher:
     """A policy with its adapter, and a compiled program for each prompt length of a split. Raises InputError as
     checkpoints, adapters and records do."""
 
-    def __init__(self, plan: DistillPlan, options: DistillOptions):
+    def __init__(self, plan: DistillPlan, options: DistillOptions) -> None:
         local = options.local
         self.plan, self.options = plan, local
         self.checkpoint = open_checkpoint(local.policy, local.dtype)

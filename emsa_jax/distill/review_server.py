@@ -29,7 +29,9 @@ class ReviewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, desk: Desk, media: Callable[[str], dict[str, Any]], page: Callable[[str], bytes], port: int = 0):
+    def __init__(
+        self, desk: Desk, media: Callable[[str], dict[str, Any]], page: Callable[[str], bytes], port: int = 0
+    ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.desk, self.media, self.page, self.token = desk, media, page, secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_address[1]}" for name in ("127.0.0.1", "localhost")}

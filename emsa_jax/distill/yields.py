@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def _is_refined(sample: RecordedSample) -> bool:
     return key is not None and key.step == "refine"
 
 
-def _by(asked: dict[str, _Asked], kept: set[str], name: str, known=()) -> dict[str, dict[str, int]]:
+def _by(asked: dict[str, _Asked], kept: set[str], name: str, known: Sequence[str] = ()) -> dict[str, dict[str, int]]:
     every = Counter(getattr(one, name) for one in asked.values())
     of_kept = Counter(getattr(asked[id], name) for id in kept)
     return {value: {"asked": every[value], "kept": of_kept[value]} for value in dict.fromkeys([*known, *sorted(every)])}
@@ -113,7 +113,9 @@ def _sorted(counter: Counter) -> dict[str, int]:
     return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _examples(path, progress: Progress, asked: dict[str, _Asked], outcomes: dict[str, str], number: int):
+def _examples(
+    path: Path, progress: Progress, asked: dict[str, _Asked], outcomes: dict[str, str], number: int
+) -> dict[str, list[Row]]:
     """The same samples each time, whatever the order of the rows: those whose ids have the lowest hashes."""
     chosen: dict[str, list[str]] = {}
     for id in sorted(outcomes, key=lambda id: hashlib.sha256(id.encode()).digest()):

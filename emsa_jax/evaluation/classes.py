@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emsa_jax.answers.answer_format import AnswerFormat
+from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, SENTIMENTS, polarity_of_sentiment
 from emsa_jax.evaluation.breakdowns import OTHERS
 from emsa_jax.evaluation.classification import label_metrics, label_row
@@ -23,7 +25,7 @@ def class_metrics(pred: Sequence[str | None], true: Sequence[str], classes: int)
     return result | {"n": len(true), "parse_rate": float(np.mean([p is not None for p in pred])) if pred else None}
 
 
-def concept_metrics(rows: Sequence[Mapping], table) -> dict[str, dict[str, float | int | None]]:
+def concept_metrics(rows: Sequence[Mapping], table: Sequence[Concept]) -> dict[str, dict[str, float | int | None]]:
     """Concept -> ACC, WF1, F1 and so on over the clips whose label is known, n; the mean of the accuracies as "mean",
     and "majority", the accuracy of always naming the commonest label of these clips."""
     found = {}
@@ -37,7 +39,9 @@ def concept_metrics(rows: Sequence[Mapping], table) -> dict[str, dict[str, float
     return found | {"mean": {"ACC": float(np.mean(values)) if values else None}}
 
 
-def summarize_classes(base: Mapping, rows: Sequence[Mapping], format, learned: Sequence, resamples: int = 0) -> dict:
+def summarize_classes(
+    base: Mapping, rows: Sequence[Mapping], format: AnswerFormat, learned: Sequence, resamples: int = 0
+) -> dict:
     """`base`, which is what `predictions.summarize` says of the rows, for answers that name a class.
 
     All that is measured on scores is None. `metrics` hold the classes' and the polarity's, `intervals` theirs; `labels`

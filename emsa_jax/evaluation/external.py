@@ -107,7 +107,7 @@ def score_given(
 def prediction_row(entry: Entry, score: float | None, neutral_eps: float) -> dict:
     """A predicted score, None where it is unread, as a row of predictions.jsonl."""
 
-    def polarity(value):
+    def polarity(value: float | None) -> str | None:
         return None if value is None else polarity_of(value, neutral_eps)
 
     return {

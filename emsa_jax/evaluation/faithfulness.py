@@ -113,7 +113,7 @@ def partners(cases: Sequence[Case], about: str) -> dict[int, int]:
     return found
 
 
-def _swap(cases, answers: list[Answer], after: list[tuple[_Edit, Answer]], about: str) -> dict:
+def _swap(cases: Sequence[Case], answers: list[Answer], after: list[tuple[_Edit, Answer]], about: str) -> dict:
     clause, others, polarity, moved = [], [], [], []
     for edit, new in after:
         old = answers[edit.case]
@@ -132,7 +132,7 @@ def _swap(cases, answers: list[Answer], after: list[tuple[_Edit, Answer]], about
     }
 
 
-def _remove(cases, after: list[tuple[_Edit, Answer]], about: str) -> dict:
+def _remove(cases: Sequence[Case], after: list[tuple[_Edit, Answer]], about: str) -> dict:
     still = []
     for edit, answer in after:
         left = [name for name in cases[edit.case].shown if name != MODALITY_OF[about]]
@@ -151,7 +151,14 @@ class _Ask:
     sign: float = 0.0
 
 
-def _reasoning(cases, texts, answers: list[Answer], respondent, format, without: Callable) -> dict:
+def _reasoning(
+    cases: Sequence[Case],
+    texts: Sequence[str],
+    answers: list[Answer],
+    respondent: Respondent,
+    format: AnswerFormat,
+    without: Callable,
+) -> dict:
     """Edits of the reasoning, and the score that follows each."""
     low, high = format.score_range
     near = SETTLED * (high - low)

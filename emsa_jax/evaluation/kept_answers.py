@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from emsa_jax.policy.lora import Adapter
 from emsa_jax.rollout.answering import asked_clips, compile_answers, expect_scores, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
+from emsa_jax.rollout.sampler import Completions
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.programs import Program, Programs
@@ -159,7 +161,7 @@ class _Asked:
     ) -> Iterator[tuple[list[int], list[Answered]]]:
         """(places in the split, answers to these clips) of what is missing, batch by batch."""
 
-        def run(bucket, *rest):
+        def run(bucket: int, *rest: Any) -> Completions:
             return compiled[bucket](policy.base, policy.adapter, *rest)
 
         batch_size, sharding = settings.evaluate.batch_size, policy.placement.sharding

@@ -55,7 +55,7 @@ def paired(first: Evaluated, second: Evaluated, resamples: int) -> dict[str, dic
     if not pairs or not all(field in row for pair in pairs for row in pair):
         return {}
 
-    def measure(pred, true):
+    def measure(pred: Sequence, true: np.ndarray) -> dict:
         if classes:
             return class_metrics(pred, list(true), classes)
         return regression_metrics(
@@ -67,7 +67,7 @@ def paired(first: Evaluated, second: Evaluated, resamples: int) -> dict[str, dic
             conditions["neutral_eps"],
         )
 
-    def given(row):
+    def given(row: Mapping) -> Any:
         return row[field] if classes else (row[field], row.get("polarity"))
 
     true = np.array([row[target] for row, _ in pairs], object if classes else np.float32)

@@ -107,7 +107,7 @@ def summarize(
     truth = np.array([row["target"] for row in known], np.float32)
     scores, named = [row["score"] for row in known], [row["polarity"] for row in known]
 
-    def measure(pred, true, polarities=None):
+    def measure(pred: Sequence[float | None], true: np.ndarray, polarities: Sequence[str | None] | None = None) -> dict:
         return regression_metrics(pred, true, family, fallback, polarities, neutral_eps)
 
     result["metrics"] = measure(scores, truth, named)
@@ -126,7 +126,9 @@ def summarize(
         )
     prior = np.asarray(train_scores, np.float32)
 
-    def measure_pairs(pred, true):  # the polarity that an answer names is shuffled together with its score
+    def measure_pairs(
+        pred: Sequence, true: np.ndarray
+    ) -> dict:  # the polarity that an answer names is shuffled together with its score
         pairs = [one if isinstance(one, tuple) else (one, polarity_of(one, neutral_eps)) for one in pred]
         return measure([score for score, _ in pairs], true, [polarity for _, polarity in pairs])
 

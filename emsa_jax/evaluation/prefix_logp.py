@@ -11,8 +11,10 @@ import numpy as np
 
 from emsa_jax.answers.answer_options import LabelOptions
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
-from emsa_jax.policy.inputs import abstract_inputs
+from emsa_jax.policy.inputs import PromptInputs, abstract_inputs
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import encode_prompts
+from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.rollout.answering import asked_clips
 from emsa_jax.rollout.hints import Hints
@@ -35,7 +37,7 @@ class PrefixSettings:
     evaluate: EvaluateOptions
 
 
-def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[int]) -> np.ndarray:
+def prefix_logps(settings: PrefixSettings, split: Split, adapter: Adapter | None, members: list[int]) -> np.ndarray:
     """[len(members)] natural logarithms: of the true polarity's name where answers begin with it, summed over its
     tokens, tags left out; nan where the format has none."""
     checkpoint = split.prompter.checkpoint
@@ -72,7 +74,16 @@ def prefix_logps(settings: PrefixSettings, split: Split, adapter, members: list[
     return found
 
 
-def _forced(base, adapter, inputs, forced, lengths, *, config, sampling):
+def _forced(
+    base: dict,
+    adapter: Adapter | None,
+    inputs: PromptInputs,
+    forced: jax.Array,
+    lengths: jax.Array,
+    *,
+    config: ThinkerConfig,
+    sampling: SamplingOptions,
+) -> jax.Array:
     """[N, K] log-probabilities of forced tokens."""
     rows, width = forced.shape
     state = prefill(base, adapter, config, encode_prompts(base, adapter, config, inputs))

@@ -64,15 +64,6 @@ def compare(
     return found
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Exact two-sided McNemar test of two runs' right (True) and wrong answers to the same clips."""
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
-
-
 def over_seeds(values: Sequence[float | None]) -> dict[str, float | int | tuple | None]:
     """{"mean", "std" (ddof 1), "interval" of the mean (Student's t, `LEVEL`), "n"} of one metric over seeds."""
     known = np.array([value for value in values if value is not None], np.float64)

@@ -15,6 +15,7 @@ from emsa_jax.evaluation.kept_answers import LoadedPolicy
 from emsa_jax.rollout.answering import asked_clips, compile_answers, expect_scores, predict
 from emsa_jax.rollout.prompted_data import Split
 from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.sampler import Completions
 from emsa_jax.runtime.programs import Programs
 
 # what a modality is in a record, and in its index entry
@@ -76,9 +77,9 @@ class PolicyRespondent:
     policy: LoadedPolicy
     batch_size: int
     slots: int
-    advance: Callable[[int], None] = lambda clips: None
+    advance: Callable[[int], None] = lambda _: None
     kept: Mapping[str, Any] = field(default_factory=dict)
-    keep: Callable[[dict[str, Any]], None] = lambda new: None
+    keep: Callable[[dict[str, Any]], None] = lambda _: None
 
     def answers(self, clips: Sequence[Edited]) -> list[str]:
         """The greedy answer to each clip."""
@@ -101,7 +102,7 @@ class PolicyRespondent:
                 group_size=1,
             )
 
-            def run(bucket, *rest):
+            def run(bucket: int, *rest: Any) -> Completions:
                 return compiled[bucket](base, adapter, *rest)
 
             for places, texts, _ in predict(split, run, self.batch_size, 0, placement.sharding):

@@ -5,7 +5,8 @@ as negative, MOSI's Non0 leaves true zeros out (and counts a predicted 0 as nega
 float32, as in the field's own code: in float64 the float32 values of 0.1 and -0.7 fall into the next class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def regression_metrics(
 
 
 def score_row(
-    pred: Sequence[float | None], true: Sequence[float], family: str, **options
+    pred: Sequence[float | None], true: Sequence[float], family: str, **options: Any
 ) -> dict[str, float | int | None]:
     """What the command prints of scores: short names, and a family's own convention where the two differ.
 
@@ -154,12 +155,12 @@ def _two_classes(prefix: str, pred: np.ndarray, true: np.ndarray, f1_average: st
 def _graded_classes(p: np.ndarray, y: np.ndarray, family: str) -> dict[str, float | None]:
     if family == "mosi":
 
-        def same(k):  # whole numbers, halves to even
+        def same(k: int) -> float | None:  # whole numbers, halves to even
             return _mean(np.rint(np.clip(p, -k, k)) == np.rint(np.clip(y, -k, k)))
 
         return {"Mult_acc_3": same(1), "Mult_acc_5": same(2), "Mult_acc_7": same(3)}
 
-    def same(edges):
+    def same(edges: np.ndarray) -> float | None:
         return _mean(np.searchsorted(edges, p) == np.searchsorted(edges, y))
 
     return {"Mult_acc_3": same(THREE_EDGES), "Mult_acc_5": same(FIVE_EDGES), "Mult_acc_7": None}
@@ -195,6 +196,6 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _check(field: str, value: str, allowed) -> None:
+def _check(field: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise InputError(f"metrics: {field} {value!r} is none of {', '.join(allowed)}")

@@ -8,8 +8,6 @@ import numpy as np
 
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 
-WAYS = ("greedy", "expected", "majority", "mean")
-
 
 class Verdict(NamedTuple):
     """polarity and score, None where unread; chosen: the answer that speaks for it."""

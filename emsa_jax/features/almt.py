@@ -46,7 +46,13 @@ class ALMT(nn.Module):
     options: ALMTOptions
 
     @nn.compact
-    def __call__(self, text: jax.Array, audio: jax.Array, vision: jax.Array, train: bool) -> dict[str, jax.Array]:
+    def __call__(
+        self,
+        text: jax.Array,
+        audio: jax.Array,
+        vision: jax.Array,
+        train: bool,  # noqa: ARG002 (which all networks take)
+    ) -> dict[str, jax.Array]:
         """text [B, L, Dl], audio [B, Ta, Da], vision [B, Tv, Dv], float. Positions are learned for these lengths."""
         s = self.options
         heads, hidden = s.heads, s.hidden

@@ -70,17 +70,19 @@ def programs(network: Network, protocol: Protocol, unravel: Callable, decays: np
     def loss(params: jax.Array, batch: Batch, key: jax.Array) -> jax.Array:
         return network.losses(unravel(params), batch, key)["total"]
 
-    def learn(learner: Learner, train: Batch, order: jax.Array, weight: jax.Array, key: jax.Array):
+    def learn(
+        learner: Learner, train: Batch, order: jax.Array, weight: jax.Array, key: jax.Array
+    ) -> tuple[Learner, jax.Array]:
         batches = len(order)
         updates, left = divmod(batches, protocol.accumulate)
         tail = left if protocol.leftover == "use" else 0
 
-        def step(learner: Learner, i: jax.Array):
+        def step(learner: Learner, i: jax.Array) -> tuple[Learner, jax.Array]:
             batch = _take(train, order[i], weight[i])
             value, gradients = jax.value_and_grad(loss)(learner.params, batch, jax.random.fold_in(key, i))
             return add_gradients(learner, gradients, protocol), value
 
-        def several(learner: Learner, indices: jax.Array):
+        def several(learner: Learner, indices: jax.Array) -> tuple[Learner, jax.Array]:
             learner, values = jax.lax.scan(step, learner, indices)
             return update(learner, len(indices), decays, protocol), values
 
@@ -93,7 +95,15 @@ def programs(network: Network, protocol: Protocol, unravel: Callable, decays: np
             values = jnp.concatenate([values, more])
         return learner, values.mean()
 
-    def one_epoch(state: SeedState, train, valid, order, weight, rate, key):
+    def one_epoch(
+        state: SeedState,
+        train: Batch,
+        valid: Batch,
+        order: jax.Array,
+        weight: jax.Array,
+        rate: jax.Array,
+        key: jax.Array,
+    ) -> tuple[SeedState, dict[str, jax.Array]]:
         given = state.learner.replace(rate=jnp.where(jnp.isnan(rate), state.learner.rate, rate))
         learner, train_loss = learn(given, train, order, weight, key)
         predictions = predict(network, unravel, learner.params, valid, protocol.batch_size)
@@ -131,14 +141,16 @@ def judged(state: SeedState, loss: jax.Array, protocol: Protocol) -> SeedState:
     )
 
 
-def predict(network: Network, unravel: Callable[[jax.Array], Tree], params: jax.Array, data: Batch, size: int):
+def predict(
+    network: Network, unravel: Callable[[jax.Array], Tree], params: jax.Array, data: Batch, size: int
+) -> jax.Array:
     """Predictions for all utterances, [N], `size` at a time, nothing dropped."""
     count = len(data.labels)
     batches = -(-count // size)
     order = jnp.minimum(jnp.arange(batches * size), count - 1).reshape(batches, size)
     tree = unravel(params)
 
-    def some(_, at: jax.Array):
+    def some(_: None, at: jax.Array) -> tuple[None, jax.Array]:
         outputs = network.outputs(tree, _take(data, at, jnp.ones(size, params.dtype)))
         return None, outputs[network.kind.prediction][:, 0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +104,7 @@ def _labelled(where: str, part: Features, scale: float, notes: list[str]) -> Fea
 
 
 def _rows(part: Features, at: np.ndarray) -> Features:
-    def some(value):
+    def some(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return value[at]
         return tuple(value[i] for i in at) if isinstance(value, tuple) else value

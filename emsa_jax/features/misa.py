@@ -99,7 +99,9 @@ class BiLSTM(nn.Module):
         )
         bias = sum(self.param(f"bias_{kind}_l0{direction}", init, (4 * size,)) for kind in ("ih", "hh"))
 
-        def step(state, now):
+        def step(
+            state: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]
+        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             h, c = state
             gates, here = now
             i, f, g, o = jnp.split(gates + h @ weight_hh.T, 4, axis=-1)  # in PyTorch's order
@@ -163,7 +165,7 @@ def _mean(x: jax.Array, weight: jax.Array) -> jax.Array:
 def _overlap(a: jax.Array, b: jax.Array, weight: jax.Array) -> jax.Array:
     """Mean square of the products of the features of two centred, row-normalised matrices (paper, formula 8)."""
 
-    def rows(x):
+    def rows(x: jax.Array) -> jax.Array:
         x = (x - _mean(x, weight)) * weight[:, None]
         return x / (jnp.sqrt((jax.lax.stop_gradient(x) ** 2).sum(-1, keepdims=True)) + 1e-6)
 

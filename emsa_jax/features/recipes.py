@@ -30,27 +30,38 @@ class Recipe:
     note: str = ""
 
 
-def _mult(width, heads, levels, kernels, attention, rates, batch, rate, clip, patience) -> Recipe:
+def _mult(
+    width: int,
+    heads: int,
+    levels: int,
+    kernels: tuple[int, int, int],
+    attention: tuple[float, float, float],
+    rates: tuple[float, ...],
+    batch: int,
+    rate: float,
+    clip: float,
+    patience: int,
+) -> Recipe:
     names = ("relu", "embed", "residual", "text", "output")
     options = MulTOptions(width, heads, levels, kernels, attention, **dict(zip(names, rates, strict=True)))
     schedule = dict(schedule="plateau", patience=patience)
     return Recipe(options, Protocol(batch, rate, accumulate=8, clip_value=clip, **schedule))
 
 
-def _misa(hidden, batch, rate, clip, diff, sim, recon) -> Recipe:
+def _misa(hidden: int, batch: int, rate: float, clip: float, diff: float, sim: float, recon: float) -> Recipe:
     return Recipe(MISAOptions(hidden, rate, diff, sim, recon), Protocol(batch, 1e-4, accumulate=2, clip_value=clip))
 
 
-def _mag(learning_rate, rate) -> Recipe:
+def _mag(learning_rate: float, rate: float) -> Recipe:
     return Recipe(MAGOptions(1.0, rate), Protocol(32, learning_rate))
 
 
-def _almt(fusion_depth) -> Recipe:
+def _almt(fusion_depth: int) -> Recipe:
     protocol = Protocol(64, 1e-4, weight_decay=1e-4, schedule="warmup_cosine", early_stop=32)
     return Recipe(ALMTOptions(fusion_depth=fusion_depth), protocol)
 
 
-def _dlf(kernel, attention, embed, text, orthogonal) -> Recipe:
+def _dlf(kernel: int, attention: tuple[float, float, float], embed: float, text: float, orthogonal: float) -> Recipe:
     options = DLFOptions(kernels=(kernel,) * 3, attention=attention, embed=embed, text=text, orthogonal=orthogonal)
     schedule = dict(schedule="plateau", factor=0.5, patience=5, early_stop=10)
     return Recipe(options, Protocol(16, 1e-4, accumulate=10, clip_value=0.6, **schedule))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import DTypeLike
 
 from emsa_jax.errors import InputError
 from emsa_jax.features.networks import Batch, Network, Tree
@@ -17,7 +18,9 @@ from emsa_jax.policy.encoder_tables import bert_table
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest
 
 
-def from_state_dict(network: Network, batch: Batch, state: Mapping[str, np.ndarray], dtype=jnp.float32) -> Tree:
+def from_state_dict(
+    network: Network, batch: Batch, state: Mapping[str, np.ndarray], dtype: DTypeLike = jnp.float32
+) -> Tree:
     """Parameters out of a state dict, for batches of these sizes.
 
     Raises: InputError naming the tensor that is missing, unknown, or of another shape.

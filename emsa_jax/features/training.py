@@ -56,7 +56,7 @@ def train(
     seeds: Sequence[int],
     bert: Tree | None = None,
     place: Place | None = None,
-    tell: Callable[[int, str], None] = lambda epoch, note: None,
+    tell: Callable[[int, str], None] = lambda *_: None,
 ) -> dict[int, Trained]:
     """Trains all seeds in one program until each has stopped.
 

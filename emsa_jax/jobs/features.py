@@ -61,7 +61,7 @@ def train_network(options: FeatureOptions, workdir: Path) -> Row:
     for seeds in training.groups:
         directory = workdir / "state" / "_".join(map(str, seeds))
         with preemption.deferred(), progress(training.recipe.protocol.max_epochs, options.network) as advance:
-            trained = training.run(seeds, directory, lambda epoch, note, advance=advance: advance(note=note))
+            trained = training.run(seeds, directory, lambda _, note, advance=advance: advance(note=note))
         for seed, one in trained.items():
             metrics, status = write_seed(workdir / str(seed), training, one, options)
             statuses.append(status)

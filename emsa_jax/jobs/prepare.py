@@ -6,6 +6,7 @@ The stage also makes the embedded world and the policy "tiny" where they are ask
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +105,8 @@ def _source(run: Run, settings: PrepareSettings, dataset: Dataset) -> Path:
     if not out.exists():
         annotated = "concepts" in dataset.data
         kind, make = (ConceptWorld, make_concept_puppets) if annotated else (PuppetWorld, make_puppets)
-        options = kind(
-            domain=PUPPETS[dataset.data].language,
-            seed=settings.seed,
-            workers=settings.prepare.workers,
-            **to_dict(settings.puppets),
-        )
+        given = {"seed": settings.seed, "workers": settings.prepare.workers, **to_dict(settings.puppets)}
+        options = kind(domain=PUPPETS[dataset.data].language, **given)
         total = options.num_train + options.num_valid + options.num_test
         with progress(total, f"drawing {dataset.data}") as advance:
             done = 0
@@ -123,7 +120,7 @@ def _source(run: Run, settings: PrepareSettings, dataset: Dataset) -> Path:
     return out
 
 
-def _progress(items, total: int):
+def _progress(items: list, total: int) -> Iterator:
     with progress(total, "prepare") as advance:
         for item in items:
             yield item

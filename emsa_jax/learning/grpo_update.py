@@ -13,10 +13,11 @@ from flax import struct
 from emsa_jax.learning.guard import guarded_update
 from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.logprobs import group_logprobs
-from emsa_jax.learning.losses import denominators, loss_sums, metrics, polarity_nll
+from emsa_jax.learning.losses import Sums, denominators, loss_sums, metrics, polarity_nll
 from emsa_jax.learning.packing import Packing
 from emsa_jax.learning.state import TrainState
 from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import Prompts, encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
@@ -104,7 +105,7 @@ def grpo_update(
     divisors = denominators(mask.reshape(n * g, c), options, max_completion_length, batch.counted.reshape(-1))
     divisors = {name: jnp.maximum(value, 1) for name, value in divisors.items()}
 
-    def loss_fn(adapter, piece: _MicroBatch):
+    def loss_fn(adapter: Adapter, piece: _MicroBatch) -> tuple[jax.Array, tuple[Sums, Sums]]:
         if adapter.touches_towers:  # media are packed across prompts, so all are encoded in each micro-batch
             encoded = encode_prompts(base, adapter, config, inputs)
             piece = piece._replace(prompts=jax.tree.map(lambda t: t[piece.members], encoded))
@@ -116,7 +117,7 @@ def grpo_update(
             loss = loss + sums["nll"]
         return loss, (sums, per_answer | _sampler_gaps(piece.batch, logps))
 
-    def add_micro_batch(carry, piece):
+    def add_micro_batch(carry: tuple, piece: _MicroBatch) -> tuple[tuple, Sums]:
         grads, sums = carry
         (_, (more, per_answer)), grad = jax.value_and_grad(loss_fn, has_aux=True)(state.params, piece)
         return jax.tree.map(jnp.add, (grads, sums), (grad, more)), per_answer
@@ -143,7 +144,9 @@ def _update_metrics(sums: dict, per_answer: dict, divisors: dict) -> dict[str, j
     return logged | {"sampling/signed_gap": per_answer["signed_gap"]}
 
 
-def _answer_logprobs(base, adapter, config: ThinkerConfig, piece: _MicroBatch, temperature: float, remat: str):
+def _answer_logprobs(
+    base: dict, adapter: Adapter, config: ThinkerConfig, piece: _MicroBatch, temperature: float, remat: str
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """(log-probabilities [n, G, C], entropies [n, G, C], log-probabilities of the true polarity's tokens [n, K]).
 
     The true polarity is computed as one more answer of its prompt; None without one.
@@ -159,7 +162,7 @@ def _answer_logprobs(base, adapter, config: ThinkerConfig, piece: _MicroBatch, t
     return logps[:, :g], entropies[:, :g], nll_logps
 
 
-def _loss_sums(piece: _MicroBatch, logps: jax.Array, entropies: jax.Array, options: LossOptions):
+def _loss_sums(piece: _MicroBatch, logps: jax.Array, entropies: jax.Array, options: LossOptions) -> tuple[Sums, Sums]:
     """`losses.loss_sums` of a micro-batch."""
     batch = piece.batch
     return loss_sums(
@@ -192,7 +195,7 @@ def _micro_batches(prompts: Prompts, batch: GrpoBatch, mask: jax.Array, count: i
     """The update cut into `count` micro-batches, on the first axis of every array."""
     n = mask.shape[0]
 
-    def cut(t):
+    def cut(t: jax.Array) -> jax.Array:
         if shards == 1:
             return t.reshape(count, n // count, *t.shape[1:])
         parts = t.reshape(shards, count, -1, *t.shape[1:])

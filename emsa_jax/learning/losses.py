@@ -119,7 +119,9 @@ def loss_sums(
     return sums, rows
 
 
-def _importance_ratio(logps, old_logps, valid, options: LossOptions) -> jax.Array:
+def _importance_ratio(
+    logps: jax.Array, old_logps: jax.Array | None, valid: jax.Array, options: LossOptions
+) -> jax.Array:
     """How likely the policy makes the tokens compared with the one that sampled: [B, T], or [B, 1] for answers."""
     old = jax.lax.stop_gradient(logps) if old_logps is None else jnp.where(valid, old_logps, 0)
     log_ratio = logps - old
@@ -128,7 +130,14 @@ def _importance_ratio(logps, old_logps, valid, options: LossOptions) -> jax.Arra
     return jnp.exp(log_ratio)
 
 
-def _kl_term(logps, ref_logps, ratio, valid, zero_std, options: LossOptions) -> tuple[jax.Array, jax.Array]:
+def _kl_term(
+    logps: jax.Array,
+    ref_logps: jax.Array | None,
+    ratio: jax.Array,
+    valid: jax.Array,
+    zero_std: jax.Array | None,
+    options: LossOptions,
+) -> tuple[jax.Array, jax.Array]:
     """(KL per token as the loss has it [B, T], the logged sum over all valid tokens)."""
     if ref_logps is None:
         raise ValueError("beta > 0 needs the reference's log-probabilities")

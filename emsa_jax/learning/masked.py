@@ -1,5 +1,4 @@
-"""Sums, means and standard deviations over the valid entries of an array. Masked-out entries may hold
-anything, NaN too."""
+"""Sums and means over the valid entries of an array. Masked-out entries may hold anything, NaN too."""
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +19,3 @@ def masked_count(mask: jax.Array, axis: Axis = None) -> jax.Array:
 def masked_mean(values: jax.Array, mask: jax.Array, axis: Axis = None) -> jax.Array:
     """Mean of `values` where `mask` (same shape); 0 where nothing is valid."""
     return masked_sum(values, mask, axis) / masked_count(mask, axis)
-
-
-def masked_std(values: jax.Array, mask: jax.Array, axis: Axis = None, ddof: int = 1) -> jax.Array:
-    """Standard deviation with `ddof` degrees of freedom removed; 0 where fewer than `ddof + 1` entries are
-    valid."""
-    mask = mask.astype(bool)
-    count = mask.sum(axis, dtype=jnp.int32)
-    centre = masked_sum(values, mask, axis) / jnp.maximum(count, 1)
-    if axis is not None:
-        centre = jnp.expand_dims(centre, axis)
-    squares = masked_sum((jnp.where(mask, values, 0) - centre) ** 2, mask, axis)
-    return jnp.where(count > ddof, jnp.sqrt(squares / jnp.maximum(count - ddof, 1)), 0)

@@ -53,14 +53,16 @@ def sft_update(
     """
     total = batch.mask.sum()
 
-    def loss_fn(trained, inputs, tokens, mask):
+    def loss_fn(
+        trained: dict | Adapter, inputs: PromptInputs, tokens: jax.Array, mask: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         params, adapter = split_trained(trained, base)
         prompts = encode_prompts(params, adapter, config, inputs)
         logps, _ = group_logprobs(params, adapter, config, prompts, tokens[:, None], remat=remat)
         loss = -masked_sum(logps[:, 0], mask) / total
         return loss, masked_sum(jnp.exp(logps[:, 0]), mask) / total
 
-    def micro(carry, piece):
+    def micro(carry: tuple, piece: tuple) -> tuple[tuple, None]:
         (loss, sure), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, *piece)
         return jax.tree.map(jnp.add, carry, (grads, loss, sure)), None
 

@@ -177,7 +177,7 @@ def matching(tree: Any, params: Any, shardings: Any, default: NamedSharding) -> 
         )
     ]
 
-    def of(path, leaf):
+    def of(path: tuple, leaf: Any) -> Any:
         name = jax.tree_util.keystr(path)
         return next((sharding for end, shape, sharding in known if name.endswith(end) and leaf.shape == shape), default)
 

@@ -142,7 +142,7 @@ class Planned(Programs):
 def _planned(name: str, function: Any, arguments: Any, out: Any) -> Program:
     """A program that is not compiled. out: shardings of its result, a prefix of its tree."""
 
-    def with_sharding(sharding, part):
+    def with_sharding(sharding: Any, part: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
 
     return Program(name=name, label=name, out=jax.tree.map(with_sharding, out, jax.eval_shape(function, *arguments)))

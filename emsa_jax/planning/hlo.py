@@ -105,15 +105,6 @@ def moved_in_loops(module: Module, least: int = 1 << 20) -> list[Moved]:
     return list(_walk(module, "ENTRY", _Scope(), least))
 
 
-def aliased_parameters(text: str) -> frozenset[int]:
-    """Numbers of the entry's parameters whose memory a result takes over: donations that the compiler could use."""
-    start = text.find("input_output_alias={")
-    if start < 0:
-        return frozenset()
-    line = text[start : text.index("\n", start)].split("entry_computation_layout", 1)[0]
-    return frozenset(int(number) for number in re.findall(r"\((\d+), \{[\d, ]*\}", line))
-
-
 def _instruction(line: str) -> Instruction:
     is_root = line.startswith("ROOT ")
     name, rest = line.removeprefix("ROOT ").split(" = ", 1)

@@ -7,20 +7,23 @@ Whatever the kernel, the result is that of the plain one, rows of padding except
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from emsa_jax.parallel.rules import platform
 from emsa_jax.policy.attention_kernels import LANES, causal_mask, cudnn_answers, cudnn_causal, splash_attention
 from emsa_jax.policy.policy_options import Kernel
 
+Part = tuple[jax.Array, jax.Array, jax.Array]  # of a softmax, see `attention_part`
 MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
 BLOCK, BLOCKS = 256, 8  # the plain kernel's queries: at least so many at a time, in at most so many blocks
 
 
-def choose_kernel(backend: str, dtype, head_dim: int, length: int) -> Kernel:
+def choose_kernel(backend: str, dtype: DTypeLike, head_dim: int, length: int) -> Kernel:
     """The kernel for `backend` ("cpu", "gpu", "tpu"); length: the most keys that a query may see.
 
     Below 128 keys splash attention would mostly compute padding; below 256 the logits that cuDNN spares are small.
@@ -33,7 +36,7 @@ def choose_kernel(backend: str, dtype, head_dim: int, length: int) -> Kernel:
     return "plain"
 
 
-def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, kernel: Kernel = "auto"):
+def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, kernel: Kernel = "auto") -> jax.Array:
     """Self-attention of sequences: every token attends to the valid ones up to itself.
 
     Args:
@@ -116,7 +119,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.
     return combine([attention_part(q, k, v, mask)]).astype(q.dtype)
 
 
-def attention_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
+def attention_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> Part:
     """One part of a softmax over several key sets.
 
     Shapes as in `attention`. Returns (weighted values [B, S, H, d], their weight [B, S, H, 1], the largest
@@ -125,7 +128,7 @@ def attention_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     return cached_part(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), mask)
 
 
-def cached_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
+def cached_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> Part:
     """`attention_part` with keys and values as a cache holds them, [B, K, T, d]: not moved at every token."""
     b, s, h, d = q.shape
     heads, t = k.shape[1:3]
@@ -139,13 +142,13 @@ def cached_part(q, k, v, mask) -> tuple[jax.Array, jax.Array, jax.Array]:
     weighing = weights.reshape(b, heads, -1, t).astype(v.dtype)
     values = jnp.einsum("bkqt,bktd->bkqd", weighing, v, preferred_element_type=wide)
 
-    def back(part):  # [b, heads, h / heads, s, n] -> [b, s, h, n]
+    def back(part: jax.Array) -> jax.Array:  # [b, heads, h / heads, s, n] -> [b, s, h, n]
         return part.transpose(0, 3, 1, 2, 4).reshape(b, s, h, -1)
 
     return back(values.reshape(b, heads, h // heads, s, d)), back(weights.sum(-1, keepdims=True)), back(top)
 
 
-def combine(parts) -> jax.Array:
+def combine(parts: Sequence[Part]) -> jax.Array:
     """Joins attention parts under one softmax: exact, since each part carries its weight and largest logit."""
     top = parts[0][2]
     for _, _, other in parts[1:]:
@@ -165,7 +168,7 @@ def _named(kernel: str, q: jax.Array, length: int) -> Kernel:
     return kernel
 
 
-def _plain_causal(q, k, v, mask) -> jax.Array:
+def _plain_causal(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
     """`causal_attention` a block of queries at a time: keys behind a block are never looked at."""
     slots = q.shape[1]
     block = max(BLOCK, -(-slots // BLOCKS))

@@ -38,7 +38,7 @@ class TreeMask(splash_mask.Mask):
     prompt: int
     answer: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.slots.bit_length() + self.answer.bit_length() > 31:
             raise ValueError(f"{self.slots} slots with answers of {self.answer} are too many for splash attention")
 
@@ -51,7 +51,7 @@ class TreeMask(splash_mask.Mask):
         slot = np.arange(self.slots, dtype=np.int32)
         return slot | np.where(slot < self.prompt, 0, (slot - self.prompt) % self.answer) << self.slots.bit_length()
 
-    def mask_function(self, queries, keys):
+    def mask_function(self, queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
         slot, into = queries & ((1 << self.slots.bit_length()) - 1), queries >> self.slots.bit_length()
         return (keys <= slot) & ((keys < self.prompt) | (keys >= slot - into))
 
@@ -59,7 +59,7 @@ class TreeMask(splash_mask.Mask):
         return self.mask_function(self.q_sequence[block[0], None], np.arange(self.slots)[None, block[1]])
 
 
-def splash_attention(q, k, v, mask, prompt: int, answer: int) -> jax.Array:
+def splash_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, prompt: int, answer: int) -> jax.Array:
     """Splash attention over [prompt, answer 1, ..]: `prompt` slots, then `answer` for each; empty blocks are skipped.
 
     Shapes as in `causal_attention`. Padding is another segment than valid tokens: the two never see each other, and
@@ -78,7 +78,7 @@ def splash_attention(q, k, v, mask, prompt: int, answer: int) -> jax.Array:
     return run(q, k, v, mask)
 
 
-def _splash_part(q, k, v, mask, *, prompt: int, answer: int) -> jax.Array:
+def _splash_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, prompt: int, answer: int) -> jax.Array:
     slots = q.shape[1]
     # larger blocks are faster, unless what fills them up is too much
     block = next(b for b in (4 * LANES, 2 * LANES, LANES) if -slots % b <= slots // 8 or b == LANES)
@@ -93,11 +93,11 @@ def _splash_part(q, k, v, mask, *, prompt: int, answer: int) -> jax.Array:
     return jax.vmap(kernel)(q, k, v, splash.SegmentIds(segment, segment)).transpose(0, 2, 1, 3)[:, :slots]
 
 
-def cudnn_causal(q, k, v, mask, implementation: str = "cudnn") -> jax.Array:
+def cudnn_causal(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, implementation: str = "cudnn") -> jax.Array:
     """`causal_attention` by cuDNN. Valid tokens move to the front, where causality keeps padding out, and back."""
     rows, order = jnp.arange(len(mask))[:, None], jnp.argsort(~mask, axis=1, stable=True)
 
-    def moved(x, order):  # each index once: the gradient needs no atomic additions
+    def moved(x: jax.Array, order: jax.Array) -> jax.Array:  # each index once: the gradient needs no atomic additions
         return x.at[rows, order].get(unique_indices=True)
 
     q, k, v = (_even(moved(x, order)) for x in (q, k, v))
@@ -105,7 +105,15 @@ def cudnn_causal(q, k, v, mask, implementation: str = "cudnn") -> jax.Array:
     return moved(mixed[:, : mask.shape[1]], jnp.argsort(order, axis=1))
 
 
-def cudnn_answers(pk, pv, aq, ak, av, prompt_mask, implementation: str = "cudnn") -> jax.Array:
+def cudnn_answers(
+    pk: jax.Array,
+    pv: jax.Array,
+    aq: jax.Array,
+    ak: jax.Array,
+    av: jax.Array,
+    prompt_mask: jax.Array,
+    implementation: str = "cudnn",
+) -> jax.Array:
     """The answers' half of `group_attention` by cuDNN.
 
     It has no softmax over two key sets that gradients go through, so each answer gets a copy of its prompt's keys and

@@ -54,7 +54,7 @@ def audio_states(
     return pooled.reshape(-1, x.shape[-1])
 
 
-def audio_features(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+def audio_features(params: dict, _: Adapter | None, states: jax.Array) -> jax.Array:
     """What the last linear of the projector, "proj", reads of the states: [A, d_model]."""
     return layer_norm(states, params["ln_post"])
 
@@ -83,7 +83,7 @@ def encode_chunks(
     keys = jnp.arange(x.shape[1])[None, :] < length[:, None]
     mask = jnp.broadcast_to(keys[:, None, :], (x.shape[0], x.shape[1], x.shape[1]))
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, None]:
         p, ab = stacked
         h = layer_norm(x, p["attention_norm"])
         q, k, v = (

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jax.typing import DTypeLike
+
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
@@ -30,7 +32,11 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    directory: str | Path, dtype=None, weights: bool = True, attention: str = "auto", layout: Layout | None = None
+    directory: str | Path,
+    dtype: DTypeLike | None = None,
+    weights: bool = True,
+    attention: str = "auto",
+    layout: Layout | None = None,
 ) -> Checkpoint:
     """Opens a policy directory; without `weights` their headers alone are checked. attention: the decoder's kernel.
     layout: where the parameters lie (default: on one device).
@@ -46,7 +52,7 @@ def open_checkpoint(
     return Checkpoint(directory, config, params, tokenizer, read_preprocessor(directory, config))
 
 
-def load_weights(checkpoint: Checkpoint, dtype=None, layout: Layout | None = None) -> Checkpoint:
+def load_weights(checkpoint: Checkpoint, dtype: DTypeLike | None = None, layout: Layout | None = None) -> Checkpoint:
     """A checkpoint that was opened without weights, with them."""
     return replace(checkpoint, params=hf.load(checkpoint.directory, dtype, layout)[1])
 

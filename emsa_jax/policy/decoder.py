@@ -6,12 +6,14 @@ keys and values and to their own, under one softmax, and gradients flow back int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import DTypeLike
 
 from emsa_jax.parallel.rules import constrain, platform
 from emsa_jax.policy.attention import cached_part, causal_attention, combine, group_attention
@@ -61,7 +63,7 @@ def forward(
     scale = adapter.scale if adapter else 0.0
     cos, sin = _rope(config, positions, x.dtype)
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, Any]:
         p, ab = stacked
         q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
         x = _after_attention(p, ab, scale, config, x, causal_attention(q, k, v, mask, config.attention))
@@ -103,7 +105,7 @@ def forward_groups(
     def cut(t: jax.Array) -> tuple[jax.Array, jax.Array]:  # of a prompt and the answers behind it
         return t[:, :p], t[:, p:].reshape(n * g, c, *t.shape[2:])
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, Any]:
         params, ab = stacked
         (pq, aq), (pk, ak), (pv, av) = map(cut, _qkv(params, ab, scale, config, x, cos, sin))
         prompts, answers = group_attention(pq, pk, pv, aq, ak, av, prompt_mask, segments, config.attention)
@@ -140,7 +142,7 @@ def forward_after(
     scale = adapter.scale if adapter else 0.0
     cos, sin = _rope(config, positions, x.dtype)
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, Any]:
         p, ab, caches = stacked
         q, k, v = _qkv(p, ab, scale, config, x, cos, sin)
         own = Cache(k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3))
@@ -184,7 +186,7 @@ def decode_layers(params: dict, adapter: Adapter | None, prompt: Cache) -> Decod
     return [jax.tree.map(lambda t, i=i: t[i], stacked) for i in range(len(prompt.k))]
 
 
-def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache | list[Cache]:
+def empty_cache(config: TextConfig, rows: int, slots: int, dtype: DTypeLike) -> Cache | list[Cache]:
     """A cache of zeros for `rows` answers of at most `slots` tokens, [rows, kv_heads, slots, head_dim] for each layer:
     a list or stacked, as the layers are."""
     shape = (rows, config.num_key_value_heads, slots, config.head_dim)
@@ -194,7 +196,7 @@ def empty_cache(config: TextConfig, rows: int, slots: int, dtype) -> Cache | lis
     return Cache(_zeros(shape, dtype), _zeros(shape, dtype))
 
 
-def _zeros(shape, dtype) -> jax.Array:
+def _zeros(shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
     axes = ("layers",) * (len(shape) - 4) + ("batch", "kv_heads", None, None)
     return constrain(jnp.zeros(shape, dtype), *axes)
 
@@ -202,7 +204,7 @@ def _zeros(shape, dtype) -> jax.Array:
 def grown(caches: Cache | list[Cache], slots: int) -> Cache | list[Cache]:
     """The same caches with empty slots behind them."""
 
-    def longer(t):
+    def longer(t: jax.Array) -> jax.Array:
         return jnp.pad(t, [(0, 0)] * (t.ndim - 2) + [(0, slots - t.shape[-2]), (0, 0)])
 
     return jax.tree.map(longer, caches)
@@ -238,7 +240,9 @@ def decode_step(
     slots = jax.tree.leaves(caches)[0].shape[-2]
     to_answer = jnp.broadcast_to(jnp.arange(slots) <= slot, (n * g, 1, slots))
 
-    def one(x, layer, cache, *at):  # at: where in the cache the layer's part is, if it holds all layers
+    def one(
+        x: jax.Array, layer: DecodeLayer, cache: Cache, *at: jax.Array
+    ) -> tuple[jax.Array, Cache]:  # at: where in the cache the layer's part is, if it holds all layers
         q, k, v = _qkv(layer.params, layer.adapter, scale, config, x, cos, sin)
         cache = Cache(
             *(
@@ -280,7 +284,9 @@ def last_valid(hidden: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
 
 
-def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
+def _qkv(
+    p: dict, ab: dict, scale: float, config: TextConfig, x: jax.Array, cos: jax.Array, sin: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Queries, keys and values of one layer, rotated: [B, S, heads, head_dim] each."""
     h = rms_norm(x, p["input_norm"], config.rms_norm_eps)
     q, k, v = (
@@ -292,7 +298,7 @@ def _qkv(p, ab, scale, config: TextConfig, x, cos, sin):
     return rotate(q, cos, sin), rotate(k, cos, sin), v
 
 
-def _after_attention(p, ab, scale, config: TextConfig, x, mixed):
+def _after_attention(p: dict, ab: dict, scale: float, config: TextConfig, x: jax.Array, mixed: jax.Array) -> jax.Array:
     """The rest of a layer after attention: output projection and SwiGLU, with their residuals."""
     x = x + linear(mixed.reshape(*x.shape[:2], -1), p["o_proj"], ab.get("o_proj"), scale)
     h = rms_norm(x, p["post_attention_norm"], config.rms_norm_eps)
@@ -302,7 +308,7 @@ def _after_attention(p, ab, scale, config: TextConfig, x, mixed):
     )
 
 
-def _rope(config: TextConfig, positions: jax.Array, dtype) -> tuple[jax.Array, jax.Array]:
+def _rope(config: TextConfig, positions: jax.Array, dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
     """cos, sin [B, S, 1, head_dim] in `dtype`: each frequency follows the axis that mrope_section gives it."""
     half = config.head_dim // 2
     inverse = 1.0 / config.rope_theta ** (np.arange(half) / half)
@@ -313,6 +319,6 @@ def _rope(config: TextConfig, positions: jax.Array, dtype) -> tuple[jax.Array, j
     return jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype)
 
 
-def _remat(layer, name: str):
+def _remat(layer: Callable, name: str) -> Callable:
     # a loop keeps the compiler from sharing what is computed again with what was computed before
     return layer if name == "none" else jax.checkpoint(layer, policy=REMAT[name], prevent_cse=False)

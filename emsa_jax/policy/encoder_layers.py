@@ -71,10 +71,10 @@ def encoder_layers(
     lora, layers = lora or {}, len(params["norm1"]["weight"])
     keys = jax.random.split(dropout.key, (layers, 3)) if dropout else None
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, None]:
         p, ab, key = stacked
 
-        def drop(x, use):
+        def drop(x: jax.Array, use: int) -> jax.Array:
             return x if key is None else dropped(x, key[use], dropout.hidden)
 
         norm1, norm2 = (functools.partial(layer_norm, p=p[name], eps=kind.eps) for name in ("norm1", "norm2"))
@@ -98,7 +98,9 @@ def dropped(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0) if rate else x
 
 
-def _dropped_attention(q, k, v, mask, key: jax.Array, dropout: Dropout) -> jax.Array:
+def _dropped_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, key: jax.Array, dropout: Dropout
+) -> jax.Array:
     """`attention` with weights dropped after the softmax, which the kernels do not do."""
     wide = jnp.promote_types(q.dtype, jnp.float32)
     logits = jnp.einsum("bshd,bthd->bhst", q, k, preferred_element_type=wide) * q.shape[-1] ** -0.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
@@ -60,7 +61,7 @@ QUANTIZED = (
 
 
 def load(
-    directory: str | Path, dtype=None, layout: Layout | None = None, parts: Sequence[str] = PARTS
+    directory: str | Path, dtype: DTypeLike | None = None, layout: Layout | None = None, parts: Sequence[str] = PARTS
 ) -> tuple[ThinkerConfig, dict]:
     """Reads a policy directory.
 
@@ -105,8 +106,8 @@ def _survey(directory: Path) -> tuple[ThinkerConfig, str, dict[str, Path], dict]
 def load_table(
     directory: str | Path,
     table: Sequence[ParamSpec],
-    dtype=None,
-    known: Callable[[str], bool] = lambda name: True,
+    dtype: DTypeLike | None = None,
+    known: Callable[[str], bool] = lambda _: True,
     files: dict[str, Path] | None = None,
 ) -> dict:
     """Reads a part of a directory: the parameters of `table`, whose names on disk are those of the directory.
@@ -156,7 +157,12 @@ def _disk_names(spec: ParamSpec) -> list[str]:
 
 
 def _load_stack(
-    spec: ParamSpec, prefix: str, files: dict[str, Path], headers: dict, dtype, sharding: jax.sharding.Sharding | None
+    spec: ParamSpec,
+    prefix: str,
+    files: dict[str, Path],
+    headers: dict,
+    dtype: DTypeLike,
+    sharding: jax.sharding.Sharding | None,
 ) -> jax.Array:
     boxes, stacks = _boxes(spec, sharding), []
     for i, name in enumerate(prefix + name for name in _disk_names(spec)):
@@ -197,7 +203,7 @@ def _stored_dtype(layout: dict, path: Path, name: str, shape: tuple[int, ...]) -
     return np.dtype(FLOATS[kind])
 
 
-def _aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+def _aligned(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """An uninitialised array that starts at a multiple of 64 bytes, so that a CPU device takes it without a copy."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)
@@ -257,7 +263,7 @@ def _tensors(config: ThinkerConfig, params: dict) -> Iterator[tuple[str, Any, in
             yield name, get(params, spec.path), i if spec.layers else None
 
 
-def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> None:
+def _write_config(part: Path, config: ThinkerConfig, params: dict, source: str | Path | None) -> None:
     dtype = str(params["text"]["embed_tokens"].dtype)
     if source and (Path(source) / "config.json").exists():  # what we do not model there stays as it was
         raw = without_code(json.loads((Path(source) / "config.json").read_text()))
@@ -269,17 +275,19 @@ def _write_config(part: Path, config: ThinkerConfig, params: dict, source) -> No
     (part / "config.json").write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
 
 
-def _write_shards(part: Path, tensors, kept: dict[str, Path], shard_bytes: int) -> None:
+def _write_shards(
+    part: Path, tensors: Iterable[tuple[str, jax.Array, int | None]], kept: dict[str, Path], shard_bytes: int
+) -> None:
     shards: list[list[str]] = []
     batch: dict[str, np.ndarray] = {}
 
-    def flush():
+    def flush() -> None:
         if batch:
             write_tensors(batch, part / f"{len(shards):05d}.part")
             shards.append(list(batch))
             batch.clear()
 
-    def add(name, array):
+    def add(name: str, array: np.ndarray) -> None:
         if batch and sum(a.nbytes for a in batch.values()) + array.nbytes > shard_bytes:
             flush()
         batch[name] = array

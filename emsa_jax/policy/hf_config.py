@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
@@ -26,6 +27,7 @@ from emsa_jax.policy.thinker_config import (
     VisionConfig,
 )
 
+Section = TypeVar("Section")
 OWN = "emsa_policy"
 THINKER = ("qwen2_5_omni_thinker", "qwen2_5_omni")
 FAMILIES = {"qwen2": (True, False), "llama": (False, False), "qwen3": (False, True)}  # qkv_bias, qk_norm
@@ -377,7 +379,7 @@ def _vision_to_hf(config: VisionConfig | ClipConfig) -> dict:
     return vision | {"model_type": "qwen2_5_omni_vision_encoder", "hidden_act": "silu"}
 
 
-def _section(cls, raw: dict, where: str, at: str):
+def _section(cls: type[Section], raw: dict, where: str, at: str) -> Section:
     values = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
     for name, value in values.items():
         values[name] = value = tuple(value) if isinstance(value, list) else value
@@ -396,7 +398,7 @@ def _require_heads(width: int, heads: int, of: int, where: str, field: str) -> N
     _require(width % (heads * of) == 0, where, field, width, f"a multiple of {of} x {heads}, the number of heads,")
 
 
-def _like(value, default, least: int) -> bool:
+def _like(value: object, default: object, least: int) -> bool:
     """Whether a value is of its default's type: a flag, a number of at least `least`, or a tuple of numbers."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
@@ -409,12 +411,12 @@ def _like(value, default, least: int) -> bool:
     return isinstance(value, int) and value >= least
 
 
-def _require(ok: bool, where: str, field: str, got, want) -> None:
+def _require(ok: bool, where: str, field: str, got: object, want: object) -> None:
     if not ok:
         raise InputError(f"{where}: {field} is {_shown(got)}, but only {want!r} is supported")
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     """A value as an error shows it, which may be as long as its file."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from emsa_jax.policy.encoder_layers import LayerKind, encoder_layers, gelu
 from emsa_jax.policy.layers import layer_norm, linear
 from emsa_jax.policy.thinker_config import HubertConfig
 
+Count = TypeVar("Count", int, np.ndarray)
 CONV_EPS = 1e-5  # of the norms among the convolutions, whatever layer_norm_eps says
 
 
@@ -34,7 +36,7 @@ def normalise_waves(waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
     return values, mask
 
 
-def num_frames(config: HubertConfig, samples):
+def num_frames(config: HubertConfig, samples: Count) -> Count:
     """Frames that so many samples give; also for arrays of integers."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         samples = (samples - kernel) // stride + 1

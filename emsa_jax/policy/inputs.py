@@ -7,7 +7,7 @@ first, then visual ones) whose embedding stands in their place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import jax
@@ -218,7 +218,7 @@ def abstract_inputs(config: ThinkerConfig, shape: InputShape, batch_size: int) -
     return build_inputs(config, [Row([0])] * batch_size, shape)
 
 
-def _pack_audio(config: ThinkerConfig, audios, shape: InputShape) -> dict:
+def _pack_audio(config: ThinkerConfig, audios: Iterable[np.ndarray], shape: InputShape) -> dict:
     c = config.audio
     if c is None:
         return {"mel": np.zeros((0, 0, 0), np.float32), "mel_length": _none(0), "audio_pairs": _none(0, 2)}
@@ -305,7 +305,9 @@ def frame_layout(config: ThinkerConfig, grid: Grid) -> tuple[np.ndarray, np.ndar
     return hw.astype(np.int32), (row * (grid.w // m // side + 1) + col).astype(np.int32)
 
 
-def _media_index(config: ThinkerConfig, i: int, row: Row, first_audio: int, visual_tokens) -> tuple[np.ndarray, int]:
+def _media_index(
+    config: ThinkerConfig, i: int, row: Row, first_audio: int, visual_tokens: Iterable[np.ndarray]
+) -> tuple[np.ndarray, int]:
     """Row of the media table for each token (-1 for text), and the next free audio token."""
     ids = np.asarray(row.tokens)
     out = np.full(len(ids), -1, np.int32)

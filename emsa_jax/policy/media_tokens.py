@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
 from emsa_jax.policy.stop_ids import GENERATION_CONFIG
+
+if TYPE_CHECKING:  # which takes seconds to load
+    from transformers import PreTrainedTokenizerFast
 
 # named field of the tokenizer, as `Qwen2_5OmniProcessor` reads it -> (token, field of ThinkerConfig)
 MEDIA_TOKENS = {
@@ -111,7 +114,7 @@ def with_media_tokens(directory: str | Path, rows: int, how: str = "auto", templ
     return MediaTokenizer(tokenizer, _ids(tokenizer), rows, choice)
 
 
-def _load(directory: str | Path):
+def _load(directory: str | Path) -> PreTrainedTokenizerFast:
     """The directory's tokenizer.json as it is: a model's class could put a rule of its own in its place."""
     from transformers import PreTrainedTokenizerFast
 
@@ -176,7 +179,7 @@ def _token(i: int, content: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _wrap(loaded: Any, backend: Any):
+def _wrap(loaded: Any, backend: Any) -> PreTrainedTokenizerFast:
     """The tokenizer with the settings of the one that it was made of, and the names that a processor asks for."""
     from transformers import PreTrainedTokenizerFast
 

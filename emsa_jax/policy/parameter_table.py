@@ -7,12 +7,14 @@ transpose. The tensors of all layers of a stack are stored as one array with a l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ThinkerConfig, VisionConfig
 
@@ -55,13 +57,17 @@ def param_table(config: ThinkerConfig) -> tuple[ParamSpec, ...]:
     )
 
 
-def linear_params(path, disk, out_in, axes, layers=0, bias=True) -> Iterator[ParamSpec]:
+def linear_params(
+    path: tuple[str, ...], disk: str, out_in: tuple[int, int], axes: tuple[str, str], layers: int = 0, bias: bool = True
+) -> Iterator[ParamSpec]:
     yield ParamSpec((*path, "weight"), f"{disk}.weight", out_in, axes, layers)
     if bias:
         yield ParamSpec((*path, "bias"), f"{disk}.bias", out_in[:1], axes[:1], layers, "zeros")
 
 
-def norm_params(path, disk, size, layers=0, bias=False) -> Iterator[ParamSpec]:
+def norm_params(
+    path: tuple[str, ...], disk: str, size: int, layers: int = 0, bias: bool = False
+) -> Iterator[ParamSpec]:
     yield ParamSpec((*path, "weight"), f"{disk}.weight", (size,), ("norm",), layers, "ones")
     if bias:
         yield ParamSpec((*path, "bias"), f"{disk}.bias", (size,), ("norm",), layers, "zeros")
@@ -205,7 +211,7 @@ def layers_table(
     )
 
 
-def nest(pairs) -> dict:
+def nest(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict:
     """A nested dict from (path, value) pairs."""
     tree: dict = {}
     for path, value in pairs:
@@ -216,14 +222,14 @@ def nest(pairs) -> dict:
     return tree
 
 
-def get(tree: dict, path: tuple[str, ...]):
+def get(tree: dict, path: tuple[str, ...]) -> Any:
     """The value at `path` of a nested dict."""
     for key in path:
         tree = tree[key]
     return tree
 
 
-def abstract_params(config: ThinkerConfig, dtype=jnp.float32) -> dict:
+def abstract_params(config: ThinkerConfig, dtype: DTypeLike = jnp.float32) -> dict:
     """The parameter tree as ShapeDtypeStructs: nothing is allocated."""
     return nest((s.path, jax.ShapeDtypeStruct(s.stacked_shape, dtype)) for s in param_table(config))
 
@@ -233,7 +239,7 @@ def num_params(config: ThinkerConfig) -> int:
     return sum(math.prod(s.stacked_shape) for s in param_table(config))
 
 
-def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dict:
+def init_params(config: ThinkerConfig, key: jax.Array, dtype: DTypeLike = jnp.float32) -> dict:
     """Random parameters, each tensor from a stream of its own under `key`, so adding one does not move the others.
 
     Drawn on the host: a device would compile a program for every shape.
@@ -241,13 +247,13 @@ def init_params(config: ThinkerConfig, key: jax.Array, dtype=jnp.float32) -> dic
     return init_table(param_table(config), key, dtype)
 
 
-def init_table(table: Sequence[ParamSpec], key: jax.Array, dtype=jnp.float32) -> dict:
+def init_table(table: Sequence[ParamSpec], key: jax.Array, dtype: DTypeLike = jnp.float32) -> dict:
     """Random parameters of a table, as `init_params` draws those of a policy."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
     return nest((s.path, _init(s, np.random.default_rng([*seed, i]), dtype)) for i, s in enumerate(table))
 
 
-def _init(spec: ParamSpec, rng: np.random.Generator, dtype) -> jax.Array:
+def _init(spec: ParamSpec, rng: np.random.Generator, dtype: DTypeLike) -> jax.Array:
     if spec.init in ("ones", "zeros"):
         return jnp.asarray(np.full(spec.stacked_shape, spec.init == "ones", dtype))
     std = 0.02 if spec.init == "embed" else math.prod(spec.shape[1:]) ** -0.5

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
@@ -50,7 +51,7 @@ QWEN_VL = "qwen2_5_vl"
 WHISPER_BINS = (80, 128)
 
 
-def read_text_model(directory: str | Path, dtype=None) -> tuple[ThinkerConfig, dict]:
+def read_text_model(directory: str | Path, dtype: DTypeLike | None = None) -> tuple[ThinkerConfig, dict]:
     """The text model of a directory (Qwen2, Llama, Qwen3, or a policy's) as a policy that neither hears nor sees.
 
     Returns:
@@ -99,7 +100,12 @@ def join_parts(
 
 
 def read_audio_tower(
-    directory: str | Path, width: int, key: jax.Array, n_window: int = 0, bins: int = MEL_BINS, dtype=None
+    directory: str | Path,
+    width: int,
+    key: jax.Array,
+    n_window: int = 0,
+    bins: int = MEL_BINS,
+    dtype: DTypeLike | None = None,
 ) -> tuple[AudioConfig, dict]:
     """An audio tower: a policy's, or Whisper's encoder, which is Omni's tower tensor for tensor.
 
@@ -131,7 +137,7 @@ def read_audio_tower(
 
 
 def read_vision_tower(
-    directory: str | Path, width: int, key: jax.Array, tokens: str = "cls", dtype=None
+    directory: str | Path, width: int, key: jax.Array, tokens: str = "cls", dtype: DTypeLike | None = None
 ) -> tuple[VisionConfig | ClipConfig, dict]:
     """A vision tower: a policy's, Qwen2.5-VL's, which is Omni's, or CLIP's.
 
@@ -177,7 +183,7 @@ def clip_config_of(directory: str | Path, tokens: str = "cls") -> ClipConfig:
     return vision_config(own | {"model_type": CLIP, "tokens": tokens, "out_hidden_size": None}, where)
 
 
-def _clip(directory: Path, tokens: str, dtype) -> tuple[ClipConfig, dict]:
+def _clip(directory: Path, tokens: str, dtype: DTypeLike | None) -> tuple[ClipConfig, dict]:
     config = clip_config_of(directory, tokens)
     prefix = _prefix(tensor_files(directory), ("vision_model.", ""), "embeddings.class_embedding")
     table = [
@@ -189,7 +195,7 @@ def _clip(directory: Path, tokens: str, dtype) -> tuple[ClipConfig, dict]:
     return config, params["vision"]
 
 
-def _qwen_vl(directory: Path, raw: dict, dtype) -> tuple[VisionConfig, dict]:
+def _qwen_vl(directory: Path, raw: dict, dtype: DTypeLike | None) -> tuple[VisionConfig, dict]:
     """Omni's tower, whose q, k and v lie in one matrix there."""
     where = str(directory / "config.json")
     if not isinstance(raw.get("vision_config"), dict):
@@ -212,7 +218,7 @@ def _qwen_vl(directory: Path, raw: dict, dtype) -> tuple[VisionConfig, dict]:
     return config, dict(params, layers=layers | split)
 
 
-def read_clip_text(directory: str | Path, dtype=None) -> tuple[ClipTextConfig, dict]:
+def read_clip_text(directory: str | Path, dtype: DTypeLike | None = None) -> tuple[ClipTextConfig, dict]:
     """The text encoder of a `CLIPModel` directory. Raises: InputError naming the file and the field or the tensor."""
     raw, directory = read_json_config(directory), Path(directory)
     if raw.get("model_type") != "clip":
@@ -223,7 +229,7 @@ def read_clip_text(directory: str | Path, dtype=None) -> tuple[ClipTextConfig, d
     return config, params["clip_text"]
 
 
-def read_bert(directory: str | Path, dtype=None) -> tuple[BertConfig, dict]:
+def read_bert(directory: str | Path, dtype: DTypeLike | None = None) -> tuple[BertConfig, dict]:
     """The encoder of a BERT directory, alone or under a head; the pooler is not read.
 
     Returns:
@@ -253,7 +259,7 @@ def hubert_config_of(directory: str | Path) -> HubertConfig:
     return hubert_config(raw, str(Path(directory) / "config.json"))
 
 
-def read_hubert(directory: str | Path, dtype=None) -> tuple[HubertConfig, dict]:
+def read_hubert(directory: str | Path, dtype: DTypeLike | None = None) -> tuple[HubertConfig, dict]:
     """The encoder of a HuBERT directory, alone or under a head, with new or old names of its weight norm.
 
     Returns:
@@ -291,7 +297,7 @@ def whisper_config_of(directory: str | Path) -> AudioConfig:
     return audio_config(own, str(Path(directory) / "config.json"))
 
 
-def _whisper(directory: Path, bins: int, dtype) -> tuple[AudioConfig, dict]:
+def _whisper(directory: Path, bins: int, dtype: DTypeLike | None) -> tuple[AudioConfig, dict]:
     """The encoder under Omni's names: `layer_norm` is `ln_post`, and the positions are computed."""
     own, where = whisper_config_of(directory), str(directory / "config.json")
     if own.num_mel_bins not in WHISPER_BINS:
@@ -333,7 +339,7 @@ def _named(table: Sequence[ParamSpec], *names: str) -> list[ParamSpec]:
     return [spec for spec in table if spec.path[1] in names]
 
 
-def _dtype(params: dict):
+def _dtype(params: dict) -> np.dtype:
     return jax.tree.leaves(params)[0].dtype
 
 

@@ -6,6 +6,7 @@ at each split, and the end markers follow the last chunk, not the largest positi
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,12 @@ def audio_video_chunks(config: ThinkerConfig, grid: Grid, mel_frames: int) -> li
 
 
 def row_positions(
-    config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio_in_video: bool = False
+    config: ThinkerConfig,
+    tokens: Sequence[int] | np.ndarray,
+    audios: Iterable[int] = (),
+    images: Iterable[Grid] = (),
+    videos: Iterable[Grid] = (),
+    audio_in_video: bool = False,
 ) -> np.ndarray:
     """Positions [3, S] int32 of one unpadded row.
 
@@ -78,7 +84,9 @@ def row_positions(
     return out
 
 
-def _media_block(config: ThinkerConfig, token, audios, images, videos) -> np.ndarray:
+def _media_block(
+    config: ThinkerConfig, token: int, audios: Iterator[int], images: Iterator[Grid], videos: Iterator[Grid]
+) -> np.ndarray:
     if token == config.audio_token_id:
         return _run(next(audios))
     if token == config.image_token_id:
@@ -114,7 +122,7 @@ def _interleaved(config: ThinkerConfig, grid: Grid, mel_frames: int, start: int)
     return np.concatenate(pieces, axis=1), int(pieces[-1].max())
 
 
-def _chunks(values, step: int) -> list[int]:
+def _chunks(values: np.ndarray, step: int) -> list[int]:
     """Lengths of the runs that `values` (non-decreasing) are cut into, the threshold rising by one step per cut."""
     lengths, start, threshold = [], 0, step
     for i, value in enumerate(values):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +37,12 @@ class Row:
 
 
 def patchify(
-    config: ThinkerConfig, frames: np.ndarray, seconds: float = 1.0, is_video: bool = True, mean=MEAN, std=STD
+    config: ThinkerConfig,
+    frames: np.ndarray,
+    seconds: float = 1.0,
+    is_video: bool = True,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
 ) -> Visual:
     """Frames [F, H, W, 3] uint8, H and W multiples of 28, -> normalised patches.
 
@@ -64,7 +69,14 @@ def patchify(
     return Visual(np.ascontiguousarray(x), Grid(t, h, w, seconds, is_video))
 
 
-def expand(config: ThinkerConfig, tokens, audios=(), images=(), videos=(), audio_in_video=False) -> list[int]:
+def expand(
+    config: ThinkerConfig,
+    tokens: Iterable[int],
+    audios: Iterable[np.ndarray] = (),
+    images: Iterable[Visual] = (),
+    videos: Iterable[Visual] = (),
+    audio_in_video: bool = False,
+) -> list[int]:
     """Replaces each medium's single placeholder by as many as it has tokens.
 
     With `audio_in_video` a video's placeholder becomes start marker, interleaved video and audio, end marker.

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_json, read_object
@@ -112,7 +113,7 @@ def sentence_vectors(params: dict, config: BertConfig, pooling: Pooling, ids: ja
 _compiled = jax.jit(sentence_vectors, static_argnums=(1, 2))
 
 
-def read_sentence_encoder(directory: str | Path, dtype=None) -> SentenceEncoder:
+def read_sentence_encoder(directory: str | Path, dtype: DTypeLike | None = None) -> SentenceEncoder:
     """A sentence encoder out of a directory of sentence-transformers, or of BERT alone.
 
     Raises: InputError naming the file and the field or the tensor.
@@ -131,7 +132,7 @@ def read_sentence_encoder(directory: str | Path, dtype=None) -> SentenceEncoder:
     return SentenceEncoder(config, params, pooling, read_bert_tokenizer(words, config.vocab_size), limit)
 
 
-def read_pooled_bert(directory: str | Path, dtype=None) -> tuple[BertConfig, dict, Pooling]:
+def read_pooled_bert(directory: str | Path, dtype: DTypeLike | None = None) -> tuple[BertConfig, dict, Pooling]:
     """(config, parameters, pooling) as `sentence_vectors` takes them, out of a directory that may lack a tokenizer.
 
     Raises: InputError naming the file and the field or the tensor.
@@ -184,7 +185,7 @@ def _pooled_tokens(path: Path, width: int) -> str:
     return known[chosen[0]]
 
 
-def _read_dense(directory: Path, width: int, dtype) -> tuple[dict, bool]:
+def _read_dense(directory: Path, width: int, dtype: DTypeLike | None) -> tuple[dict, bool]:
     """({"weight" [out, width], "bias" [out]}, whether a tanh follows)."""
     path = directory / "config.json"
     raw = read_object(path) or {}

@@ -139,7 +139,7 @@ class ClipConfig:
         """Patches that stand together in a row: those of a frame."""
         return self.patches
 
-    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:  # noqa: ARG002 (as VisionConfig's)
         """Frames, rows and columns of a video, whose frames are brought to the one size."""
         return frames, self.side, self.side
 

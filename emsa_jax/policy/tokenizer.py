@@ -7,13 +7,18 @@ media, ends of turns.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
 from emsa_jax.policy.hf_config import OWN, read_json_config
 from emsa_jax.policy.stop_ids import with_ids
 from emsa_jax.policy.thinker_config import ThinkerConfig
+
+if TYPE_CHECKING:  # which takes seconds to load
+    from transformers import PreTrainedTokenizerBase
 
 ROUNDS = 100  # of writing a text differently
 WORDS = "some plain words"  # of the chat with which a template is tried out
@@ -24,7 +29,7 @@ ADVICE = (
 )
 
 
-def read_tokenizer(directory: str | Path, config: ThinkerConfig):
+def read_tokenizer(directory: str | Path, config: ThinkerConfig) -> PreTrainedTokenizerBase:
     """The directory's tokenizer, with a chat template that renders messages with the policy's media. No code of the
     directory is run. Raises: InputError naming the directory, and what to do."""
     from transformers import AutoTokenizer, PretrainedConfig
@@ -56,7 +61,7 @@ def read_tokenizer(directory: str | Path, config: ThinkerConfig):
     return tokenizer
 
 
-def _try_template(tokenizer, config: ThinkerConfig, directory: Path) -> None:
+def _try_template(tokenizer: PreTrainedTokenizerBase, config: ThinkerConfig, directory: Path) -> None:
     """Renders a chat with every medium of the policy, which has to come back with one placeholder each."""
     media = {"video": (config.vision, config.video_token_id), "audio": (config.audio, config.audio_token_id)}
     media = {kind: id for kind, (tower, id) in media.items() if tower}
@@ -86,13 +91,15 @@ def _try_template(tokenizer, config: ThinkerConfig, directory: Path) -> None:
             )
 
 
-def _trial(media) -> list[dict]:
+def _trial(media: Iterable[str]) -> list[dict]:
     """A chat with some media."""
     question = [*({"type": kind} for kind in media), {"type": "text", "text": QUESTION}]
     return [{"role": "system", "content": [{"type": "text", "text": WORDS}]}, {"role": "user", "content": question}]
 
 
-def render_chat(tokenizer, config: ThinkerConfig, chat: list[dict], to_answer: bool = True) -> str:
+def render_chat(
+    tokenizer: PreTrainedTokenizerBase, config: ThinkerConfig, chat: list[dict], to_answer: bool = True
+) -> str:
     """A chat, whose messages have content in parts, as one text; with `to_answer` up to where an answer begins.
 
     Templates of text models want a message's content as text, those of policies that see or hear as a list of parts.
@@ -106,7 +113,7 @@ def render_chat(tokenizer, config: ThinkerConfig, chat: list[dict], to_answer: b
     return render(chat)
 
 
-def with_turn_end(config: ThinkerConfig, tokenizer) -> ThinkerConfig:
+def with_turn_end(config: ThinkerConfig, tokenizer: PreTrainedTokenizerBase) -> ThinkerConfig:
     """The config whose taught answers end as the chat template ends an answer, where that is one token; it is a stop
     id then, if it was none."""
     chat = [{"role": role, "content": [{"type": "text", "text": WORDS}]} for role in ("user", "assistant")]
@@ -118,27 +125,27 @@ def with_turn_end(config: ThinkerConfig, tokenizer) -> ThinkerConfig:
     return with_ids(config, (*end, *config.stop_ids)) if end and end[0] in commands(tokenizer) else config
 
 
-def commands(tokenizer) -> frozenset[int]:
+def commands(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The tokens of a tokenizer that are special."""
     marked = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return frozenset(marked.union(tokenizer.all_special_ids))
 
 
 @functools.lru_cache(maxsize=8)
-def all_commands(tokenizer, config: ThinkerConfig) -> frozenset[int]:
+def all_commands(tokenizer: PreTrainedTokenizerBase, config: ThinkerConfig) -> frozenset[int]:
     """The tokens that mean something to the policy beyond their text: special ones, media's, ends of answers."""
     names = ("audio", "image", "video", "audio_start", "audio_end", "vision_start", "vision_end")
     return commands(tokenizer).union(config.stop_ids, (getattr(config, f"{name}_token_id") for name in names)) - {-1}
 
 
 @functools.lru_cache(maxsize=8)
-def _of_turns(tokenizer, config: ThinkerConfig) -> frozenset[int]:
+def _of_turns(tokenizer: PreTrainedTokenizerBase, config: ThinkerConfig) -> frozenset[int]:
     """The tokens that a template puts around the text of a chat, where text cannot spell them: special or not."""
     ids = tokenizer(render_chat(tokenizer, config, _trial(())), add_special_tokens=False)["input_ids"]
     return frozenset(tokenizer.added_tokens_decoder).intersection(ids)
 
 
-def plain_text(tokenizer, config: ThinkerConfig, text: str) -> str:
+def plain_text(tokenizer: PreTrainedTokenizerBase, config: ThinkerConfig, text: str) -> str:
     """The text with a space inside of whatever the tokenizer would read as a command, however it is spelt there. All
     other text stays as it is, and so do its tokens.
 

@@ -79,7 +79,7 @@ def encode_rows(
     masks = jnp.stack([_same_segment(window), _same_segment(frame)])
     full = jnp.zeros(config.depth, jnp.int32).at[jnp.asarray(config.fullatt_block_indexes, jnp.int32)].set(1)
 
-    def layer(x, stacked):
+    def layer(x: jax.Array, stacked: tuple) -> tuple[jax.Array, None]:
         p, ab, is_full = stacked
         h = rms_norm(x, p["norm1"], EPS)
         q, k, v = (linear(h, p[n], ab.get(n), scale).reshape(*h.shape[:2], config.num_heads, -1) for n in "qkv")

@@ -116,7 +116,7 @@ def media_tokens(
     heard = linear(encode_bridge(params["aecb"], config.audio, sound, valid), params["audio_project"])
     seen = linear(encode_bridge(params["vecb"], config.vision, frames), params["visual_project"])
 
-    def blocked(tokens, other):
+    def blocked(tokens: jax.Array, other: int) -> jax.Array:
         return jnp.where((asks == other)[:, None, None], jax.lax.stop_gradient(tokens), tokens)
 
     return blocked(heard, VISUAL), blocked(seen, AUDIO)

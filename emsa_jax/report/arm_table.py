@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from emsa_jax.evaluation.resampling import over_seeds, paired_seeds
 from emsa_jax.report.result_table import MARKS
@@ -133,7 +134,7 @@ def as_latex(rows: Sequence[Row], caption: str) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
-def _differences(rows: Sequence[Row], baseline: str):
+def _differences(rows: Sequence[Row], baseline: str) -> Iterator[tuple[str, str, Any]]:
     base = next(row for row in rows if row.name == baseline)
     for row in rows:
         if row.name == baseline:

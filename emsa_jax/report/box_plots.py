@@ -1,6 +1,6 @@
 """Box plots as a self-contained SVG file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -65,7 +65,7 @@ def box_plot(groups: Mapping[str, Mapping[str, Sequence[float]]], title: str, un
     )
 
 
-def _box(x: float, values: np.ndarray, colour: str, y, name: str) -> str:
+def _box(x: float, values: np.ndarray, colour: str, y: Callable[[float], float], name: str) -> str:
     first, median, third = np.percentile(values, (25, 50, 75))
     reach = 1.5 * (third - first)
     inside = values[(values >= first - reach) & (values <= third + reach)]

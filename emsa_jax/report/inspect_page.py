@@ -76,7 +76,9 @@ def _tables(counts: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[
     return tables + [_table(name, table, {}) for name, table in counts["concepts"].items()]
 
 
-def _table(caption: str, table: Table, official: Mapping[str, Mapping[str, int]]):
+def _table(
+    caption: str, table: Table, official: Mapping[str, Mapping[str, int]]
+) -> tuple[str, list[str], list[tuple[str, list[str]]]]:
     values = next(iter(table.values()))
     table = {**table, "all": {value: sum(column[value] for column in table.values()) for value in values}}
     names = [name for split in table for name in (split, "official")[: 1 + (split in official)]]
@@ -100,7 +102,7 @@ def _cells(n: int, official: Mapping[str, int] | None, value: str) -> list[str]:
     ]
 
 
-def _lengths(quantiles: Mapping[str, Mapping[str, float]]):
+def _lengths(quantiles: Mapping[str, Mapping[str, float]]) -> tuple[str, list[str], list[tuple[str, list[str]]]]:
     """(caption, column names, rows) of the manifest's quantiles."""
     named = {"text": "characters of words", "mel_frames": "frames of the log-mel"}
     shares = [f"{100 * float(fraction):g}%" for fraction in quantiles["seconds"]]

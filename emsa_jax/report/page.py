@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -29,7 +30,7 @@ def template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def render(body: str, title: str, style: str = "", script: str = "", connect: bool = False, **values) -> bytes:
+def render(body: str, title: str, style: str = "", script: str = "", connect: bool = False, **values: Any) -> bytes:
     """A page as UTF-8.
 
     body: a Jinja template of what the body holds. Every value in it is escaped, except `Markup`, which our own code

@@ -53,10 +53,10 @@ def curves(
     last = max(last, first + 1)
     legend, top = _legend([s.name for s in drawn], LEFT)
 
-    def x_of(step):
+    def x_of(step: float) -> float:
         return LEFT + (step - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
-    def y_of(value):
+    def y_of(value: float) -> float:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - top - BOTTOM)
 
     parts = [text(WIDTH / 2, 16, title, "middle", "title"), *legend]
@@ -108,7 +108,7 @@ def intervals_plot(
     legend, top = _legend([name for name, _ in kinds], left, [colour for _, colour in kinds], 250)
     height = top + row * len(bars) + BOTTOM
 
-    def x_of(value):
+    def x_of(value: float) -> float:
         return left + (value - low) / (high - low) * (WIDTH - left - RIGHT - 34)
 
     parts = [text(WIDTH / 2, 16, title, "middle", "title"), *legend]

@@ -34,7 +34,7 @@ def yield_page(counts: Mapping[str, Any], examples: Mapping[str, Sequence[Mappin
     )
 
 
-def _shares(caption: str, table: Mapping[str, Mapping[str, int]]):
+def _shares(caption: str, table: Mapping[str, Mapping[str, int]]) -> tuple[str, list[str], list[tuple[str, list[str]]]]:
     rows = [
         (value, [f"{row['asked']:,}", f"{row['kept']:,}", _percent(row["kept"], row["asked"])])
         for value, row in table.items()
@@ -46,7 +46,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 
 
-def _plain(table: Mapping[str, int]):
+def _plain(table: Mapping[str, int]) -> list[tuple[str, list[str]]]:
     return [(name, [f"{n:,}"]) for name, n in table.items()]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from emsa_jax.answers.answer_format import Answer
+from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.claim_parts import CLAIM_PARTS
 from emsa_jax.rewards.parts import CONSISTENCY, PARTS
@@ -35,7 +36,7 @@ def load_plugins(specs: Sequence[str]) -> dict[str, Plugin]:
     return plugins
 
 
-def sample_of(clip) -> dict:
+def sample_of(clip: Clip | Entry) -> dict:
     """What plug-ins may know of a Clip or Entry."""
     return {name: getattr(clip, name) for name in ("id", "score", "text", "concepts", "language")}
 

@@ -95,6 +95,6 @@ class RewardOptions(Options):
         return tuple(name for name in CLAIM_PARTS if self.weight(name) > 0)
 
 
-def _check_weight(name: str, weight) -> None:
+def _check_weight(name: str, weight: object) -> None:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= LARGEST:
         raise InputError(f"{name}: must be a number from 0 to {LARGEST:g}, not {weight!r}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from emsa_jax.answers.answer_format import Answer, AnswerFormat, Labelled, Truth
 from emsa_jax.data.data_options import MODALITIES
+from emsa_jax.data.records import Clip, Entry
 from emsa_jax.data.views import modalities
 from emsa_jax.errors import InputError
 from emsa_jax.rewards.claim_parts import CLAIM_PARTS, CUES, EVIDENCE, contradicts_given, cues, evidence
@@ -152,7 +153,9 @@ class AnswerScorer:
     def _claim_parts(self) -> tuple[str, ...]:
         return self.options.claim_parts
 
-    def _claims(self, answer: Answer, truth: Truth | None, clip, cut_off: bool) -> dict[str, float | None]:
+    def _claims(
+        self, answer: Answer, truth: Truth | None, clip: Clip | Entry, cut_off: bool
+    ) -> dict[str, float | None]:
         """What the parts pay that look at the claims of an answer."""
         names = self._claim_parts
         if not names or not self.format.has_reasoning:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
-from emsa_jax.policy.inputs import InputShape
+from emsa_jax.policy.inputs import InputShape, PromptInputs
+from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker import encode_prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.expected_scores import ScoreTree, end_logps, expected_scores, pack_said, said_before_scores
@@ -22,10 +23,16 @@ from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.rollout.sampler import EVALUATION, Completions, prefill, sample
 
 
+class Compiler(Protocol):
+    """What compiles functions before they are called; `runtime.programs.Programs` is one."""
+
+    def add(self, name: str, function: Callable, *arguments: Any, label: str = "", out: Any = None) -> Callable: ...
+
+
 def answer(
     base: dict,
-    adapter,
-    inputs,
+    adapter: Adapter | None,
+    inputs: PromptInputs,
     noise: jax.Array,
     prompt_ids: jax.Array,
     *,
@@ -50,8 +57,8 @@ def answer(
 
 def ends(
     base: dict,
-    adapter,
-    inputs,
+    adapter: Adapter | None,
+    inputs: PromptInputs,
     said: jax.Array,
     length: jax.Array,
     *,
@@ -64,17 +71,17 @@ def ends(
 
 
 def compile_answers(
-    programs,
+    programs: Compiler,
     name: str,
-    base,
-    adapter,
+    base: dict,
+    adapter: Adapter | None,
     config: ThinkerConfig,
     *,
     inputs: Mapping[int, Any],
     sampling: SamplingOptions,
     group_size: int,
 ) -> dict[int, Callable[..., Completions]]:
-    """Adds to `programs` (a `runtime.programs.Programs`) a program for each prompt length and its inputs' shapes.
+    """Adds to `programs` a program for each prompt length and its inputs' shapes.
 
     Returns: bucket -> (base, adapter, inputs, noise, prompt_ids) -> Completions."""
     function, compiled = functools.partial(answer, config=config, sampling=sampling, group_size=group_size), {}
@@ -177,9 +184,9 @@ def check_finite(ids: Sequence[str], logps: np.ndarray) -> None:
 
 def expect_scores(
     split: Split,
-    programs,
+    programs: Compiler,
     base: dict,
-    adapter,
+    adapter: Adapter | None,
     texts: Sequence[Sequence[str]],
     batch_size: int,
     inputs: Callable[[InputShape, int], Any],

@@ -7,13 +7,14 @@ the options say otherwise. Which row of which shard is sampled again is known in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emsa_jax.answers.answer_format import AnswerFormat
+from emsa_jax.answers.answer_format import AnswerFormat, Labelled
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.batch_sharding import BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
@@ -113,18 +114,18 @@ class Hints:
         """Arrays of the shapes that `forced` gives for so many clips."""
         return np.zeros((rows, self.ids.shape[1]), np.int32), np.zeros(rows, np.int32)
 
-    def forced(self, clips) -> tuple[np.ndarray, np.ndarray]:
+    def forced(self, clips: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
         """(ids [N, K], lengths [N]) of the hints of clips; length 0 where there is none."""
         rows = self._rows(clips)
         return self.ids[rows], self.lengths[rows]
 
-    def label_logp(self, clips, logps: np.ndarray) -> np.ndarray:
+    def label_logp(self, clips: Sequence[Labelled], logps: np.ndarray) -> np.ndarray:
         """[N] natural logarithms: logps [N, K] of the forced tokens, summed over those of the true polarity's name; nan
         without a true score, or without such tokens."""
         marked = self.labels[self._rows(clips)]
         return np.where(marked.any(1), np.where(marked, logps, 0.0).sum(1), np.nan)
 
-    def redraw(self, clips, hard: np.ndarray, sharding: BatchSharding) -> Redraw | None:
+    def redraw(self, clips: Sequence[Labelled], hard: np.ndarray, sharding: BatchSharding) -> Redraw | None:
         """Which of the clips are asked again; None if no clip of any process is.
 
         clips: of this process. hard: [N] bool, theirs."""
@@ -148,7 +149,7 @@ class Hints:
             source=shard * size + np.arange(len(rows)) - np.searchsorted(shard, shard),
         )
 
-    def _rows(self, clips) -> list[int]:
+    def _rows(self, clips: Sequence[Labelled]) -> list[int]:
         truths = [self.format.truth(clip) if self.rows else None for clip in clips]
         return [self.rows[self.format.hint(truth, self.level)] if truth else -1 for truth in truths]
 

@@ -16,7 +16,7 @@ from emsa_jax.answers.labels import polarity_of
 from emsa_jax.data.batch_order import Plan
 from emsa_jax.data.mixture import Part
 from emsa_jax.data.pipeline import Clips
-from emsa_jax.data.records import Entry, Manifest, read_index, read_manifest
+from emsa_jax.data.records import Clip, Entry, Manifest, read_index, read_manifest
 from emsa_jax.data.views import view
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
@@ -62,7 +62,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> Clip:
         return self.source[int(self.order[index])]
 
     def buckets(self, least: int = 1) -> tuple[int, ...]:

@@ -213,7 +213,9 @@ def _is_stop(config: ThinkerConfig, tokens: jax.Array) -> jax.Array:
     return jnp.isin(tokens, jnp.array(config.stop_ids))
 
 
-def _completions(config: ThinkerConfig, tokens, logps, forced_length, limit) -> Completions:
+def _completions(
+    config: ThinkerConfig, tokens: jax.Array, logps: jax.Array, forced_length: jax.Array, limit: jax.Array
+) -> Completions:
     """Where the answers end: at the first end token that was drawn, else at their limit."""
     slot = jnp.arange(tokens.shape[-1])
     drawn = (slot >= forced_length[:, None]) & (slot < limit[:, None])  # padding may look like the end token

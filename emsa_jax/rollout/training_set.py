@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from emsa_jax.answers.scores import carry
 from emsa_jax.data.data_options import MixOptions
 from emsa_jax.data.mixture import Mixed, Part
+from emsa_jax.data.records import Clip, Entry
 from emsa_jax.errors import InputError
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.rollout.prompted_data import QuestionOptions, Split, open_split
+
+Item = TypeVar("Item", Clip, Entry)
 
 
 class TrainOptions(QuestionOptions, Protocol):
@@ -59,7 +62,7 @@ class _Carried(Split):
 
     target: tuple[float, float] = (-1.0, 1.0)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> Clip:
         return carried(super().__getitem__(index), self.manifest.score_range, self.target)
 
 
@@ -70,6 +73,6 @@ def _carried(split: Split, first: Split) -> Split:
     return _Carried(split.manifest, first.prompter, entries, lengths, split.source, split.order, target=target)
 
 
-def carried(item, source: tuple[float, float], target: tuple[float, float]):
+def carried(item: Item, source: tuple[float, float], target: tuple[float, float]) -> Item:
     """A Clip or Entry with its score carried from one range into another."""
     return item if item.score is None else replace(item, score=carry(item.score, source, target))

@@ -25,7 +25,7 @@ class _Compilations:
             jax.monitoring.register_event_duration_secs_listener(self._heard)
         return self.count
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+    def _heard(self, event: str, _seconds: float, **_: Any) -> None:
         self.count += event == COMPILED
 
 

@@ -64,7 +64,7 @@ def progress(total: int, description: str, start: int = 0, every: float = 10.0) 
       advance(steps=1, note=""), to be called after each step. The note is shown beside the count.
     """
     if _state["quiet"]:
-        yield lambda steps=1, note="": None
+        yield lambda *_, **__: None
         return
     show = _bar if sys.stderr.isatty() else _lines
     with show(total, printable(description), start, every) as advance:
@@ -72,7 +72,7 @@ def progress(total: int, description: str, start: int = 0, every: float = 10.0) 
 
 
 @contextlib.contextmanager
-def _bar(total: int, description: str, start: int, every: float) -> Iterator[Advance]:
+def _bar(total: int, description: str, start: int, _every: float) -> Iterator[Advance]:
     name, note = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
     left = (TextColumn("left"), TimeRemainingColumn())
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *left, note)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from emsa_jax.config.fields import Leaf, groups, leaves, type_name, value_text
+from emsa_jax.config.fields import Leaf, Options, groups, leaves, type_name, value_text
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.job_options import JOBS
 
@@ -29,7 +29,7 @@ def document() -> str:
     return "\n".join(parts)
 
 
-def _of(options) -> str:
+def _of(options: Options) -> str:
     """A table of the fields at the top, then one for each group; groups of a run that a job shares are named alone."""
     parts = [_table(leaf for leaf in leaves(options) if not leaf.group)]
     for name, group in groups(options):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ml_collections import ConfigDict
+
 from emsa_jax.config.edge import to_config_dict
 from emsa_jax.data.data_options import CrossDataset, PrepareOptions, PuppetOptions, ReadingOptions
 from emsa_jax.errors import InputError
@@ -191,7 +193,7 @@ def preset_of(name: str, asked: str) -> Config:
     return PRESETS[name]()
 
 
-def config_for(stages: tuple[str, ...], preset: str):
+def config_for(stages: tuple[str, ...], preset: str) -> ConfigDict:
     """The ConfigDict of a preset that runs `stages`. Raises: InputError naming the presets there are."""
     if preset not in PRESETS:
         raise InputError(f"there is no preset {preset!r}; choose one of {', '.join(filter(None, PRESETS))}, or none")

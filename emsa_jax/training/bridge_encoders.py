@@ -72,7 +72,7 @@ def _frames(options: BridgesOptions) -> ClipEncoder:
     policy = ThinkerConfig(audio=None, vision=config)
     run = jax.jit(lambda patches: clip_states(params, None, config, patches))
 
-    def spread(total: int, seconds: float) -> np.ndarray:
+    def spread(total: int, _: float) -> np.ndarray:
         return np.linspace(0, total - 1, min(options.frames, total)).astype(int)  # cut, not rounded, as published
 
     def encode(path: Path) -> np.ndarray:

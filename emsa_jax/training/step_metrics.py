@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -234,7 +234,7 @@ def _values(table: RewardTable) -> dict:
     return values | {"is_read": np.array([[answer.is_read for answer in group] for group in table.parsed], bool)}
 
 
-def _nan(function, values: np.ndarray) -> float:
+def _nan(function: Callable[[np.ndarray], float], values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(function(known)) if len(known) else float("nan")
 

@@ -12,12 +12,12 @@ MOST_STEPS = 10**7  # of a stage: its learning rates are a table
 _OPTIMIZER = OptimizerOptions(1e-5, warmup=0.03, weight_decay=0.01, b2=0.95)
 
 
-def _check_length(options) -> None:
+def _check_length(options: "SftOptions | GrpoOptions") -> None:
     if not options.epochs and not options.max_steps:
         raise InputError("set epochs or max_steps: the schedule needs an end")
 
 
-def _check_warmup(options, updates: int) -> None:
+def _check_warmup(options: "SftOptions | GrpoOptions", updates: int) -> None:
     warmup = options.optimizer.warmup
     if options.max_steps and warmup > max(updates, 1):
         raise InputError(

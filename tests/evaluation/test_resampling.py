@@ -6,7 +6,7 @@ from scipy import stats
 
 from emsa_jax.evaluation.classification import label_row
 from emsa_jax.evaluation.controls import label_controls, score_controls
-from emsa_jax.evaluation.resampling import compare, intervals, mcnemar, over_seeds, paired_seeds, seeds_needed
+from emsa_jax.evaluation.resampling import compare, intervals, over_seeds, paired_seeds, seeds_needed
 from emsa_jax.evaluation.sentiment_metrics import score_row
 
 RNG = np.random.default_rng(0)
@@ -46,12 +46,6 @@ def test_two_runs_on_the_same_clips():
     near = np.clip(GOOD + np.where(np.arange(200) < 12, 0.4, 0), -1, 1)
     same = compare(sims, GOOD.tolist(), near.tolist(), TRUE, 500)["acc2"]
     assert same["p"] > 0.05 and same["interval"][0] <= 0 <= same["interval"][1]
-
-
-def test_mcnemar_is_the_binomial_test():
-    first, second = np.arange(40) < 30, (np.arange(40) < 25) | (np.arange(40) >= 38)
-    assert mcnemar(first, second) == pytest.approx(stats.binomtest(5, 7).pvalue)
-    assert mcnemar(first, first) == 1
 
 
 def test_over_seeds():

@@ -96,11 +96,6 @@ def test_a_cache_that_is_copied_is_found():
     assert not moved(written)
 
 
-def test_donated_parameters():
-    assert hlo.aliased_parameters(LOOP.format(lines="")) == {1}
-    assert hlo.aliased_parameters("HloModule m, entry_computation_layout={()}\n") == frozenset()
-
-
 def test_a_program_compiled_here():
     """CPUs copy the layer of a stack that a scan hands to a product: at every turn of both loops."""
 

@@ -11,7 +11,7 @@ _FACTOR = 2  # the towers take frames in pairs
 _CLOCK = 1e-3  # seconds; to which some containers round their times
 
 
-def uniform(total: int, seconds: float, num_frames: int) -> np.ndarray:
+def uniform(total: int, _: float, num_frames: int) -> np.ndarray:
     """`num_frames` frames from the first to the last, all of them where there are fewer."""
     return _spread(total, min(num_frames, total))
 

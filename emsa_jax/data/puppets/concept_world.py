@@ -134,7 +134,7 @@ def pick(weights: dict[str, float], rng: np.random.Generator) -> str:
     return list(weights)[int(rng.choice(len(weights), p=shares / shares.sum()))]
 
 
-def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
+def _cues(drawn: int, expression: str, tone: str, rng: np.random.Generator) -> dict[str, float]:
     face, voice = notch(drawn) + rng.normal(0, 0.03, 2)
     strength = 0.6 + 0.4 * abs(face)  # even a weak level shows which expression it is
     tempo, energy, rise = VOICES[tone]
@@ -181,7 +181,7 @@ def labels_of(votes: dict[str, list[str]]) -> dict[str, str | float]:
     return {"label": score(votes[SENTIMENT]), **{field: majority(votes[field]) or "" for field in FIELDS}}
 
 
-def _vote(drawn: str, confusion: float, near: dict, far: dict, rng) -> str:
+def _vote(drawn: str, confusion: float, near: dict, far: dict, rng: np.random.Generator) -> str:
     if rng.random() >= confusion:
         return drawn
     weights = far if rng.random() < 1 / 3 else near

@@ -137,9 +137,11 @@ def staged(out_dir: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
-def write_clips(raw: Path, puppets: list[Puppet], options: PuppetWorld, progress) -> None:
+def write_clips(
+    raw: Path, puppets: list[Puppet], options: PuppetWorld, progress: Callable[[int, int], None] | None
+) -> None:
     """The mp4 of each puppet below `raw`; progress: as `make_puppets` takes it."""
-    progress = progress or (lambda done, total: None)
+    progress = progress or (lambda *_: None)
     for video_id in {p.video_id for p in puppets}:
         (raw / video_id).mkdir(parents=True)
     chunks = [puppets[i : i + 32] for i in range(0, len(puppets), 32)]

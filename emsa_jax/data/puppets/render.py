@@ -12,6 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.codec.context import Flags
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from emsa_jax.data.puppets.world import Domain, Puppet
@@ -78,7 +79,7 @@ def _frame(puppet: Puppet, head: str, gap: float, shift: np.ndarray, turn: np.nd
     image = Image.new("RGB", (SIZE * _SUPER,) * 2, _colour(speaker.backdrop_hue, 0.45, 0.4))
     draw = ImageDraw.Draw(image)
 
-    def place(points):  # head coordinates in pixels (right, down) -> the large canvas
+    def place(points: ArrayLike) -> list[tuple]:  # head coordinates in pixels (right, down) -> the large canvas
         points = np.asarray(points, float) * (speaker.width, 1) @ turn + shift + SIZE / 2
         return [tuple(p) for p in points * _SUPER]
 

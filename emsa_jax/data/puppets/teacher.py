@@ -10,6 +10,9 @@ Where reasoning marks concepts, the teacher names them as they are drawn, not as
 disagree with it, the filter drops its trace.
 """
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from emsa_jax.data.facts import FACTS
@@ -17,6 +20,7 @@ from emsa_jax.data.puppets.concept_world import EXPRESSIONS, STYLE_WEIGHTS, TONE
 from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, notch
 from emsa_jax.data.sample import SPLITS
 
+Seen = TypeVar("Seen", Puppet, ConceptPuppet)
 POLARITIES = {-1: "Negative", 0: "Neutral", 1: "Positive"}
 _NOTCHES = {level: notch(level) for level in range(-4, 5)}
 
@@ -60,7 +64,7 @@ def write_traces(puppets: list[Puppet], options: PuppetWorld) -> list[dict]:
     return [_trace(puppet, options) for puppet in asked_about(puppets, options, 4)]
 
 
-def asked_about(puppets, options, key: int) -> list:
+def asked_about(puppets: Sequence[Seen], options: PuppetWorld | ConceptWorld, key: int) -> list[Seen]:
     """The train clips that the teacher is asked about; which ones hangs on the seed, the domain and the key."""
     train = [p for p in puppets if p.split == SPLITS[0]]
     rng = np.random.default_rng((options.seed, list(DOMAINS).index(options.domain), key))
@@ -68,7 +72,9 @@ def asked_about(puppets, options, key: int) -> list:
     return [train[i] for i in asked]
 
 
-def seen_level(puppet, options, rng: np.random.Generator) -> tuple[int, str]:
+def seen_level(
+    puppet: Puppet | ConceptPuppet, options: PuppetWorld | ConceptWorld, rng: np.random.Generator
+) -> tuple[int, str]:
     """(the level that the teacher sees, what it went by)."""
     agree = np.sign(puppet.valence) == np.sign(puppet.drawn)
     if puppet.sarcastic and np.random.default_rng((*puppet.key, 6)).random() < options.resolved:

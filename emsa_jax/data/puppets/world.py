@@ -132,7 +132,7 @@ def _draw_split(options: PuppetWorld, s: int, count: int) -> list[Puppet]:
     ]
 
 
-def _draw_puppet(domain, root, i, level, sarcastic, noisy) -> Puppet:
+def _draw_puppet(domain: str, root: tuple[int, int, int], i: int, level: int, sarcastic: bool, noisy: bool) -> Puppet:
     rng = np.random.default_rng((*root, i, 1))
     video = i // CLIPS_PER_VIDEO
     drawn = _blur(level, rng) if noisy else level
@@ -163,14 +163,14 @@ def _draw_puppet(domain, root, i, level, sarcastic, noisy) -> Puppet:
     )
 
 
-def _blur(level: int, rng) -> int:
+def _blur(level: int, rng: np.random.Generator) -> int:
     """What a noisy clip shows: a neighbour of its level or nothing (a neutral truth: always a neighbour)."""
     if level and rng.random() < 0.5:
         return 0
     return level + int(rng.choice((-1, 1)) if abs(level) < 4 else -np.sign(level))
 
 
-def _mood(drawn: int, rng) -> tuple[str, str]:
+def _mood(drawn: int, rng: np.random.Generator) -> tuple[str, str]:
     """Facial expression and tone for a drawn level; names are those of the CH-CEMS label sets."""
     if drawn == 0:
         return "neutral", str(rng.choice(("neutral", "casual")))
@@ -179,7 +179,7 @@ def _mood(drawn: int, rng) -> tuple[str, str]:
     return ("surprised" if rng.random() < 0.3 else "happy"), ("excited" if drawn > 2 else "happy")
 
 
-def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
+def _cues(drawn: int, expression: str, tone: str, rng: np.random.Generator) -> dict[str, float]:
     face, voice = notch(drawn) + rng.normal(0, 0.03, 2)
     strength = abs(voice)
     tempo = {
@@ -210,7 +210,7 @@ def _cues(drawn: int, expression: str, tone: str, rng) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in cues.items()}
 
 
-def draw_speaker(domain: Domain, rng) -> Speaker:
+def draw_speaker(domain: Domain, rng: np.random.Generator) -> Speaker:
     return Speaker(
         skin_hue=float(rng.uniform(*domain.skin_hue)),
         backdrop_hue=float(rng.uniform(*domain.backdrop_hue)),

@@ -32,7 +32,7 @@ Reader = Callable[[Path, ReadOptions], list[Sample]]  # the path is absolute, an
 class Collection:
     """Samples in the order they were added, each id once. options: may say which directory holds all media."""
 
-    def __init__(self, source: Path, options: ReadOptions):
+    def __init__(self, source: Path, options: ReadOptions) -> None:
         self._source = source
         self._root = os.path.realpath(os.path.expanduser(root)) if (root := options.reading.root) else ""
         self._samples: list[Sample] = []

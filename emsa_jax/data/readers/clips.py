@@ -42,7 +42,7 @@ def finder(source: Path, folders: Sequence[str], prefixes: Sequence[str] = ("",)
     root = folder_of(source)
     present = [root / folder for folder in folders if (root / folder).is_dir()]
     if not present and not source.is_dir():
-        return lambda name, where: ""
+        return lambda *_: ""
     found: dict[str, str] = {}
     for folder in present:
         for stem, path in _listing(folder).items():
@@ -197,7 +197,7 @@ def _names(folder: str | Path) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _names_at(folder: str, changed: int) -> tuple[str, ...]:
+def _names_at(folder: str, _changed: int) -> tuple[str, ...]:
     return tuple(sorted(os.listdir(folder)))
 
 

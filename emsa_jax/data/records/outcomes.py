@@ -28,7 +28,7 @@ class Outcomes:
     The order in which outcomes are added, over all runs, decides the shards. Raises OSError where writing fails.
     """
 
-    def __init__(self, records: Path, work: Path, split: str, shard_bytes: int):
+    def __init__(self, records: Path, work: Path, split: str, shard_bytes: int) -> None:
         self._work, self._split = work, split
         self.shards: list[dict[str, Any]] = []  # as ShardWriter describes them
         self.entries: list[Entry] = []

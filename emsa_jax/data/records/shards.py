@@ -23,7 +23,7 @@ class ShardWriter:
     A shard is described as a dict of name, split, records, bytes, sha256. Raises OSError where it cannot be written.
     """
 
-    def __init__(self, directory: str | Path, split: str, shard_bytes: int, first: int = 0):
+    def __init__(self, directory: str | Path, split: str, shard_bytes: int, first: int = 0) -> None:
         self._directory, self._split, self._shard_bytes = Path(directory), split, shard_bytes
         self._first = first  # number of the first shard
         self._writer, self._records, self._bytes = None, 0, 0
@@ -77,7 +77,7 @@ class RecordSource:
     shards may have been put in the place of others.
     """
 
-    def __init__(self, directory: str | Path, split: str):
+    def __init__(self, directory: str | Path, split: str) -> None:
         if split not in SPLITS:
             raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
         manifest = read_manifest(directory)
