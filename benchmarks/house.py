@@ -24,7 +24,7 @@ PACKAGE = "emsa_jax"
 FREE = ("errors", "disk", "json_file", "manifest", "append_log", "shipped", "config")
 ROOMS = (
     *("data", "answers", "parallel", "policy", "rollout", "rewards", "learning", "runtime", "planning", "training"),
-    *("distill", "cues", "evaluation", "features", "experiments", "serve", "report", "settings", "jobs", "main"),
+    *("distill", "cues", "evaluation", "features", "experiments", "serving", "report", "settings", "jobs", "main"),
     "command_line",
 )
 WIDE = 8  # positional arguments: a call with so many is hard to read

@@ -35,7 +35,7 @@ from emsa_jax import main
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = ROOT / "tests" / "without_torch"
-TOGETHER = ("policy", "learning", "rollout")  # rooms whose files share fixtures that compile
+TOGETHER = ("policy", "learning", "rollout", "serving")  # rooms whose files share fixtures that compile
 
 SIZES = {
     "puppets.num_train": 24,

@@ -53,6 +53,12 @@ COMMANDS = {
         "data",
         "emsa evaluate test.csv --policy runs/mine/export/merged --workdir runs/judged",
     ),
+    "ask": Command(
+        "ask",
+        "a policy's answer about one clip, or its predictions about a file or folder of clips",
+        "video",
+        "emsa ask clip.mp4 --policy runs/mine/export/merged --text 'I am fine'",
+    ),
     "export": Command("export", "a policy for transformers and PEFT", example="emsa export --workdir runs/mine"),
     "report": Command("report", "the table and the page of a run once more", example="emsa report --workdir runs/mine"),
     "compare": Command("compare", "two or more runs on one page", "runs", "emsa compare runs/off runs/hint"),

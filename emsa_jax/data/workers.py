@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import msgpack
 
@@ -39,33 +39,49 @@ def encode_all(
 
     timeout_seconds: a clip whose decoding takes longer is given up."""
     count = options.workers or len(os.sched_getaffinity(0))
-    team: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    workers = [_Worker(options, timeout_seconds) for _ in range(count)]
-    for worker in workers:
-        team.put(worker)
+    threads = ThreadPoolExecutor(count)
+    with Decoders(options, timeout_seconds) as decoders:
+        try:
+            pending: deque = deque()
+            for sample, source in tasks:
+                pending.append((sample, threads.submit(decoders.encode, sample, source)))
+                if len(pending) > 2 * count:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
-    def run(sample: Sample, source: str) -> bytes | Broken:
-        worker = team.get()
+
+class Decoders:
+    """Decoding processes that threads share, as many as `options.workers` says; each is started when it is needed.
+
+    To be used as a context, at the end of which the processes end."""
+
+    def __init__(self, options: PrepareOptions, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """timeout_seconds: a clip whose decoding takes longer is given up."""
+        count = options.workers or len(os.sched_getaffinity(0))
+        self._workers = [_Worker(options, timeout_seconds) for _ in range(count)]
+        self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()  # those that have been started come first
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.close()
+
+    def encode(self, sample: Sample, source: str) -> bytes | Broken:
+        """The record of a sample, or why there is none. source: sha256 of its media. Waits for a free process."""
+        worker = self._free.get()
         try:
             return worker.encode(sample, source)
         finally:
-            team.put(worker)
-
-    threads = ThreadPoolExecutor(count)
-    try:
-        pending: deque = deque()
-        for sample, source in tasks:
-            pending.append((sample, threads.submit(run, sample, source)))
-            if len(pending) > 2 * count:
-                first, future = pending.popleft()
-                yield first, future.result()
-        while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
-    finally:
-        threads.shutdown(cancel_futures=True)
-        for worker in workers:
-            worker.close()
+            self._free.put(worker)
 
 
 class _Worker:

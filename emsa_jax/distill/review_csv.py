@@ -37,7 +37,7 @@ def write_csv(desk: Desk, path: str | Path) -> int:
                     "; ".join(seen["problems"]),
                     seen["history"],
                 )
-                writer.writerow([_guarded(str(cell)) for cell in row])
+                writer.writerow([guarded(str(cell)) for cell in row])
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
     return len(ids)
@@ -95,7 +95,8 @@ def read_csv(desk: Desk, path: str | Path, by: str = "") -> tuple[Counter, list[
     return counts, refused
 
 
-def _guarded(text: str) -> str:
+def guarded(text: str) -> str:
+    """A text as it stands in a csv: with an apostrophe before what a spreadsheet would take for a formula."""
     return "'" + text if text.startswith(_FORMULA) else text
 
 

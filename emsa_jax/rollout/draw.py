@@ -21,7 +21,11 @@ def draw(
     logits = _allowed(options, logits, slot, stop_ids)
     if options.greedy:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    logits = truncate(logits / options.temperature, options)
+    return pick(truncate(logits / options.temperature, options), uniform)
+
+
+def pick(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+    """The token [...] int32 at which the distribution function of logits [..., V] passes uniform [...] in [0, 1)."""
     weights = jnp.exp(logits - logits.max(-1, keepdims=True))
     spare = -weights.shape[-1] % _BLOCK
     weights = jnp.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, spare)])
@@ -59,12 +63,18 @@ def truncate(logits: jax.Array, options: SamplingOptions) -> jax.Array:
         kth = jax.lax.top_k(logits, min(options.top_k, logits.shape[-1]))[0][..., -1:]
         logits = jnp.where(logits < kth, -jnp.inf, logits)
     if options.top_p < 1:
-        ordered = -jnp.sort(-logits, axis=-1)
-        probs = jax.nn.softmax(ordered, axis=-1)
-        kept = jnp.cumsum(probs, axis=-1) - probs < options.top_p  # the mass before it is still short of top_p
-        least = jnp.min(jnp.where(kept, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits < least, -jnp.inf, logits)
+        logits = nucleus(logits, options.top_p)
     if options.min_p:
         best = jnp.max(logits, axis=-1, keepdims=True)
         logits = jnp.where(logits < best + jnp.log(options.min_p), -jnp.inf, logits)
     return logits
+
+
+def nucleus(logits: jax.Array, top_p: float | jax.Array) -> jax.Array:
+    """Logits [..., V] with -inf for all but the likeliest tokens that make up the probability `top_p`, a number or
+    [..., 1]; the likeliest always stays."""
+    ordered = -jnp.sort(-logits, axis=-1)
+    probs = jax.nn.softmax(ordered, axis=-1)
+    kept = jnp.cumsum(probs, axis=-1) - probs < top_p  # the mass before it is still short of top_p
+    least = jnp.min(jnp.where(kept, ordered, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(logits < least, -jnp.inf, logits)

@@ -15,6 +15,7 @@ from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
+from emsa_jax.serving.serving_options import AskOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.training.bridge_options import BridgesOptions
 from emsa_jax.training.training_options import GrpoOptions
@@ -222,6 +223,7 @@ class AblationOptions(Options):
 JOBS = {
     "ablation": AblationOptions,
     "annotate": AnnotateOptions,
+    "ask": AskOptions,
     "assemble": AssembleOptions,
     "benchmark": BenchmarkOptions,
     "bridges": BridgesOptions,

@@ -195,9 +195,9 @@ def test_a_csv_goes_out_and_in(traces, tmp_path):
     "words", ["=1+1", "+49 1", "-3", "@me", "'=x", "'quoted'", "\t=x", 'a,"b"\nc', "plain", "", "词"]
 )
 def test_no_cell_is_a_formula(words):
-    from emsa_jax.distill.review_csv import _guarded, _plain
+    from emsa_jax.distill.review_csv import _plain, guarded
 
-    assert _plain(_guarded(words)) == words and _guarded(words)[:1] not in set("=+-@\t\r")
+    assert _plain(guarded(words)) == words and guarded(words)[:1] not in set("=+-@\t\r")
 
 
 def test_a_file_that_is_no_such_csv(traces, tmp_path):
