@@ -4,7 +4,7 @@
 
 policy: an assembled policy with an audio tower. data: DIR/audio/ravdess/Actor_XX/*.flac; speakers 1-14 are fitted,
 15-16 are for choosing --ridge, 17-20 judge. Prints the unweighted average recall of polarity for every value of
---ridge, with seconds of encoding and of linear algebra.
+--ridge, with seconds of encoding and of linear algebra, and that of a linear probe on the same mean tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from real_data import ravdess
+import real_clips
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.config.edge import pick
@@ -31,6 +35,8 @@ from emsa_jax.training.align_setup import AlignSetup, open_setup
 from emsa_jax.training.artifacts import records_dir
 from emsa_jax.training.stage_settings import AlignSettings
 
+PENALTY = 0.01  # of the probe: the inverse of the weight of its squared weights
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -40,7 +46,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/alignment"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    table = ravdess(args.data, args.workdir / "clips")
+    table = real_clips.write_table(args.workdir / "clips" / "clips.csv", real_clips.ravdess(args.data.absolute()))
     config = Config(
         data=str(table), policy=args.policy, stages=("prepare",), score_range=(-1.0, 1.0), language="en",
         format="class_only",
@@ -56,11 +62,20 @@ def main() -> None:
         found = tower_sums(setup, params, embeddings)["audio"]
         encoded = time.monotonic() - begun
         judged = {
-            split: means_of(setup, params, records_dir(run, settings, "train"), split) for split in ("valid", "test")
+            split: means_of(setup, params, records_dir(run, settings, "train"), split)
+            for split in ("train", "valid", "test")
         }
+    train, words = judged.pop("train")
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced"))
+    probe.fit(train, words)
     names = sorted(set(setup.texts))
     targets = np.stack([embeddings[setup.texts.index(name)] for name in names])
     result = {"clips": len(setup.texts), "seconds": {"encoding": round(encoded, 1)}, "words": names, "uar": {}}
+    for split, (means, words) in judged.items():
+        result["uar"].setdefault("probe", {})[split] = round(
+            recall_score(words, probe.predict(means), average="macro"), 4
+        )
+    print("linear probe", result["uar"]["probe"], flush=True)
     for ridge in map(float, args.ridge.split(",")):
         begun = time.monotonic()
         weight, bias = found.sums.solve(ridge)

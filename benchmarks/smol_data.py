@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from real_data import ravdess
+import real_clips
 
 from emsa_jax.answers.formats import make_format
 from emsa_jax.config.edge import from_config_dict, to_config_dict
@@ -78,7 +78,9 @@ def settings(name: str, args: argparse.Namespace, seed: int, source: Path) -> Co
 def source_of(name: str, args: argparse.Namespace) -> Path:
     """The clips of an experiment as a table."""
     data = args.data.absolute()
-    return data / "text" / "mosi_label.csv" if name == "mosi" else ravdess(data, args.workdir / "ravdess_clips")
+    if name == "mosi":
+        return data / "text" / "mosi_label.csv"
+    return real_clips.write_table(args.workdir / "ravdess_clips" / "clips.csv", real_clips.ravdess(data))
 
 
 def predictions(args: argparse.Namespace, config: Config, workdir: Path) -> list[dict]:
@@ -101,12 +103,13 @@ def predictions(args: argparse.Namespace, config: Config, workdir: Path) -> list
     return read_predictions(judged / "evaluate" / "zero_shot" / "train" / "predictions.jsonl")
 
 
-def readings(name: str, rows: Sequence[Mapping]) -> dict[str, list[tuple]]:
-    """How the answers are read -> (score, polarity) of each clip, None where an answer cannot be read."""
+def readings(name: str, rows: Sequence[Mapping], answers: str = "label_only") -> dict[str, list[tuple]]:
+    """How the answers are read -> (score, polarity) of each clip, None where an answer cannot be read. answers: the
+    format of those about MOSI."""
     given = [(row["score"], row["polarity"]) for row in rows]
     if name == "ravdess":
         return {"greedy": given}
-    format = make_format("label_only", (-3.0, 3.0), 0.0, smol().concepts)
+    format = make_format(answers, (-3.0, 3.0), 0.0, smol().concepts)
     written = [format.parse(row["answer"]) for row in rows]
     return {"greedy": [(answer.score, answer.polarity) for answer in written], "expected": given}
 

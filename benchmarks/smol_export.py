@@ -10,7 +10,6 @@ or an answer differs, or a logit by more than 5e-3.
 """
 
 import argparse
-import csv
 import functools
 import sys
 from dataclasses import replace
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import real_clips
 import soundfile
 import torch
-from real_data import FIELDS, ravdess
 from weights import import_torchvision
 
 from emsa_jax.answers.formats import make_format
@@ -43,19 +42,6 @@ from emsa_jax.settings.presets import smol
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "audio.q_proj", "audio.fc2")
 EVERY, ANSWER, LIMIT = 20, 8, 5e-3
-
-
-def some_of(table: Path) -> Path:
-    """Every twentieth row of a table, with a few clips of each split."""
-    with open(table, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    out = table.parent / "some" / "clips.csv"
-    out.parent.mkdir(exist_ok=True)
-    with open(out, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows[::EVERY])
-    return out
 
 
 def config_of(args: argparse.Namespace, table: Path) -> Config:
@@ -126,12 +112,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4)
     parser.add_argument("--workdir", type=Path, default=Path("runs/smol_export"))
     args = parser.parse_args()
-    table = some_of(ravdess(args.data.absolute(), args.workdir / "clips"))
+    kept = import_torchvision(args.torchvision) if args.torchvision else None  # before transformers looks for it
+    rows = list(real_clips.ravdess(args.data.absolute()))[::EVERY]  # a few of each split
+    table = real_clips.write_table(args.workdir / "clips" / "clips.csv", rows)
     config = config_of(args, table)
     with open_run(args.workdir / "run", config) as run:
         keep_compiled(args.workdir / "compilation_cache")
         run_stages(run, config)
-    kept = import_torchvision(args.torchvision) if args.torchvision else None  # before transformers looks for it
     from peft import PeftModel
     from transformers import AutoProcessor
     from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker

@@ -100,6 +100,24 @@ class Cells:
         write_atomic(self.path(arm, seed), json.dumps(cell, indent=1, allow_nan=False).encode() + b"\n")
         return cell
 
+    def predictions(self, arm: Arm, seed: int) -> Path:
+        """What the policy of a cell that was made answered to the test split of the training set."""
+        where, policy = self.root / f"seed{seed}" / arm.name, "grpo"
+        if arm.continues:
+            policy = "sft"
+        elif arm.evaluates:
+            policy = "zero_shot"
+        elif arm.stage != "grpo":
+            where, policy = self._start_dir(arm, seed), arm.stage
+        return where / "evaluate" / policy / "train" / "predictions.jsonl"
+
+    def trained(self, arm: Arm, seed: int) -> C:
+        """The config that asks the policy of a cell that was made, whose training set and stages remain the cell's."""
+        config = self._from(arm, seed, self._start_dir(arm, seed))
+        stage = "sft" if arm.continues else arm.stage
+        adapter = self.root / f"seed{seed}" / (arm.evaluates or arm.name) / stage / "adapter"
+        return replace(config, adapter=str(adapter)) if adapter.is_dir() else config
+
     def _inputs(self, arm: Arm, seed: int) -> str:
         return digest(
             [
@@ -134,12 +152,12 @@ class Cells:
     def _start_config(self, arm: Arm, seed: int) -> C:
         config = self._config(arm, seed)
         evaluated = replace(config.evaluate, samples=config.grpo.group_size, resamples=0)  # its hard set is G answers'
-        return replace(config, stages=("prepare", "sft", "evaluate"), evaluate=evaluated)
+        aligned = ("align",) if "align" in config.stages else ()
+        return replace(config, stages=("prepare", *aligned, "sft", "evaluate"), evaluate=evaluated)
 
     def _start(self, arm: Arm, seed: int) -> Path:
         """The workdir of the cold start of an arm, which other arms may have in common with it."""
-        config = self._start_config(arm, seed)
-        where = self.root / f"seed{seed}" / f"start_{digest(to_dict(config))[:8]}"
+        config, where = self._start_config(arm, seed), self._start_dir(arm, seed)
         if not (where / "hard.json").exists():
             world = self._world(arm)
             for part in LINKED:
@@ -151,6 +169,9 @@ class Cells:
             label = format_class(config.format).label_part
             write_hard_set(where, config.evaluate.samples, config.hint, config.reward, label)
         return where
+
+    def _start_dir(self, arm: Arm, seed: int) -> Path:
+        return self.root / f"seed{seed}" / f"start_{digest(to_dict(self._start_config(arm, seed)))[:8]}"
 
     def _train(self, arm: Arm, seed: int, start: Path) -> tuple[Path, C]:
         config = self._from(arm, seed, start)
@@ -187,7 +208,9 @@ class Cells:
     def _from(self, arm: Arm, seed: int, start: Path) -> C:
         """The config of an arm that begins where a cold start ended, with its records."""
         config = changed(self._config(arm, seed), arm.changes)
-        policy, adapter = start / "sft" / "policy", start / "sft" / "adapter"
+        made = [start / stage / "policy" for stage in ("sft", "align")]
+        policy = next((path for path in made if path.is_dir()), config.policy)
+        adapter = start / "sft" / "adapter"
         known = PUPPETS.get(config.data, config.train_set)
         cross = PUPPETS.get(config.cross.data, config.cross)
         # as many as of the cold start, whose answers are asked for once
@@ -203,7 +226,7 @@ class Cells:
             )
         return replace(
             config,
-            policy=str(policy) if policy.is_dir() else config.policy,
+            policy=str(policy),
             evaluate=evaluated,
             traces="",
             adapter=str(adapter) if adapter.is_dir() else "",
