@@ -47,6 +47,7 @@ ACROSS = {
     "parallel/test_two_processes.py",
     "policy/test_attention_on_mesh.py",
     "policy/test_towers.py",
+    "report/test_demo_browser.py",
     "report/test_run_browser.py",
     "rewards/test_class_parts.py",
     "rewards/test_hacking.py",

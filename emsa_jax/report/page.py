@@ -30,18 +30,27 @@ def template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def render(body: str, title: str, style: str = "", script: str = "", connect: bool = False, **values: Any) -> bytes:
+def render(
+    body: str,
+    title: str,
+    style: str = "",
+    script: str = "",
+    connect: str = "",
+    media: str = "data:",
+    **values: Any,
+) -> bytes:
     """A page as UTF-8.
 
     body: a Jinja template of what the body holds. Every value in it is escaped, except `Markup`, which our own code
     made. style, script: the page's css and js beside `page.css`; they are written by us and never hold a text from
-    data. connect: whether the script may ask the server that the page came from, and no other.
+    data. connect: which servers the script may ask, as a Content-Security-Policy says it: "'self'" is the one that the
+    page came from. media: where videos and sound may come from, likewise.
     """
     style = "".join(f"\n{text}" for text in (template("page.css"), style) if text)
     script = script and f"\n{script}"
     policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if connect else "")
+        f"default-src 'none'; img-src data:; media-src {media}; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'" + (f"; connect-src {connect}" if connect else "")
     )
     ours = {"title": title, "style": style, "script": script, "policy": policy}
     layout = _ENVIRONMENT.get_template("layout.html")

@@ -13,7 +13,7 @@ def review_page(by: str) -> bytes:
         "Traces to look at",
         template("review.css"),
         template("review.js"),
-        connect=True,
+        connect="'self'",
         by=by,
         reasons=REASONS,
     )

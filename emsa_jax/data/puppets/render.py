@@ -8,6 +8,7 @@ equal bytes.
 import os
 from colorsys import hls_to_rgb
 from fractions import Fraction
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -38,27 +39,33 @@ def render(puppet: Puppet, domain: Domain) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_clip(path: str, puppet: Puppet, domain: Domain) -> None:
-    """Writes `path` (mp4) and syncs it to disk. One thread and no time stamps: equal input, equal bytes."""
+    """Writes `path` (mp4) and syncs it to disk."""
     frames, sound = render(puppet, domain)
     with open(path, "wb") as file:
-        with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-            video = container.add_stream("mpeg4", rate=FPS, width=SIZE, height=SIZE, pix_fmt="yuv420p")
-            audio = container.add_stream("aac", rate=RATE, layout="mono", options={"aac_coder": "fast"})
-            video.bit_rate, audio.bit_rate = 300_000, 48_000
-            for stream in (video, audio):
-                stream.codec_context.thread_count = 1
-                stream.codec_context.flags |= Flags.bitexact
-            for i, pixels in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                frame.pts, frame.time_base = i, Fraction(1, FPS)
-                container.mux(video.encode(frame))
-            container.mux(video.encode())
-            frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
-            container.mux(audio.encode(frame))
-            container.mux(audio.encode())
+        encode_clip(file, frames, sound)
         file.flush()
         os.fsync(file.fileno())
+
+
+def encode_clip(file: BinaryIO, frames: np.ndarray, sound: np.ndarray, codec: str = "mpeg4") -> None:
+    """Writes an mp4 of what `render` gives. One thread and no time stamps: equal input, equal bytes. codec: "libx264"
+    for browsers, which do not play the other."""
+    with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        video = container.add_stream(codec, rate=FPS, width=SIZE, height=SIZE, pix_fmt="yuv420p")
+        audio = container.add_stream("aac", rate=RATE, layout="mono", options={"aac_coder": "fast"})
+        video.bit_rate, audio.bit_rate = 300_000, 48_000
+        for stream in (video, audio):
+            stream.codec_context.thread_count = 1
+            stream.codec_context.flags |= Flags.bitexact
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode())
 
 
 def draw_face(puppet: Puppet, head: str, openness: np.ndarray) -> np.ndarray:
