@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 from ml_collections import config_flags
 
@@ -75,7 +77,7 @@ def test_every_example_is_taken_by_the_flags_of_main(name, forget_flags, monkeyp
 
     from emsa_jax import main
 
-    _, command, *words = COMMANDS[name].example.split()
+    _, command, *words = shlex.split(COMMANDS[name].example)
     assert command == name
     arguments = ["emsa", *main_arguments(name, COMMANDS[name], words)]
     monkeypatch.setattr("sys.argv", arguments)
