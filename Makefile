@@ -3,7 +3,7 @@
 # make weights                                          pretrained parts, and weights/smol put together of them
 # make smol [DATA=FILE.csv] [WORKDIR=runs/smol]         weights, a cold start on your own sentences, evaluation, page
 # make plan [PRESET=msa_thinker] [ARGS="--config.topology=v5e:4x4"]
-# make test | test-kill | test-browser | test-slow | test-aot | lint | clean
+# make test | test-kill | test-browser | test-slow | test-aot | test-tfds | lint | clean
 # make hashes                                           after a pin of the requirements was changed
 #
 # Needs python3 (3.11 is what is tested) with pip; everything else goes into .venv.
@@ -19,7 +19,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 # what lies here has no hash, and so is installed apart from what comes from the index
 OURSELVES := $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: train install weights smol plan test test-kill test-browser test-slow test-aot lint hashes clean
+.PHONY: train install weights smol plan test test-kill test-browser test-slow test-aot test-tfds lint hashes clean
 
 train: $(VENV)/.run$(EXTRA)
 	$(PY) -m emsa_jax.main --config=configs/grpo.py --workdir=$(WORKDIR) $(ARGS)
@@ -56,9 +56,13 @@ test-slow: $(VENV)/.dev
 test-aot: $(VENV)/.dev $(VENV)/.aot
 	$(PY) -m pytest -m aot -n 2 --dist load tests/aot $(ARGS)
 
+test-tfds: $(VENV)/.dev $(VENV)/.tfds
+	PYTHONPATH=$(VENV)/tfds $(PY) -m pytest -m tfds $(ARGS)
+
 lint: $(VENV)/.lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m vulture
 
 hashes:  # needs uv
 	python3 tools/hash_requirements.py
@@ -86,8 +90,8 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt pyproject.toml | $(PY)
 	@touch $@
 
 $(VENV)/.lint: requirements-dev.txt | $(PY)
-	sed -n '/^ruff==/,/[^\\]$$/p' requirements-dev.txt > $(VENV)/ruff.txt
-	$(PIP) install --require-hashes -r $(VENV)/ruff.txt
+	sed -n '/^\(ruff\|vulture\)==/,/[^\\]$$/p' requirements-dev.txt > $(VENV)/lint.txt
+	$(PIP) install --require-hashes -r $(VENV)/lint.txt
 	@touch $@
 
 $(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
@@ -99,4 +103,10 @@ $(VENV)/.aot: requirements-aot.txt | $(PY)
 	@echo "installing the compilers for TPU and GPU into $(VENV)/aot"
 	rm -rf $(VENV)/aot
 	$(PIP) install --require-hashes --no-deps --target $(VENV)/aot -r requirements-aot.txt
+	@touch $@
+
+$(VENV)/.tfds: requirements-tfds.txt | $(PY)
+	@echo "installing tensorflow-datasets and TensorFlow into $(VENV)/tfds"
+	rm -rf $(VENV)/tfds
+	$(PIP) install --require-hashes --no-deps --target $(VENV)/tfds -r requirements-tfds.txt
 	@touch $@

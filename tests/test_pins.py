@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def imported(*folders: str) -> dict[str, str]:
     found = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in run(ast.parse(path.read_text())):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and not node.level:
                     names = [node.module]
@@ -61,6 +62,14 @@ def imported(*folders: str) -> dict[str, str]:
                     if top not in sys.stdlib_module_names and top not in ours:
                         found.setdefault(top, path.relative_to(ROOT).as_posix())
     return found
+
+
+def run(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a file without those that only a checker of types reads."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield from run(node)
 
 
 def distributions_of(module: str) -> set[str]:
@@ -78,8 +87,22 @@ def asked():
     return {canonicalize_name(Requirement(text).name): Requirement(text) for text in project["dependencies"]}
 
 
+@pytest.fixture(scope="module")
+def extras():
+    """The distributions of the extras that users install for a part of the package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [text for name, texts in project["optional-dependencies"].items() if name != "test" for text in texts]
+    return {canonicalize_name(Requirement(text).name) for text in named}
+
+
 def test_every_requirement_has_its_version_and_hashes():
-    assert FILES == ["requirements-aot.txt", "requirements-browser.txt", "requirements-dev.txt", "requirements.txt"]
+    assert FILES == [
+        "requirements-aot.txt",
+        "requirements-browser.txt",
+        "requirements-dev.txt",
+        "requirements-tfds.txt",
+        "requirements.txt",
+    ]
     assert all(pins(file) for file in FILES)
 
 
@@ -105,14 +128,14 @@ def test_a_line_without_them_is_seen(line, fault):
 def test_make_installs_by_hash_alone():
     """Every `pip install` of the Makefile asks for hashes, but for what lies here or has no version: the extras."""
     recipes = [line for line in (ROOT / "Makefile").read_text().splitlines() if "$(PIP) install" in line]
-    assert len([line for line in recipes if "--require-hashes" in line]) == 5
+    assert len([line for line in recipes if "--require-hashes" in line]) == 6
     for line in recipes:
         assert "--require-hashes" in line or "-e ." in line, line
 
 
-def test_every_import_has_its_requirement_and_the_reverse(asked):
-    needed = imported("emsa_jax")
-    missing = {module: file for module, file in needed.items() if not distributions_of(module) & asked.keys()}
+def test_every_import_has_its_requirement_and_the_reverse(asked, extras):
+    needed, there = imported("emsa_jax"), asked.keys() | extras
+    missing = {module: file for module, file in needed.items() if not distributions_of(module) & there}
     assert missing == {}
     used = set().union(*map(distributions_of, needed))
     assert asked.keys() - used == set()
@@ -137,7 +160,12 @@ def test_what_is_pinned_needs_nothing_else_and_is_needed(file, asked):
     found, wanted = pins(file), {*asked, *NOT_IMPORTED}
     if file != "requirements.txt":
         wanted |= set().union(*map(distributions_of, imported("tests", "benchmarks", "examples", "tools", "configs")))
-        wanted |= {"pytest-xdist", "ruff", "accelerate"}  # which are run, or taken by transformers where they are there
+        wanted |= {
+            "pytest-xdist",
+            "ruff",
+            "vulture",
+            "accelerate",
+        }  # which are run, or taken by transformers where they are there
     needed, extras = set(), {name: {""} for name in found}
     queue = list(found)
     while queue:

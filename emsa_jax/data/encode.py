@@ -1,12 +1,12 @@
 """One sample in, one record out: all that a decoding process does."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from emsa_jax.data.data_options import FPS_FRAMES, MIN_PIXELS, PrepareOptions
 from emsa_jax.data.media import Broken, Frames, NoPicture, per_second, read_frames, read_sound, uniform
+from emsa_jax.data.media.sampling import Sampling
 from emsa_jax.data.mel import SAMPLE_RATE, log_mel
 from emsa_jax.data.outliers import outliers
 from emsa_jax.data.records import pack
@@ -25,7 +25,7 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     frames, sound, no_picture = NO_FRAMES, np.zeros(0, np.float32), ""
     if sample.video:
         try:
-            frames = read_frames(sample.video, _sampling(options), MIN_PIXELS, options.max_pixels, **clip)
+            frames = read_frames(sample.video, sampling_of(options), MIN_PIXELS, options.max_pixels, **clip)
         except NoPicture as reason:
             no_picture = str(reason)
             notes.append(NO_PICTURE if sample.audio else SOUND_ALONE)
@@ -43,7 +43,8 @@ def encode(sample: Sample, source: str, options: PrepareOptions) -> bytes:
     return pack(sample, frames.images, frames.rate, mel, pcm, source, options, notes=notes)
 
 
-def _sampling(options: PrepareOptions) -> Callable[..., np.ndarray]:
+def sampling_of(options: PrepareOptions) -> Sampling:
+    """Which frames of a video are read."""
     if not options.fps:
         return partial(uniform, num_frames=options.num_frames)
     return partial(per_second, fps=options.fps, min_frames=FPS_FRAMES[0], max_frames=FPS_FRAMES[1])

@@ -1,5 +1,9 @@
 """Log-probabilities of given tokens, without ever holding the logits of a whole sequence."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
@@ -9,14 +13,17 @@ from emsa_jax.policy.lora import Adapter, with_whole
 from emsa_jax.policy.thinker import Prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
 
 def token_logprobs(
-    hidden: jax.Array,
-    head: jax.Array,
-    targets: jax.Array,
+    hidden: Float[Array, "*rows t d"],
+    head: Float[Array, "v d"],
+    targets: Int[Array, "*rows t"],
     temperature: float | jax.Array = 1.0,
     chunk: int = 128,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "*rows t"], Float[Array, "*rows t"]]:
     """log softmax(hidden head^T / temperature) at the targets, and the entropy of that distribution in nats.
 
     hidden: [..., T, D] final states, from each of which the token at its place in `targets` is predicted.
@@ -69,12 +76,12 @@ def group_logprobs(
     adapter: Adapter | None,
     config: ThinkerConfig,
     prompts: Prompts,
-    tokens: jax.Array,
+    tokens: Int[Array, "n g c"],
     temperature: float | jax.Array = 1.0,
     remat: str = "none",
     chunk: int = 128,
     packing: Packing | None = None,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "n g c"], Float[Array, "n g c"]]:
     """Log-probabilities and entropies, float32 [N, G, C] both, of G answers to each of N prompts.
 
     tokens: int32 [N, G, C]. Every prompt is run once, whatever G is, and gradients flow back through it.

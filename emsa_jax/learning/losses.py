@@ -12,17 +12,24 @@ The kinds differ in how l is summed up (m: mask, L_i: valid tokens of answer i, 
 to `denominators`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
 from emsa_jax.learning.learning_options import LossOptions
 from emsa_jax.learning.masked import masked_count, masked_sum
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Shaped
+
 Sums = dict[str, jax.Array]
 
 
 def denominators(
-    mask: jax.Array, options: LossOptions, max_completion_length: int, rows: jax.Array | None = None
+    mask: Shaped[Array, "b t"], options: LossOptions, max_completion_length: int, rows: Bool[Array, " b"] | None = None
 ) -> Sums:
     """What the sums of `loss_sums` are divided by, from the mask [B, T] of ALL answers of the update.
 
@@ -43,14 +50,16 @@ def denominators(
     return {"loss": loss, "kl": tokens, "entropy": tokens} | dict.fromkeys(names, ratios)
 
 
-def entropy_threshold(entropies: jax.Array, mask: jax.Array, options: LossOptions) -> jax.Array:
+def entropy_threshold(
+    entropies: Float[Array, "b t"], mask: Shaped[Array, "b t"], options: LossOptions
+) -> Float[Array, ""]:
     """Lowest entropy that feels the policy gradient: the (1 - top_entropy_quantile) quantile of all valid
     tokens."""
     valid = jnp.where(mask.astype(bool), entropies, jnp.nan)
     return jnp.nanquantile(valid, 1 - options.top_entropy_quantile)
 
 
-def kl_k3(logps: jax.Array, ref_logps: jax.Array) -> jax.Array:
+def kl_k3(logps: Float[Array, " *rows"], ref_logps: Float[Array, " *rows"]) -> Float[Array, " *rows"]:
     """Schulman's k3 estimate of KL(policy || reference) per token, >= 0; the gradient flows through
     `logps`."""
     difference = ref_logps - logps
@@ -58,17 +67,17 @@ def kl_k3(logps: jax.Array, ref_logps: jax.Array) -> jax.Array:
 
 
 def loss_sums(
-    logps: jax.Array,
-    old_logps: jax.Array | None,
-    ref_logps: jax.Array | None,
-    advantages: jax.Array,
-    mask: jax.Array,
+    logps: Float[Array, "b t"],
+    old_logps: Float[Array, "b t"] | None,
+    ref_logps: Float[Array, "b t"] | None,
+    advantages: Float[Array, " b"],
+    mask: Shaped[Array, "b t"],
     options: LossOptions,
     *,
-    weights: jax.Array | None = None,
-    entropies: jax.Array | None = None,
-    threshold: jax.Array | None = None,
-    zero_std: jax.Array | None = None,
+    weights: Float[Array, " b"] | None = None,
+    entropies: Float[Array, "b t"] | None = None,
+    threshold: Float[Array, ""] | None = None,
+    zero_std: Bool[Array, " b"] | None = None,
 ) -> tuple[Sums, Sums]:
     """Numerators of the loss and of the logged means, for some of the answers of an update.
 

@@ -8,7 +8,7 @@ Whatever the kernel, the result is that of the plain one, rows of padding except
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from jax.typing import DTypeLike
 from emsa_jax.parallel.rules import platform
 from emsa_jax.policy.attention_kernels import LANES, causal_mask, cudnn_answers, cudnn_causal, splash_attention
 from emsa_jax.policy.policy_options import Kernel
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int
 
 Part = tuple[jax.Array, jax.Array, jax.Array]  # of a softmax, see `attention_part`
 MASKED = -1e30  # finite: a query that may attend to nothing (padding) gets the mean of all values, never nan
@@ -36,7 +39,13 @@ def choose_kernel(backend: str, dtype: DTypeLike, head_dim: int, length: int) ->
     return "plain"
 
 
-def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, kernel: Kernel = "auto") -> jax.Array:
+def causal_attention(
+    q: Float[Array, "b s h d"],
+    k: Float[Array, "b s heads d"],
+    v: Float[Array, "b s heads d"],
+    mask: Bool[Array, "b s"],
+    kernel: Kernel = "auto",
+) -> Float[Array, "b s h d"]:
     """Self-attention of sequences: every token attends to the valid ones up to itself.
 
     Args:
@@ -58,16 +67,16 @@ def causal_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, 
 
 
 def group_attention(
-    pq: jax.Array,
-    pk: jax.Array,
-    pv: jax.Array,
-    aq: jax.Array,
-    ak: jax.Array,
-    av: jax.Array,
-    prompt_mask: jax.Array,
-    segments: jax.Array | None = None,
+    pq: Float[Array, "n p h d"],
+    pk: Float[Array, "n p heads d"],
+    pv: Float[Array, "n p heads d"],
+    aq: Float[Array, "rows c h d"],
+    ak: Float[Array, "rows c heads d"],
+    av: Float[Array, "rows c heads d"],
+    prompt_mask: Bool[Array, "n p"],
+    segments: Int[Array, "n r c"] | None = None,
     kernel: Kernel = "auto",
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "n p h d"], Float[Array, "rows c h d"]]:
     """Attention of N prompts and the R rows of answers that share each of them.
 
     A prompt's tokens attend as in `causal_attention`. An answer's tokens attend to the whole prompt and to their own
@@ -110,7 +119,12 @@ def group_attention(
     return _plain_causal(pq, pk, pv, prompt_mask), answers.astype(aq.dtype)
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+def attention(
+    q: Float[Array, "b s h d"],
+    k: Float[Array, "b t heads d"],
+    v: Float[Array, "b t heads d"],
+    mask: Bool[Array, "#b s t"],
+) -> Float[Array, "b s h d"]:
     """Plain attention, its softmax in float32 at least.
 
     q [B, S, H, d], k and v [B, T, K, d] with H a multiple of K (grouped queries), mask [B, S, T] bool
@@ -119,7 +133,12 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.
     return combine([attention_part(q, k, v, mask)]).astype(q.dtype)
 
 
-def attention_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> Part:
+def attention_part(
+    q: Float[Array, "b s h d"],
+    k: Float[Array, "b t heads d"],
+    v: Float[Array, "b t heads d"],
+    mask: Bool[Array, "#b s t"],
+) -> tuple[Float[Array, "b s h d"], Float[Array, "b s h 1"], Float[Array, "b s h 1"]]:
     """One part of a softmax over several key sets.
 
     Shapes as in `attention`. Returns (weighted values [B, S, H, d], their weight [B, S, H, 1], the largest
@@ -128,7 +147,12 @@ def attention_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) ->
     return cached_part(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), mask)
 
 
-def cached_part(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> Part:
+def cached_part(
+    q: Float[Array, "b s h d"],
+    k: Float[Array, "b heads t d"],
+    v: Float[Array, "b heads t d"],
+    mask: Bool[Array, "#b s t"],
+) -> tuple[Float[Array, "b s h d"], Float[Array, "b s h 1"], Float[Array, "b s h 1"]]:
     """`attention_part` with keys and values as a cache holds them, [B, K, T, d]: not moved at every token."""
     b, s, h, d = q.shape
     heads, t = k.shape[1:3]
@@ -168,7 +192,9 @@ def _named(kernel: str, q: jax.Array, length: int) -> Kernel:
     return kernel
 
 
-def _plain_causal(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+def _plain_causal(
+    q: Float[Array, "b s h d"], k: Float[Array, "b s heads d"], v: Float[Array, "b s heads d"], mask: Bool[Array, "b s"]
+) -> Float[Array, "b s h d"]:
     """`causal_attention` a block of queries at a time: keys behind a block are never looked at."""
     slots = q.shape[1]
     block = max(BLOCK, -(-slots // BLOCKS))

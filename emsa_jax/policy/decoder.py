@@ -7,7 +7,7 @@ keys and values and to their own, under one softmax, and gradients flow back int
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from emsa_jax.policy.attention import cached_part, causal_attention, combine, gr
 from emsa_jax.policy.layers import PRODUCT, linear, rms_norm, rotate, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import TextConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int
 
 REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -42,11 +45,11 @@ def forward(
     params: dict,
     adapter: Adapter | None,
     config: TextConfig,
-    x: jax.Array,
-    positions: jax.Array,
-    mask: jax.Array,
+    x: Float[Array, "b s d"],
+    positions: Int[Array, "3 b s"],
+    mask: Bool[Array, "b s"],
     remat: str = "none",
-) -> tuple[jax.Array, Cache]:
+) -> tuple[Float[Array, "b s d"], Cache]:
     """Runs whole sequences.
 
     Args:
@@ -77,14 +80,14 @@ def forward_groups(
     params: dict,
     adapter: Adapter | None,
     config: TextConfig,
-    prompt: jax.Array,
-    prompt_positions: jax.Array,
-    prompt_mask: jax.Array,
-    answer: jax.Array,
-    answer_positions: jax.Array,
+    prompt: Float[Array, "n p d"],
+    prompt_positions: Int[Array, "3 n p"],
+    prompt_mask: Bool[Array, "n p"],
+    answer: Float[Array, "n g c d"],
+    answer_positions: Int[Array, "3 n g c"] | Int[Array, "3 n c"],
     remat: str = "none",
-    segments: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
+    segments: Int[Array, "n g c"] | None = None,
+) -> tuple[Float[Array, "n p d"], Float[Array, "n g c d"]]:
     """Runs each prompt once together with its G answers; the result equals running every pair on its own.
 
     Args:
@@ -123,11 +126,11 @@ def forward_after(
     params: dict,
     adapter: Adapter | None,
     config: TextConfig,
-    x: jax.Array,
-    positions: jax.Array,
-    mask: jax.Array,
-    before: Sequence[tuple[Cache, jax.Array]],
-) -> tuple[jax.Array, Cache]:
+    x: Float[Array, "b s d"],
+    positions: Int[Array, "3 b s"],
+    mask: Bool[Array, "b s s"],
+    before: Sequence[tuple[Cache, Bool[Array, "_ _"]]],
+) -> tuple[Float[Array, "b s d"], Cache]:
     """Runs sequences that follow cached ones.
 
     Args:
@@ -215,12 +218,12 @@ def decode_step(
     layers: DecodeLayer | list[DecodeLayer],
     scale: float,
     config: TextConfig,
-    x: jax.Array,
-    positions: jax.Array,
-    slot: jax.Array,
-    prompt_mask: jax.Array,
+    x: Float[Array, "n g d"],
+    positions: Int[Array, "3 n"],
+    slot: int | Int[Array, ""],
+    prompt_mask: Bool[Array, "n p"],
     caches: Cache | list[Cache],
-) -> tuple[jax.Array, Cache | list[Cache]]:
+) -> tuple[Float[Array, "n g d"], Cache | list[Cache]]:
     """One token of each answer.
 
     Args:
@@ -273,12 +276,12 @@ def decode_step(
     return rms_norm(x, params["norm"], config.rms_norm_eps).reshape(n, g, d), written
 
 
-def head(params: dict) -> jax.Array:
+def head(params: dict) -> Float[Array, "v d"]:
     """The output matrix [V, D]; the embedding itself where they are tied."""
     return params.get("lm_head", params["embed_tokens"])
 
 
-def last_valid(hidden: jax.Array, mask: jax.Array) -> jax.Array:
+def last_valid(hidden: Float[Array, "n p d"], mask: Bool[Array, "n p"]) -> Float[Array, "n d"]:
     """[N, P, D] -> [N, D]: the state at each row's last valid slot."""
     last = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
     return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
@@ -308,7 +311,9 @@ def _after_attention(p: dict, ab: dict, scale: float, config: TextConfig, x: jax
     )
 
 
-def _rope(config: TextConfig, positions: jax.Array, dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
+def _rope(
+    config: TextConfig, positions: Int[Array, "3 b s"], dtype: DTypeLike
+) -> tuple[Float[Array, "b s 1 head_dim"], Float[Array, "b s 1 head_dim"]]:
     """cos, sin [B, S, 1, head_dim] in `dtype`: each frequency follows the axis that mrope_section gives it."""
     half = config.head_dim // 2
     inverse = 1.0 / config.rope_theta ** (np.arange(half) / half)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
 from emsa_jax.rollout.rollout_options import SamplingOptions
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
 _BLOCK = 64  # tokens whose probabilities are summed first: two short searches in place of one over the vocabulary
 
 
 def draw(
-    options: SamplingOptions, logits: jax.Array, uniform: jax.Array, slot: jax.Array, stop_ids: tuple[int, ...]
-) -> jax.Array:
+    options: SamplingOptions,
+    logits: Float[Array, "*rows v"],
+    uniform: Float[Array, " *rows"],
+    slot: int | Int[Array, ""],
+    stop_ids: tuple[int, ...],
+) -> Int[Array, " *rows"]:
     """One token for each row: logits [..., V] float32, uniform [...] in [0, 1) -> [...] int32.
 
     The token at which the distribution function passes `uniform`: one random number a row, whatever V is. `slot`
@@ -37,7 +46,9 @@ def pick(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     return block * _BLOCK + token
 
 
-def _search(totals: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _search(
+    totals: Float[Array, "*rows n"], target: Float[Array, " *rows"]
+) -> tuple[Int[Array, " *rows"], Float[Array, " *rows"]]:
     """The first place where rising totals [..., n] exceed target [...], and what of the target is left before it.
 
     Rounding must not lead beyond the last total, where nothing has any weight: the target is kept below it."""
@@ -57,7 +68,7 @@ def _allowed(options: SamplingOptions, logits: jax.Array, t: jax.Array, stop_ids
     return logits
 
 
-def truncate(logits: jax.Array, options: SamplingOptions) -> jax.Array:
+def truncate(logits: Float[Array, "*rows v"], options: SamplingOptions) -> Float[Array, "*rows v"]:
     """Sets what top-k, top-p or min-p rule out to -inf; the likeliest token always stays. logits: [..., V]."""
     if options.top_k:
         kth = jax.lax.top_k(logits, min(options.top_k, logits.shape[-1]))[0][..., -1:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.prompts import answer_ids
 from emsa_jax.rollout.sampler import PromptState
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
 
 HEAD_ROWS = 256  # states whose logits exist at once
 
@@ -82,11 +85,11 @@ def end_logps(
     adapter: Any,
     config: ThinkerConfig,
     prompts: PromptState,
-    said: jax.Array,
-    length: jax.Array,
+    said: Int[Array, "n g p"],
+    length: Int[Array, "n g"],
     *,
     tree: ScoreTree,
-) -> jax.Array:
+) -> Float[Array, "n g k"]:
     """Log-probabilities of every end after what G answers to each of N prompts say before their scores.
 
     Args:
@@ -119,7 +122,9 @@ def end_logps(
     return jnp.einsum("nm,km->nk", logps, tree.path.astype(np.float32)).reshape(n, g, -1)
 
 
-def _token_logps(states: jax.Array, head: jax.Array, tokens: np.ndarray, follows: np.ndarray) -> jax.Array:
+def _token_logps(
+    states: Float[Array, "b s d"], head: Float[Array, "v d"], tokens: Int[Array, " m"], follows: Int[Array, " m"]
+) -> Float[Array, "b m"]:
     """Log-probabilities [B, M] float32 of tokens [M], each predicted from the state states[:, follows[m]] of [B, S, D].
 
     The sum over the vocabulary is taken once for each state, however many tokens follow it."""

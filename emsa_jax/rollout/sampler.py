@@ -7,7 +7,7 @@ before any truncation by top-k, top-p or min-p.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from emsa_jax.policy.thinker import Prompts
 from emsa_jax.policy.thinker_config import ThinkerConfig
 from emsa_jax.rollout.draw import draw
 from emsa_jax.rollout.rollout_options import SamplingOptions
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Key
 
 FIRST_CACHE = 256  # slots; below it, attending to empty ones costs less than another loop
 ROLLOUT, HINT, PREFIX, EVALUATION = range(4)  # uses of noise: never the same for two of them
@@ -132,11 +135,11 @@ def sample(
     options: SamplingOptions,
     group_size: int,
     slots: int,
-    noise: jax.Array,
-    prompt_ids: jax.Array,
-    forced: jax.Array | None = None,
-    forced_length: jax.Array | None = None,
-    limit: jax.Array | None = None,
+    noise: Int[Array, " 3"],
+    prompt_ids: Int[Array, " n"],
+    forced: Int[Array, "n k"] | None = None,
+    forced_length: Int[Array, " n"] | None = None,
+    limit: Int[Array, " n"] | None = None,
     logp_temperature: float | None = None,
 ) -> Completions:
     """Draws `group_size` answers to each of N prompts.
@@ -187,7 +190,7 @@ def sample(
     return _completions(config, state.tokens, state.logps, forced_length, limit)
 
 
-def _answer_keys(noise: jax.Array, prompt_ids: jax.Array, group_size: int) -> jax.Array:
+def _answer_keys(noise: Int[Array, " 3"], prompt_ids: Int[Array, " n"], group_size: int) -> Key[Array, "n g"]:
     """Random keys [N, G]: of (seed, step, use), then of the prompt, then of the answer."""
     key = jax.random.key(noise[0])
     key = jax.random.fold_in(jax.random.fold_in(key, noise[1]), noise[2])
@@ -214,7 +217,11 @@ def _is_stop(config: ThinkerConfig, tokens: jax.Array) -> jax.Array:
 
 
 def _completions(
-    config: ThinkerConfig, tokens: jax.Array, logps: jax.Array, forced_length: jax.Array, limit: jax.Array
+    config: ThinkerConfig,
+    tokens: Int[Array, "n g c"],
+    logps: Float[Array, "n g c"],
+    forced_length: Int[Array, " n"],
+    limit: Int[Array, " n"],
 ) -> Completions:
     """Where the answers end: at the first end token that was drawn, else at their limit."""
     slot = jnp.arange(tokens.shape[-1])

@@ -58,9 +58,14 @@ def read_sound(
         waveform = np.concatenate([np.zeros(silence, np.float32), _full_scale(_mixed(channels, notes), notes)])
         if silence > _TOLD * rate:
             notes.append(LATE)
-        if rate != SAMPLE_RATE and len(waveform):
-            waveform = soxr.resample(waveform, rate, SAMPLE_RATE, quality="HQ")
-        return np.ascontiguousarray(waveform, np.float32)
+        return at_sample_rate(waveform, rate)
+
+
+def at_sample_rate(waveform: np.ndarray, rate: float) -> np.ndarray:
+    """A waveform [n] of another rate as float32 [m] at 16 kHz."""
+    if rate != SAMPLE_RATE and len(waveform):
+        waveform = soxr.resample(waveform, rate, SAMPLE_RATE, quality="HQ")
+    return np.ascontiguousarray(waveform, np.float32)
 
 
 def _mixed(channels: np.ndarray, notes: list[str]) -> np.ndarray:
