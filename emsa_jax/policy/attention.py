@@ -44,7 +44,7 @@ def causal_attention(
     k: Float[Array, "b s heads d"],
     v: Float[Array, "b s heads d"],
     mask: Bool[Array, "b s"],
-    kernel: Kernel = "auto",
+    kernel: str = "auto",
 ) -> Float[Array, "b s h d"]:
     """Self-attention of sequences: every token attends to the valid ones up to itself.
 
@@ -75,7 +75,7 @@ def group_attention(
     av: Float[Array, "rows c heads d"],
     prompt_mask: Bool[Array, "n p"],
     segments: Int[Array, "n r c"] | None = None,
-    kernel: Kernel = "auto",
+    kernel: str = "auto",
 ) -> tuple[Float[Array, "n p h d"], Float[Array, "rows c h d"]]:
     """Attention of N prompts and the R rows of answers that share each of them.
 
