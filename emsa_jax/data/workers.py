@@ -75,6 +75,11 @@ class Decoders:
         for worker in self._workers:
             worker.close()
 
+    def start(self) -> None:
+        """Starts all processes, so that nobody has to wait for one."""
+        for worker in self._workers:
+            worker.start()
+
     def encode(self, sample: Sample, source: str) -> bytes | Broken:
         """The record of a sample, or why there is none. source: sha256 of its media. Waits for a free process."""
         worker = self._free.get()
@@ -94,7 +99,7 @@ class _Worker:
     def encode(self, sample: Sample, source: str) -> bytes | Broken:
         # One death may be the machine's fault (memory ran out); a clip that kills two workers is at fault.
         for _ in range(_ATTEMPTS):
-            process = self._process or self._start()
+            process = self.start()
             try:
                 _write(process.stdin, {"sample": asdict(sample), "source": source})
                 answer = _read(process.stdout)
@@ -111,7 +116,10 @@ class _Worker:
         if self._process is not None:
             self._bury()
 
-    def _start(self) -> subprocess.Popen:
+    def start(self) -> subprocess.Popen:
+        """The process, which is started if there is none."""
+        if self._process is not None:
+            return self._process
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with left_to_the_parent():  # it closes the worker's input

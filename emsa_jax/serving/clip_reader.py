@@ -31,6 +31,10 @@ class ClipReader:
     def __exit__(self, *error: object) -> None:
         self._decoders.__exit__(*error)
 
+    def start(self) -> None:
+        """Starts the processes, so that the first clip need not wait for one."""
+        self._decoders.start()
+
     def read(self, video: str = "", audio: str = "", text: str = "", language: str = "en", name: str = "") -> Clip:
         """A clip of files. Without `audio` the video's own sound counts. name: of the file, for errors.
 

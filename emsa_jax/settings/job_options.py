@@ -15,7 +15,7 @@ from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.planning_options import PromptShape
 from emsa_jax.policy.policy_options import Kernel, LoraOptions
 from emsa_jax.rollout.rollout_options import HintOptions, PromptOptions, SamplingOptions
-from emsa_jax.serving.serving_options import AskOptions
+from emsa_jax.serving.serving_options import AskOptions, ServeOptions
 from emsa_jax.settings.config import Config
 from emsa_jax.training.bridge_options import BridgesOptions
 from emsa_jax.training.training_options import GrpoOptions
@@ -235,5 +235,6 @@ JOBS = {
     "inspect": InspectOptions,
     "plan": PlanOptions,
     "review": ReviewOptions,
+    "serve": ServeOptions,
 }
 RESUMED = ("ablation", "bridges", "features")  # which can go on, and so keep a directory, --workdir

@@ -1,22 +1,35 @@
 """A random tiny policy of the embedded world, three of its clips, and one engine that all tests ask."""
 
-from dataclasses import dataclass
+import threading
+import time
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+import requests
 
 from emsa_jax import manifest
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.messages import messages
 from emsa_jax.data.puppets import PuppetWorld, make_puppets
+from emsa_jax.data.records import Entry
+from emsa_jax.evaluation.evaluation_options import EvaluateOptions
+from emsa_jax.evaluation.kept_answers import AnswerSettings, questions
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.policy.trained_for import TrainedFor, write_trained_for
+from emsa_jax.rollout.answering import asked_clips, compile_answers, predict
+from emsa_jax.rollout.prompted_data import Split
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
+from emsa_jax.runtime.programs import Programs
 from emsa_jax.serving.clip_reader import ClipReader
 from emsa_jax.serving.engine import Engine
 from emsa_jax.serving.opened_policy import OpenedPolicy, open_policy
 from emsa_jax.serving.programs import ServingPrograms
-from emsa_jax.serving.serving_options import ServedPolicyOptions
+from emsa_jax.serving.server import PolicyServer
+from emsa_jax.serving.serving_options import ServedPolicyOptions, ServeOptions
 from emsa_jax.serving.shapes import PromptShape
 
 SLOTS, CHUNK, ROWS = 12, 5, 3
@@ -76,3 +89,93 @@ def engine(served):
     made = Engine(served.programs, max_queue=8, max_batches=2)
     yield made
     made.close()
+
+
+def entry_of(clip, place):
+    return Entry(
+        id=str(place),
+        text=clip.text,
+        score=None,
+        split="test",
+        language=clip.language,
+        num_frames=len(clip.frames),
+        height=clip.frames.shape[1],
+        width=clip.frames.shape[2],
+        frame_rate=clip.frame_rate,
+        mel_frames=len(clip.mel),
+        source="",
+    )
+
+
+@pytest.fixture(scope="session")
+def evaluated(served):
+    """Completions of the clips as an evaluation asks for them, in one batch of the same bucket and number of rows."""
+    policy = served.opened
+    prompter = replace(policy.prompter, options=replace(policy.prompter.options, buckets=(SHAPE.prompt,)))
+    entries = [entry_of(clip, i) for i, clip in enumerate(served.asked)]
+    lengths = np.array([prompter.length(one) for one in entries])
+    split = Split(None, prompter, entries, lengths, served.asked, np.arange(len(entries)))
+    settings = AnswerSettings(
+        dtype="float32",
+        seed=0,
+        prompt=PromptOptions(),
+        sampling=SamplingOptions(max_completion_length=SLOTS),
+        evaluate=EvaluateOptions(batch_size=ROWS),
+    )
+    ((bucket, asked),) = asked_clips(split, ROWS).items()
+    assert (bucket, asked.rows) == (SHAPE.prompt, ROWS)
+    inputs = {bucket: policy.placement.inputs(asked.shape, asked.rows)}
+    compiled = compile_answers(
+        Programs(policy.placement.decode),
+        "greedy",
+        policy.base,
+        policy.adapter,
+        policy.config,
+        inputs=inputs,
+        sampling=questions(settings)["greedy"].sampling,
+        group_size=1,
+    )
+    kept = []
+
+    def run(bucket, *rest):
+        kept.append(jax.device_get(compiled[bucket](policy.base, policy.adapter, *rest)))
+        return kept[-1]
+
+    list(predict(split, run, ROWS, 0))
+    return kept[0]
+
+
+class Running:
+    """A server in threads of this process. options: as `ServeOptions` has them; most are set to make the programs those
+    of `ServedWorld.programs`, which are compiled only once."""
+
+    def __init__(self, served, **options):
+        known = {"policy": str(served.policy), "port": 0, "cache": "", "decoders": 1, "name": "tiny", "chunk": CHUNK}
+        known |= {"batch_size": ROWS, "buckets": (SHAPE.prompt,), "max_tokens": SLOTS, "max_images": SHAPE.patch_rows}
+        known |= {"max_seconds": 2.5, "max_mb": 0.5, "max_queue": 6, "max_answers": 3}
+        self.server = PolicyServer(ServeOptions(**(known | options)))
+        self.url = self.server.address
+        self.thread = threading.Thread(target=self.server.answer_all, daemon=True)
+        self.thread.start()
+
+    def ready(self):
+        """Waits until it answers."""
+        deadline = time.monotonic() + 120
+        while requests.get(f"{self.url}/health").status_code != 200:
+            assert time.monotonic() < deadline and self.server.failure is None, self.server.failure
+            time.sleep(0.05)
+        return self
+
+    def stop(self):
+        self.server.handle_exit(15, None)
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def running(served, tmp_path_factory):
+    root = tmp_path_factory.mktemp("media")
+    (root / "clip.mp4").write_bytes(served.clips[0].read_bytes())
+    made = Running(served, media_root=str(root)).ready()
+    yield made
+    made.stop()

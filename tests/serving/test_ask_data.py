@@ -2,18 +2,21 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
 from emsa_jax.errors import InputError
-from emsa_jax.rollout.rollout_options import SamplingOptions
+from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
 from emsa_jax.runtime.console import progress
 from emsa_jax.serving.ask_data import COLUMNS, predict_csv, read_questions
 
 
 def predictions(served, samples, out):
     sampling = SamplingOptions(temperature=0.0, max_completion_length=6)
-    counts = predict_csv(served.opened, samples, out, sampling, seed=0, batch_size=4, progress=progress)
+    one_length = replace(served.opened.prompter, options=PromptOptions(buckets=(192,)))  # and so one program
+    policy = replace(served.opened, prompter=one_length)
+    counts = predict_csv(policy, samples, out, sampling, seed=0, batch_size=4, progress=progress)
     with open(out, newline="") as file:
         return counts, list(csv.DictReader(file))
 

@@ -1,78 +1,15 @@
 """The engine answers as an evaluation does, whoever asks at the same time, and tells everybody how it ended."""
 
 import queue
-from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 
-from emsa_jax.data.records import Entry
 from emsa_jax.errors import InputError
-from emsa_jax.evaluation.evaluation_options import EvaluateOptions
-from emsa_jax.evaluation.kept_answers import AnswerSettings, questions
 from emsa_jax.policy.prompt_row import Row
-from emsa_jax.rollout.answering import asked_clips, compile_answers, predict
-from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.rollout_options import PromptOptions, SamplingOptions
-from emsa_jax.runtime.programs import Programs
 from emsa_jax.serving.engine import Busy, Closed, Work
 from emsa_jax.serving.questions import ask_about
-from tests.serving.conftest import ROWS, SHAPE, SLOTS
-
-
-def entry_of(clip, place):
-    return Entry(
-        id=str(place),
-        text=clip.text,
-        score=None,
-        split="test",
-        language=clip.language,
-        num_frames=len(clip.frames),
-        height=clip.frames.shape[1],
-        width=clip.frames.shape[2],
-        frame_rate=clip.frame_rate,
-        mel_frames=len(clip.mel),
-        source="",
-    )
-
-
-@pytest.fixture(scope="module")
-def evaluated(served):
-    """Completions of the clips as an evaluation asks for them, in one batch of the same bucket and number of rows."""
-    policy = served.opened
-    prompter = replace(policy.prompter, options=replace(policy.prompter.options, buckets=(SHAPE.prompt,)))
-    entries = [entry_of(clip, i) for i, clip in enumerate(served.asked)]
-    lengths = np.array([prompter.length(one) for one in entries])
-    split = Split(None, prompter, entries, lengths, served.asked, np.arange(len(entries)))
-    settings = AnswerSettings(
-        dtype="float32",
-        seed=0,
-        prompt=PromptOptions(),
-        sampling=SamplingOptions(max_completion_length=SLOTS),
-        evaluate=EvaluateOptions(batch_size=ROWS),
-    )
-    ((bucket, asked),) = asked_clips(split, ROWS).items()
-    assert (bucket, asked.rows) == (SHAPE.prompt, ROWS)
-    inputs = {bucket: policy.placement.inputs(asked.shape, asked.rows)}
-    compiled = compile_answers(
-        Programs(policy.placement.decode),
-        "greedy",
-        policy.base,
-        policy.adapter,
-        policy.config,
-        inputs=inputs,
-        sampling=questions(settings)["greedy"].sampling,
-        group_size=1,
-    )
-    kept = []
-
-    def run(bucket, *rest):
-        kept.append(jax.device_get(compiled[bucket](policy.base, policy.adapter, *rest)))
-        return kept[-1]
-
-    list(predict(split, run, ROWS, 0))
-    return kept[0]
+from tests.serving.conftest import SLOTS
 
 
 class Asked:
