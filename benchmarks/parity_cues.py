@@ -22,20 +22,13 @@ from emsa_jax.learning.logprobs import token_logprobs
 from emsa_jax.learning.masked import masked_mean
 from emsa_jax.policy import decoder, hf, parts
 from emsa_jax.policy.bert import encode_bert
-from emsa_jax.policy.bridges import (
-    BridgeConfig,
-    bridge_table,
-    caption_vectors,
-    clip_vectors,
-    encode_bridge,
-    heads_table,
-    order_logits,
-)
+from emsa_jax.policy.bridges import caption_vectors, clip_vectors, encode_bridge, heads_table, order_logits
 from emsa_jax.policy.clip import clip_states
 from emsa_jax.policy.hubert import encode_hubert, normalise_waves
 from emsa_jax.policy.layers import linear
-from emsa_jax.policy.parameter_table import ParamSpec, get
+from emsa_jax.policy.parameter_table import ParamSpec, bridge_table, get
 from emsa_jax.policy.sentence_encoder import read_pooled_bert, read_sentence_encoder, sentence_vectors
+from emsa_jax.policy.thinker_config import BridgeConfig
 from emsa_jax.policy.xemogpt import (
     AUDIO,
     BOTH,

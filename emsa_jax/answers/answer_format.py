@@ -22,8 +22,9 @@ class Answer:
 
     polarity: one of `labels.POLARITIES`. think: the reasoning, without white space around it. score: in the score
     range of the data. sentiment: one of `labels.SENTIMENTS` of the format's number of classes. concepts: those that
-    have a value, in the order of the format's table. free: the texts of `<concept>` tags. notes: what is wrong with the
-    answer, in short fixed phrases.
+    have a value, in the order of the format's table. free: the texts of `<concept>` tags. cues: (kind, sentence) of a
+    description, the kinds being "visual", "auditory" and "emotional". notes: what is wrong with the answer, in short
+    fixed phrases.
     """
 
     polarity: str | None = None
@@ -32,6 +33,7 @@ class Answer:
     sentiment: str | None = None
     concepts: Pairs = ()
     free: tuple[str, ...] = ()
+    cues: Pairs = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -51,7 +53,7 @@ class Truth:
 
     score: in the score range of the data. sentiment, concepts: of formats that name a class; concepts are those whose
     label is known. language: of the clip. signs: of words, face and voice, as far as they are known
-    (`claim_truth.true_signs`).
+    (`claim_truth.true_signs`). cues: (kind, sentence) that a description owes, of formats that describe.
     """
 
     polarity: str
@@ -60,6 +62,7 @@ class Truth:
     concepts: Pairs = ()
     language: str = "en"
     signs: Pairs = ()
+    cues: Pairs = ()
 
 
 class Labelled(Protocol):
@@ -108,6 +111,11 @@ class AnswerFormat(Protocol):
 
     def for_range(self, score_range: tuple[float, float]) -> Self:
         """The format that asks as this one does, for data whose scores have another range."""
+        ...
+
+    def about(self, asks: str) -> Self:
+        """The format of answers to a question about "both" branches, or about the "visual" or the "audio" one alone;
+        the same where answers are not divided by branch."""
         ...
 
     def ask(self, modalities: Collection[str], language: str) -> str:
@@ -180,6 +188,10 @@ class AnswerFormat(Protocol):
 
     def row_fields(self, answer: Answer, truth: Truth | None) -> dict:
         """Fields of a prediction's row beside those that all formats have."""
+        ...
+
+    def describe(self, truth: Truth) -> str:
+        """What of a truth can be learned as a trace's reasoning, "" for nothing."""
         ...
 
     def identity(self) -> dict:

@@ -148,6 +148,14 @@ class ClassFormat:
         """The class as the language spells it, and no concepts unless a format marks them."""
         return self.sentiments.write(truth.sentiment, language), []
 
+    def about(self, asks: str) -> Self:
+        """The same format: answers are not divided by branch."""
+        return self
+
+    def describe(self, truth: Truth) -> str:
+        """Nothing: reasoning is learned from traces."""
+        return ""
+
     def row_fields(self, answer: Answer, truth: Truth | None) -> dict:
         """What the answer names, and what is true."""
         return {

@@ -5,6 +5,7 @@ from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.class_only import ClassOnly
 from emsa_jax.answers.concepts import Concepts
 from emsa_jax.answers.dc import DC
+from emsa_jax.answers.describe import Describe
 from emsa_jax.answers.label_only import LabelOnly
 from emsa_jax.answers.think_first import ThinkFirst
 from emsa_jax.errors import InputError
@@ -15,6 +16,7 @@ FORMATS: dict[str, type[AnswerFormat]] = {
     LabelOnly.name: LabelOnly,
     Concepts.name: Concepts,
     ClassOnly.name: ClassOnly,
+    Describe.name: Describe,
 }
 _CH_CEMS = ConceptOptions()
 

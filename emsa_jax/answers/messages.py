@@ -4,10 +4,14 @@ A modality that the prompt does not have is never named.
 """
 
 from collections.abc import Callable, Collection
+from types import MappingProxyType
 
 from emsa_jax.answers.answer_format import AnswerFormat
+from emsa_jax.answers.instructions import WORDS, Instructions
 
 SYSTEM = {"en": "You read people's feelings.", "zh": "你善于体察情感。"}
+NO_INSTRUCTIONS: Instructions = MappingProxyType({})
+_LEFT_OUT = {"visual": "audio", "audio": "video"}  # what a request about one branch does not name
 # in the order of the reasoning
 _WORDS = {
     "en": {"text": "words", "video": "face", "audio": "voice"},
@@ -43,17 +47,24 @@ def messages(
     has_video: bool,
     has_audio: bool,
     spell: Callable[[str], str] = lambda text: text,
+    asks: str = "both",
+    instructions: Instructions = NO_INSTRUCTIONS,
 ) -> list[dict]:
     """One system and one user message.
 
     The user's content holds {"type": "video"} and {"type": "audio"} only where the clip has them, then one text: what
     the format asks and, if there is any, the utterance. The utterance is data from outside: it is put on one line, and
     `spell` writes it so that no special token of a policy is spelt.
+
+    asks: "both", or "visual" or "audio" for a request about that branch alone, which names no other; the media are
+    shown all the same. instructions: a user's own in place of what the format asks.
     """
     utterance = spell(" ".join(clip_text.replace("\x00", " ").split()))
     media = ["video"] * has_video + ["audio"] * has_audio
-    text = format.ask([*media, "text"] if utterance else media, language)
-    if utterance:
+    named = [kind for kind in media if _LEFT_OUT.get(asks) != kind] + ["text"] * bool(utterance)
+    own = instructions.get(language, {}).get(asks)
+    text = format.about(asks).ask(named, language) if own is None else own.replace(WORDS, utterance)
+    if utterance and (own is None or WORDS not in own):
         text += f"\n话语：{utterance}" if language == "zh" else f"\nWords: {utterance}"
     content = [*({"type": kind} for kind in media), {"type": "text", "text": text}]
     system = SYSTEM.get(language, SYSTEM["en"])

@@ -142,6 +142,14 @@ class ScoreFormat:
         """The polarity, in English as answers have it, and no concepts."""
         return truth.polarity, []
 
+    def about(self, asks: str) -> Self:
+        """The same format: answers are not divided by branch."""
+        return self
+
+    def describe(self, truth: Truth) -> str:
+        """Nothing: reasoning is learned from traces."""
+        return ""
+
     def row_fields(self, answer: Answer, truth: Truth | None) -> dict:
         """None beside those that all formats have."""
         return {}

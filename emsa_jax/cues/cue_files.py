@@ -1,6 +1,6 @@
 """Files of cues: one JSON object, {clip: {"visual": [...], "auditory": [...], "emotional": [...]}}, as the public
 scorer of EmoCue-360 takes, or one object a line, {"id": ..., "cues": {...}}. A text in place of a clip's cues is a
-description, out of which cues are taken by rule (`cues.extraction`)."""
+description, out of which cues are taken by rule (`answers.described_cues`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from emsa_jax.cues.extraction import cues_of_text
+from emsa_jax.answers.described_cues import cues_of_text
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_json, read_json_rows
 

@@ -8,6 +8,7 @@ from emsa_jax.config.edge import pick
 from emsa_jax.errors import InputError
 from emsa_jax.policy.assemble import Parts
 from emsa_jax.policy.assemble import assemble as join
+from emsa_jax.policy.bridge_files import FRESH
 from emsa_jax.runtime.console import say
 from emsa_jax.settings.job_options import AssembleOptions
 
@@ -24,6 +25,9 @@ def assemble(options: AssembleOptions) -> None:
     for name in ("text", "audio", "vision"):
         if (directory := getattr(options, name)) and not Path(directory).is_dir():
             raise InputError(f"config.{name}: {directory}: no such directory")
+    for name in ("audio_bridge", "vision_bridge"):
+        if (directory := getattr(options, name)) not in ("", FRESH) and not Path(directory).is_dir():
+            raise InputError(f"config.{name}: {directory}: no such directory; name one, or say fresh")
     out = Path(options.out).expanduser()
     if out.exists():
         raise InputError(f"config.out: {out} exists already; remove it, or name another directory")

@@ -21,6 +21,7 @@ from emsa_jax.data.puppets import ConceptWorld, PuppetWorld, make_concept_puppet
 from emsa_jax.data.records import read_manifest
 from emsa_jax.manifest import write_atomic
 from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.policy.policy_options import EMBEDDED
 from emsa_jax.report.findings_table import findings_lines
 from emsa_jax.rollout.prompts import Prompter
 from emsa_jax.runtime.console import progress, say
@@ -35,7 +36,6 @@ from emsa_jax.training.tiny_policy import TinySettings, make_tiny_policy
 class PrepareSettings(TinySettings):
     """What the stage reads of a run's options."""
 
-    policy: str
     prepare: PrepareOptions
     puppets: PuppetOptions
     mix: MixOptions
@@ -68,7 +68,7 @@ def prepare_all(run: Run, settings: PrepareSettings) -> None:
     write_atomic(run.path("overlaps.json"), json.dumps(shared, ensure_ascii=False, indent=1).encode() + b"\n")
     for line in overlap_lines(shared):
         say(line)
-    if settings.policy == "tiny" and not run.path("policy").exists():
+    if settings.policy in EMBEDDED and not run.path("policy").exists():
         make_tiny_policy(run.path("policy"), settings, sources)
 
 
@@ -79,7 +79,7 @@ def prepare_records(config: Config) -> None:
         say(line)
     score_range, language = labels_of(config.train_set)
     token_length = None
-    if config.policy != "tiny":
+    if config.policy not in EMBEDDED:
         checkpoint = open_checkpoint(policy_dir(None, config), weights=False)
         format = make_format(config.format, score_range, concepts=config.concepts)
         token_length = Prompter(checkpoint, format, config.prompt).length

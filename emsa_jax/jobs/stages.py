@@ -19,6 +19,7 @@ from emsa_jax.jobs.report import report
 from emsa_jax.parallel import processes
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
+from emsa_jax.policy.policy_options import EMBEDDED
 from emsa_jax.report.run_files import ReportSettings
 from emsa_jax.report.run_report import write_page
 from emsa_jax.rollout.prompted_data import open_split
@@ -72,7 +73,7 @@ def run_stages(run: Run, config: Config) -> None:
             continue
         if name == "sft" and "grpo" in config.stages:
             _check_batch(run, config)
-        if config.policy == "tiny" and config.adapter:  # whose base was made only now
+        if config.policy in EMBEDDED and config.adapter:  # whose base was made only now
             base = artifacts.policy_dir(run, config)
             processes.broadcast(
                 lambda base=base: artifacts.check_base(Path(config.adapter), base), "the adapter's base"

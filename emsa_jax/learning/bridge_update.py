@@ -20,8 +20,9 @@ from flax import struct
 from emsa_jax.learning.contrastive import cosines, info_nce, masked_frame_loss, order_loss, retrieval
 from emsa_jax.learning.guard import guarded_update
 from emsa_jax.learning.state import TrainState
-from emsa_jax.policy.bridges import BridgeConfig, caption_vectors, clip_vectors, encode_bridge, order_logits
+from emsa_jax.policy.bridges import caption_vectors, clip_vectors, encode_bridge, order_logits
 from emsa_jax.policy.layers import linear
+from emsa_jax.policy.thinker_config import BridgeConfig
 
 COLDEST = 0.01  # of the learned temperature, as CLIP clips it
 

@@ -17,6 +17,7 @@ import numpy as np
 from emsa_jax.data.mel import MEL_BINS
 from emsa_jax.errors import InputError
 from emsa_jax.policy import hf
+from emsa_jax.policy.bridge_files import FRESH, read_bridge
 from emsa_jax.policy.companions import is_paper, lies_in
 from emsa_jax.policy.hf_config import fits_thinker, read_json_config
 from emsa_jax.policy.media_tokens import MediaTokenizer, with_media_tokens
@@ -24,7 +25,7 @@ from emsa_jax.policy.parameter_table import init_table, vision_table
 from emsa_jax.policy.parts import POLICIES, join_parts, read_audio_tower, read_text_model, read_vision_tower
 from emsa_jax.policy.preprocessor import Preprocessor, read_preprocessor
 from emsa_jax.policy.processor_files import preprocessor_settings
-from emsa_jax.policy.thinker_config import AudioConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, BridgeConfig, ThinkerConfig, VisionConfig
 
 WINDOW = 500  # for Whisper, which was trained on 30 s: chunks of 10 s change its states little and cost a third
 
@@ -43,6 +44,8 @@ class Parts:
     media_tokens: str
     chat_template: str
     seed: int
+    audio_bridge: str = ""
+    vision_bridge: str = ""
 
 
 def assemble(parts: Parts, out: str | Path) -> list[str]:
@@ -61,10 +64,11 @@ def assemble(parts: Parts, out: str | Path) -> list[str]:
     chosen = [_text_line(parts.text, config), f"media tokens: {tokens.choice}"]
     config, params = with_rows(config, params, tokens.rows)
     audio, audio_line = _audio(parts, config, params)
-    vision, vision_line = _vision(parts, config, audio is not None)
-    config, params = join_parts((config, params), audio, vision, **tokens.ids)
+    vision, vision_line = _vision(parts, config, audio is not None and not parts.audio_bridge)
+    audio, vision, bridges, lines = _with_bridges(parts, audio, vision, config.text.hidden_size)
+    config, params = join_parts((config, params), audio, vision, **tokens.ids, **bridges)
     layout = "Qwen2.5-Omni's Thinker" if fits_thinker(config) else "our own, which transformers does not load"
-    chosen += [audio_line, vision_line, f"layout: {layout}; weights in {parts.dtype}"]
+    chosen += [audio_line, vision_line, *lines, f"layout: {layout}; weights in {parts.dtype}"]
     with tempfile.TemporaryDirectory() as folder:
         omni = parts.vision and isinstance(config.vision, VisionConfig)  # CLIP's statistics are the default ones
         pixels = read_preprocessor(parts.vision, config) if omni else Preprocessor()
@@ -175,6 +179,30 @@ def _vision(parts: Parts, config: ThinkerConfig, hears: bool) -> tuple[tuple[Any
         return None, "vision: none"
     drawn = init_table(tuple(vision_table(small)), key, jnp.dtype(parts.dtype))["vision"]
     return (small, drawn), "vision: a small random tower that the layout asks for: leave video out of prompt.modalities"
+
+
+def _with_bridges(
+    parts: Parts, audio: tuple[Any, dict] | None, vision: tuple[Any, dict] | None, width: int
+) -> tuple[tuple[Any, dict] | None, tuple[Any, dict] | None, dict[str, BridgeConfig], list[str]]:
+    """(the audio tower, the vision tower, the configurations of the bridges behind them, what was chosen).
+
+    Raises: InputError for a bridge without its tower, or one that does not fit it."""
+    towers, bridges, lines = {"audio": audio, "vision": vision}, {}, []
+    for place, tower in enumerate(towers):
+        if not (directory := getattr(parts, f"{tower}_bridge")):
+            continue
+        if not getattr(parts, tower):
+            raise InputError(f"config.{tower}_bridge: a bridge stands behind a tower: name one as config.{tower}")
+        config, params = towers[tower]
+        if tower == "vision" and getattr(config, "tokens", "") != "cls":
+            raise InputError("config.vision_bridge: the bridge reads CLIP's class tokens; name a directory of CLIP")
+        found = read_bridge(directory, config, width, parts.seed + place + 1, jnp.dtype(parts.dtype))
+        bridges[f"{tower}_bridge"] = found.config
+        towers[tower] = (config, params | {"bridge": found.params} | ({"proj": found.proj} if found.proj else {}))
+        made = f"drawn at random (seed {parts.seed})" if directory == FRESH else f"from {Path(directory).name}"
+        projected = ", and its projection" if found.proj else ""
+        lines.append(f"{tower} bridge: {found.config.num_hidden_layers} layers, {made}{projected}")
+    return towers["audio"], towers["vision"], bridges, lines
 
 
 def _section(raw: dict, name: str) -> dict:

@@ -7,72 +7,91 @@ HuBERT's layers with norms after the sums. Both can stand behind any encoder of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from emsa_jax.policy.encoder_layers import LayerKind, encoder_layers, quick_gelu
-from emsa_jax.policy.encoder_tables import HUBERT_LAYER
-from emsa_jax.policy.layers import linear
-from emsa_jax.policy.parameter_table import CLIP_LAYER, ParamSpec, layers_table, linear_params
-from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, HubertConfig
+from emsa_jax.policy.inputs import PromptInputs
+from emsa_jax.policy.layers import linear, singles_of, take_in_shards
+from emsa_jax.policy.lora import Adapter
+from emsa_jax.policy.parameter_table import ParamSpec, linear_params
+from emsa_jax.policy.prompt_row import ASKS
+from emsa_jax.policy.thinker_config import BridgeConfig, ThinkerConfig
+
+VISUAL, AUDIO = ASKS.index("visual"), ASKS.index("audio")
 
 
-@dataclass(frozen=True)
-class BridgeConfig:
-    """A bridge, as wide as its encoder.
-
-    Attributes:
-      positions: frames that have a learned position (VECB); 0: the bridge adds no positions (AECB).
-      output_size: of the space in which clips and captions are compared.
-      text_size: of a caption's vector before its linear.
-    """
-
-    hidden_size: int = 1024
-    intermediate_size: int = 4096
-    num_attention_heads: int = 16
-    num_hidden_layers: int = 2
-    layer_norm_eps: float = 1e-5
-    positions: int = 16
-    output_size: int = 768
-    text_size: int = 768
-
-    @classmethod
-    def after(cls, encoder: ClipConfig | HubertConfig | AudioConfig, **fields: int) -> BridgeConfig:
-        """The bridge behind an encoder, with layers of its sizes; fields: others of this class."""
-        if isinstance(encoder, AudioConfig):
-            sizes = (encoder.d_model, encoder.encoder_ffn_dim, encoder.encoder_attention_heads)
-            return cls(*sizes, **{"positions": 0} | fields)
-        names = ("hidden_size", "intermediate_size", "num_attention_heads", "layer_norm_eps")
-        fields = {"positions": 16 if isinstance(encoder, ClipConfig) else 0} | fields
-        return cls(**{name: getattr(encoder, name) for name in names}, **fields)
-
-    @property
-    def sees(self) -> bool:
-        """Whether this is VECB."""
-        return self.positions > 0
-
-
-def encode_bridge(params: dict, config: BridgeConfig, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+def encode_bridge(
+    params: dict,
+    config: BridgeConfig,
+    x: jax.Array,
+    valid: jax.Array | None = None,
+    places: jax.Array | None = None,
+) -> jax.Array:
     """What a bridge makes of an encoder's states.
 
     Args:
       params: {"layers"} and, for VECB, {"position_embedding"}: "bridge" of `bridge_table`.
-      x: [B, T, hidden_size], T at most `positions` for VECB.
+      x: [B, T, hidden_size], T at most `positions` for VECB, unless places are given.
       valid: [B, T] bool; None: all. Nobody attends to others, and they come out as 0.
+      places: [B, T] int32, which of the positions each state has (VECB); None: 0, 1, 2 and so on.
 
     Returns:
       [B, T, hidden_size].
     """
     valid = jnp.ones(x.shape[:2], bool) if valid is None else valid
-    x = x + params["position_embedding"][:, : x.shape[1]] if config.sees else x
+    if config.sees:
+        table = params["position_embedding"]
+        x = x + (table[:, : x.shape[1]] if places is None else table[0][places])
     x = jnp.where(valid[..., None], x, 0)
     activation = {"activation": quick_gelu} if config.sees else {}
     kind = LayerKind(config.num_attention_heads, config.layer_norm_eps, norm_first=config.sees, **activation)
     x = encoder_layers(params["layers"], kind, x, jnp.broadcast_to(valid[:, None, :], (*x.shape[:2], x.shape[1])))
     return jnp.where(valid[..., None], x, 0)
+
+
+def bridged_media(
+    params: dict,
+    adapter: Adapter | None,
+    config: ThinkerConfig,
+    x: jax.Array,
+    inputs: PromptInputs,
+    features: Mapping[str, jax.Array],
+) -> jax.Array:
+    """Embeddings [B, S, D] of prompts, with media tokens in their places that went through bridge and projection.
+
+    A bridge reads a tower's features where they stand in the prompt: a prompt's places of one medium are a sequence,
+    and nothing has to be packed for it. Of a prompt that asks about one branch, no gradient flows into the other's
+    tokens.
+
+    Args:
+      x: [B, S, D] embeddings of the tokens.
+      features: tower -> what comes before bridge and projection, [tokens, width] (`thinker.projector_features`).
+    """
+    index, shards, first = jnp.asarray(inputs.media_index), inputs.shards, 0
+    scale = adapter.scale if adapter else 0.0
+    for asked_other, tower in ((VISUAL, "audio"), (AUDIO, "vision")):
+        if tower not in features:
+            continue
+        table, bridge = features[tower].reshape(shards, -1, features[tower].shape[-1]), _bridge_of(config, tower)
+        mine = (index >= first) & (index < first + table.shape[1])
+        h = take_in_shards(table, jnp.where(mine, index - first, 0).reshape(shards, -1))
+        h, first = h.reshape(*index.shape, -1), first + table.shape[1]
+        if bridge is not None:
+            places = jnp.clip(jnp.cumsum(mine, axis=1) - 1, 0, max(bridge.positions, 1) - 1)
+            h = encode_bridge(params[tower]["bridge"], bridge, h, mine, places)
+        last = "merger_out" if "merger_out" in params[tower] else "proj"
+        tokens = linear(h, params[tower][last], singles_of(adapter, tower).get(last), scale)
+        blocked = (jnp.asarray(inputs.asks) == asked_other)[:, None, None]
+        tokens = jnp.where(blocked, jax.lax.stop_gradient(tokens), tokens)
+        x = jnp.where(mine[..., None], tokens.astype(x.dtype), x)
+    return x
+
+
+def _bridge_of(config: ThinkerConfig, tower: str) -> BridgeConfig | None:
+    return config.audio_bridge if tower == "audio" else config.vision_bridge
 
 
 def clip_vectors(heads: dict, config: BridgeConfig, states: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -95,18 +114,6 @@ def caption_vectors(heads: dict, captions: jax.Array) -> jax.Array:
 def order_logits(heads: dict, clips: jax.Array) -> jax.Array:
     """[B]: how much each clip's vector [B, output_size] looks like one of frames in their true order."""
     return linear(jax.nn.relu(linear(clips, heads["order_in"])), heads["order_out"])[:, 0]
-
-
-def bridge_table(config: BridgeConfig) -> Iterator[ParamSpec]:
-    """The parameters of a bridge, under the names of the published inference code's VECB or AECB."""
-    d, at = config.hidden_size, ("bridge",)
-    sizes = (d, config.intermediate_size, config.num_hidden_layers)
-    if config.sees:
-        shape, axes = (1, config.positions, d), ("norm", "norm", "vision_embed")
-        yield ParamSpec((*at, "position_embedding"), "position_embedding", shape, axes, init="embed")
-        yield from layers_table((*at, "layers"), "visual_alignment_layer.{n}", CLIP_LAYER, *sizes)
-    else:
-        yield from layers_table((*at, "layers"), "audio_alignment_layer.{n}", HUBERT_LAYER, *sizes)
 
 
 def heads_table(config: BridgeConfig) -> Iterator[ParamSpec]:

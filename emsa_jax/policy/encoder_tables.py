@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emsa_jax.policy.parameter_table import CLIP_LAYER, ParamSpec, layers_table, linear_params, norm_params
+from emsa_jax.policy.parameter_table import (
+    CLIP_LAYER,
+    HUBERT_LAYER,
+    ParamSpec,
+    layers_table,
+    linear_params,
+    norm_params,
+)
 from emsa_jax.policy.thinker_config import BertConfig, ClipTextConfig, HubertConfig
 
-HUBERT_LAYER = {name: f"attention.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
-HUBERT_LAYER |= dict(norm1="layer_norm", norm2="final_layer_norm")
-HUBERT_LAYER |= dict(fc1="feed_forward.intermediate_dense", fc2="feed_forward.output_dense")
 BERT_LAYER = dict(
     q_proj="attention.self.query",
     k_proj="attention.self.key",

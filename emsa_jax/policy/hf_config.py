@@ -19,6 +19,7 @@ from emsa_jax.policy.stop_ids import GENERATION_CONFIG, with_stop_ids
 from emsa_jax.policy.thinker_config import (
     AudioConfig,
     BertConfig,
+    BridgeConfig,
     ClipConfig,
     ClipTextConfig,
     HubertConfig,
@@ -54,7 +55,10 @@ _LARGEST |= {"position_id_per_seconds": 10**5, "seconds_per_chunk": 10**5}
 _LARGEST |= dict.fromkeys(("conv_kernel", "conv_stride"), 1000)
 _LEAST = {"rope_theta": 1}
 _MOST_ITEMS, _LONGEST_SHOWN = 1000, 80  # of a list; characters of a value in an error
-_ELSEWHERE = (*_PARTS, "other_stop_ids")  # fields that stand in no place of their own
+_BRIDGES = ("audio_bridge", "vision_bridge")
+_ELSEWHERE = (*_PARTS, *_BRIDGES, "other_stop_ids")  # fields that stand in no place of their own
+# of a bridge in a policy; the others are of its training
+_OF_BRIDGE = (*_SIZES[1:3], "num_attention_heads", "num_hidden_layers", "layer_norm_eps", "positions")
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
     "image_token_id": "image_token_index",
@@ -111,7 +115,9 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
     _require(isinstance(kind, str), where, "model_type", kind, "a name")
     if kind in FAMILIES:
         text = text_config(raw, where, kind)
-        media = {f.name: -1 for f in fields(ThinkerConfig) if f.name.startswith(("audio_", "image_", "video_", "vis"))}
+        media = ("audio_", "image_", "video_", "vision_")
+        ids = (f.name for f in fields(ThinkerConfig) if f.name.startswith(media) and f.name not in _BRIDGES)
+        media = dict.fromkeys(ids, -1)
         return ThinkerConfig(**(media | {"text": text, "audio": None, "vision": None} | _text_tokens(raw, where, text)))
     if kind not in (*THINKER, OWN):
         raise InputError(
@@ -127,11 +133,41 @@ def from_hf(raw: dict, where: str = "config.json") -> ThinkerConfig:
         text=sized,
         audio=None if audio is None else audio_config(audio, where, "audio_config."),
         vision=None if vision is None else vision_config(vision, where, "vision_config."),
+        **{name: bridge_config(raw, where, name) for name in _BRIDGES if kind == OWN and raw.get(f"{name}_config")},
         **_released_ids(sized) | _tokens(raw, where, sized),
     )
     for field, width in tower_widths(config).items():
         _require(width == config.text.hidden_size, where, field, width, config.text.hidden_size)
+    check_bridges(config, where)
     return config
+
+
+def check_bridges(config: ThinkerConfig, where: str) -> None:
+    """Raises InputError for a bridge that does not fit its tower. where: of the message."""
+    if config.audio_bridge:
+        at, bridge, width = "audio_bridge_config", config.audio_bridge, config.audio.d_model if config.audio else 0
+        _require(width > 0, where, at, "given", "one behind an audio tower")
+        _require(bridge.hidden_size == width, where, f"{at}.hidden_size", bridge.hidden_size, width)
+        _require(not bridge.positions, where, f"{at}.positions", bridge.positions, 0)
+    if config.vision_bridge:
+        at, bridge, tower = "vision_bridge_config", config.vision_bridge, config.vision
+        sees = isinstance(tower, ClipConfig) and tower.tokens == "cls"
+        _require(sees, where, at, "given", "one behind class tokens of CLIP's frames")
+        _require(bridge.hidden_size == tower.hidden_size, where, f"{at}.hidden_size", bridge.hidden_size,
+                 tower.hidden_size)  # fmt: skip
+        _require(bridge.positions > 0, where, f"{at}.positions", bridge.positions, "at least 1")
+
+
+def bridge_config(raw: dict, where: str, name: str) -> BridgeConfig:
+    """A bridge from its part of a file, "audio_bridge_config" or "vision_bridge_config" for its name.
+
+    Raises: InputError naming the field."""
+    at, given = f"{name}_config.", raw[f"{name}_config"]
+    _require(isinstance(given, dict), where, at[:-1], given, "an object")
+    counted = {field: value for field, value in given.items() if field in _OF_BRIDGE and value != 0}
+    config = _section(BridgeConfig, {"positions": None} | counted, where, at)
+    _require_heads(config.hidden_size, config.num_attention_heads, 1, where, f"{at}hidden_size")
+    return config if given.get("positions", 1) else replace(config, positions=0)
 
 
 def tower_widths(config: ThinkerConfig) -> dict[str, int]:
@@ -322,7 +358,7 @@ def fits_thinker(config: ThinkerConfig, biases: bool = False) -> bool:
     whether they would be once the text model has biases."""
     text = config.text
     has = (text.qkv_bias or biases) and not text.qk_norm
-    return has and config.audio is not None and isinstance(config.vision, VisionConfig)
+    return has and not config.bridged and config.audio is not None and isinstance(config.vision, VisionConfig)
 
 
 def family_of(config: TextConfig) -> str:
@@ -354,6 +390,8 @@ def to_hf(config: ThinkerConfig, dtype: str = "float32") -> dict:
         )
     if config.vision:
         parts["vision_config"] = _vision_to_hf(config.vision)
+    bridges = {name: getattr(config, name) for name in _BRIDGES if getattr(config, name)}
+    parts |= {f"{name}_config": {f: asdict(bridge)[f] for f in _OF_BRIDGE} for name, bridge in bridges.items()}
     if not thinker:
         return top | types | {"model_type": OWN} | parts
     named = {"architectures": ["Qwen2_5OmniThinkerForConditionalGeneration"], "model_type": THINKER[0]}

@@ -71,6 +71,7 @@ class PromptInputs:
         count from the beginning of their own part, so that no part needs what another holds.
       states: of the towers, where they are known; then mel and patches have one number in place of their last axis,
         and are not read.
+      asks: [B] int32, what each prompt asks about, a place in `prompt_row.ASKS`; only of policies with bridges.
     """
 
     tokens: np.ndarray
@@ -87,6 +88,7 @@ class PromptInputs:
     window: np.ndarray
     shards: int = struct.field(pytree_node=False, default=1)
     states: TowerStates | None = None
+    asks: np.ndarray | None = None
 
     @staticmethod
     def batch_axis(name: str) -> int:
@@ -95,7 +97,7 @@ class PromptInputs:
 
 
 # the fields that every batch has
-PACKED = tuple(field.name for field in fields(PromptInputs) if field.name not in ("shards", "states"))
+PACKED = tuple(field.name for field in fields(PromptInputs) if field.name not in ("shards", "states", "asks"))
 
 
 def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
@@ -107,8 +109,11 @@ def join_inputs(parts: Sequence[PromptInputs], shards: int = 0) -> PromptInputs:
         name: np.concatenate([getattr(part, name) for part in parts], axis=PromptInputs.batch_axis(name))
         for name in PACKED
     }
-    states = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(part.states for part in parts))
-    return PromptInputs(**joined, shards=shards or len(parts), states=states)
+    states, asks = (
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *(getattr(part, name) for part in parts))
+        for name in ("states", "asks")
+    )
+    return PromptInputs(**joined, shards=shards or len(parts), states=states, asks=asks)
 
 
 def smallest_shape(config: ThinkerConfig, rows: list[Row], patch_row: int = 0) -> InputShape:
@@ -176,7 +181,8 @@ def build_inputs(
         )
     last = slots - 1 - np.argmax(mask[:, ::-1], axis=1)
     following = positions[:, np.arange(len(rows)), last] + 1
-    packed = PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision)
+    asks = np.array([row.asks for row in rows], np.int32) if config.bridged else None
+    packed = PromptInputs(tokens, mask, positions, following.astype(np.int32), media, **audio, **vision, asks=asks)
     return packed.replace(states=_empty_states(config, shape)) if shape.encoded else packed
 
 

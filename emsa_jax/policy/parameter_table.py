@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,11 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import AudioConfig, BridgeConfig, ClipConfig, ThinkerConfig, VisionConfig
 
 # what the parts of an encoder's layer are called on disk (see `layers_table`)
 CLIP_LAYER = dict(norm1="layer_norm1", norm2="layer_norm2", fc1="mlp.fc1", fc2="mlp.fc2")
 CLIP_LAYER |= {name: f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
+HUBERT_LAYER = {name: f"attention.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
+HUBERT_LAYER |= dict(norm1="layer_norm", norm2="final_layer_norm")
+HUBERT_LAYER |= dict(fc1="feed_forward.intermediate_dense", fc2="feed_forward.output_dense")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def param_table(config: ThinkerConfig) -> tuple[ParamSpec, ...]:
         *_text(config),
         *(audio_table(config.audio) if config.audio else ()),
         *(vision_table(config.vision) if config.vision else ()),
+        *_bridges(config),
     )
 
 
@@ -209,6 +213,28 @@ def layers_table(
     yield from linear_params(
         (*at, "fc2"), f"{disk}.{names['fc2']}", (width, mlp), ("vision_embed", "vision_mlp"), layers
     )
+
+
+def _bridges(config: ThinkerConfig) -> Iterator[ParamSpec]:
+    """The bridges of a policy, each in the tree of its tower."""
+    for tower, bridge, disk in (
+        ("audio", config.audio_bridge, "audio_tower.bridge"),
+        ("vision", config.vision_bridge, "visual.bridge"),
+    ):
+        for spec in bridge_table(bridge) if bridge else ():
+            yield replace(spec, path=(tower, *spec.path), disk=f"{disk}.{spec.disk}")
+
+
+def bridge_table(config: BridgeConfig) -> Iterator[ParamSpec]:
+    """The parameters of a bridge, under the names of the published inference code's VECB or AECB."""
+    d, at = config.hidden_size, ("bridge",)
+    sizes = (d, config.intermediate_size, config.num_hidden_layers)
+    if config.sees:
+        shape, axes = (1, config.positions, d), ("norm", "norm", "vision_embed")
+        yield ParamSpec((*at, "position_embedding"), "position_embedding", shape, axes, init="embed")
+        yield from layers_table((*at, "layers"), "visual_alignment_layer.{n}", CLIP_LAYER, *sizes)
+    else:
+        yield from layers_table((*at, "layers"), "audio_alignment_layer.{n}", HUBERT_LAYER, *sizes)
 
 
 def nest(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from emsa_jax.policy.hf_config import (
     THINKER,
     audio_config,
     bert_config,
+    check_bridges,
     clip_text_config,
     fits_thinker,
     hubert_config,
@@ -79,15 +81,15 @@ def join_parts(
     text: tuple[ThinkerConfig, dict],
     audio: tuple[AudioConfig, dict] | None = None,
     vision: tuple[VisionConfig | ClipConfig, dict] | None = None,
-    **tokens: int,
+    **tokens: Any,
 ) -> tuple[ThinkerConfig, dict]:
     """One policy of parts, each (config, parameters) as the readers here give it.
 
     Biases of zero are added to a text model that has none where that makes the policy a Thinker, which `transformers`
     loads; a text model with normalised queries and keys, or one without a tower, has our own layout.
 
-    tokens: ids of media tokens and other fields of `ThinkerConfig`.
-    Raises: InputError where a tower is not as wide as the text model.
+    tokens: ids of media tokens and other fields of `ThinkerConfig`, such as the bridges behind the towers.
+    Raises: InputError where a tower is not as wide as the text model, or a bridge does not fit its tower.
     """
     config, params = replace(text[0], **tokens), dict(text[1])
     towers = {name: part for name, part in (("audio", audio), ("vision", vision)) if part}
@@ -95,6 +97,7 @@ def join_parts(
     for field, width in tower_widths(config).items():
         if width != config.text.hidden_size:
             raise InputError(f"{field} is {width}, but the text model is {config.text.hidden_size} wide")
+    check_bridges(config, "assemble")
     config, params = with_qkv_biases(config, params) if fits_thinker(config, biases=True) else (config, params)
     return config, params | {name: part[1] for name, part in towers.items()}
 

@@ -47,7 +47,7 @@ from emsa_jax.policy.trained_for import TrainedFor, write_trained_for
 log = logging.getLogger(__name__)
 _KINDS = ("F32", "F16", "BF16", "F64")
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<half>[AB])(?:\.[^.]+)?\.weight")
-_WHOLE_KEY = re.compile(r"(?P<module>.+?)(?:\.modules_to_save(?:\.[^.]+)?)?\.(?P<kind>weight|bias)")
+_WHOLE_KEY = re.compile(r"(?P<module>.+?)(?:\.modules_to_save(?:\.[^.]+)?)?\.(?P<kind>\w+)")
 
 
 def load_adapter(directory: str | Path, config: ThinkerConfig) -> Adapter:

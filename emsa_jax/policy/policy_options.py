@@ -7,6 +7,7 @@ from emsa_jax.config.fields import Options, option, refuse_repeated
 from emsa_jax.errors import InputError
 
 Kernel = Literal["auto", "plain", "cudnn", "splash"]
+EMBEDDED = ("tiny", "tiny_xemogpt")  # policies that a run makes for itself
 TEXT_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 

@@ -15,6 +15,7 @@ from emsa_jax.policy.thinker_config import ClipConfig, ThinkerConfig
 # Of red, green and blue in 0..1: the values of CLIP, which the released preprocessor states.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+ASKS = ("both", "visual", "audio")  # what a prompt asks about: an instruction about one trains that branch alone
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Row:
     images: list[Visual] = field(default_factory=list)
     videos: list[Visual] = field(default_factory=list)
     audio_in_video: bool = False
+    asks: int = 0  # a place in ASKS
 
 
 def patchify(

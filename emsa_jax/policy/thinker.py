@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from emsa_jax.policy.audio import audio_features, audio_states, project_audio
+from emsa_jax.policy.bridges import bridged_media
 from emsa_jax.policy.decoder import forward, head
 from emsa_jax.policy.inputs import PromptInputs, TowerStates
 from emsa_jax.policy.layers import take_in_shards
@@ -24,7 +25,8 @@ def projector(config: ThinkerConfig, tower: str) -> tuple[str, ...]:
 
 def comes_after_states(path: tuple[str, ...]) -> bool:
     """Whether a parameter of a tower is used after its states, or not at all."""
-    return path[1] in {"audio": ("ln_post", "proj", "bos_eos"), "vision": ("proj", *MERGER)}[path[0]]
+    behind = {"audio": ("ln_post", "proj", "bos_eos"), "vision": ("proj", *MERGER)}
+    return path[1] in (*behind[path[0]], "bridge")
 
 
 @struct.dataclass
@@ -59,6 +61,8 @@ def encode(params: dict, adapter: Adapter | None, config: ThinkerConfig, inputs:
     params = with_whole(params, adapter)
     x = params["text"]["embed_tokens"][inputs.tokens]
     states = inputs.states if inputs.states is not None else tower_states(params, adapter, config, inputs)
+    if config.bridged:
+        return bridged_media(params, adapter, config, x, inputs, projector_features(params, adapter, states))
     media = []
     if states.audio is not None:
         media.append(project_audio(params["audio"], adapter, states.audio))

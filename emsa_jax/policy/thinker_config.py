@@ -206,15 +206,53 @@ class HubertConfig:
 
 
 @dataclass(frozen=True)
+class BridgeConfig:
+    """A bridge, as wide as its encoder.
+
+    Attributes:
+      positions: frames that have a learned position (VECB); 0: the bridge adds no positions (AECB).
+      output_size: of the space in which clips and captions are compared.
+      text_size: of a caption's vector before its linear.
+    """
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_attention_heads: int = 16
+    num_hidden_layers: int = 2
+    layer_norm_eps: float = 1e-5
+    positions: int = 16
+    output_size: int = 768
+    text_size: int = 768
+
+    @classmethod
+    def after(cls, encoder: ClipConfig | HubertConfig | AudioConfig, **fields: int) -> BridgeConfig:
+        """The bridge behind an encoder, with layers of its sizes; fields: others of this class."""
+        if isinstance(encoder, AudioConfig):
+            sizes = (encoder.d_model, encoder.encoder_ffn_dim, encoder.encoder_attention_heads)
+            return cls(*sizes, **{"positions": 0} | fields)
+        names = ("hidden_size", "intermediate_size", "num_attention_heads", "layer_norm_eps")
+        fields = {"positions": 16 if isinstance(encoder, ClipConfig) else 0} | fields
+        return cls(**{name: getattr(encoder, name) for name in names}, **fields)
+
+    @property
+    def sees(self) -> bool:
+        """Whether this is VECB."""
+        return self.positions > 0
+
+
+@dataclass(frozen=True)
 class ThinkerConfig:
     """Everything static about a policy; hashable, so it is a jit-static argument.
 
-    A policy may have no audio or no vision tower (None); ids of tokens that it does not have are -1.
+    A policy may have no audio or no vision tower (None); ids of tokens that it does not have are -1. A bridge stands
+    between a tower and its projector: AECB behind sound, VECB behind CLIP's class tokens (XEmoGPT).
     """
 
     text: TextConfig = TextConfig()
     audio: AudioConfig | None = AudioConfig()
     vision: VisionConfig | ClipConfig | None = VisionConfig()
+    audio_bridge: BridgeConfig | None = None
+    vision_bridge: BridgeConfig | None = None
     tie_word_embeddings: bool = False
     audio_token_id: int = 151646
     image_token_id: int = 151655
@@ -235,6 +273,11 @@ class ThinkerConfig:
     def text_alone(self) -> bool:
         """Whether the policy is a text model without towers, whose directory is that model's."""
         return self.audio is None and self.vision is None
+
+    @property
+    def bridged(self) -> bool:
+        """Whether a bridge stands behind a tower."""
+        return self.audio_bridge is not None or self.vision_bridge is not None
 
     @property
     def stop_ids(self) -> tuple[int, ...]:

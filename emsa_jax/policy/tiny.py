@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,7 +15,14 @@ from emsa_jax.policy.media_tokens import CHAT_TEMPLATE
 from emsa_jax.policy.parameter_table import init_params
 from emsa_jax.policy.preprocessor import Preprocessor
 from emsa_jax.policy.processor_files import preprocessor_settings
-from emsa_jax.policy.thinker_config import AudioConfig, TextConfig, ThinkerConfig, VisionConfig
+from emsa_jax.policy.thinker_config import (
+    AudioConfig,
+    BridgeConfig,
+    ClipConfig,
+    TextConfig,
+    ThinkerConfig,
+    VisionConfig,
+)
 
 SPECIAL = (
     "<|endoftext|>",
@@ -33,9 +41,9 @@ SPECIAL = (
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 
 
-def tiny_config(ids: dict[str, int], vocab_size: int) -> ThinkerConfig:
-    """About 1.6 M parameters. ids: special token -> id."""
-    return ThinkerConfig(
+def tiny_config(ids: dict[str, int], vocab_size: int, bridged: bool = False) -> ThinkerConfig:
+    """About 1.6 M parameters. ids: special token -> id. bridged: with the parts of XEmoGPT, CLIP and two bridges."""
+    config = ThinkerConfig(
         text=TextConfig(
             vocab_size=vocab_size,
             hidden_size=128,
@@ -64,12 +72,29 @@ def tiny_config(ids: dict[str, int], vocab_size: int) -> ThinkerConfig:
         pad_token_id=ids["<|endoftext|>"],
         user_token_id=ids["<|im_start|>"],
     )
+    return with_bridges(config) if bridged else config
 
 
-def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size: int = 1024) -> None:
+def with_bridges(config: ThinkerConfig) -> ThinkerConfig:
+    """The policy with a tiny CLIP for its eye, and a bridge behind both towers."""
+    eye = ClipConfig(
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=56,
+        out_hidden_size=config.text.hidden_size,
+    )
+    bridges = {"audio_bridge": BridgeConfig.after(config.audio), "vision_bridge": BridgeConfig.after(eye)}
+    return replace(config, vision=eye, **bridges)
+
+
+def make_tiny(
+    directory: str | Path, texts: Iterable[str], seed: int, vocab_size: int = 1024, bridged: bool = False
+) -> None:
     """Writes a tiny policy directory, all or nothing: tokenizer learned from `texts`, weights drawn from `seed`.
 
-    Equal arguments give equal bytes.
+    Equal arguments give equal bytes. bridged: as `tiny_config` has it.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -94,7 +119,7 @@ def make_tiny(directory: str | Path, texts: Iterable[str], seed: int, vocab_size
         chat_template=CHAT_TEMPLATE,
     )
     # a vocabulary that the texts could not fill is rounded up, as released sizes are
-    config = tiny_config(ids, -(-tokenizer.get_vocab_size() // 64) * 64)
+    config = tiny_config(ids, -(-tokenizer.get_vocab_size() // 64) * 64, bridged)
     with tempfile.TemporaryDirectory() as companions:
         wrapped.save_pretrained(companions)
         preprocessor = preprocessor_settings(config, Preprocessor())

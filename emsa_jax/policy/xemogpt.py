@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from emsa_jax.policy.bridges import BridgeConfig, bridge_table, encode_bridge
+from emsa_jax.policy.bridges import encode_bridge
 from emsa_jax.policy.decoder import forward
 from emsa_jax.policy.layers import linear
 from emsa_jax.policy.lora import Adapter
-from emsa_jax.policy.parameter_table import ParamSpec, linear_params
-from emsa_jax.policy.thinker_config import ThinkerConfig
+from emsa_jax.policy.parameter_table import ParamSpec, bridge_table, linear_params
+from emsa_jax.policy.thinker_config import BridgeConfig, ThinkerConfig
 
 BOTH, VISUAL, AUDIO = range(3)  # what an instruction asks about
 

@@ -2,6 +2,7 @@
 
 format, polarity, score: of answers that name a score (MSA-Thinker and C2F-Thinker, section III, equation 5).
 format, accuracy, concept: of answers that name a class of sentiment (CH-CEMS, section 4.3).
+format, accuracy, cue_f1, length: of descriptions of cues (rewards/cue_parts.py).
 evidence, cues: of the claims that a reasoning makes (rewards/claim_parts.py), of all formats with reasoning, once they
 have a weight.
 Which of them apply, an answer format says (`AnswerFormat.parts`).
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from emsa_jax.answers.answer_format import Answer, AnswerFormat, Truth
 from emsa_jax.answers.labels import SENTIMENTS
+from emsa_jax.rewards.cue_parts import cue_f1, length
 from emsa_jax.rewards.reward_part import PartOptions, RewardPart
 
 CONSISTENCY = "consistency"  # a part that an option switches on, for all formats
@@ -60,6 +62,8 @@ PARTS: dict[str, RewardPart] = {
     "score": score,
     "accuracy": accuracy,
     "concept": concept,
+    "cue_f1": cue_f1,
+    "length": length,
 }
 
 

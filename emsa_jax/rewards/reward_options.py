@@ -71,6 +71,20 @@ class RewardOptions(Options):
         experimental=True,
     )
 
+    encoder: str = option(
+        "",
+        "a directory of a sentence encoder, by which cue_f1 compares the cues of descriptions, such as "
+        "weights/all-minilm-l6-v2; empty: hashed n-grams, which know no synonyms",
+        source="XEmoGPT, section III-E",
+    )
+    longest: int = option(
+        120,
+        "a description that is longer earns less of the part length, and nothing at twice this",
+        unit="words",
+        low=1,
+        high=10**5,
+    )
+
     def __post_init__(self) -> None:
         for name, annotation in get_type_hints(type(self)).items():
             choices, value = get_args(annotation), getattr(self, name)

@@ -21,6 +21,12 @@ class PartOptions(Protocol):
     @property
     def concept_weights(self) -> Mapping[str, float]: ...
 
+    @property
+    def encoder(self) -> str: ...
+
+    @property
+    def longest(self) -> int: ...
+
 
 class RewardPart(Protocol):
     """What a part pays for an answer, unweighted, or None where it does not apply. truth: None for a clip without a

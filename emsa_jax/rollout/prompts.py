@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emsa_jax.answers.answer_format import AnswerFormat, Truth
+from emsa_jax.answers.instructions import Instructions, read_instructions
 from emsa_jax.answers.messages import messages
 from emsa_jax.data.length_buckets import choose_buckets
 from emsa_jax.data.records import Clip, Entry
@@ -18,7 +19,7 @@ from emsa_jax.parallel.batch_sharding import SINGLE_PROCESS, BatchSharding
 from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape, PromptInputs, build_inputs, chunk_frames, join_inputs
 from emsa_jax.policy.positions import Grid, num_audio_tokens
-from emsa_jax.policy.prompt_row import Row, Visual, expand, patchify
+from emsa_jax.policy.prompt_row import ASKS, Row, Visual, expand, patchify
 from emsa_jax.policy.tokenizer import all_commands, plain_text, render_chat
 from emsa_jax.rollout.encodings import TowerEncoder
 from emsa_jax.rollout.rollout_options import PromptOptions
@@ -60,15 +61,22 @@ class Prompter:
                 videos = [patchify(config, clip.frames, seconds, True, stats.image_mean, stats.image_std)]
         audios = [clip.mel] if audio else []
         interleaved = bool(self.options.audio_in_video and videos and audios)
-        tokens = self._tokens(clip.text, clip.language, video, audio, interleaved)
+        asks = asks_of(clip)
+        tokens = self._tokens(clip.text, clip.language, video, audio, interleaved, asks)
         tokens = expand(config, tokens, audios, (), videos, interleaved)
-        return Row(tokens, audios, [], videos, interleaved)
+        return Row(tokens, audios, [], videos, interleaved, ASKS.index(asks))
 
     def length(self, entry: Entry) -> int:
         """The number of prompt tokens of a prepared clip, from its index entry alone."""
         video, audio = self._modalities(entry.num_frames, entry.mel_frames)
         interleaved = bool(self.options.audio_in_video and video and audio)
-        tokens = len(self._tokens(entry.text, entry.language, video, audio, interleaved))
+        tokens = len(self._tokens(entry.text, entry.language, video, audio, interleaved, asks_of(entry)))
+        bridge = self.checkpoint.config.vision_bridge
+        if video and bridge and entry.num_frames > bridge.positions:
+            raise InputError(
+                f"clip {entry.id!r} has {entry.num_frames} frames, but the policy's bridge has {bridge.positions} "
+                "positions for them; prepare with fewer (prepare.num_frames)"
+            )
         if video:
             tokens += self._grid(entry).num_tokens(self.checkpoint.config) - 1
         if audio:
@@ -127,17 +135,29 @@ class Prompter:
     def _grid(self, entry: Entry) -> Grid:
         return Grid(*self.checkpoint.config.vision.grid(entry.num_frames, entry.height, entry.width))
 
-    def _tokens(self, text: str, language: str, video: bool, audio: bool, interleaved: bool) -> list[int]:
+    @functools.cached_property
+    def _instructions(self) -> Instructions:
+        return read_instructions(self.options.instructions)
+
+    def _tokens(
+        self, text: str, language: str, video: bool, audio: bool, interleaved: bool, asks: str = ASKS[0]
+    ) -> list[int]:
         spoken = text if "text" in self.options.modalities else ""
         if self.options.capitals == "lowered" and spoken.isupper():
             spoken = spoken.lower()
         spell = functools.partial(plain_text, self.checkpoint.tokenizer, self.checkpoint.config)
-        chat = messages(self.format, spoken, self.language or language, video, audio, spell)
+        language, given = self.language or language, {"asks": asks, "instructions": self._instructions}
+        chat = messages(self.format, spoken, language, video, audio, spell, **given)
         if interleaved:  # the sound comes with the video's placeholder
             chat[-1]["content"] = [part for part in chat[-1]["content"] if part["type"] != "audio"]
         return self.checkpoint.tokenizer(
             render_chat(self.checkpoint.tokenizer, self.checkpoint.config, chat), add_special_tokens=False
         )["input_ids"]
+
+
+def asks_of(item: Clip | Entry) -> str:
+    """What is asked about a clip, one of `prompt_row.ASKS` (`rollout.asked`)."""
+    return getattr(item, "asks", ASKS[0])
 
 
 def prompt_buckets(lengths: Sequence[int], options: PromptOptions, least: int = 1) -> tuple[int, ...]:

@@ -116,6 +116,11 @@ class PromptOptions(Options):
         "lowered: words that are all in capitals, as those of CMU-MOSI, are put in small letters, in which text models "
         "have read most of what they know",
     )
+    instructions: str = option(
+        "",
+        "a JSON file of instructions in place of the format's own, by language and by what is asked about: "
+        '{"en": {"both": "...", "visual": "...", "audio": "..."}}, with {words} for the utterance',
+    )
     buckets: tuple[int, ...] = option(
         (),
         "prompt lengths that are compiled, rising; (): at most four, from the lengths of the data, or one where more "

@@ -140,7 +140,8 @@ class Placement:
             return jax.ShapeDtypeStruct(whole_shape, leaf.dtype, sharding=self.update.batch(axis + len(lead)))
 
         arrays = {name: whole(getattr(part, name), PromptInputs.batch_axis(name)) for name in PACKED}
-        return PromptInputs(**arrays, shards=shards, states=jax.tree.map(whole, part.states))
+        given = {name: jax.tree.map(whole, getattr(part, name)) for name in ("states", "asks")}
+        return PromptInputs(**arrays, shards=shards, **given)
 
     def state(self, state: Any) -> Any:
         """A train state, put where the update wants it."""

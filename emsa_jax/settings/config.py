@@ -45,7 +45,11 @@ class Config(Dataset):
         f"what is done, in this order, of {', '.join(STAGES)}",
         affects_results=False,
     )
-    policy: str = option("tiny", "a checkpoint directory in the form of Hugging Face, or tiny, the embedded policy")
+    policy: str = option(
+        "tiny",
+        "a checkpoint directory in the form of Hugging Face; or tiny, the embedded policy; or tiny_xemogpt, the same "
+        "with the parts of XEmoGPT",
+    )
     adapter: str = option("", "a PEFT directory to start from; empty: none")
     traces: str = option(
         "", "a teacher's traces: a jsonl, or what distill recorded; empty: traces.jsonl beside the data"
@@ -55,8 +59,9 @@ class Config(Dataset):
     format: str = option(
         "dc",
         "the form of the answers: dc, polarity, reasoning and score; think_first, reasoning before the polarity; "
-        "label_only, the score alone; concepts, reasoning with concept tags and a class; class_only, the class alone",
-        source="MSA-Thinker, section III.A: dc; CH-CEMS, section 4.2: concepts",
+        "label_only, the score alone; concepts, reasoning with concept tags and a class; class_only, the class alone; "
+        "describe, cues that are seen and heard, and a class",
+        source="MSA-Thinker, section III.A: dc; CH-CEMS, section 4.2: concepts; XEmoGPT, figure 1: describe",
     )
     dtype: Literal["float32", "bfloat16"] = option("float32", "of the frozen weights and of activations")
     attention: Kernel = option(
@@ -144,6 +149,11 @@ class Config(Dataset):
                 f"sft.targets: labels alone hold no reasoning for format={self.format}; use "
                 f"format={' or '.join(bare)}, or traces"
             )
+        if self.sft.targets == "cues" and "cue_f1" not in format.parts:
+            raise InputError(f"sft.targets=cues: answers of format={self.format} describe no cues; use format=describe")
+        for way, modality in (("visual", "video"), ("audio", "audio")):
+            if way in self.sft.asks and modality not in self.prompt.modalities:
+                raise InputError(f"sft.asks: {way} needs {modality} among prompt.modalities; leave one of them out")
         if self.grpo.answer_rows and self.attention not in ("auto", "plain"):
             raise InputError(f"grpo.answer_rows: attention={self.attention} knows no packed rows; use attention=plain")
         if "align" in self.stages and self.adapter:

@@ -68,6 +68,12 @@ class AssembleOptions(Options):
         "cls",
         "what of a frame CLIP gives to the text model: cls, its class token alone, or patches, the token of each patch",
     )
+    audio_bridge: str = option(
+        "",
+        "AECB behind the audio tower (XEmoGPT): a directory that configs/bridges.py:aecb wrote, a published "
+        "checkpoint, or fresh, drawn at random; empty: none",
+    )
+    vision_bridge: str = option("", "VECB behind CLIP's class tokens, in the same way")
     out: str = option("", "the policy directory to write")
     dtype: Literal["float32", "bfloat16"] = option("float32", "in which weights are written")
     n_window: int = option(

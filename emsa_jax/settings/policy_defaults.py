@@ -18,6 +18,7 @@ from emsa_jax.data.datasets import PUPPETS, is_prepared, labels_of, read_clips
 from emsa_jax.data.records import read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_saved_json
+from emsa_jax.policy.policy_options import EMBEDDED
 from emsa_jax.policy.trained_for import NAME, TrainedFor, read_trained_for
 from emsa_jax.settings.config import Config
 from emsa_jax.settings.help import values_of
@@ -60,7 +61,7 @@ def _of_run(
 
 def _of_policy(config: Config, given: Collection[str]) -> tuple[Config, list[str]]:
     """With what the policy was trained for, and a warning for what the user set to something else."""
-    if config.policy in ("", "tiny"):
+    if config.policy in ("", *EMBEDDED):
         return config, []
     places = [Path(place) for place in (config.adapter, config.policy) if place]
     trained_for = read_trained_for(*places)

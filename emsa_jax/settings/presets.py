@@ -171,6 +171,51 @@ def omni_3b() -> Config:
     )
 
 
+BRIDGES = ("vision.bridge", "vision.proj", "audio.bridge", "audio.proj")  # with their projections
+
+
+def xemogpt() -> Config:
+    """XEmoGPT's stage 3 (section IV): 16 frames, Qwen3-4B with LoRA of rank 512 on q, k and v, bridges and projections
+    trained, encoders frozen, three kinds of instruction, batches of 8 at 1e-5, bfloat16. Alpha, and how answers are
+    drawn, are those of its public code; epochs and what follows by GRPO are ours. `config.policy` is a policy that
+    configs/assemble.py made with both bridges (docs/bridges.md)."""
+    plain = cd_grpo()
+    return replace(
+        plain,
+        dataset="",
+        format="describe",
+        prepare=PrepareOptions(num_frames=16),
+        lora=LoraOptions(rank=512, alpha=512.0, targets=("q_proj", "k_proj", "v_proj"), also=BRIDGES),
+        sampling=SamplingOptions(temperature=0.3, top_p=0.9, max_completion_length=756),
+        hint=HintOptions(mode="hint", metric="accuracy", levels="sentiment"),
+        sft=SftOptions(
+            asks=("both", "visual", "audio"),
+            targets="cues",
+            batch_size=8,
+            micro_batches=0,
+            optimizer=OptimizerOptions(1e-5, warmup=0.03, weight_decay=0.01, b2=0.95),
+        ),
+        grpo=replace(plain.grpo, prompts_per_step=16),
+    )
+
+
+def embedded_xemogpt() -> Config:
+    """Stage 3 and GRPO on cue F1, on annotated puppets and tiny_xemogpt, whose parts are all random: so the cold start
+    trains everything, and GRPO an adapter with bridges and projections."""
+    small, paper_ = embedded_papers(), xemogpt()
+    return replace(
+        small,
+        data="puppets:concepts_en",
+        cross=CrossDataset(),
+        policy="tiny_xemogpt",
+        format="describe",
+        hint=paper_.hint,
+        lora=replace(paper_.lora, rank=16, alpha=32.0),
+        sampling=replace(small.sampling, max_completion_length=80),
+        sft=replace(small.sft, asks=paper_.sft.asks, targets="cues"),
+    )
+
+
 PRESETS = {
     "": embedded,
     "msa_thinker": paper,
@@ -179,6 +224,8 @@ PRESETS = {
     "cd_grpo_hint": cd_grpo_hint,
     "puppets_concepts": embedded_concepts,
     "smol": smol,
+    "xemogpt": xemogpt,
+    "puppets_xemogpt": embedded_xemogpt,
     "omni_3b": omni_3b,
 }
 

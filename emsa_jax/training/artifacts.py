@@ -14,6 +14,7 @@ from emsa_jax.data.records import Manifest, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_saved_json
 from emsa_jax.policy.checkpoint import adapter_fingerprint, fingerprint
+from emsa_jax.policy.policy_options import EMBEDDED
 from emsa_jax.policy.tensor_files import tensor_files
 from emsa_jax.runtime.run import Run
 
@@ -71,7 +72,7 @@ def policy_dir(run: Run | None, settings: PolicySettings) -> Path:
         )
     if not settings.policy:
         raise InputError("config.policy: name a checkpoint directory, or tiny")
-    return run.path("policy") if settings.policy == "tiny" else Path(settings.policy)
+    return run.path("policy") if settings.policy in EMBEDDED else Path(settings.policy)
 
 
 def aligned_policy_dir(run: Run, settings: PolicySettings) -> Path:

@@ -13,8 +13,8 @@ from emsa_jax.config.edge import digest
 from emsa_jax.data.media.container import Broken
 from emsa_jax.data.pairs import Pair
 from emsa_jax.errors import InputError
-from emsa_jax.policy.bridges import BridgeConfig
 from emsa_jax.policy.checkpoint import fingerprint
+from emsa_jax.policy.thinker_config import BridgeConfig
 from emsa_jax.runtime.console import progress
 from emsa_jax.training.bridge_encoders import caption_encoder, clip_encoder, encoder_config
 from emsa_jax.training.bridge_options import BridgesOptions

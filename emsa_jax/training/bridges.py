@@ -24,16 +24,10 @@ from emsa_jax.learning.guard import told
 from emsa_jax.learning.optimizer import build_optimizer
 from emsa_jax.learning.state import create_state
 from emsa_jax.parallel import preemption
-from emsa_jax.policy.bridges import (
-    BridgeConfig,
-    bridge_table,
-    caption_vectors,
-    clip_vectors,
-    encode_bridge,
-    heads_table,
-)
-from emsa_jax.policy.parameter_table import get, init_table
+from emsa_jax.policy.bridges import caption_vectors, clip_vectors, encode_bridge, heads_table
+from emsa_jax.policy.parameter_table import bridge_table, get, init_table
 from emsa_jax.policy.tensor_files import write_tensors
+from emsa_jax.policy.thinker_config import BridgeConfig
 from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.metric_log import MetricLog
 from emsa_jax.runtime.resume import resume

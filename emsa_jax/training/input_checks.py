@@ -20,6 +20,7 @@ from emsa_jax.data.views import modalities
 from emsa_jax.errors import InputError
 from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
+from emsa_jax.policy.policy_options import EMBEDDED
 from emsa_jax.rewards.plugins import load_plugins
 from emsa_jax.rewards.reward_options import RewardOptions
 from emsa_jax.runtime.console import say
@@ -81,7 +82,7 @@ def check_inputs(settings: InputSettings, check_score_range: Callable[[tuple[flo
     for directory in settings.mix.data:
         read_manifest(directory)
     rate = settings.sft.optimizer.learning_rate
-    if "sft" in stages and settings.policy != "tiny" and settings.sft.trainable == "all" and rate > GENTLE_RATE:
+    if "sft" in stages and settings.policy not in EMBEDDED and settings.sft.trainable == "all" and rate > GENTLE_RATE:
         say(
             f"sft.trainable=all: all of {settings.policy} is trained, at a learning rate of "
             f"{rate:g}, as tiny wants it; for a pretrained policy take a preset such as "
@@ -92,7 +93,7 @@ def check_inputs(settings: InputSettings, check_score_range: Callable[[tuple[flo
             "warning: sft.trainable=all with dtype=bfloat16: a weight that is trained itself, without an adapter in "
             "float32, loses every update smaller than 1/256 of it; take dtype=float32, or sft.trainable=lora"
         )
-    if stages - {"prepare", "report"} and settings.policy != "tiny":
+    if stages - {"prepare", "report"} and settings.policy not in EMBEDDED:
         policy = open_checkpoint(policy_dir(None, settings), weights=False)
         if settings.adapter:
             peft.load_adapter(settings.adapter, policy.config)

@@ -23,6 +23,7 @@ from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerpr
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.layout import place
+from emsa_jax.rollout.asked import asked_ways
 from emsa_jax.rollout.prompted_data import Split, modality_dropout
 from emsa_jax.rollout.training_set import open_train
 from emsa_jax.runtime.console import say
@@ -31,7 +32,15 @@ from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import aligned_policy_dir, records_dir, traces_file
 from emsa_jax.training.loop import StageLoop, num_steps
 from emsa_jax.training.memory_work import sft_work
-from emsa_jax.training.sft_data import answer_table, filtered_traces, label_targets, make_batch, update_sizes
+from emsa_jax.training.sft_data import (
+    answer_table,
+    can_write,
+    cue_targets,
+    filtered_traces,
+    label_targets,
+    make_batch,
+    update_sizes,
+)
 from emsa_jax.training.sft_step import SftStep, compile_sft
 from emsa_jax.training.stage_settings import SftSettings
 from emsa_jax.training.trained_policy import (
@@ -178,11 +187,15 @@ def open_targets(run: Run, settings: SftSettings, records: Path, checkpoint: Che
     options, every = settings.sft, open_train(settings, records, checkpoint)
     if options.targets == "labels":
         traces = label_targets(every, settings.labels.neutral_eps)
+    elif options.targets == "cues":
+        traces = cue_targets(every)
     else:
         others = {entry.id: split for split in ("valid", "test") for entry in read_index(records, split)}
         traces = filtered_traces(every, traces_file(run, settings), options.max_per_class, settings.seed, others)
     data = open_train(settings, records, checkpoint, set(traces))
     data = data.balanced(settings.labels.neutral_eps) if settings.balance else data
+    format = data.prompter.format
+    data = asked_ways(data, options.asks, lambda entry, way: can_write(format, traces[entry.id], way))
     return data, answer_table(checkpoint, data, traces, settings.sampling.max_completion_length)
 
 

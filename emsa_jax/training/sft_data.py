@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from emsa_jax.answers.answer_format import AnswerFormat
 from emsa_jax.answers.labels import polarity_of
 from emsa_jax.answers.recorded_traces import cap_traces, read_any_traces
 from emsa_jax.answers.traces import Trace, filter_traces
@@ -21,7 +22,7 @@ from emsa_jax.policy.checkpoint import Checkpoint
 from emsa_jax.policy.inputs import InputShape
 from emsa_jax.policy.tokenizer import plain_text
 from emsa_jax.rollout.prompted_data import Split
-from emsa_jax.rollout.prompts import answer_ids
+from emsa_jax.rollout.prompts import answer_ids, asks_of
 from emsa_jax.runtime.console import say
 
 
@@ -58,6 +59,28 @@ def label_targets(train: Split, neutral_eps: float) -> dict[str, Trace]:
     return {e.id: Trace(e.id, polarity_of(e.score, neutral_eps), "", e.score) for e in entries}
 
 
+def cue_targets(train: Split) -> dict[str, Trace]:
+    """Train clip id -> a description of the cues that are known of it. Raises InputError if nothing is of any clip."""
+    format, found = train.prompter.format, {}
+    for entry in train.entries:
+        truth = format.truth(entry)
+        if truth and (text := format.describe(truth)):
+            found[entry.id] = Trace(entry.id, truth.polarity, text, truth.score)
+    say(f"cues: {len(found)} clips to learn from")
+    if not found:
+        raise InputError("sft.targets=cues: no clip has a label and a description or concepts to learn from")
+    return found
+
+
+def can_write(format: AnswerFormat, trace: Trace, asks: str) -> bool:
+    """Whether a trace holds an answer to a question of some way."""
+    try:
+        format.about(asks).write(trace.polarity, trace.think, trace.score)
+    except InputError:
+        return False
+    return True
+
+
 def answer_table(checkpoint: Checkpoint, train: Split, traces: Mapping[str, Trace], limit: int) -> np.ndarray:
     """Answers of the split's clips as ids [clips, C] int32, -1 after the end token.
 
@@ -65,8 +88,8 @@ def answer_table(checkpoint: Checkpoint, train: Split, traces: Mapping[str, Trac
     format = train.prompter.format
     plain = functools.partial(plain_text, checkpoint.tokenizer, checkpoint.config)  # reasoning comes from outside
     rows = [
-        answer_ids(checkpoint, format.write(t.polarity, plain(t.think), t.score))
-        for t in (traces[entry.id] for entry in train.entries)
+        answer_ids(checkpoint, format.about(asks_of(entry)).write(t.polarity, plain(t.think), t.score))
+        for entry, t in ((entry, traces[entry.id]) for entry in train.entries)
     ]
     longest = max(map(len, rows))
     if longest > limit:
@@ -108,8 +131,8 @@ def make_batch(
     """Host arrays of one update: this process's rows of each micro-batch.
 
     answers: of the split's clips, as `answer_table` gives them. shape: of the inputs of one shard of a micro-batch."""
-    position = {entry.id: i for i, entry in enumerate(train.entries)}
-    rows = answers[[position[clip.id] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
+    position = {(entry.id, asks_of(entry)): i for i, entry in enumerate(train.entries)}
+    rows = answers[[position[clip.id, asks_of(clip)] for clip in clips]].reshape(micro_batches, -1, answers.shape[1])
     size = len(clips) // micro_batches
     parts = [clips[i * size : (i + 1) * size] for i in range(micro_batches)]
     inputs = [train.prompter.inputs(part, shape, size, sharding) for part in parts]

@@ -1,4 +1,5 @@
-"""The policy "tiny" of a run: its tokenizer is learned from the prompts and traces of the run's data sets."""
+"""The policies "tiny" and "tiny_xemogpt" of a run: their tokenizer is learned from the prompts and traces of the run's
+data sets."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ class TinySettings(DataSettings):
     """The options that decide the tiny policy of a run."""
 
     seed: int
+    policy: str
     format: str
     concepts: ConceptOptions
     read: ReadingOptions
@@ -39,7 +41,7 @@ def make_tiny_policy(out: Path, settings: TinySettings, sources: Sequence[Path])
     ]
     if not texts:
         raise InputError("policy: tiny learns its tokenizer from the data's texts, and there are none")
-    make_tiny(out, texts, settings.seed)
+    make_tiny(out, texts, settings.seed, bridged=settings.policy == "tiny_xemogpt")
 
 
 def _texts(source: Path, role: str, settings: TinySettings) -> Iterator[str]:
@@ -51,6 +53,9 @@ def _texts(source: Path, role: str, settings: TinySettings) -> Iterator[str]:
         language = asked_in if as_train else clip.language
         for message in messages(format, clip.text, language, *_media(clip)):
             yield from (part["text"] for part in message["content"] if part["type"] == "text")
+        truth = format.truth(clip) if "cue_f1" in format.parts else None
+        if truth and (described := format.describe(truth)):
+            yield format.tokenizer_text("", described, truth.score)
     traces = (source if source.is_dir() else source.parent) / "traces.jsonl"
     if traces.exists() and format.has_reasoning:
         for trace in read_traces(traces):

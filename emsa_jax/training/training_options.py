@@ -41,8 +41,16 @@ class SftOptions(Options):
         "lora: an adapter over the given policy; all: everything, for a policy without a pretrained base",
         source="MSA-Thinker, section III.B.2: lora",
     )
-    targets: Literal["traces", "labels"] = option(
-        "traces", "what is learned: traces, or, for formats without reasoning, the labels of all clips and no traces"
+    targets: Literal["traces", "labels", "cues"] = option(
+        "traces",
+        "what is learned: traces; for formats without reasoning the labels of all clips; for descriptions the cues "
+        "that are known of clips, from the description that came with them or from their concepts",
+    )
+    asks: tuple[Literal["both", "visual", "audio"], ...] = option(
+        ("both",),
+        "what the instructions ask about, each of these of every clip that has it: both branches, or what is seen or "
+        "heard alone, where no gradient flows into the other's bridge",
+        source="XEmoGPT, section IV, stage 3: all three",
     )
     epochs: float = option(3.0, "passes over the traces at most", low=0, high=MOST_STEPS)
     max_steps: int = option(0, "updates at most, in place of epochs; 0: epochs count", low=0, high=MOST_STEPS)
@@ -67,6 +75,9 @@ class SftOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.asks:
+            raise InputError("sft.asks: name at least one of both, visual, audio")
+        refuse_repeated("sft.asks", self.asks)
         _check_length(self)
         _check_warmup(self, self.max_steps)
         _check_parts(self.batch_size, self.micro_batches, "batch_size")

@@ -29,8 +29,9 @@ CONCEPTS = (("expression", "sad"), ("speaking_style", "Informational Interaction
 CLIPS = [Sample("a", "hey", -0.8, "train", concepts=CONCEPTS), Sample("b", "hey", None, "train")]
 PACKAGE = Path(emsa_jax.__file__).parent
 # modules of answers/ that are about one format or one kind of formats
-OF_ONE_FORMAT = {"class_format", "class_only", "concept_reader", "concepts", "dc", "label_only", "score_format"}
-OF_ONE_FORMAT |= {"think_first", "ScoreFormat", "ClassFormat", *(one.__name__ for one in FORMATS.values())}
+OF_ONE_FORMAT = {"class_format", "class_only", "concept_reader", "concepts", "dc", "describe", "label_only"}
+OF_ONE_FORMAT |= {"score_format", "think_first", "ScoreFormat", "ClassFormat"}
+OF_ONE_FORMAT |= {one.__name__ for one in FORMATS.values()}
 
 
 def all_formats():
@@ -38,6 +39,11 @@ def all_formats():
     for name in FORMATS:
         yield make_format(name, (-1, 1), 0.1, ConceptOptions(5))
         yield make_format(name, (-3, 3), 0.1, ConceptOptions(5)).for_range((-1.0, 1.0))
+
+
+def think_of(format):
+    """A reasoning that the format can write."""
+    return format.describe(format.truth(CLIPS[0])) or THINK
 
 
 every_format = pytest.mark.parametrize("format", list(all_formats()), ids=lambda format: format.name)
@@ -58,16 +64,17 @@ def test_it_has_all_members_with_the_signatures_of_the_protocol(format):
 def test_what_it_writes_about_a_clip_is_right_by_its_own_account(format):
     truth = format.truth(CLIPS[0])
     assert format.truth(CLIPS[1]) is None and truth.polarity == "Negative" and truth.score == -0.8
-    answer = format.parse(format.write(truth.polarity, THINK, truth.score))
+    think = think_of(format)
+    answer = format.parse(format.write(truth.polarity, think, truth.score))
     assert answer.well_formed and not format.contradicts(answer) and (answer.think is None) != format.has_reasoning
     assert not any(format.mistakes(answer, truth).values())
-    assert format.trace_error(truth.polarity, THINK, truth.score, truth) == ""
-    assert format.trace_error("Positive", THINK, 0.8, truth) != ""
+    assert format.trace_error(truth.polarity, think, truth.score, truth) == ""
+    assert format.trace_error("Positive", think, 0.8, truth) != ""
     assert bool(format.tokenizer_text("Negative", THINK, -0.8)) == format.has_reasoning
     assert set(format.row_fields(answer, truth)) == set(format.row_fields(Answer(), None))
     assert format.identity()["format"] == format.name
     assert format.wording(truth, "en")[0] == (truth.sentiment or truth.polarity)
-    table = AnswerScorer(format=format)(CLIPS, [[format.write(truth.polarity, THINK, truth.score)], [""]])
+    table = AnswerScorer(format=format)(CLIPS, [[format.write(truth.polarity, think, truth.score)], [""]])
     np.testing.assert_allclose(table.total, [[len(format.parts)], [0]])
     assert list(table.parts) == list(format.parts)
 
@@ -90,7 +97,7 @@ def test_its_hints_begin_its_answers(format):
 @every_format
 def test_its_answers_end_as_it_says_for_each_score(format):
     truth = format.truth(CLIPS[0])
-    written = format.write(truth.polarity, THINK, truth.score)
+    written = format.write(truth.polarity, think_of(format), truth.score)
     before, ends = format.before_score(written), format.score_ends()
     assert bool(ends) == ("score" in format.parts)
     for score, end in ends:

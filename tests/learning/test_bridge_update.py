@@ -15,17 +15,10 @@ import pytest
 from emsa_jax.learning.bridge_update import COLDEST, BridgeBatch, BridgeLoss, bridge_gradients, bridge_update
 from emsa_jax.learning.contrastive import info_nce, masked_frame_loss, order_loss
 from emsa_jax.learning.state import create_state
-from emsa_jax.policy.bridges import (
-    BridgeConfig,
-    bridge_table,
-    caption_vectors,
-    clip_vectors,
-    encode_bridge,
-    heads_table,
-    order_logits,
-)
+from emsa_jax.policy.bridges import caption_vectors, clip_vectors, encode_bridge, heads_table, order_logits
 from emsa_jax.policy.layers import linear
-from emsa_jax.policy.parameter_table import init_table
+from emsa_jax.policy.parameter_table import bridge_table, init_table
+from emsa_jax.policy.thinker_config import BridgeConfig
 
 SIZES = dict(hidden_size=12, intermediate_size=20, num_attention_heads=2, num_hidden_layers=1)
 VECB, AECB = (BridgeConfig(**SIZES, output_size=6, text_size=5, positions=positions) for positions in (4, 0))

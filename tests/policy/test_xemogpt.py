@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emsa_jax.policy.bridges import BridgeConfig
 from emsa_jax.policy.parameter_table import init_params, init_table
-from emsa_jax.policy.thinker_config import TextConfig, ThinkerConfig
+from emsa_jax.policy.thinker_config import BridgeConfig, TextConfig, ThinkerConfig
 from emsa_jax.policy.xemogpt import (
     AUDIO,
     BOTH,

@@ -9,8 +9,10 @@ from safetensors.numpy import load_file
 
 from emsa_jax.errors import InputError
 from emsa_jax.learning.learning_options import OptimizerOptions
-from emsa_jax.policy.bridges import BridgeConfig, bridge_table, heads_table
+from emsa_jax.policy.bridges import heads_table
 from emsa_jax.policy.hf import load_table
+from emsa_jax.policy.parameter_table import bridge_table
+from emsa_jax.policy.thinker_config import BridgeConfig
 from emsa_jax.training import bridges
 from emsa_jax.training.bridge_features import PairFeatures
 from emsa_jax.training.bridge_options import BridgesOptions

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from emsa_jax.cues.extraction import cues_of_text
+from emsa_jax.answers.described_cues import cues_of_text
 
 EMPTY = {"visual": [], "auditory": [], "emotional": []}
 CASES = {

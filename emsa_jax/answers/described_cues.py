@@ -38,8 +38,13 @@ def cues_of_text(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"visual": [], "auditory": [], "emotional": []}
     for kind, part in _tagged(text) or _opened(text):
         if kind in found:
-            found[kind] += [cue for cue in map(_trimmed, _SENTENCE.split(part)) if is_visible(cue)]
+            found[kind] += [cue for cue in sentences(part) if is_visible(cue)]
     return found
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without white space and commas around them."""
+    return [_trimmed(sentence) for sentence in _SENTENCE.split(text)]
 
 
 def _trimmed(sentence: str) -> str:
