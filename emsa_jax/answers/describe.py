@@ -101,7 +101,7 @@ class Describe(ClassFormat):
         language = "zh" if any(line.startswith(tuple(OPENINGS["zh"].values())) for line in body) else "en"
         parts, cues = [_opened(line, language) for line in body], []
         for kind in KINDS:
-            mine, why = _cues_of(kind, language, parts, text)
+            mine, why = _cues_of(kind, parts, text)
             cues += [(kind, cue) for cue in mine]
             notes += [why] if why else []
         sentiment, why = self._sentiment(body, language, text, given)
@@ -236,7 +236,7 @@ def _opened(line: str, language: str) -> tuple[str | None, str]:
     return None, line
 
 
-def _cues_of(kind: str, language: str, parts: list[tuple[str | None, str]], text: str) -> tuple[list[str], str]:
+def _cues_of(kind: str, parts: list[tuple[str | None, str]], text: str) -> tuple[list[str], str]:
     """(the cues of a kind, what is wrong with its part)."""
     mine = [rest for found, rest in parts if found == kind]
     if not mine:

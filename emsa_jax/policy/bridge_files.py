@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
@@ -39,7 +40,9 @@ class Bridge:
     proj: dict | None = None
 
 
-def read_bridge(directory: str, tower: AudioConfig | ClipConfig, width: int, seed: int, dtype=None) -> Bridge:
+def read_bridge(
+    directory: str, tower: AudioConfig | ClipConfig, width: int, seed: int, dtype: DTypeLike | None = None
+) -> Bridge:
     """The bridge behind a tower.
 
     Args:
@@ -67,7 +70,7 @@ def read_bridge(directory: str, tower: AudioConfig | ClipConfig, width: int, see
     return _published(directory, fitting, width, dtype)
 
 
-def _published(directory: str, fitting: BridgeConfig, width: int, dtype) -> Bridge:
+def _published(directory: str, fitting: BridgeConfig, width: int, dtype: DTypeLike | None) -> Bridge:
     tower = "vision" if fitting.sees else "audio"
     files, begins = tensor_files(Path(directory)), f"{PUBLISHED[tower]}_encoder."
     layer = re.compile(rf"{re.escape(begins)}\w+_alignment_layer\.(\d+)\.")

@@ -61,7 +61,7 @@ def read_text_model(directory: str | Path, dtype: DTypeLike | None = None) -> tu
     Raises: InputError naming the file and the field or the tensor.
     """
     config, params = hf.load(directory, dtype, parts=("text",))
-    return replace(config, audio=None, vision=None), params
+    return replace(config, audio=None, vision=None, audio_bridge=None, vision_bridge=None), params
 
 
 def with_qkv_biases(config: ThinkerConfig, params: dict) -> tuple[ThinkerConfig, dict]:

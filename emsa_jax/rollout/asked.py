@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.policy.prompt_row import ASKS
 from emsa_jax.rollout.prompted_data import Split
 
+_Asked = TypeVar("_Asked", "AskedClip", "AskedEntry")
 NEEDS = {"visual": "video", "audio": "audio"}  # what a question is about -> the modality that it needs
 
 
@@ -73,5 +75,5 @@ def _has(entry: Entry, way: str, split: Split) -> bool:
     return way not in NEEDS or NEEDS[way] in shown
 
 
-def _of(kind: type, item, asks: str):
+def _of(kind: type[_Asked], item: Clip | Entry, asks: str) -> _Asked:
     return kind(**{field.name: getattr(item, field.name) for field in fields(kind) if field.name != "asks"}, asks=asks)

@@ -20,6 +20,7 @@ from emsa_jax.policy.audio import audio_features, encode_chunks
 from emsa_jax.policy.clip import clip_states, encode_clip_text
 from emsa_jax.policy.hf_config import read_json_config
 from emsa_jax.policy.hubert import encode_hubert, normalise_waves, num_frames
+from emsa_jax.policy.positions import num_audio_tokens
 from emsa_jax.policy.prompt_row import patchify
 from emsa_jax.policy.sentence_encoder import read_sentence_encoder, read_tokens
 from emsa_jax.policy.thinker_config import AudioConfig, ClipConfig, HubertConfig, ThinkerConfig
@@ -64,7 +65,7 @@ def clip_encoder(options: BridgesOptions) -> ClipEncoder:
 
     if isinstance(config, HubertConfig):
         return ClipEncoder(num_frames(config, samples), config.hidden_size, encode)
-    return ClipEncoder(math.ceil(samples / HOP / 2), config.d_model, encode)
+    return ClipEncoder(num_audio_tokens(math.ceil(samples / HOP)), config.d_model, encode)
 
 
 def _frames(options: BridgesOptions) -> ClipEncoder:
@@ -101,13 +102,15 @@ def _whisper(options: BridgesOptions) -> Callable[[np.ndarray], np.ndarray]:
 
     @jax.jit
     def run(mel: jax.Array, length: jax.Array) -> jax.Array:
-        return audio_features(params, None, encode_chunks(params, None, config, mel, length))
+        states = encode_chunks(params, None, config, mel, length)
+        pairs = states.reshape(*states.shape[:1], -1, 2, states.shape[-1]).mean(2)  # as the tower of a policy has it
+        return audio_features(params, None, pairs)
 
     def encode(wave: np.ndarray) -> np.ndarray:
         mel = log_mel(wave)
         padded = np.pad(mel, ((0, -len(mel) % 100), (0, 0)))
         states = run(padded[None], np.array([len(mel)], np.int32))
-        return np.asarray(states, np.float32)[0, : (len(mel) + 1) // 2]
+        return np.asarray(states, np.float32)[0, : num_audio_tokens(len(mel))]
 
     return encode
 

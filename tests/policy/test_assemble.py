@@ -28,8 +28,12 @@ from emsa_jax.policy import thinker
 from emsa_jax.policy.assemble import Parts, assemble
 from emsa_jax.policy.checkpoint import fingerprint, open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
+from emsa_jax.policy.parts import read_text_model
 from emsa_jax.policy.prompt_row import Row, expand
+from emsa_jax.policy.thinker_config import BridgeConfig
 from emsa_jax.policy.tiny import make_tiny
+from emsa_jax.training.bridge_options import BridgesOptions
+from emsa_jax.training.bridges import fresh_bridge, save_bridge
 
 TEXT = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=2)  # fmt: skip
@@ -281,3 +285,34 @@ def test_how_the_policy_of_the_preset_smol_is_made_is_said(tmp_path, monkeypatch
         open_checkpoint("weights/smol")
     with pytest.raises(InputError, match="no such directory$"):
         open_checkpoint("weights/other")
+
+
+def test_bridges_stand_behind_the_towers(parts_dir, write_tokenizer, tmp_path):
+    """XEmoGPT's parts: Qwen3, CLIP and VECB, a tower of sound and AECB; one bridge drawn, one as a stage wrote it."""
+    (tmp_path / "text").mkdir()
+    rows = write_tokenizer(tmp_path / "text")
+    Qwen3ForCausalLM(Qwen3Config(vocab_size=rows, head_dim=16, **TEXT)).save_pretrained(tmp_path / "text")
+    clip = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    CLIPVisionModel(clip).save_pretrained(tmp_path / "clip")
+    trained = BridgeConfig(32, 48, 2, 3, 1e-5, positions=4, output_size=5, text_size=6)
+    weights = fresh_bridge(BridgesOptions(seed=7), trained)
+    save_bridge(tmp_path / "vecb", trained, weights, {})
+    given = dict(text=str(tmp_path / "text"), vision=str(tmp_path / "clip"))
+    bridges = dict(vision_bridge=str(tmp_path / "vecb"), audio_bridge="fresh")
+    lines = "\n".join(assemble(chosen(parts_dir, **given, **bridges), tmp_path / "policy"))
+    assert "audio bridge: 2 layers, drawn" in lines and "vision bridge: 3 layers, from vecb" in lines
+    made = open_checkpoint(tmp_path / "policy")
+    assert (made.config.vision_bridge.positions, made.config.audio_bridge.hidden_size) == (4, 48)
+    jax.tree.map(np.testing.assert_array_equal, made.params["vision"]["bridge"], weights["bridge"])
+    text = read_text_model(tmp_path / "policy")[0]
+    assert text.text_alone and not text.bridged
+    for wrong, message in (
+        (dict(vision=""), "config.vision_bridge: a bridge stands behind a tower"),
+        (dict(vision_tokens="patches"), "config.vision_bridge: the bridge reads CLIP's class tokens"),
+        (dict(audio_bridge=str(tmp_path / "vecb")), "vecb: this bridge is 32 wide"),
+    ):
+        with pytest.raises(InputError, match=message):
+            assemble(chosen(parts_dir, **given | bridges | wrong), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

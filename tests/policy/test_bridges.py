@@ -12,11 +12,11 @@ from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.models.hubert.modeling_hubert import HubertEncoderLayer
 
 from emsa_jax.errors import InputError
-from emsa_jax.policy import hf
+from emsa_jax.policy import hf, peft
 from emsa_jax.policy.bridges import clip_vectors, encode_bridge, heads_table
 from emsa_jax.policy.hf_config import from_hf, to_hf
 from emsa_jax.policy.inputs import build_inputs, join_inputs, smallest_shape
-from emsa_jax.policy.lora import init_adapter
+from emsa_jax.policy.lora import changes, init_adapter, merge
 from emsa_jax.policy.parameter_table import bridge_table, get, init_params, init_table
 from emsa_jax.policy.policy_options import LoraOptions
 from emsa_jax.policy.positions import Grid, num_audio_tokens
@@ -210,3 +210,17 @@ def test_the_configuration_of_a_policy_with_bridges_goes_out_and_comes_back(tmp_
 def test_a_bridge_that_does_not_fit_is_one_line(change, message):
     with pytest.raises(InputError, match=message):
         from_hf(to_hf(replace(POLICY, **change)))
+
+
+def test_an_adapter_with_bridges_goes_out_and_comes_back(tmp_path, policy):
+    """Also what is no weight or bias of a module: the learned positions."""
+    also = ("vision.bridge", "audio.bridge", "vision.proj", "audio.proj")
+    adapter = init_adapter(POLICY, LoraOptions(rank=2, targets=("q_proj",), also=also), jax.random.key(0), policy)
+    peft.save_adapter(tmp_path / "adapter", POLICY, adapter)
+    found = peft.load_adapter(tmp_path / "adapter", POLICY)
+    jax.tree.map(np.testing.assert_array_equal, found.whole, adapter.whole)
+    assert changes(policy, found) is False
+    found.whole["vision"]["bridge"]["position_embedding"] += 1
+    assert changes(policy, found)
+    moved = merge(policy, found)["vision"]["bridge"]["position_embedding"]
+    np.testing.assert_allclose(moved, policy["vision"]["bridge"]["position_embedding"] + 1)
