@@ -42,6 +42,7 @@ ACROSS = {
     "jobs/test_concepts_run.py",
     "jobs/test_ends.py",
     "jobs/test_kill.py",
+    "jobs/test_xemogpt_run.py",
     "learning/test_group_logprobs.py",
     "parallel/test_loading.py",
     "parallel/test_two_processes.py",

@@ -63,7 +63,8 @@ def messages(
     media = ["video"] * has_video + ["audio"] * has_audio
     named = [kind for kind in media if _LEFT_OUT.get(asks) != kind] + ["text"] * bool(utterance)
     own = instructions.get(language, {}).get(asks)
-    text = format.about(asks).ask(named, language) if own is None else own.replace(WORDS, utterance)
+    form = format if asks == "both" else format.about(asks)
+    text = form.ask(named, language) if own is None else own.replace(WORDS, utterance)
     if utterance and (own is None or WORDS not in own):
         text += f"\n话语：{utterance}" if language == "zh" else f"\nWords: {utterance}"
     content = [*({"type": kind} for kind in media), {"type": "text", "text": text}]

@@ -50,6 +50,12 @@ class DistillOptions(Options):
     refine: bool = option(
         False, "ask for a corrected version of each trace that was kept", source="CH-CEMS, appendix E, listing 2"
     )
+    refine_model: str = option(
+        "",
+        "the model of the same endpoint that refines, from texts alone; empty: the teacher itself, which is shown the "
+        "clip again",
+        source="XEmoGPT, section III-D: a text model merges what multimodal ones wrote",
+    )
     templates: str = option("", "a directory with prompt templates of your own; those that it lacks stay ours")
     seed: int = option(0, "of the requests", low=0, high=2**30 - 1)
     neutral_eps: float = option(0.0, "scores within this of 0 are Neutral", low=0)

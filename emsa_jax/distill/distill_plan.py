@@ -22,7 +22,7 @@ from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.distill.progress import Step
 from emsa_jax.distill.request_media import Media
 from emsa_jax.distill.teacher_options import FilterOptions, TeacherOptions
-from emsa_jax.distill.teacher_prompts import Prompts, read_prompts
+from emsa_jax.distill.teacher_prompts import OURS, Prompts, read_prompts
 
 # what of the options changes an answer; the rest changes only how it is fetched
 _DECIDES = ("kind", "model", "temperature", "top_p", "max_tokens", "extra", "video", "audio", "max_frames")
@@ -41,7 +41,8 @@ class DistillPlan:
     """How samples are asked about.
 
     method: the name of the first prompt. format: of the answers, from answers/formats.py. prompts: `method`, "refine"
-    and "judge". attempts: how many answers to ask for to one question. neutral_eps: scores within it of 0 are Neutral.
+    and "judge". attempts: how many answers to ask for to one question. refine_prompt: the name of that prompt.
+    refine_model: the text model that refines; "" for the teacher. neutral_eps: scores within it of 0 are Neutral.
     """
 
     method: str
@@ -51,6 +52,8 @@ class DistillPlan:
     filter: FilterOptions
     attempts: int = 3
     refine: bool = False
+    refine_prompt: str = "refine"
+    refine_model: str = ""
     seed: int = 0
     neutral_eps: float = 0.0
 
@@ -58,7 +61,8 @@ class DistillPlan:
     def asks(self) -> dict[str, str]:
         """Step -> what is asked, by hash: the same hash, the same question to the same teacher."""
         decides = {name: to_dict(getattr(self.teacher, name)) for name in _DECIDES}
-        prompt_of = {"write": self.method, "refine": "refine"}
+        prompt_of = {"write": self.method, "refine": self.refine_prompt}
+        merged = {"refine": [self.refine_model]} if self.refine_model else {}
         return {
             step: digest(
                 [
@@ -68,6 +72,7 @@ class DistillPlan:
                     step,
                     self.method,
                     {file: sha for file, sha in self.prompts.hashes.items() if file.split(".")[0] == name},
+                    *merged.get(step, ()),
                 ]
             )[:16]
             for step, name in prompt_of.items()
@@ -89,11 +94,15 @@ class DistillPlan:
 
     def truth(self, entry: Entry) -> Truth | None:
         """What is known of a sample, and which of its modalities the teacher gets; None without a true score."""
-        if entry.score is None:
+        score = entry.score
+        if score is None:  # a format may know classes by their names
+            known = self.format.truth(entry)
+            score = known.score if known else None
+        if score is None:
             return None
         hidden = {name for name in ("video", "audio") if getattr(self.teacher, name) == "none"}
         given = tuple(name for name in modalities(entry) if name not in hidden)
-        return Truth(float(entry.score), entry.language, given, tuple(entry.concepts))
+        return Truth(float(score), entry.language, given, tuple(entry.concepts))
 
     def truth_row(self, truth: Truth) -> Row:
         """What is known of a sample, as JSON values."""
@@ -120,7 +129,7 @@ class DistillPlan:
     def messages(self, step: Step, sample: LabelledSample, media: Media, answer: str) -> tuple[list[dict], Row]:
         """The chat messages of a step, and {"prompt", "prompt_sha256"} as the record keeps them. answer: the one
         that the step is about, "" for none."""
-        name = self.method if step.step == "write" else step.step
+        name = {"write": self.method, "refine": self.refine_prompt}.get(step.step, step.step)
         system, user = self.prompts.fill(name, sample.entry, sample.truth, self.format, answer)
         chat = [{"role": "system", "content": system}] if system else []
         chat.append({"role": "user", "content": [*media.parts, {"type": "text", "text": user}]})
@@ -131,15 +140,24 @@ class DistillPlan:
     def parameters(self, step: Step) -> Row:
         """The parameters of a request. The same step of a sample gets the same seed, the next attempt another one."""
         teacher = self.teacher
+        model = self.model_of(step)
         seed = {"seed": self.seed + step.attempt} if teacher.send_seed else {}
         return {
-            "model": teacher.model,
+            "model": model,
             "temperature": teacher.temperature,
             "top_p": teacher.top_p,
             teacher.limit_name: teacher.max_tokens,
             **seed,
             **teacher.extra_fields,
         }
+
+    def model_of(self, step: Step) -> str:
+        """The model that is asked."""
+        return (self.refine_model if step.step == "refine" else "") or self.teacher.model
+
+    def shows_media(self, step: Step) -> bool:
+        """Whether the clip goes along with a request: not to a text model."""
+        return step.step != "refine" or not self.refine_model
 
     def description(self) -> dict[str, Any]:
         """What was asked for, in a few words for a page."""
@@ -161,6 +179,7 @@ class DistillPlan:
             "neutral_eps": self.neutral_eps,
             "attempts": self.attempts,
             "refine": self.refine,
+            **({"refine_model": self.refine_model} if self.refine_model else {}),
             "seed": self.seed,
             "teacher": to_dict(self.teacher),
             "filter": to_dict(self.filter),
@@ -172,14 +191,18 @@ class DistillPlan:
 
 def make_plan(options: DistillOptions, score_range: tuple[float, float]) -> DistillPlan:
     """The plan that the options of the job describe. score_range: of the records. Raises InputError as its parts do."""
+    own = f"refine_{options.format}"
+    refine = own if (OURS / f"{own}.en.txt").exists() else "refine"
     return DistillPlan(
         method=options.format,
         format=make_format(options.format, score_range, options.neutral_eps, options.concepts),
-        prompts=read_prompts((options.format, "refine", "judge"), options.templates),
+        prompts=read_prompts((options.format, refine, "judge"), options.templates),
         teacher=options.teacher,
         filter=options.filter,
         attempts=options.attempts,
         refine=options.refine,
+        refine_prompt=refine,
+        refine_model=options.refine_model,
         seed=options.seed,
         neutral_eps=options.neutral_eps,
     )
@@ -190,4 +213,5 @@ def parsed_row(format: AnswerFormat, answer: str) -> Row:
     parsed = format.parse(answer)
     row = {name: getattr(parsed, name) for name in ("polarity", "think", "score", "sentiment")}
     row |= {"concepts": parsed.concepts} if format.marked else {}
+    row |= {"cues": parsed.cues} if parsed.cues else {}
     return {name: to_dict(value) for name, value in row.items() if value is not None}

@@ -109,9 +109,8 @@ class Distillation:
     def _body(self, step: Step, sample: LabelledSample, answer: str) -> tuple[bytes, Row, str]:
         """(request body, what the record keeps of the prompt, the prompt's words)."""
         _, entry, truth = sample
-        media = media_of(
-            self.source[sample.index], "video" in truth.modalities, "audio" in truth.modalities, self.plan.teacher
-        )
+        shown = [kind in truth.modalities and self.plan.shows_media(step) for kind in ("video", "audio")]
+        media = media_of(self.source[sample.index], *shown, self.plan.teacher)
         chat, kept = self.plan.messages(step, sample, media, answer)
         body = {**self.plan.parameters(step), "messages": chat}
         words = kept["prompt"]
@@ -153,7 +152,7 @@ class Distillation:
             "step": step.step,
             "attempt": step.attempt,
             "ask": step.of.ask if is_judge else self.plan.asks[step.step],
-            "teacher": self.plan.teacher.model,
+            "teacher": self.plan.model_of(step),
         }
         if step.of:
             row["of"] = step.of._asdict()

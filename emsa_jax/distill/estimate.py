@@ -30,7 +30,7 @@ def estimate(plan: DistillPlan, budget: BudgetOptions, left: Sequence[LabelledSa
 
     longest = "word " * (plan.teacher.max_tokens * 4 // 5)
     steps = [plan.method] + ["judge"] * plan.filter.judge
-    steps += ["refine", *["judge"] * plan.filter.judge] if plan.refine else []
+    steps += [plan.refine_prompt, *["judge"] * plan.filter.judge] if plan.refine else []
     prompt = sum(mean(name, "" if name == plan.method else longest) for name in steps)
     lines = []
     for when, times in (("every first answer is kept", 1), (f"all {plan.attempts} attempts are needed", plan.attempts)):

@@ -6,6 +6,7 @@ A template is a Jinja file `<name>.<language>.txt`: the system message, a line o
   shown, absent                    the names of what is shown, and of what is not
   low, high, polarities, form      the score range; the three classes; how the answer format asks for an answer
   sentiment, marks                 what is true: the class; the concepts, each as its format marks it
+  label, original                  how others named the feeling, and what they wrote about the clip; "" where nothing
   answer                           refine, judge: the text that it is about
 """
 
@@ -58,6 +59,8 @@ class Prompts:
             "form": format.ask(truth.modalities, language).partition("\n")[2],
             "sentiment": sentiment,
             "marks": marks,
+            "label": " ".join(entry.label.split()),
+            "original": " ".join(entry.reasoning.split()),
             "answer": answer,
         }
         try:

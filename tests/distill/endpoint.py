@@ -55,6 +55,8 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
     """What the teacher writes about a sample whose true polarity is given. asked: the prompt, which a judge goes by."""
     if step == "judge":
         return "unsound: the smile cannot be seen" if draw(seed, "judge", asked) < 0.3 else "sound"
+    if "Overall, " in asked:
+        return described(asked, step, what)
     if "<sentiment>" in asked:
         given = re.search(r"The speaker's sentiment: (.+)|true of the speaker: sentiment (.+?)[;.]", asked)
         return concepts(asked, given[1] or given[2], what)
@@ -84,6 +86,19 @@ def answer(seed, sample, step, attempt, what, polarity, asked) -> str:
         think += f" Seen for the time {next(_nonces)}."
     text = f"<polarity>{polarity}</polarity>\n<think>{think}</think>\n<score>{score}</score>"
     return {"wrong_format": think, "cut_off": text[:60]}.get(what, text)
+
+
+def described(asked, step, what) -> str:
+    """A description of cues with the sentiment that the prompt says is true; the one who merges tightens it."""
+    sentiment = re.search(r"The speaker's sentiment: (.+)", asked)[1]
+    if what == "wrong_polarity":
+        sentiment = "Negative" if sentiment != "Negative" else "Positive"
+    seen = "the corners of the mouth move." + " the brows are still." * (step == "write")
+    heard = "the voice is steady and a little slow towards the end."
+    leak = " The label says so." if what == "leak" else ""
+    last = f"Overall, it points one way.{leak} The sentiment is {sentiment}."
+    text = f"In the video, {seen}\nIn the audio, {heard}\n{last}"
+    return {"wrong_format": seen, "cut_off": text[:60]}.get(what, text)
 
 
 def concepts(asked, sentiment, what) -> str:
@@ -163,7 +178,7 @@ class Endpoint:
         text = body["messages"][-1]["content"][-1]["text"]
         system = body["messages"][0]["content"]
         sample, attempt = int(_NUMBER.search(text)[1]), body["seed"]
-        step = "judge" if "check explanations" in system else "refine" if "edit explanations" in system else "write"
+        step = "judge" if "check explanations" in system else "refine" if "You edit " in system else "write"
         key = (self.options.seed, sample, step, attempt)
         if self.options.bodies and self.kept < 40:
             self.kept += 1

@@ -8,8 +8,10 @@ import time
 import pytest
 
 from emsa_jax.answers.answer_options import ConceptOptions
+from emsa_jax.answers.describe import Describe
 from emsa_jax.answers.recorded_traces import read_any_traces
 from emsa_jax.config.edge import from_config_dict
+from emsa_jax.cues.cue_files import read_cues
 from emsa_jax.data.records import read_index
 from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.distill.review import Desk
@@ -269,3 +271,30 @@ def test_concepts_explained_from_their_true_labels(world, run, tmp_path, classes
     assert f"tone: {dict(desk.entries[0].concepts)['tone']}" in desk.next("ada")["facts"]
     with pytest.raises(InputError, match="other config.concepts"):
         Desk(tmp_path / "out", read_index(data, "train"), "all", ConceptOptions(classes=8 - classes))
+
+
+def test_cues_of_two_models(world, run, tmp_path):
+    """EmoCue data: a teacher describes clips, a text model merges without seeing them, and cues go out as lines."""
+    data, served = world(8, records={"concepts": True})
+    asked = {"format": "describe", "refine": True, "refine_model": "merger", "filter": {"modalities": False}}
+    counts = run(data, served, **asked)
+    assert counts["samples"]["kept"] == 8
+    rows = [row for row in world.rows(tmp_path / "out") if row["kind"] == "attempt"]
+    models = {row["step"]: (row["teacher"], row["parameters"]["model"], row["prompt"]["media"]) for row in rows}
+    assert models["write"][:2] == ("puppet-teacher",) * 2 and models["write"][2]["images"] == 2
+    assert models["refine"] == ("merger", "merger", {})
+    assert "the brows are still" in [row for row in rows if row["step"] == "refine"][0]["prompt"]["user"]
+    lines = [json.loads(line) for line in (tmp_path / "out/cues.jsonl").read_text().splitlines()]
+    assert len(lines) == 8 and lines[0]["cues"] == {
+        "visual": ["the corners of the mouth move."],
+        "audio": ["the voice is steady and a little slow towards the end."],
+        "global": ["it points one way."],
+    }
+    assert lines[0]["captions"] == {kind: " ".join(lines[0]["cues"][kind]) for kind in ("visual", "audio")}
+    cues, texts = read_cues(tmp_path / "out/cues.jsonl", "gold")
+    assert set(cues) == {entry.id for entry in read_index(data, "train")} and len(texts) == 8
+    learned = read_any_traces(tmp_path / "out")
+    assert all(Describe(3).write(t.polarity, t.think, t.score) == texts[t.id] for t in learned)
+    before = served.lines()
+    run(data, served, **asked)
+    assert served.lines() == before  # nothing is asked again
