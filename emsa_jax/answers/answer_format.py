@@ -86,8 +86,8 @@ class AnswerFormat(Protocol):
     names of the reward parts that apply (the functions stand in rewards/parts.py). label_part: the one of them that
     says whether the label is right. label_first: answers begin with their label, so that its log-probability can be
     measured and a template can stand for the hint. has_reasoning: answers hold reasoning, which has to be learned from
-    traces. score_range: of the data. classes: of sentiment that answers name, 0 where they name a score. marked: the
-    concepts that answers mark.
+    traces. papers: that it is from, by their keys in the bibliography. score_range: of the data. classes: of sentiment
+    that answers name, 0 where they name a score. marked: the concepts that answers mark.
     """
 
     name: ClassVar[str]
@@ -96,6 +96,7 @@ class AnswerFormat(Protocol):
     label_part: ClassVar[str]
     label_first: ClassVar[bool]
     has_reasoning: ClassVar[bool]
+    papers: ClassVar[tuple[str, ...]]
     classes: int
 
     @property

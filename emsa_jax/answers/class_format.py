@@ -27,6 +27,7 @@ class ClassFormat:
     label_part: ClassVar[str] = "accuracy"
     label_first: ClassVar[bool] = False
     has_reasoning: ClassVar[bool] = True
+    papers: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of(cls, score_range: tuple[float, float], neutral_eps: float, concepts: ConceptOptions) -> Self:

@@ -28,6 +28,7 @@ class Concepts(ClassFormat):
     """The format for 3 or 5 classes of sentiment and a table of concepts."""
 
     name: ClassVar[str] = "concepts"
+    papers: ClassVar[tuple[str, ...]] = ("chcems",)
     levels: ClassVar[tuple[str, ...]] = LEVELS
     parts: ClassVar[tuple[str, ...]] = ("format", "accuracy", "concept")
 

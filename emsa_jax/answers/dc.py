@@ -36,6 +36,7 @@ class DC(ScoreFormat):
     """The format for scores within `score_range`. order: of the three parts."""
 
     name: ClassVar[str] = "dc"
+    papers: ClassVar[tuple[str, ...]] = ("luo2026msathinker", "luo2026c2fthinker")
     levels: ClassVar[tuple[str, ...]] = ("polarity",)
     label_first: ClassVar[bool] = True
     order: ClassVar[tuple[str, ...]] = NAMES

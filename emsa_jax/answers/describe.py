@@ -53,6 +53,7 @@ class Describe(ClassFormat):
 
     asks: str = "both"
     name: ClassVar[str] = "describe"
+    papers: ClassVar[tuple[str, ...]] = ("zhang2026xemogpt",)
     levels: ClassVar[tuple[str, ...]] = ("sentiment",)
     parts: ClassVar[tuple[str, ...]] = ("format", "accuracy", "cue_f1", "length")
 

@@ -32,6 +32,7 @@ class ScoreFormat:
     label_part: ClassVar[str] = "polarity"
     label_first: ClassVar[bool] = False
     has_reasoning: ClassVar[bool] = True
+    papers: ClassVar[tuple[str, ...]] = ()
     classes: ClassVar[int] = 0
     marked: ClassVar[tuple[Concept, ...]] = ()
 

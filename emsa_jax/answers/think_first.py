@@ -19,6 +19,7 @@ class ThinkFirst(DC):
     """The format for scores within `score_range`."""
 
     name: ClassVar[str] = "think_first"
+    papers: ClassVar[tuple[str, ...]] = ("luo2026msathinker", "luo2026c2fthinker")
     levels: ClassVar[tuple[str, ...]] = ()
     label_first: ClassVar[bool] = False
     order: ClassVar[tuple[str, ...]] = ("think", "polarity", "score")

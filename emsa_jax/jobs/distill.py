@@ -11,11 +11,10 @@ from typing import Any
 
 import uvloop
 
-from emsa_jax.answers.recorded_traces import accepted_traces
 from emsa_jax.data.records import RecordSource, read_index, read_manifest
 from emsa_jax.distill.budget import Budget
 from emsa_jax.distill.client import ChatClient
-from emsa_jax.distill.cue_lines import CUES, cue_lines
+from emsa_jax.distill.cue_lines import write_cues
 from emsa_jax.distill.distill_options import DistillOptions
 from emsa_jax.distill.distill_plan import DistillPlan, LabelledSample, make_plan
 from emsa_jax.distill.distillation import Distillation
@@ -104,10 +103,7 @@ def _report(
     counts["stopped"] = stopped
     page = record.directory / "yield.html"
     write_atomic(page, yield_page(counts, examples, plan.description()))
-    if "cue_f1" in plan.format.parts:
-        lines = cue_lines(accepted_traces(record.path), {one.entry.id: one.entry for one in samples}, plan.format)
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_atomic(record.directory / CUES, text.encode())
+    write_cues(record.path, plan, samples)
     write_atomic(record.directory / "yield.json", json.dumps(counts, indent=1, ensure_ascii=False).encode() + b"\n")
     kept, aside = counts["samples"]["kept"], counts["samples"]["kept aside"]
     say(f"{kept} of {len(samples)} samples have a trace, {aside} were kept aside; why: {page}")

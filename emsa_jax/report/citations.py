@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from emsa_jax.answers.formats import FORMATS
 from emsa_jax.data.records import MANIFEST, read_manifest
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object, read_saved_json
@@ -78,13 +79,9 @@ def entries() -> dict[str, str]:
 
 def method_keys(config: Mapping[str, Any], policy: str = "") -> list[str]:
     """The papers whose method a config takes. policy: `model_type` of the policy that it starts from."""
-    stages, format = config.get("stages", ()), config.get("format", "")
+    stages, known = config.get("stages", ()), FORMATS.get(config.get("format", ""))
     learns, hinted = {"sft", "grpo"} & set(stages), config.get("hint", {}).get("mode") == "hint"
-    keys = []
-    if learns and format in ("dc", "think_first"):
-        keys += ["luo2026msathinker", "luo2026c2fthinker"]
-    if learns and format == "concepts":
-        keys += ["chcems"]
+    keys = [*known.papers] if learns and known else []
     if "grpo" in stages:
         keys += ["shao2024deepseekmath", *(["huang2025hintgrpo"] if hinted else [])]
     if "grpo" in stages or ("sft" in stages and config.get("sft", {}).get("trainable") == "lora"):
