@@ -9,6 +9,7 @@ from pathlib import Path
 from emsa_jax.parallel import processes
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy import hf, peft
+from emsa_jax.policy.bridge_files import write_published
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
@@ -49,7 +50,7 @@ def export(run: Run, settings: ExportSettings) -> None:
     adapter = peft.load_adapter(adapter_dir, checkpoint.config) if adapter_dir else None
     adapter = adapter and place(adapter, placement.update.adapter(adapter))
     if processes.is_main():
-        for part in ("merged", "base", "adapter"):  # an export that was killed may have left some
+        for part in ("merged", "base", "adapter", "bridges"):  # an export that was killed may have left some
             shutil.rmtree(run.path("export", part), ignore_errors=True)
     origin = {"stage": name, "base": _hash_weights(directory, "hashes of the base")}
     if (status := stage_summary(run.workdir, name).get("status", LEARNED)) != LEARNED:
@@ -61,8 +62,11 @@ def export(run: Run, settings: ExportSettings) -> None:
             f"warning: the adapter of {name} changes no weight of {directory}: what is exported is that policy as it "
             "was"
         )
-    if "merged" in settings.export or adapter is None:
+    if {"merged", "bridges"} & set(settings.export) or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
+    if "bridges" in settings.export:
+        write_published(run.path("export", "bridges"), checkpoint.config, merged)
+    if "merged" in settings.export or adapter is None:
         target = run.path("export", "merged")
         hf.save(target, checkpoint.config, merged, source=directory, extra=origin, trained_for=trained_for)
     if "adapter" in settings.export and adapter is not None:

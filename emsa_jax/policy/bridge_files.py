@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_object
+from emsa_jax.parallel import processes
 from emsa_jax.policy import hf
 from emsa_jax.policy.hf_config import bridge_config
+from emsa_jax.policy.layout import on_host
 from emsa_jax.policy.parameter_table import ParamSpec, bridge_table, get, init_table, linear_params, param_table
 from emsa_jax.policy.tensor_files import tensor_files, write_tensors
 from emsa_jax.policy.thinker_config import AudioConfig, BridgeConfig, ClipConfig, ThinkerConfig
@@ -109,13 +110,15 @@ def published_table(config: ThinkerConfig) -> list[ParamSpec]:
 def write_published(directory: str | Path, config: ThinkerConfig, params: dict) -> None:
     """Writes bridges and projections of a policy, with a hash manifest, all or nothing, under the published names.
 
-    Raises: InputError for a policy that has no bridge."""
+    Process 0 writes; all take part, as in `hf.save`. Raises: InputError for a policy that has no bridge."""
     if not config.bridged:
         raise InputError(f"{directory}: this policy has no bridge to write")
     tensors = {}
     for spec in published_table(config):
-        stack = np.asarray(jnp.asarray(get(params, spec.path), jnp.float32))
+        stack = np.asarray(on_host(get(params, spec.path)), np.float32)
         for n in range(max(spec.layers, 1)):
             tensors[spec.disk.format(n=n)] = np.ascontiguousarray(stack[n] if spec.layers else stack)
-    with manifest.staged(Path(directory)) as part:
-        write_tensors(tensors, part / "model.safetensors")
+    if processes.is_main():
+        with manifest.staged(Path(directory)) as part:
+            write_tensors(tensors, part / "model.safetensors")
+    processes.broadcast(lambda: None, "bridges are saved")

@@ -84,10 +84,10 @@ class Config(Dataset):
         "repeat the clips of rarer polarities in each pass of the cold start and of GRPO until all are equally "
         "frequent",
     )
-    export: tuple[Literal["merged", "adapter"], ...] = option(
+    export: tuple[Literal["merged", "adapter", "bridges"], ...] = option(
         ("merged", "adapter"),
         "what is exported: merged, one directory with the adapter added in; adapter, the base and a PEFT adapter "
-        "beside it",
+        "beside it; bridges, those of a policy that has them, with their projections, under XEmoGPT's published names",
     )
     strict: bool = option(
         False,
