@@ -18,7 +18,7 @@ House, ROOMS, FREE, strong_components = (measure[name] for name in ("House", "RO
 FUNCTION_LINES = 70
 JOB_LINES = 130
 WIDE_CALLS = 10  # of arrays, as formulas have them
-OPTIONS = 158
+OPTIONS = 162
 # tests of what several modules do together, or of one module in an unusual place: a browser, a mesh, a kill
 ACROSS = {
     "answers/test_scores_and_labels.py",
@@ -41,6 +41,7 @@ ACROSS = {
     "jobs/test_bit_flips.py",
     "jobs/test_concepts_run.py",
     "jobs/test_ends.py",
+    "jobs/test_extend.py",
     "jobs/test_kill.py",
     "jobs/test_xemogpt_run.py",
     "learning/test_group_logprobs.py",

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ml_collections import ConfigDict, FieldReference, config_dict
 
-from emsa_jax.config.fields import check_range, has_effect
+from emsa_jax.config.fields import check_range, grows, has_effect
 from emsa_jax.errors import InputError
 
 T = TypeVar("T")
@@ -97,13 +97,15 @@ def digest(value: Any) -> str:
 
 def results_digest(value: Any) -> str:
     """`digest` of options without the fields that cannot change what a stage computes, such as how many workers or
-    devices there are: what a finished stage is known by."""
+    devices there are, and without those that add to others, where nothing is added: what a finished stage is known
+    by."""
     return digest(_with_effect(value))
 
 
 def _with_effect(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if has_effect(field)]
+        names = [name for name in names if getattr(value, name) != () or not grows(value, name)]
         return {name: _with_effect(getattr(value, name)) for name in names}
     return to_dict(value)
 

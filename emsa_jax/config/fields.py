@@ -28,7 +28,7 @@ class Description:
 
     low and high are bounds that are allowed themselves, above and below are not. They hold for each item of a tuple
     and for each value of a mapping. experimental: no paper asks for it. affects_results: whether what a stage computes
-    may depend on it.
+    may depend on it. grows: values may be added to those that a run was begun with.
     """
 
     text: str
@@ -40,6 +40,7 @@ class Description:
     source: str = "ours"
     experimental: bool = False
     affects_results: bool = True
+    grows: bool = False
 
     @property
     def range(self) -> str:
@@ -141,6 +142,12 @@ def has_effect(field: dataclasses.Field) -> bool:
     return _KEY not in field.metadata or field.metadata[_KEY].affects_results
 
 
+def grows(options: Any, name: str) -> bool:
+    """Whether values may be added to those of a field that a run was begun with."""
+    found = next(field for field in dataclasses.fields(options) if field.name == name)
+    return _KEY in found.metadata and found.metadata[_KEY].grows
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Leaf:
     """One leaf of options. path: dotted, without "config". annotation: its type. value: as the options have it."""
@@ -180,6 +187,12 @@ def without_effect(options: Any) -> tuple[str, ...]:
     """Dotted names of the leaves that cannot change what a stage computes; none of what is no dataclass."""
     found = leaves(options) if dataclasses.is_dataclass(options) else ()
     return tuple(leaf.path for leaf in found if leaf.description and not leaf.description.affects_results)
+
+
+def growing(options: Any) -> tuple[str, ...]:
+    """Dotted names of the leaves to whose values more may be added in a run that has begun."""
+    found = leaves(options) if dataclasses.is_dataclass(options) else ()
+    return tuple(leaf.path for leaf in found if leaf.description and leaf.description.grows)
 
 
 def type_name(annotation: Any) -> str:

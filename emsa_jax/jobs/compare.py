@@ -8,7 +8,9 @@ from emsa_jax.config.edge import pick
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_saved_json
 from emsa_jax.manifest import write_outputs
+from emsa_jax.report.compare_files import compare_files
 from emsa_jax.report.compare_report import Compared, compare_content
+from emsa_jax.report.curve_files import curve_files
 from emsa_jax.report.run_files import ReportSettings
 from emsa_jax.report.run_page import run_page
 from emsa_jax.runtime.console import say
@@ -17,7 +19,8 @@ from emsa_jax.settings.old_fields import read_config
 
 
 def compare(options: CompareOptions) -> None:
-    """Writes the page. A run stands for its last policy."""
+    """Writes the page, its tables as Markdown, csv and LaTeX, and its curves as PNG and csv in a directory beside it.
+    A run stands for its last policy."""
     if len(options.runs) < 2:
         named = f", not {', '.join(options.runs)} alone" if options.runs else ""
         raise InputError(f"config.runs: name at least two workdirs, such as \"('runs/off','runs/hint')\"{named}")
@@ -26,8 +29,15 @@ def compare(options: CompareOptions) -> None:
     out = Path(options.out).expanduser()
     if not out.name:
         raise InputError("config.out: name the page to write, such as compare.html")
-    write_outputs(out.parent, {out.name: run_page(content)})
-    say(f"the page: {out}")
+    if out.suffix in (".md", ".csv", ".tex"):
+        raise InputError(
+            f"config.out: name the page, such as {out.stem}.html; its {out.suffix[1:]} is written beside it"
+        )
+    write_outputs(out.parent, {out.name: run_page(content), **compare_files(content, out.stem)})
+    say(f"the page: {out}, its tables: {out.stem}.md, {out.stem}.csv, {out.stem}.tex beside it")
+    if files := curve_files(content.rows):
+        write_outputs(out.with_name(f"{out.stem}_curves"), files)
+        say(f"curves as PNG and csv: {out.with_name(f'{out.stem}_curves')}")
 
 
 def _names(runs: tuple[str, ...]) -> dict[str, str]:

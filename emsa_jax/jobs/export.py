@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from emsa_jax.data.datasets import DataSettings
 from emsa_jax.parallel import processes
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.policy import hf, peft
@@ -15,6 +16,8 @@ from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.layout import place
 from emsa_jax.policy.lora import changes, merge
 from emsa_jax.policy.trained_for import read_trained_for
+from emsa_jax.report.card_facts import card_facts, measured_digest
+from emsa_jax.report.model_card import model_card
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.placement import Placement
 from emsa_jax.runtime.run import Run
@@ -29,7 +32,7 @@ from emsa_jax.training.stage_guard import LEARNED
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings(PolicySettings):
+class ExportSettings(DataSettings, PolicySettings):
     """What the stage reads of a run's options."""
 
     dtype: str
@@ -38,11 +41,12 @@ class ExportSettings(PolicySettings):
 
     def content(self, run: Run) -> list:
         """Hashes of the files that the stage reads."""
-        return [policy_fingerprint(*last_policy(run, self)[1:])]
+        return [policy_fingerprint(*last_policy(run, self)[1:]), measured_digest(run.workdir)]
 
 
 def export(run: Run, settings: ExportSettings) -> None:
-    """Writes the last policy of the run: export/merged, and export/base with export/adapter beside it."""
+    """Writes the last policy of the run, each part with its model card: export/merged, and export/base with
+    export/adapter beside it."""
     name, directory, adapter_dir = last_policy(run, settings)
     policy = read_checked_config(directory)
     placement = Placement.of(policy, mesh=settings.mesh, dtype=settings.dtype, trained=None)
@@ -62,18 +66,22 @@ def export(run: Run, settings: ExportSettings) -> None:
             f"warning: the adapter of {name} changes no weight of {directory}: what is exported is that policy as it "
             "was"
         )
+    facts = card_facts(run, settings, name, directory, adapter_dir)
     if {"merged", "bridges"} & set(settings.export) or adapter is None:
         merged = checkpoint.params if adapter is None else merge(checkpoint.params, adapter)
     if "bridges" in settings.export:
         write_published(run.path("export", "bridges"), checkpoint.config, merged)
     if "merged" in settings.export or adapter is None:
         target = run.path("export", "merged")
-        hf.save(target, checkpoint.config, merged, source=directory, extra=origin, trained_for=trained_for)
+        saved = {"source": directory, "extra": origin, "card": model_card(facts, "merged")}
+        hf.save(target, checkpoint.config, merged, trained_for=trained_for, **saved)
     if "adapter" in settings.export and adapter is not None:
         base = run.path("export", "base")
-        hf.save(base, checkpoint.config, checkpoint.params, source=directory, extra=origin)
+        saved = {"source": directory, "extra": origin, "card": model_card(facts, "base")}
+        hf.save(base, checkpoint.config, checkpoint.params, **saved)
         origin |= {"base": _hash_weights(base, "hashes of the export")}
-        peft.save_adapter(run.path("export", "adapter"), checkpoint.config, adapter, "../base", origin, trained_for)
+        saved = {"base": "../base", "extra": origin, "trained_for": trained_for, "card": model_card(facts, "adapter")}
+        peft.save_adapter(run.path("export", "adapter"), checkpoint.config, adapter, **saved)
     say(f"exported {name} to {run.path('export')}")
 
 

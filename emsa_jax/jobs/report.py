@@ -11,20 +11,23 @@ from rich.table import Column, Table
 
 from emsa_jax.data.datasets import PUPPETS_NOTE, datasets
 from emsa_jax.json_file import finite_json
-from emsa_jax.manifest import write_atomic
+from emsa_jax.manifest import write_atomic, write_outputs
 from emsa_jax.report.citations import NAME as CITATIONS
 from emsa_jax.report.citations import citations
+from emsa_jax.report.curve_files import curve_files
 from emsa_jax.report.result_table import ResultTable, result_table, shown_names
-from emsa_jax.report.run_files import ReportSettings, data_name, read_result, statuses, warnings_of
+from emsa_jax.report.run_files import ReportSettings, data_name, read_metrics, read_result, statuses, warnings_of
 from emsa_jax.report.run_report import PAGE, write_page
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import policies
 
+CURVES = "curves"
+
 
 def report(run: Run, settings: ReportSettings) -> None:
-    """Prints a table for each data set, leaves them as summary.json and summary.md, and writes report.html and
-    citations.bib."""
+    """Prints a table for each data set, leaves them as summary.json and summary.md, and writes report.html, the curves
+    as files, and citations.bib."""
     names = shown_names(list(policies(run, settings)), statuses(run.workdir))
     results = {role: {name: read_result(run.workdir, name, role) for name in names} for role in datasets(settings)}
     results = {role: {n: r for n, r in found.items() if r} for role, found in results.items()}
@@ -46,10 +49,12 @@ def report(run: Run, settings: ReportSettings) -> None:
     write_atomic(run.path("summary.json"), json.dumps(finite_json(results), indent=1, allow_nan=False).encode() + b"\n")
     write_page(run, settings)
     write_atomic(run.path(CITATIONS), citations(run.workdir).encode())
+    write_curves(run)
     for what, path in (
         ("the whole run on one page:", PAGE),
         ("answers in full:", "evaluate/*/*/predictions.jsonl"),
         ("curves (pip install tensorboard): tensorboard --logdir", "tensorboard"),
+        ("curves as PNG and csv:", CURVES),
         ("rollouts:", "grpo/completions"),
         ("exports:", "export"),
         ("this table:", "summary.md"),
@@ -57,6 +62,12 @@ def report(run: Run, settings: ReportSettings) -> None:
     ):
         if any(run.workdir.glob(path)):
             say(f"{what} {run.path(path)}")
+
+
+def write_curves(run: Run) -> None:
+    """curves/*.png and *.csv, where anything was learned."""
+    if files := curve_files({run.workdir.name: read_metrics(run.workdir)}):
+        write_outputs(run.path(CURVES), files)
 
 
 def _markdown(table: ResultTable) -> list[str]:

@@ -23,6 +23,11 @@ def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainS
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
+def copied(params: Any) -> Any:
+    """The same arrays in memory of their own: an update gives away those that it is called with."""
+    return jax.tree.map(jnp.copy, params)
+
+
 def apply_gradients(state: TrainState, grads: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """One update: the state after the gradients (same tree as params)."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

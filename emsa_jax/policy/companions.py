@@ -16,6 +16,7 @@ from emsa_jax import manifest
 
 log = logging.getLogger(__name__)
 _KINDS = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".md")
+CARD = "README.md"  # what the Hub shows of a directory
 _PAPERS, _OF_PAPERS = ("LICENSE", "LICENCE", "NOTICE", "SOURCE"), (".txt", ".md", ".rst")
 _WRITTEN_ANEW = ("config.json", manifest.NAME)
 _INDEX = ".index.json"  # of weights

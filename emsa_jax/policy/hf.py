@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
-from emsa_jax.policy.companions import copy_companions, without_code
+from emsa_jax.policy.companions import CARD, copy_companions, without_code
 from emsa_jax.policy.hf_config import read_config, to_hf
 from emsa_jax.policy.layout import Layout, on_host
 from emsa_jax.policy.parameter_table import ParamSpec, get, nest, param_table
@@ -220,6 +220,7 @@ def save(
     shard_bytes: int = SHARD_BYTES,
     trained_for: TrainedFor | None = None,
     together: bool = True,
+    card: str = "",
 ) -> None:
     """Writes a policy directory that `transformers` loads, with a hash manifest, all or nothing.
 
@@ -231,6 +232,7 @@ def save(
         it is a full checkpoint, `thinker.` names and the speaking half are kept. It may hold such files alone.
       extra: entries for the manifest.
       trained_for: how the policy is to be asked (default: as `source` says).
+      card: the model card, in place of one that `source` has.
       together: False where process 0 alone calls this, with parameters that it holds whole, while the others wait for
         something else.
     """
@@ -250,6 +252,8 @@ def save(
         complete_processor(part, config)
         if trained_for:
             write_trained_for(part, trained_for)
+        if card:
+            (part / CARD).write_text(card)
         tensors = ((prefix + name, stack, layer) for name, stack, layer in _tensors(config, params))
         _write_shards(part, tensors, kept, shard_bytes)
     if together:

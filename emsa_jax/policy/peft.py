@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 from emsa_jax import manifest
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
+from emsa_jax.policy.companions import CARD
 from emsa_jax.policy.finite import all_finite
 from emsa_jax.policy.hf_config import fits_thinker
 from emsa_jax.policy.layout import on_host
@@ -219,6 +220,7 @@ def save_adapter(
     base: str = "",
     extra: dict | None = None,
     trained_for: TrainedFor | None = None,
+    card: str = "",
 ) -> None:
     """Writes an adapter directory that PEFT loads, with a hash manifest, all or nothing. Process 0 writes; all take
     part, as in `hf.save`.
@@ -228,6 +230,7 @@ def save_adapter(
       base: what `base_model_name_or_path` shall say.
       extra: entries for the manifest.
       trained_for: how the policy is to be asked with it.
+      card: the model card.
 
     Raises: InputError, with nothing written, for numbers that are not finite.
     """
@@ -273,6 +276,8 @@ def save_adapter(
         (part / "adapter_config.json").write_text(json.dumps(raw, indent=2) + "\n")
         if trained_for:
             write_trained_for(part, trained_for)
+        if card:
+            (part / CARD).write_text(card)
     processes.broadcast(lambda: None, "an adapter is saved")
 
 

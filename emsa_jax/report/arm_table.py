@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emsa_jax.evaluation.resampling import over_seeds, paired_seeds
+from emsa_jax.report import latex
 from emsa_jax.report.result_table import MARKS
 
 COLUMNS = {
@@ -116,22 +117,15 @@ def as_latex(rows: Sequence[Row], caption: str) -> str:
     arms of a column have."""
     keys = _present(rows)
     best = {key: _best(rows, key) for key in keys}
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(caption)}}}",
-        rf"\begin{{tabular}}{{lr{'c' * len(keys)}}}",
-        r"\toprule",
-        " & ".join(["", "seeds", *(_tex(f"{COLUMNS[key][0]}{_unit(key)}") for key in keys)]) + r" \\",
-        r"\midrule",
-    ]
+    lines = []
     for row in rows:
         cells = []
         for key in keys:
             cell = _spread(row, key, r"{}\,{{\scriptsize$\pm${}}}")
             cells.append(rf"\textbf{{{cell}}}" if row.name == best[key] else cell)
-        lines.append(" & ".join([_tex(row.title), str(len(row.cells)), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+        lines.append([latex.escape(row.title), str(len(row.cells)), *cells])
+    titles = ["", "seeds", *(f"{COLUMNS[key][0]}{_unit(key)}" for key in keys)]
+    return latex.table(caption, f"lr{'c' * len(keys)}", titles, lines)
 
 
 def _differences(rows: Sequence[Row], baseline: str) -> Iterator[tuple[str, str, Any]]:
@@ -188,7 +182,3 @@ def _unit(key: str) -> str:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def _tex(text: str) -> str:
-    return "".join({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$"}.get(char, char) for char in text)

@@ -48,6 +48,8 @@ def citations(run_dir: str | os.PathLike) -> str:
     config = read_saved_json(workdir / "config.json", kind={str: object})
     if config is None:
         raise InputError(f"{workdir} is no workdir of a run: it holds no config.json")
+    made = [stage for stage in ("sft", "grpo") if (workdir / stage).is_dir()]  # by whichever start
+    config |= {"stages": [*config.get("stages", ()), *made]}
     versions = read_saved_json(workdir / "versions.json", kind=[{str: object}]) or [{}]
     return bibtex(
         {

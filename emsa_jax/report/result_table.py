@@ -139,6 +139,27 @@ def result_table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> ResultTabl
     return ResultTable(columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A number of a policy on a data set, as it was measured. interval: None where none was computed."""
+
+    title: str
+    value: float
+    interval: Sequence[float] | None
+
+
+def measured(found: Mapping[str, Any]) -> list[Measured]:
+    """The numbers of a metrics.json that rest on answers that were read, by the titles of `result_table`."""
+    numbers = []
+    if not found.get("metrics"):
+        return numbers
+    for title, path in _columns([found]).items():
+        value, cell = _at(found, path), _cell(found, title, path)
+        if value is not None and not (path[0] == "metrics" and unread(found, title in POLARITY)) and title != PARSED:
+            numbers.append(Measured(title, float(value), cell.interval))
+    return numbers
+
+
 def floors(results: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
     """(name, metrics) of predictors that have seen no clip; "shuffled labels" are the last policy's answers, each held
     against another clip's label."""

@@ -1,7 +1,7 @@
 """The first sections of a run's page: results with intervals and floors, and curves."""
 
-from emsa_jax.report.curve_list import CURVES
-from emsa_jax.report.plots import Bar, Series, curves, intervals_plot
+from emsa_jax.report.curve_files import curve_series
+from emsa_jax.report.plots import Bar, curves, intervals_plot
 from emsa_jax.report.result_table import floors, read_of, result_table, unread
 from emsa_jax.report.run_content import Content, Result, by_data, cell, row, section, table_of
 
@@ -69,20 +69,10 @@ def _named(result: Result, key: str) -> str:
 
 def curve_plots(content: Content) -> dict | None:
     """The curves of `curve_list`; of several runs the first one of each plot, a line a run."""
-    several, drawn = len(content.rows) > 1, []
-    for curve in CURVES:
-        series = []
-        for run, rows in content.rows.items():
-            staged = [row for row in rows if row.get("stage") == curve.stage]
-            names = dict(list(curve.names.items())[:1]) if several else curve.names
-            series += [
-                Series(run if several else text, [row["step"] for row in staged], [row.get(name) for row in staged])
-                for name, text in names.items()
-            ]
-        title = (
-            f"{curve.title}: {next(iter(curve.names.values()))}" if several and len(curve.names) > 1 else curve.title
-        )
-        drawn.append(curves(title, curve.unit, series, curve.across, curve.smooth, curve.zero))
+    drawn = [
+        curves(title, curve.unit, series, curve.across, curve.smooth, curve.zero)
+        for curve, title, series in curve_series(content.rows)
+    ]
     return section(
         "curves",
         "Curves",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from emsa_jax.errors import InputError
@@ -10,11 +11,16 @@ from emsa_jax.runtime.console import say
 
 
 def resume(
-    checkpoints: Checkpoints, fresh: Any, identity: dict[str, str], meta: dict[str, Any]
+    checkpoints: Checkpoints,
+    fresh: Any,
+    identity: dict[str, str],
+    meta: dict[str, Any],
+    may_lack: Collection[str] = (),
 ) -> tuple[Any, dict[str, Any], int]:
     """(state, meta, step) of the newest sound checkpoint, or the fresh ones and 0.
 
-    identity: hashes of what must not have changed meanwhile. Raises: InputError naming the one that has.
+    identity: hashes of what must not have changed meanwhile. may_lack: names of `meta` that earlier versions did not
+    write. Raises: InputError naming the hash that has changed.
     """
     found = checkpoints.restore_newest(fresh)
     if found is None:
@@ -26,6 +32,7 @@ def resume(
                 f"{checkpoints.directory}: its {name} is not what this run would use (the data or the "
                 "settings have changed); remove the directory to start this stage afresh"
             )
+    saved = {name: meta[name] for name in may_lack} | saved
     if lacking := [name for name in meta if name not in saved]:
         raise InputError(f"{checkpoints.directory}: step {step} does not say {lacking[0]}; remove it to go on")
     say(f"going on after step {step} of {checkpoints.directory.parent.name}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from emsa_jax.config.edge import to_dict
-from emsa_jax.config.fields import without_effect
+from emsa_jax.config.fields import growing, without_effect
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import read_saved_json
 from emsa_jax.manifest import sha256_file, write_atomic
@@ -28,6 +28,10 @@ from emsa_jax.runtime.versions import versions
 _ADVICE = "restore it, or choose another --workdir"
 _STAGES = {str: {"inputs": str, "outputs": {str: str}}}  # in the terms of `json_file.misfit`
 _VERSIONS = [{str: (str, int, None)}]
+_LONGER = {  # field that says how long a stage is -> the one that adds to it
+    f"{stage}.{name}": f"{stage}.extend" for stage in ("sft", "grpo") for name in ("max_steps", "epochs")
+}
+_BUILT_ON = {"sft.extend": "grpo"}  # field -> the directory of the stage that began with what it changes
 # Files that a killed start may have been writing: it leaves them under temporary names in these directories.
 _WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions", "encodings/*")
 
@@ -185,23 +189,44 @@ def _check_config(workdir: Path, options: Any, upgrade: Callable | None) -> None
     upgraded = upgrade(before) if before is not None and upgrade is not None else None
     if before is not None:
         old, new = _flatten(before if upgraded is None else upgraded), _flatten(config)
-        ignored = without_effect(options)
+        ignored, grow = without_effect(options), growing(options)
+        more = [name for name in grow if _is_more(old.get(name, []), new[name])]
+        _check_built_on(workdir, more)
         every = [*new, *old] if upgraded is None else [name for name in new if name in old]
         names = [
             name
             for name in dict.fromkeys(every)
-            if old.get(name, "absent") != new.get(name, "absent") and name not in ignored
+            if old.get(name, [] if name in grow else "absent") != new.get(name, "absent")
+            and name not in (*ignored, *more)
         ]
         if names:
             differences = "; ".join(
                 f"config.{name} = {old.get(name, 'absent')!r}, not {new.get(name, 'absent')!r}" for name in names
             )
+            longer = next((f"; more steps are a further phase: config.{_LONGER[n]}" for n in names if n in _LONGER), "")
             raise InputError(
                 f"{workdir} belongs to a run with {differences}. Give the fields that it was made with "
-                "(config.json there), or choose another --workdir"
+                f"(config.json there), or choose another --workdir{longer}"
             )
     if before != config and upgraded is None:
         _write_json(path, config)
+
+
+def _is_more(old: Any, new: Any) -> bool:
+    """Whether a list begins with another, and goes on."""
+    lists = isinstance(old, list) and isinstance(new, list)
+    return lists and len(new) > len(old) and new[: len(old)] == old
+
+
+def _check_built_on(workdir: Path, more: Iterable[str]) -> None:
+    """Raises InputError where a stage would be extended that a later one has begun with."""
+    for name in more:
+        built = workdir / _BUILT_ON.get(name, "") / "checkpoints"
+        if name in _BUILT_ON and built.is_dir():
+            raise InputError(
+                f"config.{name}: {built.parent} was begun with what that stage had left; extend it in a copy of "
+                f"{workdir} without {built.parent.name}"
+            )
 
 
 def _note_versions(workdir: Path) -> None:

@@ -115,7 +115,7 @@ class CompareOptions(Options):
         (),
         "workdirs, or RUN/evaluate/NAME for one policy or one scored csv of a run; the baseline comes first",
     )
-    out: str = option("compare.html", "the page to write")
+    out: str = option("compare.html", "the page to write; tables as md, csv and tex, and curves, are written beside it")
     resamples: int = option(500, "resamples of the paired tests; 0: no tests", low=0, high=10**6)
 
 

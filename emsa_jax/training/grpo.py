@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from emsa_jax.config.edge import pick
@@ -18,7 +17,7 @@ from emsa_jax.data.batch_order import Plan, boundary_at
 from emsa_jax.data.pipeline import batches
 from emsa_jax.learning.grpo_update import GrpoBatch
 from emsa_jax.learning.optimizer import build_optimizer
-from emsa_jax.learning.state import create_state
+from emsa_jax.learning.state import copied, create_state
 from emsa_jax.parallel import processes
 from emsa_jax.planning.memory_advice import announce, fit_grpo, grpo_advice
 from emsa_jax.policy import peft
@@ -43,6 +42,7 @@ from emsa_jax.training.artifacts import cold_started, records_dir
 from emsa_jax.training.examples import ExampleOptions, make_examples, num_rows, with_reference
 from emsa_jax.training.loop import StageLoop, num_steps, prepare_ahead
 from emsa_jax.training.memory_work import grpo_work
+from emsa_jax.training.phases import further_phases
 from emsa_jax.training.rollouts import RolloutTools, sample_with_hints
 from emsa_jax.training.stage_settings import GrpoSettings
 from emsa_jax.training.step import Base, GrpoPrograms, GrpoStep, compile_grpo
@@ -97,7 +97,6 @@ class LoadedPolicy:
     base: Base
     reference: Any
     state: Any
-    optimizer: optax.GradientTransformation
 
 
 def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = lambda: None) -> None:
@@ -110,20 +109,8 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
     plan = setup.train.plan(options.prompts_per_step, settings.seed, drop_remainder=True)
     lasting = {"epochs": options.epochs, "max_steps": options.max_steps, "updates": options.num_iterations}
     total = num_steps("grpo", plan, options.optimizer, **lasting)
-    policy = load_policy(setup, total * options.num_iterations)
-    programs = compile_grpo(
-        pick(StepOptions, settings),
-        policy.checkpoint.config,
-        setup.shapes,
-        base=policy.base,
-        reference=policy.reference,
-        state=policy.state,
-        optimizer=policy.optimizer,
-        hints=setup.hints,
-        placement=setup.placement,
-        tree=setup.tree,
-        asked=setup.validation.asked if setup.validation else None,
-    )
+    more = further_phases("grpo", options, options.num_iterations)
+    policy = load_policy(setup, build_optimizer(options.optimizer, total * options.num_iterations))
     loop = StageLoop(
         run=run,
         stage="grpo",
@@ -138,17 +125,41 @@ def grpo(run: Run, settings: GrpoSettings, refresh_page: Callable[[], None] = la
         guard=settings.guard,
         strict=settings.strict,
         warned=setup.warned,
+        more=more,
     )
     progress = Progress.start(policy.state, setup.validation is not None)
     progress = Progress.restored(*loop.resume(*progress.saved()))
-    train(progress, setup, policy.checkpoint, programs, loop)
+    for begins in loop.phases():
+        optimizer = build_optimizer(loop.optimizer, loop.phase_updates)
+        if begins:
+            progress.begin_anew(setup.placement.state(create_state(copied(progress.kept), optimizer)))
+        train(progress, setup, policy.checkpoint, compile_phase(setup, policy, progress.state, optimizer), loop)
     if line := setup.train.encoding_summary():
         say(line)
-    if line := kept_line(progress, total):
+    if line := kept_line(progress, loop.total):
         say(line)
     extra = {"stage": "grpo", "status": loop.finish(progress)}
     learned = trained_for(settings, setup.train.manifest)
     write_trained(run.path("grpo"), policy.checkpoint, progress.kept, extra, learned)
+
+
+def compile_phase(
+    setup: GrpoSetup, policy: LoadedPolicy, state: Any, optimizer: optax.GradientTransformation
+) -> GrpoPrograms:
+    """The programs of a phase, which has an optimizer of its own. state: what it begins with."""
+    return compile_grpo(
+        pick(StepOptions, setup.settings),
+        policy.checkpoint.config,
+        setup.shapes,
+        base=policy.base,
+        reference=policy.reference,
+        state=state,
+        optimizer=optimizer,
+        hints=setup.hints,
+        placement=setup.placement,
+        tree=setup.tree,
+        asked=setup.validation.asked if setup.validation else None,
+    )
 
 
 def kept_line(progress: Progress, total: int) -> str:
@@ -239,25 +250,23 @@ def choose_micro_batches(setup: GrpoSetup) -> GrpoSetup:
     return replace(setup, settings=replace(settings, grpo=options))
 
 
-def load_policy(setup: GrpoSetup, updates: int) -> LoadedPolicy:
-    """Loads the weights. updates: of the optimizer in the whole run."""
+def load_policy(setup: GrpoSetup, optimizer: optax.GradientTransformation) -> LoadedPolicy:
+    """Loads the weights. optimizer: of the first phase."""
     settings, config, placement = setup.settings, setup.checkpoint.config, setup.placement
     reference = peft.load_adapter(setup.adapter_dir, config) if setup.adapter_dir else None
     if reference is not None:
         reference = place(reference, placement.update.adapter(reference))
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
     if reference is not None:
-        adapter = jax.tree.map(jnp.copy, reference)
+        adapter = copied(reference)
     else:
         adapter = init_adapter(config, settings.lora, jax.random.key(settings.seed), checkpoint.params)
     setup.train.load_towers(checkpoint.params)
-    optimizer = build_optimizer(settings.grpo.optimizer, updates)
     return LoadedPolicy(
         checkpoint=checkpoint,
         base=Base(checkpoint.params, placement.for_decoding(checkpoint.params)),
         reference=reference,
         state=placement.state(create_state(adapter, optimizer)),
-        optimizer=optimizer,
     )
 
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from emsa_jax.learning.learning_options import GuardOptions, OptimizerOptions
 from emsa_jax.learning.optimizer import learning_rate_schedule
 from emsa_jax.manifest import write_atomic
 from emsa_jax.parallel import preemption, processes
-from emsa_jax.runtime.console import progress
+from emsa_jax.runtime.console import progress, say
 from emsa_jax.runtime.metric_log import MetricLog, NoLog
 from emsa_jax.runtime.programs import tabulate
 from emsa_jax.runtime.resume import resume
 from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import SUMMARY
+from emsa_jax.training.phases import Begun, Phase
 from emsa_jax.training.stage_guard import Seen, StageGuard
 from emsa_jax.training.training_options import MOST_STEPS
 from emsa_jax.training.validation import Look, Progress
@@ -86,11 +87,12 @@ def cut_after(path: Path, step: int) -> None:
 class StageLoop:
     """The loop of a stage, whose steps are counted from 0.
 
-    stage: "sft" or "grpo", a directory of the run. title: what a person calls it. total: steps. updates: of the
-    optimizer at each step. save_every: steps between checkpoints. identity: hashes of what must not change while a
-    stage is made; all that a checkpoint has to fit to. refresh_page: rewrites the page of the run; called on process 0,
-    every `PAGE_SECONDS` at most. guard, strict: what is warned of, and whether that ends the run. warned: what was
-    warned of before the loop. first: the step that the loop begins with.
+    stage: "sft" or "grpo", a directory of the run. title: what a person calls it. total: the step that the phase ends
+    with, at first the steps of the stage. optimizer: of the phase. updates: of the optimizer at each step. save_every:
+    steps between checkpoints. identity: hashes of what must not change while a stage is made; all that a checkpoint has
+    to fit to. refresh_page: rewrites the page of the run; called on process 0, every `PAGE_SECONDS` at most. guard,
+    strict: what is warned of, and whether that ends the run. warned: what was warned of before the loop. more: the
+    phases after the first. first: the step that the phase begins with, or goes on with.
     """
 
     run: Run
@@ -106,6 +108,7 @@ class StageLoop:
     guard: GuardOptions = GuardOptions()
     strict: bool = False
     warned: Sequence[str] = ()
+    more: Sequence[Phase] = ()
     first: int = 0
     _directory: Path = field(init=False)
     _processes: int = field(init=False)
@@ -114,6 +117,9 @@ class StageLoop:
     _log: MetricLog | NoLog = field(init=False)
     _rates: np.ndarray = field(init=False)
     _watch: StageGuard = field(init=False)
+    _phases: tuple[Phase, ...] = field(init=False)
+    _begun: Begun = field(init=False)
+    _done: int = field(default=0, init=False)
     _advance: Callable[..., None] = field(init=False)
     _page_written: float = field(default=-math.inf, init=False)
     _summarized: int = field(default=0, init=False)  # warnings in summary.json
@@ -122,13 +128,16 @@ class StageLoop:
         self._directory = self.run.path(self.stage)
         self._checkpoints = Checkpoints(self._directory / "checkpoints")
         self._processes, self._is_main = processes.process_count(), processes.is_main()
+        self._phases = (Phase(self.total, self.optimizer), *self.more)
 
     def resume(self, state: Any, meta: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """(state, meta) of the newest sound checkpoint, else those given. meta: JSON values that are saved too."""
         self._watch = StageGuard(stage=self.stage, options=self.guard, optimizer=self.optimizer, strict=self.strict)
-        meta = meta | {"guard": self._watch.saved()}
-        state, meta, self.first = resume(self._checkpoints, state, dict(self.identity), meta)
+        meta = meta | {"guard": self._watch.saved(), "phase": astuple(Begun())}
+        state, meta, self.first = resume(self._checkpoints, state, dict(self.identity), meta, may_lack=("phase",))
+        self._done = self.first
         self._watch.seen = Seen(**meta.pop("guard"))
+        self._begin(Begun(*meta.pop("phase")))
         known = self._watch.seen.warnings
         self._watch.seen.told = [[line, line] for line in self.warned if line not in known] + self._watch.seen.told
         self._watch.end_if_strict()
@@ -136,9 +145,37 @@ class StageLoop:
         self._log.truncate_after(self.first)
         if self._is_main:
             cut_after(self._directory / BAD_UPDATES, self.first)
-        updates = self.total * self.updates
-        self._rates = tabulate(learning_rate_schedule(self.optimizer, updates), updates)
         return state, meta
+
+    def _begin(self, begun: Begun) -> None:
+        """Makes a phase the one that is at work."""
+        if begun.number >= len(self._phases):
+            raise InputError(
+                f"{self._checkpoints.directory}: its steps are of phase {begun.number + 1}, and {self.stage}.extend "
+                f"names {len(self._phases) - 1} after the first; give {self.stage}.extend as it was"
+            )
+        phase, self._begun = self._phases[begun.number], begun
+        self.total, self.optimizer = begun.first + phase.steps, phase.optimizer
+        self._rates = tabulate(learning_rate_schedule(phase.optimizer, self.phase_updates), self.phase_updates)
+
+    @property
+    def phase_updates(self) -> int:
+        """Updates of the optimizer in the phase."""
+        return self._phases[self._begun.number].steps * self.updates
+
+    def phases(self, ended: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Makes the phases that are left the one at work, in turn; yields whether it begins anew, with an optimizer of
+        its own. One that has ended before is passed over. ended: whether a phase has ended before its last step."""
+        if self._done < self.total and not ended():
+            yield False
+        while self._begun.number + 1 < len(self._phases):
+            self.first = self._done
+            self._begin(Begun(self._begun.number + 1, self._done, self._watch.seen.all_bad))
+            say(
+                f"{self.title}: {self.total - self.first} further steps after step {self.first}, with a peak learning "
+                f"rate of {self.optimizer.learning_rate:g}"
+            )
+            yield True
 
     @contextlib.contextmanager
     def running(self, stream: Generator) -> Iterator[None]:
@@ -171,12 +208,14 @@ class StageLoop:
         of this process. no_signal: why there was nothing to learn from, "" if there was. Raises InputError where too
         many updates were not finite, or a warning ends the run; the step is saved before."""
         done, values, watch = step + 1, dict(values), self._watch
+        self._done = done
         cause, change = int(values.pop("guard/cause", 0)), float(values.pop("guard/largest_change", 1.0))
         bad = int(values.pop("guard/bad_updates", cause > 0))
         if bad:
             ids = self._list_bad_update(done, cause, bad, ids)
         watch.check_update(done, cause, bad, ids, f"{self.stage}/{BAD_UPDATES}")
-        rate = float(self._rates[max(done * self.updates - watch.seen.all_bad, 1) - 1])
+        made = (done - self._begun.first) * self.updates - (watch.seen.all_bad - self._begun.bad)
+        rate = float(self._rates[max(made, 1) - 1])
         epoch = done / self.plan.batches_per_epoch
         self._log.write(done, {**values, "guard/bad_updates": bad, "learning_rate": rate, "epoch": epoch})
         self._advance(note=note)
@@ -255,4 +294,5 @@ class StageLoop:
             preemption.exit_saved(done, self.stage, self._is_main)
 
     def _save(self, done: int, state: Any, meta: dict[str, Any]) -> None:
-        self._checkpoints.save(done, state, meta | {"guard": self._watch.saved()} | dict(self.identity))
+        ours = {"guard": self._watch.saved(), "phase": astuple(self._begun)}
+        self._checkpoints.save(done, state, meta | ours | dict(self.identity))

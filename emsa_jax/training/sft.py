@@ -16,7 +16,7 @@ from emsa_jax.data.pipeline import batches
 from emsa_jax.data.records import read_index
 from emsa_jax.errors import InputError
 from emsa_jax.learning.optimizer import build_optimizer
-from emsa_jax.learning.state import create_state
+from emsa_jax.learning.state import copied, create_state
 from emsa_jax.parallel import processes
 from emsa_jax.planning.memory_advice import announce, fit_sft, sft_advice
 from emsa_jax.policy.checkpoint import Checkpoint, adapter_fingerprint, fingerprint, load_weights, open_checkpoint
@@ -32,6 +32,7 @@ from emsa_jax.runtime.run import Run
 from emsa_jax.training.artifacts import aligned_policy_dir, records_dir, traces_file
 from emsa_jax.training.loop import StageLoop, num_steps
 from emsa_jax.training.memory_work import sft_work
+from emsa_jax.training.phases import further_phases
 from emsa_jax.training.sft_data import (
     answer_table,
     can_write,
@@ -80,7 +81,7 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     settings, placement, options = setup.settings, setup.placement, setup.settings.sft
     plan = setup.train.plan(options.batch_size, settings.seed, drop_remainder=True)
     total = num_steps("sft", plan, options.optimizer, epochs=options.epochs, max_steps=options.max_steps)
-    sizes = update_sizes(plan, total, setup.answers)
+    more = further_phases("sft", options)
     checkpoint = load_weights(setup.checkpoint, settings.dtype, placement.update)
     optimizer = build_optimizer(options.optimizer, total)
     setup.train.load_towers(checkpoint.params)
@@ -88,18 +89,6 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
     state = placement.state(create_state(place(trained, placement.update.trained(trained)), optimizer))
     del trained
     progress = Progress.start(state, validated=True)
-    step = compile_sft(
-        options,
-        checkpoint,
-        state=state,
-        base=frozen,
-        optimizer=optimizer,
-        placement=placement,
-        train_shapes=setup.shapes,
-        sizes=sizes,
-        asked=setup.validation.asked,
-        max_completion_length=settings.sampling.max_completion_length,
-    )
     loop = StageLoop(
         run=run,
         stage="sft",
@@ -113,10 +102,28 @@ def sft(run: Run, settings: SftSettings, refresh_page: Callable[[], None] = lamb
         guard=settings.guard,
         strict=settings.strict,
         warned=setup.warned,
+        more=more,
     )
     progress = Progress.restored(*loop.resume(*progress.saved()))
     del state
-    train(progress, setup, step, loop, sizes)
+    for begins in loop.phases(lambda: progress.stopped):
+        optimizer = build_optimizer(loop.optimizer, loop.phase_updates)
+        if begins:
+            progress.begin_anew(placement.state(create_state(copied(progress.kept), optimizer)))
+        sizes = update_sizes(plan, loop.total, setup.answers)
+        step = compile_sft(
+            options,
+            checkpoint,
+            state=progress.state,
+            base=frozen,
+            optimizer=optimizer,
+            placement=placement,
+            train_shapes=setup.shapes,
+            sizes=sizes[loop.first :],
+            asked=setup.validation.asked,
+            max_completion_length=settings.sampling.max_completion_length,
+        )
+        train(progress, setup, step, loop, sizes)
     if line := setup.train.encoding_summary():
         say(line)
     extra = {"stage": "sft", "reward": progress.best_reward, "status": loop.finish(progress, last=False)}
@@ -225,7 +232,7 @@ def train(
     reading = {"process": sharding.group, "processes": sharding.groups}
     stream = batches(setup.train, loop.plan, loop.first, loop.total, view=view, **reading)
     with loop.running(stream):
-        for number, clips in () if progress.stopped else stream:
+        for number, clips in stream:
             bucket, slots = sizes[number]
             answers, shape = setup.answers[:, :slots], setup.shapes[bucket]
             batch = make_batch(setup.train, clips, answers, shape, options.micro_batches, sharding)

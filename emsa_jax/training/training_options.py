@@ -17,6 +17,11 @@ def _check_length(options: "SftOptions | GrpoOptions") -> None:
         raise InputError("set epochs or max_steps: the schedule needs an end")
 
 
+def _check_extension(options: "SftOptions | GrpoOptions") -> None:
+    if len(options.extend_rates) > len(options.extend):
+        raise InputError(f"extend_rates names {len(options.extend_rates)} phases, and extend {len(options.extend)}")
+
+
 def _check_warmup(options: "SftOptions | GrpoOptions", updates: int) -> None:
     warmup = options.optimizer.warmup
     if options.max_steps and warmup > max(updates, 1):
@@ -54,6 +59,21 @@ class SftOptions(Options):
     )
     epochs: float = option(3.0, "passes over the traces at most", low=0, high=MOST_STEPS)
     max_steps: int = option(0, "updates at most, in place of epochs; 0: epochs count", low=0, high=MOST_STEPS)
+    extend: tuple[int, ...] = option(
+        (),
+        "updates of further phases, each with the whole schedule of the learning rate, which begin where the stage had "
+        "ended; a finished run goes on when more are named",
+        low=1,
+        high=MOST_STEPS,
+        grows=True,
+    )
+    extend_rates: tuple[float, ...] = option(
+        (),
+        "the peak learning rate of each further phase as a share of optimizer.learning_rate; 1 where none is named",
+        above=0,
+        high=100,
+        grows=True,
+    )
     batch_size: int = option(32, "traces of an update", low=1)
     micro_batches: int = option(
         1, "parts that an update takes in turn; 0: as few as fit the devices, by arithmetic", low=0
@@ -79,6 +99,7 @@ class SftOptions(Options):
             raise InputError("sft.asks: name at least one of both, visual, audio")
         refuse_repeated("sft.asks", self.asks)
         _check_length(self)
+        _check_extension(self)
         _check_warmup(self, self.max_steps)
         _check_parts(self.batch_size, self.micro_batches, "batch_size")
 
@@ -131,6 +152,8 @@ class GrpoOptions(Options):
         1.0, "passes over the clips at most", low=0, high=MOST_STEPS, source="CH-CEMS, section 5.1: 3"
     )
     max_steps: int = option(0, "steps at most, in place of epochs; 0: epochs count", low=0, high=MOST_STEPS)
+    extend: tuple[int, ...] = option((), "steps of further phases, as sft.extend", low=1, high=MOST_STEPS, grows=True)
+    extend_rates: tuple[float, ...] = option((), "as sft.extend_rates", above=0, high=100, grows=True)
     micro_batches: int = option(
         1, "parts that an update takes in turn; 0: as few as fit the devices, by arithmetic", low=0
     )
@@ -158,6 +181,7 @@ class GrpoOptions(Options):
         if not all(rows <= self.group_size for rows in self.answer_rows):
             raise InputError(f"answer_rows must be between 1 and group_size {self.group_size}, not {self.answer_rows}")
         _check_length(self)
+        _check_extension(self)
         _check_warmup(self, self.max_steps * self.num_iterations)
         _check_parts(self.prompts_per_step, self.micro_batches, "prompts_per_step")
 

@@ -179,6 +179,10 @@ class Progress:
         self.best, self.best_reward, self.best_step = jax.tree.map(jnp.copy, self.state.params), reward, step
         return True
 
+    def begin_anew(self, state: Any) -> None:
+        """Goes on with a state that was made of what is kept; the best stays the one to beat."""
+        self.state, self.misses, self.stopped = state, 0, False
+
     def note_first(self, reward: float) -> None:
         """Remembers the reward of the first look."""
         self.first_reward = reward if self.first_reward is None else self.first_reward

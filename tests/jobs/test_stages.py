@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from emsa_jax.answers.formats import make_format
+from emsa_jax.answers.messages import messages
 from emsa_jax.config.edge import pick, results_digest
 from emsa_jax.config.fields import has_effect
 from emsa_jax.data.pipeline import Clips
@@ -26,6 +27,7 @@ from emsa_jax.policy import peft
 from emsa_jax.policy.checkpoint import open_checkpoint
 from emsa_jax.policy.inputs import build_inputs
 from emsa_jax.policy.thinker import logits
+from emsa_jax.policy.tokenizer import render_chat
 from emsa_jax.policy.trained_for import TrainedFor, read_trained_for
 from emsa_jax.rollout.answering import answer
 from emsa_jax.rollout.prompts import Prompter
@@ -89,7 +91,7 @@ def test_every_file_is_there(mini):
     expected |= {
         f"export/{kind}/{file}"
         for kind in ("merged", "base")
-        for file in ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "MANIFEST.json")
+        for file in ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "README.md")
     }
     expected |= {
         f"export/adapter/{file}" for file in ("adapter_config.json", "adapter_model.safetensors", "MANIFEST.json")
@@ -111,6 +113,22 @@ def test_policies_say_what_they_were_trained_for(mini):
         TrainedFor(format="dc", score_range=(-3.0, 3.0), language="en", num_frames=4, max_pixels=100352)
     }
     assert read_trained_for(mini.workdir / "policy") is None
+
+
+@pytest.mark.parametrize("kind", ["merged", "adapter"])
+def test_a_card_says_how_to_begin(mini, kind, monkeypatch, capsys):
+    """Its code runs as it stands, on fewer tokens, and asks with the words that this project asks with."""
+    card = (mini.workdir / "export" / kind / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
+    monkeypatch.chdir(mini.workdir / "export" / ("merged" if kind == "merged" else ""))
+    found = {}
+    exec(code.replace("max_new_tokens=512", "max_new_tokens=4"), found)
+    assert isinstance(found["model"], PeftModel) is (kind == "adapter")
+    asked = messages(make_format("dc", (-3.0, 3.0)), "I thought it would be better.", "en", False, False)
+    ours = open_checkpoint(mini.workdir / "export/base", weights=False)
+    ids = ours.tokenizer.encode(render_chat(ours.tokenizer, ours.config, asked), add_special_tokens=False)
+    assert found["asked"]["input_ids"][0].tolist() == list(getattr(ids, "ids", ids))
+    assert card.count("\n## ") == 9 and "## Intended use and limits" in card
 
 
 def test_metrics_have_the_usual_names(mini):
