@@ -100,7 +100,7 @@ def _csv(content: Content) -> str:
             for title, value, interval in numbers:
                 writer.writerow([data, one.policy, title, value, *(interval or ("", "")), n, ""])
     for heading, found in content.paired:
-        pair, _, data = heading.partition(", ")
+        pair, _, data = heading.rpartition(": ")[0].partition(", ")
         for metric, one in found.items():
             if one:
                 writer.writerow([data, pair, metric, one["difference"], *(one["interval"] or ("", "")), "", one["p"]])

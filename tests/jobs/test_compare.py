@@ -41,6 +41,8 @@ def test_two_runs(mini, tmp_path):
     done = command([mini.workdir, other.workdir], tmp_path / "compare.html")
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "compare.html").read_text()
+    assert all((tmp_path / f"compare.{end}").stat().st_size for end in ("md", "csv", "tex"))
+    assert {"grpo_reward.png", "grpo_reward.csv"} <= {path.name for path in (tmp_path / "compare_curves").iterdir()}
     cases = json.loads(re.search(r'id="cases">(.*?)</script>', page).group(1))
     assert len(cases) == 16 and [one["who"] for one in cases[0]["answers"]] == ["run", "other"]
     (changed,) = [case for case in cases if case["answers"][1]["text"] == "no answer"]
