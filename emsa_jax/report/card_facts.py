@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emsa_jax.data.datasets import PUPPETS, DataSettings, datasets, reader_of
+from emsa_jax.data.datasets import PUPPETS, DataSettings, datasets, is_prepared, reader_of
 from emsa_jax.data.facts import facts_of
 from emsa_jax.data.records import read_manifest
 from emsa_jax.json_file import read_object
@@ -78,7 +78,7 @@ class CardFacts:
         """What it is called: by its base, what it was trained on, and the last stage. The work directory has no part in
         it, so that equal runs leave equal files."""
         parts = (self.base.name.rpartition("/")[2] or "tiny", Path(self.config["data"]).name, self.stage)
-        return "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
+        return "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts if part)
 
     @property
     def puppets(self) -> bool:
@@ -89,16 +89,18 @@ class CardFacts:
 def card_facts(run: Run, settings: DataSettings, stage: str, directory: Path, adapter: Path | None) -> CardFacts:
     """The facts of a policy of a run. stage: of `artifacts.policies`. directory, adapter: the policy."""
     config = run.config
+    known = datasets(settings) if settings.data else {}
+    roles = [role for role in known if is_prepared(records_dir(run, settings, role))]  # an export needs none of them
     return CardFacts(
         stage=stage,
         status=str(stage_summary(run.workdir, stage).get("status", "")),
         warnings=tuple(warnings_of(run.workdir)),
         base=base_facts(str(config.get("policy", ""))),
-        data=tuple(_data_facts(run, settings, role) for role in datasets(settings)),
+        data=tuple(_data_facts(run, settings, role) for role in roles),
         split=config["evaluate"]["split"],
         config=config,
-        results={role: _results(run.workdir, stage, role) for role in datasets(settings)},
-        shown={role: data_name(settings, role) for role in datasets(settings)},
+        results={role: _results(run.workdir, stage, role) for role in roles},
+        shown={role: data_name(settings, role) for role in roles},
         architecture=_architecture(directory),
         trained_for=read_trained_for(adapter, directory),
         bibtex=citations(run.workdir),

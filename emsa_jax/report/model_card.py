@@ -39,8 +39,9 @@ def model_card(facts: CardFacts, kind: Kind) -> str:
     sections = {
         "What it is": _what(facts, kind),
         "Base": _base(facts),
-        "Data": [line for data in facts.data for line in _data(data)],
-        "How it was trained": _config(facts.config),
+        "Data": [line for data in facts.data for line in _data(data)]
+        or ["No data were prepared where it was exported."],
+        "How it was trained": _config(facts),
         "What was measured": _measured(facts) if kind != "base" else ["Nothing, of this directory alone."],
         "Quick start": _quick_start(facts, kind),
         "Intended use and limits": [template("card_limits.md").strip()],
@@ -99,10 +100,13 @@ def _data(data: DataFacts) -> list[str]:
     return lines
 
 
-def _config(config: Mapping[str, Any]) -> list[str]:
+def _config(facts: CardFacts) -> list[str]:
+    config = facts.config
+    said = ["Nothing was trained. The options of the run:", ""] if facts.stage == "zero_shot" else []
     rows = [(key, value) for key in _KEYS if (value := _at(config, key)) not in (None, [], "")]
     whole = json.dumps(_without_places(config), indent=1, ensure_ascii=False)
     return [
+        *said,
         "| option | value |",
         "|---|---|",
         *(f"| `{key}` | {_shown(value)} |" for key, value in rows),
@@ -118,7 +122,7 @@ def _config(config: Mapping[str, Any]) -> list[str]:
 
 
 def _measured(facts: CardFacts) -> list[str]:
-    lines = []
+    lines = [] if facts.data else ["Nothing."]
     for data in facts.data:
         found, shown = facts.results[data.role], _plain(facts.shown[data.role])
         if facts.stage not in found:

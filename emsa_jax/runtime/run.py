@@ -33,7 +33,7 @@ _LONGER = {  # field that says how long a stage is -> the one that adds to it
 }
 _BUILT_ON = {"sft.extend": "grpo"}  # field -> the directory of the stage that began with what it changes
 # Files that a killed start may have been writing: it leaves them under temporary names in these directories.
-_WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions", "encodings/*")
+_WRITTEN_IN = (".", "evaluate/*/*", "grpo/completions", "encodings/*", "curves")
 
 
 @dataclass

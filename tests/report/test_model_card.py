@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import ModelCard
 
-from emsa_jax.config.edge import to_dict
+from emsa_jax.config.edge import pick, to_dict
 from emsa_jax.evaluation.predictions import summarize
+from emsa_jax.jobs.export import ExportSettings
 from emsa_jax.policy.trained_for import TrainedFor
-from emsa_jax.report.card_facts import BaseFacts, CardFacts, DataFacts, base_facts, measured_digest
+from emsa_jax.report.card_facts import BaseFacts, CardFacts, DataFacts, base_facts, card_facts, measured_digest
 from emsa_jax.report.model_card import model_card
 from emsa_jax.settings.presets import paper
 
@@ -148,6 +150,17 @@ def test_where_a_base_comes_from(tmp_path):
     assert base_facts(str(directory)).licences == ("mit", "apache-2.0")
     (directory / "config.json").write_text('{"_name_or_path": "org/name"}')
     assert base_facts(str(directory)).name == "org/name"
+
+
+def test_an_export_needs_no_data(tmp_path):
+    config = replace(paper(), policy=str(tmp_path / "base"))
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    run = SimpleNamespace(workdir=tmp_path, config=to_dict(config), path=lambda *parts: tmp_path.joinpath(*parts))
+    found = card_facts(run, pick(ExportSettings, config), "zero_shot", tmp_path / "base", None)
+    head, body = read(model_card(found, "merged"))
+    assert head.eval_results is None and "No data were prepared" in body and "Nothing was trained" in body
 
 
 def test_new_results_make_a_new_card(tmp_path):
