@@ -53,7 +53,7 @@ def citations(run_dir: str | os.PathLike) -> str:
     versions = read_saved_json(workdir / "versions.json", kind=[{str: object}]) or [{}]
     return bibtex(
         {
-            METHOD: method_keys(config, _policy_kind(workdir, config)),
+            METHOD: method_keys(config, _policy_config(workdir, config)),
             DATA: data_keys(_readers(workdir, config)),
             SOFTWARE: software_keys(config),
         },
@@ -79,8 +79,8 @@ def entries() -> dict[str, str]:
     return {re.match(r"@\w+\{([^,]+),", entry)[1]: entry for entry in found}
 
 
-def method_keys(config: Mapping[str, Any], policy: str = "") -> list[str]:
-    """The papers whose method a config takes. policy: `model_type` of the policy that it starts from."""
+def method_keys(config: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
+    """The papers whose method a config takes. policy: the config.json of the policy that it starts from."""
     stages, known = config.get("stages", ()), FORMATS.get(config.get("format", ""))
     learns, hinted = {"sft", "grpo"} & set(stages), config.get("hint", {}).get("mode") == "hint"
     keys = [*known.papers] if learns and known else []
@@ -88,9 +88,9 @@ def method_keys(config: Mapping[str, Any], policy: str = "") -> list[str]:
         keys += ["shao2024deepseekmath", *(["huang2025hintgrpo"] if hinted else [])]
     if "grpo" in stages or ("sft" in stages and config.get("sft", {}).get("trainable") == "lora"):
         keys += ["hu2022lora"]
-    if policy.startswith("qwen2_5_omni"):
+    if str(policy.get("model_type", "")).startswith("qwen2_5_omni"):
         keys += ["xu2025qwen25omni"]
-    if "xemogpt" in policy:
+    if (learns and format == "describe") or any(policy.get(f"{tower}_bridge_config") for tower in ("audio", "vision")):
         keys += ["zhang2026xemogpt"]
     return keys
 
@@ -121,12 +121,11 @@ def _readers(workdir: Path, config: Mapping[str, Any]) -> list[str]:
     return readers
 
 
-def _policy_kind(workdir: Path, config: Mapping[str, Any]) -> str:
-    """`model_type` of the policy that a run starts from, "" where nobody can say."""
-    named = config.get("policy", "")
-    directory = workdir / "policy" if named == "tiny" else Path(named)
-    found = read_object(directory / "config.json") if named else None
-    return str((found or {}).get("model_type", "qwen2_5_omni" if named == "tiny" else ""))
+def _policy_config(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json of the policy that a run starts from, {} where there is none."""
+    if config.get("policy") == "tiny":
+        return read_object(workdir / "policy" / "config.json") or {"model_type": "qwen2_5_omni_thinker"}
+    return read_object(Path(config["policy"]) / "config.json") or {} if config.get("policy") else {}
 
 
 def _with_version(entry: str, name: str, versions: Mapping[str, Any]) -> str:

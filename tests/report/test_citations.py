@@ -84,12 +84,20 @@ def test_what_a_run_of_puppets_rests_on(workdir):
         ({"stages": ["prepare", "sft"]}, "luo2026msathinker", "hu2022lora"),  # all of tiny is trained
         ({"format": "concepts"}, "chcems", "luo2026msathinker"),
         ({"data": "/clips", "dataset": "ch_sims"}, "yu2020chsims", "zadeh2016mosi"),
+        ({"format": "describe"}, "zhang2026xemogpt", "luo2026msathinker"),
         ({"policy": "elsewhere"}, "luo2026msathinker", "xu2025qwen25omni"),
     ],
 )
 def test_what_a_config_names_decides(workdir, changes, there, absent):
     keys = keys_of(citations(workdir(**changes)))
     assert there in keys and absent not in keys
+
+
+def test_what_a_policy_is_made_of_is_cited(workdir, tmp_path):
+    """Cue bridges in a policy are XEmoGPT's, whatever is learned over them."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/config.json").write_text('{"model_type": "emsa_jax_parts", "audio_bridge_config": {"a": 1}}')
+    assert "zhang2026xemogpt" in keys_of(citations(workdir(policy=str(tmp_path / "base"))))
 
 
 def test_what_is_no_run_is_told(tmp_path):
