@@ -30,6 +30,7 @@ def test_texts_stand_by_their_anchors(anchor, left, right):
     assert len(columns) and left - 1 <= columns.min() and columns.max() <= right + 1
     turned = pixels(svg(60, 100, "a text", [text(30, 50, "words", anchor, turned=True)]))
     rows = np.flatnonzero((turned.sum(-1) < 3 * 200).any(1)) / SCALE  # read from below: it ends above
+    assert np.ptp(rows) > 2 * np.ptp(np.flatnonzero((turned.sum(-1) < 3 * 200).any(0)) / SCALE)
     assert len(rows) and 100 - right - 1 <= rows.min() and rows.max() <= 100 - left + 1
 
 
