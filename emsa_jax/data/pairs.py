@@ -1,4 +1,5 @@
-"""Lists of clips with captions: one JSON object a line, {"id", "path", "caption"}, with "split" where it is not train.
+"""Lists of clips with captions: one JSON object a line, {"id", "path", "caption"}, with "split" where it is not train,
+and "label", a class, where probes are to tell classes.
 Paths count from the directory of the list."""
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Pair:
-    """A clip and what somebody wrote of it. path: of a video or a sound file."""
+    """A clip and what somebody wrote of it. path: of a video or a sound file. label: its class, "" for none."""
 
     id: str
     path: Path
     caption: str
     split: str = "train"
+    label: str = ""
 
 
 def read_pairs(path: str | Path, field: str) -> list[Pair]:
@@ -37,12 +39,14 @@ def read_pairs(path: str | Path, field: str) -> list[Pair]:
         for name in ("id", "path", "caption"):
             if not isinstance(row.get(name), str) or not row[name].strip():
                 raise InputError(f"{where}: {name} is missing, or no text")
+        if not isinstance(row.get("label", ""), str):
+            raise InputError(f"{where}: label is no text")
         if split not in SPLITS:
             raise InputError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
         clip = path.parent / row["path"]
         if not clip.is_file():
             raise InputError(f"{where}: {clip} is not there")
-        pairs.append(Pair(row["id"], clip, row["caption"], split))
+        pairs.append(Pair(row["id"], clip, row["caption"], split, row.get("label", "").strip()))
     ids = [pair.id for pair in pairs]
     if twice := next((id for id in ids if ids.count(id) > 1), None) if len(set(ids)) < len(ids) else None:
         raise InputError(f"{path}: clip {twice!r} is given twice")

@@ -10,9 +10,11 @@ import numpy as np
 
 from emsa_jax.data.pairs import SPLITS, read_pairs
 from emsa_jax.errors import InputError
+from emsa_jax.evaluation.bridge_probes import probe_bridge
 from emsa_jax.manifest import write_atomic
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.startup import listen
+from emsa_jax.training.bridge_encoders import caption_encoder
 from emsa_jax.training.bridge_features import bridge_config, encode_pairs
 from emsa_jax.training.bridge_options import BridgesOptions
 from emsa_jax.training.bridges import retrieval_of, save_bridge, train_bridge
@@ -43,6 +45,11 @@ def bridges(options: BridgesOptions, workdir: Path) -> None:
         for split, some in rows.items()
         if len(some)
     }
+    captions = options.text_encoder or options.encoder
+    for split, probe in probe_bridge(
+        params, config, features, pairs, lambda texts: caption_encoder(captions)(texts)
+    ).items():
+        found[split] |= {"probe": probe}
     save_bridge(out, config, params, {"kind": options.kind, "retrieval": found})
     write_atomic(workdir / "retrieval.json", json.dumps(found, indent=1).encode() + b"\n")
     say(f"written to {out}")

@@ -32,7 +32,8 @@ def clips(tmp_path, write, suffix):
     rows = []
     for i, caption in enumerate(CAPTIONS):
         write(tmp_path / f"{i}{suffix}", np.random.default_rng(i), i)
-        rows.append({"id": str(i), "path": f"{i}{suffix}", "caption": caption, "split": "test" if i > 2 else "train"})
+        split, label = "test" if i > 2 else "train", ("glad", "sad")[i % 2]
+        rows.append({"id": str(i), "path": f"{i}{suffix}", "caption": caption, "split": split, "label": label})
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(tmp_path / "pairs.jsonl")
 
@@ -65,6 +66,8 @@ def test_stage_1(tmp_path, capsys):
     pairs = clips(tmp_path, video, ".mp4")
     bridges(BridgesOptions(pairs=pairs, encoder=encoder, frames=8, **FAST), tmp_path / "run")
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    probe = found["test"].pop("probe")
+    assert probe["classes"] == ["glad", "sad"] and probe["n"] == 1 and 0 <= probe["zero_shot"]["UAR"] <= 1
     assert found["train"]["n"] == 3 and found["test"] == {"at_1": 1.0, "at_5": 1.0, "n": 1}
     config = json.loads((tmp_path / "run/bridge/config.json").read_text())
     assert (config["hidden_size"], config["positions"], config["text_size"]) == (16, 8, 10)
