@@ -38,7 +38,10 @@ class CuesOptions(Options):
     )
     prompt: int = option(1, "which of the five prompts the endpoint gets", low=1, high=5)
     cache: str = option("cues_cache.jsonl", "the file of the endpoint's answers; what is in it is not asked again")
-    out: str = option("", "a directory for scores.json and pairs.jsonl, the matched pairs of each clip; empty: none")
+    out: str = option(
+        "", "a directory for scores.json, pairs.jsonl, the matched pairs of each clip, and cues.html; empty: none"
+    )
+    records: str = option("", "a directory of records with the clips, for the page to show; empty: none")
     resamples: int = option(1000, "resamples of the bootstrap over clips; 0: no intervals", low=0)
     seed: int = option(0, "of the bootstrap", low=0, high=2**31 - 1)
     teacher: TeacherOptions = TeacherOptions(temperature=0.0)

@@ -19,6 +19,7 @@ from emsa_jax.errors import InputError
 from emsa_jax.evaluation.resampling import intervals
 from emsa_jax.manifest import write_outputs
 from emsa_jax.policy.sentence_encoder import read_sentence_encoder
+from emsa_jax.report.cue_page import cue_page, media_of_records
 from emsa_jax.runtime.console import say
 
 
@@ -50,8 +51,10 @@ def cues(options: CuesOptions) -> None:
         content = {"rule": chosen, "results": results, "intervals": bounds, "resamples": options.resamples}
         content |= {"other_clips": lowest, "descriptions": captions}
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in pairs)
-        files = {"scores.json": json.dumps(content, indent=2) + "\n", "pairs.jsonl": lines}
-        write_outputs(Path(options.out).expanduser(), {name: text.encode() for name, text in files.items()})
+        media = media_of_records(options.records, gold) if options.records else {}
+        page = cue_page(pairs, _line(chosen, results[chosen]) + ", x 100.", media)
+        files = {"scores.json": (json.dumps(content, indent=2) + "\n").encode(), "pairs.jsonl": lines.encode()}
+        write_outputs(Path(options.out).expanduser(), files | {"cues.html": page})
         say(f"written to {options.out}")
     print(json.dumps(results[chosen]), flush=True)
 

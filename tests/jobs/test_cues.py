@@ -58,6 +58,8 @@ def test_the_last_line_is_the_result_of_the_rule(run, tmp_path):
     low, high = scores["intervals"]["visual"]["f1"]
     assert low == pytest.approx(0) and high == pytest.approx(1)
     assert len((tmp_path / "out/pairs.jsonl").read_text().splitlines()) == 7
+    page = (tmp_path / "out/cues.html").read_text()
+    assert page.count("<section>") == 2 and 'class="mark">unmatched' in page and "1.00</td>" in page
 
 
 def test_descriptions_are_scored_as_texts_too(run, tmp_path):
