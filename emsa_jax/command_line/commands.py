@@ -121,6 +121,12 @@ COMMANDS = {
         "one policy of pretrained parts",
         example="emsa assemble --text weights/smollm2-135m-instruct --audio weights/whisper-base --out weights/smol",
     ),
+    "doctor": Command(
+        "doctor",
+        "is this machine ready: versions, devices, disk, memory, a step, an endpoint",
+        "policy",
+        "emsa doctor weights/smol --base-url http://localhost:8000/v1",
+    ),
     "plan": Command(
         "plan",
         "would a run fit on devices that are not here",
@@ -131,6 +137,7 @@ COMMANDS = {
 # commands that stand for no config -> what they do
 OTHERS = {
     "describe": "what a field or a group of fields means: emsa describe hint.threshold",
+    "cite": "bibtex of a run's method, data and software: emsa cite runs/mine",
     "completion": "a script that completes commands and fields in bash or zsh",
     "help": "this list, or the help of a command: emsa help train",
 }

@@ -62,9 +62,11 @@ def _help(name: str, one: Command, group: str, preset: str = "") -> None:
 
 
 def _other(name: str, words: Sequence[str]) -> str:
-    """What `describe` and `completion` print."""
+    """What `describe`, `cite` and `completion` print."""
     if "--help" in words or "-h" in words:
         return f"emsa {name}: {OTHERS[name]}\n"
+    if name == "cite":
+        return _cite(words)
     if len(words) != 1:
         wanted = {"describe": "name a field or a group, such as hint.threshold or hint", "completion": "bash or zsh"}
         raise InputError(f"emsa {name} takes one word: {wanted[name]}")
@@ -75,6 +77,16 @@ def _other(name: str, words: Sequence[str]) -> str:
     from emsa_jax.command_line.describe import describe
 
     return describe(words[0].removeprefix("--").removeprefix("config.").replace("-", "_")) + "\n"
+
+
+def _cite(words: Sequence[str]) -> str:
+    """Bibtex of a run, or without one of this software."""
+    from emsa_jax.report.citations import SOFTWARE, bibtex, citations
+    from emsa_jax.runtime.versions import versions
+
+    if len(words) > 1:
+        raise InputError("emsa cite takes one word: the workdir of a run; without one it cites this software")
+    return citations(words[0]) if words else bibtex({SOFTWARE: ["emsa_jax"]}, versions())
 
 
 def _version() -> str:

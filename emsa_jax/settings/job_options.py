@@ -120,6 +120,23 @@ class CompareOptions(Options):
 
 
 @dataclass(frozen=True)
+class DoctorOptions(Options):
+    """Is this machine ready for a run?"""
+
+    job: Literal["doctor"] = option("doctor", JOB)
+    place: str = option("runs", "where runs are to lie: its disk is looked at")
+    policy: str = option("", "a policy directory, which must be sound and fit into memory; empty: none is looked at")
+    dtype: Literal["float32", "bfloat16"] = option("bfloat16", "of the policy's weights and of activations")
+    prompt: PromptShape = PromptShape()
+    max_completion_length: int = option(512, "tokens of an answer", unit="tokens", low=1, high=10**6)
+    group_size: int = option(4, "answers to a prompt of GRPO", low=2, high=1024)
+    step: bool = option(True, "make one step of GRPO with a tiny policy")
+    base_url: str = option("", "an endpoint that must answer, up to /v1; empty: none")
+    key_env: str = option("OPENAI_API_KEY", "the environment variable that holds the endpoint's key")
+    json: bool = option(False, "print the findings as one line of JSON")
+
+
+@dataclass(frozen=True)
 class FaithfulOptions(Options):
     """Does an answer hang on its explanation, and the explanation on the clip?"""
 
@@ -236,6 +253,7 @@ JOBS = {
     "compare": CompareOptions,
     "cues": CuesOptions,
     "distill": DistillOptions,
+    "doctor": DoctorOptions,
     "faithful": FaithfulOptions,
     "features": FeatureOptions,
     "inspect": InspectOptions,
