@@ -14,8 +14,7 @@ from emsa_jax.distill.network import key_from
 from emsa_jax.errors import InputError
 from emsa_jax.parallel.parallel_options import MeshOptions
 from emsa_jax.planning.longest_prompt import longest_prompt
-from emsa_jax.planning.memory import SURE, AnswerWork, MemoryPlan, answer_memory, gb
-from emsa_jax.planning.memory_advice import fit_grpo
+from emsa_jax.planning.memory import SURE, AnswerWork, MemoryPlan, answer_memory, gb, grpo_memory
 from emsa_jax.policy.hf import read_checked_config
 from emsa_jax.policy.parameter_table import num_params
 from emsa_jax.policy.policy_options import LoraOptions
@@ -78,15 +77,15 @@ def check_step() -> Finding:
 
 def check_policy(options: DoctorOptions) -> Iterator[Finding]:
     """Whether a policy directory is sound, and answers and a step of GRPO with an adapter fit into memory."""
-    lora, grpo = LoraOptions(), GrpoOptions(group_size=options.group_size, micro_batches=0, remat="full")
+    lora, grpo = LoraOptions(), GrpoOptions(group_size=options.group_size, remat="full")
     try:
         policy = read_checked_config(Path(options.policy).expanduser())
         yield Finding("policy", "ok", f"{options.policy} is sound: {num_params(policy) / 1e6:.4g} M parameters")
         placement = Placement.of(policy, mesh=MeshOptions(), dtype=options.dtype, trained=None, announce=False)
         shape, _ = longest_prompt(options.prompt, policy, 1)
         slots = options.max_completion_length
-        work = AnswerWork(dtype=options.dtype, adapter=None, batch_size=1, answers=1, answer_slots=slots)
-        work = dataclasses.replace(work, batch_size=placement.sharding.num_shards)
+        rows = placement.sharding.num_shards
+        work = AnswerWork(dtype=options.dtype, adapter=None, batch_size=rows, answers=1, answer_slots=slots)
         yield _memory("answering", answer_memory(work, policy, placement, shape), "fault", options)
     except InputError as error:
         yield Finding("policy", "fault", str(error))
@@ -94,10 +93,11 @@ def check_policy(options: DoctorOptions) -> Iterator[Finding]:
     try:
         placement = Placement.of(policy, mesh=MeshOptions(), dtype=options.dtype, trained=lora, announce=False)
         shards = placement.sharding.num_shards
-        grpo = dataclasses.replace(grpo, prompts_per_step=-(-grpo.prompts_per_step // shards) * shards)
-        shape, _ = longest_prompt(options.prompt, policy, grpo.prompts_per_step // shards)
+        prompts = -(-GrpoOptions().prompts_per_step // shards)  # of each shard; one at a time takes least
+        grpo = dataclasses.replace(grpo, prompts_per_step=prompts * shards, micro_batches=prompts)
+        shape, _ = longest_prompt(options.prompt, policy, prompts)
         steps = grpo_work(grpo, dtype=options.dtype, lora=lora, answer_slots=slots, reference=True)
-        yield _memory("training", fit_grpo(steps, policy, placement, shape)[1], "warning", options)
+        yield _memory("training", grpo_memory(steps, policy, placement, shape), "warning", options)
     except InputError as error:
         yield Finding("training", "warning", str(error))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import processes
+from emsa_jax.report.demo_page import demo_page
 from emsa_jax.runtime.console import say
 from emsa_jax.runtime.programs import keep_compiled
 from emsa_jax.runtime.startup import check_devices
@@ -22,7 +23,7 @@ def serve(options: ServeOptions) -> None:
         raise InputError(f"config.policy: there is no directory {options.policy}")
     if options.media_root and not Path(options.media_root).expanduser().is_dir():
         raise InputError(f"config.media_root: there is no directory {options.media_root}")
-    server = PolicyServer(options)
+    server = PolicyServer(options, demo_page())
     check_devices()
     if options.cache:
         keep_compiled(Path(options.cache).expanduser())

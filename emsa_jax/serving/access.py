@@ -29,13 +29,17 @@ class Access:
         """The rules for a server that listens at `host`. more: further names that it has."""
         return cls(token, (*LOOPBACK, *(name.lower() for name in more)) if host in LOOPBACK else ())
 
+    def knows(self, origin: str) -> bool:
+        """Whether a page of an origin, such as http://localhost:8001, may ask and read what is answered."""
+        return not self.names or _name(origin) in self.names
+
     def check(self, path: str, headers: Mapping[str, str]) -> None:
         """Raises ApiError for a request that may not be made. headers: with names in small letters."""
         if self.names:
             if _name(f"//{headers.get('host', '')}") not in self.names:
                 raise ApiError(403, "this server is not reached under that name (its Host header)", code="wrong_host")
             origin = headers.get("origin")
-            if origin is not None and _name(origin) not in self.names:
+            if origin is not None and not self.knows(origin):
                 raise ApiError(403, "pages of other sites may not ask this server", code="wrong_origin")
         if self.token and path not in OPEN:
             given = headers.get("authorization", "")

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,12 +22,12 @@ from emsa_jax.serving.chat_request import read_request
 from emsa_jax.serving.completions import Asking, Completions, stream
 from emsa_jax.serving.metrics import Metrics
 
-PAGE = Path(__file__).parent / "templates" / "demo.html"
-# what a page of this server may do: nothing from elsewhere, and a request to any server of the user's
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "media-src data: blob:; connect-src *; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+# answers to a browser that asks for a page of another address whether it may
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "authorization, content-type",
+    "access-control-max-age": "600",
+}
 
 
 @dataclass
@@ -40,6 +39,7 @@ class Service:
       draining: whether the server takes no more questions.
       max_bytes: of a request; timeout_seconds: for one, from its last byte to the end of its answer.
       max_answers: to one request.
+      page: what `GET /` answers, UTF-8 HTML that brings its own Content-Security-Policy.
     """
 
     access: Access
@@ -47,6 +47,7 @@ class Service:
     max_bytes: int
     timeout_seconds: float
     max_answers: int
+    page: bytes = b""
     completions: Completions | None = None
     draining: bool = False
 
@@ -97,9 +98,8 @@ def make_app(service: Service) -> ASGIApp:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def page(_: Request) -> Response:
-        if not PAGE.is_file():
-            raise ApiError(404, "there is no page here; ask at /v1/chat/completions", code="not_found")
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"content-security-policy": _POLICY})
+        headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
+        return HTMLResponse(service.page, headers=headers)
 
     routes = [
         Route("/", page),
@@ -123,17 +123,26 @@ class _Guarded:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        access, page = self.service.access, headers.get("origin")
+        more = [(b"x-content-type-options", b"nosniff")]
+        if page is not None and access.knows(page):  # so that a page of another local server may read the answer
+            more += [(b"access-control-allow-origin", page.encode("latin-1")), (b"vary", b"origin")]
+            more += [(b"access-control-expose-headers", b"retry-after")]
+
         async def counted(message: dict) -> None:
             if message["type"] == "http.response.start":
                 self.service.metrics.requests.labels(str(message["status"])).inc()
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        asks_first = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         try:
-            self.service.access.check(scope["path"], headers)
+            access.check("/" if asks_first else scope["path"], headers)  # which comes without the token
         except ApiError as error:
             return await _answered(error)(scope, receive, counted)
+        if asks_first:
+            return await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, counted)
         await self.app(scope, receive, counted)
 
 

@@ -67,8 +67,9 @@ class PolicyServer(uvicorn.Server):
       failure: what went wrong in that thread; the server then stops.
     """
 
-    def __init__(self, options: ServeOptions) -> None:
-        """Raises InputError for an address that cannot be had, and where a token is lacking."""
+    def __init__(self, options: ServeOptions, page: bytes = b"") -> None:
+        """page: what `GET /` answers. Raises InputError for an address that cannot be had, and where a token is
+        lacking."""
         self.options, self.failure = options, None
         access = Access.of(options.host, token_of(options), options.hosts)
         self.service = Service(
@@ -77,6 +78,7 @@ class PolicyServer(uvicorn.Server):
             max_bytes=round(options.max_mb * 1e6),
             timeout_seconds=options.timeout_seconds,
             max_answers=options.max_answers,
+            page=page,
         )
         self._socket = listen(options)
         host, port = self._socket.getsockname()[:2]

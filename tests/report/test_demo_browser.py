@@ -2,8 +2,11 @@
 
 import base64
 import io
+import re
 import runpy
 import shutil
+import subprocess
+import sys
 import time
 import wave
 from pathlib import Path
@@ -12,10 +15,13 @@ import av
 import pytest
 
 from emsa_jax.report.demo_page import demo_page
+from tests.serving.conftest import write_policy
 
 names = runpy.run_path(str(Path(__file__).with_name("demo_server.py")))
 EMSA, STATUSES, TEXT, TOKEN, DemoServer = (names[one] for one in ("EMSA", "STATUSES", "TEXT", "TOKEN", "DemoServer"))
 
+ROOT = Path(__file__).parents[2]
+NOTHING_READ = "The answer names no polarity and no score; it stands below as it was written."
 pytestmark = pytest.mark.browser
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
@@ -222,7 +228,7 @@ def test_statuses_are_told_in_words(visit, status):
     "model, told",
     [
         ("broken", "The answer ended before it was complete."),
-        ("prose", "The answer names no polarity and no score; it stands below as it was written."),
+        ("prose", NOTHING_READ),
     ],
 )
 def test_answers_that_are_none(visit, model, told):
@@ -358,3 +364,53 @@ def test_a_model_of_an_earlier_visit_that_is_gone(visit):
     page.reload()
     until(page, "document.querySelector('#policyA [data-is=about]').textContent")
     assert part(page, "model").input_value() == "emsa"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """The address of our own server, started as a user starts it, with a random policy; it still compiles."""
+    root = tmp_path_factory.mktemp("started")
+    fields = {"policy": write_policy(root / "tiny"), "port": 0, "cache": "", "batch_size": 2, "max_tokens": 12}
+    fields |= {"buckets": "(192,)", "max_seconds": 4.0, "decoders": 1, "name": "tiny"}
+    command = [sys.executable, "-m", "emsa_jax.main", "--config=configs/serve.py"]
+    command += [f"--config.{name}={value}" for name, value in fields.items()]
+    with open(root / "log", "w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    while not (found := re.search(r"listening at (http://\S+);", (root / "log").read_text())):
+        assert process.poll() is None, (root / "log").read_text()
+        time.sleep(0.1)
+    yield found[1]
+    process.terminate()
+    assert process.wait(30) == 0, (root / "log").read_text()
+
+
+def test_our_own_server(browser, started):
+    """From the moment at which it still compiles; the second address is the same server under another name, which for
+    a browser is another site."""
+    page = browser.new_context(viewport=SIZES["desktop"], permissions=["camera", "microphone"]).new_page()
+    page.trouble = []
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    page.goto(started)
+    until(page, "document.querySelector('#policyA [data-is=model]').value === 'tiny'", seconds=300)
+    page.locator("#two").check()
+    choose(page, "B", "tiny", address=started.replace("127.0.0.1", "localhost") + "/v1")
+    sample(page)
+    asked(page)
+    for side in "AB":
+        shown = part(page, "seen", side).inner_text()
+        assert "4 frames" in shown and "1.2 s of sound" in shown and "The game was wonderful." in shown
+        assert re.search(r"prompt\s+\d+ tokens, video at \d+ to \d+", shown)
+        assert "Judge the speaker's sentiment from words, face, voice." in part(page, "prompt", side).text_content()
+        assert part(page, "alert", side).inner_text() in ("", NOTHING_READ)  # random policies write what they like
+        assert part(page, "text", side).text_content()
+    assert part(page, "text", "A").text_content() == part(page, "text", "B").text_content()
+    page.locator("#record").click()
+    time.sleep(2)
+    page.evaluate("delete document.body.dataset.clip")
+    page.locator("#record").click()
+    page.wait_for_selector("body[data-clip='webcam.webm']", state="attached")
+    page.locator("#words").fill("")
+    asked(page)
+    assert part(page, "alert").inner_text() in ("", NOTHING_READ)
+    assert "4 frames" in part(page, "seen").inner_text() and "of sound" in part(page, "seen").inner_text()
+    assert page.trouble == []

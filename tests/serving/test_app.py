@@ -243,6 +243,21 @@ def test_pages_of_other_sites_are_refused(running, headers):
     )
 
 
+def test_pages_of_other_local_servers_may_read_what_is_answered(running):
+    """As the page of one server does that asks a second policy: a browser asks first, and without the token."""
+    origin = {"Origin": "http://localhost:8001"}
+    asks = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    reply = requests.options(f"{running.url}/v1/chat/completions", headers=asks)
+    assert reply.status_code == 204 and "authorization" in reply.headers["access-control-allow-headers"]
+    models, broken = requests.get(f"{running.url}/v1/models", headers=origin), post(running, "{", headers=origin)
+    for one in (reply, models, broken):
+        assert one.headers["access-control-allow-origin"] == origin["Origin"] and one.headers["vary"] == "origin"
+    asks["Origin"] = "https://evil.example"
+    reply = requests.options(f"{running.url}/v1/chat/completions", headers=asks)
+    assert reply.status_code == 403 and "access-control-allow-origin" not in reply.headers
+    assert "access-control-allow-origin" not in requests.get(f"{running.url}/health").headers
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),

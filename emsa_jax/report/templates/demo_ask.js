@@ -116,7 +116,7 @@ const bodyOf = async side => {
 };
 const pause = (wait, signal) => new Promise((done, fail) => {
   const timer = setTimeout(done, wait);
-  signal.addEventListener("abort", () => { clearTimeout(timer); fail(new DOMException("stopped", "AbortError")); }, {once: true});
+  if (signal) signal.addEventListener("abort", () => { clearTimeout(timer); fail(new DOMException("stopped", "AbortError")); }, {once: true});
 });
 // the reply, once a server that still compiles has done so; it may have done so between two looks at it
 const ready = async (url, options, side) => {
@@ -126,7 +126,7 @@ const ready = async (url, options, side) => {
     const health = await fetch(new URL("/health", url)).then(one => one.json()).catch(() => ({}));
     if (!["compiling", "ok"].includes(health.status)) return response;
     ends = health.status === "ok";
-    side.part("facts").textContent = "the policy is being compiled; the answer will come …";
+    side.part("facts").textContent = "the policy is still being compiled …";
     await pause(ends ? 200 : 2000, options.signal);
   }
 };
@@ -141,7 +141,7 @@ const askOne = async (side, signal) => {
   part("facts").textContent = "asking …";
   side.article.classList.add("busy");
   try {
-    if (!side.model) await look(side);
+    if (!side.model) await look(side, false, signal);
     const {body, told} = await bodyOf(side);
     const response = await ready(url, {method: "POST", headers: headers(side), body: JSON.stringify(body), signal}, side);
     if (!response.ok) throw new Told(await describeFault(response, url));
@@ -176,16 +176,17 @@ const askOne = async (side, signal) => {
 };
 // what the address serves: its models, and what ours say of themselves. kept: the name of the model is of an earlier
 // visit, and another one is taken where it is served no more
-const look = async (side, kept = false) => {
+const look = async (side, kept = false, signal = undefined) => {
   const {part} = side, address = addressOf(side);
   if (!/^https?:\/\/./.test(address)) throw new Told("Say where to ask: an address such as http://localhost:8000/v1.");
-  const response = await reach(address + "/models", {headers: headers(side)});
+  const response = await ready(address + "/models", {headers: headers(side), signal}, side);
   if (!response.ok) throw new Told(await describeFault(response, address + "/models"));
   let models;
   try { models = (await response.json()).data.filter(one => one.id); } catch { throw new Told(address + " names no models; is it an address up to /v1?"); }
   part("models").replaceChildren(...models.map(one => new Option(one.id)));
   const served = models.some(one => one.id === part("model").value);
   if (!part("model").value || kept && !served) part("model").value = models.length ? models[0].id : "";
+  part("facts").textContent = side.article.classList.contains("busy") ? "asking …" : "";
   side.model = models.find(one => one.id === part("model").value) || {};
   const about = side.model.emsa;
   side.range = about ? about.score_range : null;
