@@ -43,7 +43,8 @@ def presets(command: Command) -> tuple[str, ...]:
 def defaults(command: Command, preset: str = "") -> Any:
     """The options before the command line changes them; those of a run with the values of a preset, if it is one."""
     if is_run(command):
-        return PRESETS.get(preset, PRESETS[""])()
+        usual = "xemogpt" if command.config == "xemogpt" else ""  # as the config has it
+        return PRESETS.get(preset or usual, PRESETS[usual])()
     return options_class(command)()
 
 

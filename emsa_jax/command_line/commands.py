@@ -103,6 +103,12 @@ COMMANDS = {
         "pairs",
         "emsa bridges pairs.jsonl --preset vecb --encoder weights/clip",
     ),
+    "xemogpt": Command(
+        "xemogpt",
+        "XEmoGPT's stage 3: a policy with cue bridges learns to describe cues",
+        "data",
+        "emsa xemogpt --preset puppets_xemogpt --workdir runs/xemogpt",
+    ),
     "annotate": Command(
         "annotate",
         "votes of several people become labels, agreement and splits",
