@@ -3,8 +3,8 @@
     python benchmarks/xemogpt_puppets.py --work DIR [--minilm DIR] [--clips 768] [--seeds 0,1,2] [--epochs 60]
 
 Annotated puppets are drawn once; captions say what is drawn of face and voice. The frozen encoders are small and random
-(a CLIP and a HuBERT of transformers' classes, another for each seed), captions go through all-MiniLM-L6-v2. VECB and
-AECB are trained by stages 1 and 2, a linear map of the mean feature by the same loss, batches and number of updates.
+(a CLIP and a HuBERT of transformers' classes), captions go through all-MiniLM-L6-v2. VECB and AECB are trained by
+stages 1 and 2, a linear map of the mean feature by the same loss, batches and number of updates; seeds are theirs.
 R@1 is that of 32 test clips with different captions, a mean over 200 draws. The same command goes on where it stopped;
 the table is DIR/table.md.
 """
@@ -134,16 +134,17 @@ def vectors(params: dict, config, features: PairFeatures, rows: np.ndarray) -> l
 
 def cell(args, kind: str, seed: int, pairs: list[Pair]) -> dict[str, float]:
     """R@1 of a bridge before and after its stage, and of a linear map."""
-    at = args.work / f"{kind}_{seed}"
+    at, shared = args.work / f"{kind}_{seed}", args.work / kind
     if (at / "result.json").exists():
         return json.loads((at / "result.json").read_text())
-    if not (at / "encoder").exists():
-        write_encoder(kind, at / "encoder", seed)
+    at.mkdir(parents=True, exist_ok=True)
+    if not (shared / "encoder").exists():
+        write_encoder(kind, shared / "encoder", 0)
     optimizer = OptimizerOptions(learning_rate=args.rate)
-    options = BridgesOptions(kind=kind, encoder=str(at / "encoder"), text_encoder=str(args.minilm), seed=seed,
+    options = BridgesOptions(kind=kind, encoder=str(shared / "encoder"), text_encoder=str(args.minilm), seed=seed,
                              batch_size=128, epochs=args.epochs, output_size=64, optimizer=optimizer)  # fmt: skip
     options = replace(options, seconds=3.0)
-    features = encode_pairs(pairs, options, at)
+    features = encode_pairs(pairs, options, shared)
     config = bridge_config(options, features.captions.shape[1])
     train, test = (np.array([i for i, p in enumerate(pairs) if p.split == s]) for s in ("train", "test"))
     texts = [pairs[i].caption for i in test]
