@@ -52,7 +52,7 @@ def run(tmp_path_factory):
 def test_it_learns_and_is_judged(run):
     workdir, said = run
     assert "cues: 24 clips to learn from" in said and "encodings of frozen towers" in said
-    rows = [json.loads(line) for line in (workdir / "evaluate/grpo/predictions.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (workdir / "evaluate/grpo/train/predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 8 and set(rows[0]["rewards"]) == {"format", "accuracy", "cue_f1", "length", "total"}
     config = json.loads((workdir / "policy/config.json").read_text())
     assert config["model_type"] == "emsa_policy" and config["vision_bridge_config"]["positions"] == 16
