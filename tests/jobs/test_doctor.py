@@ -55,22 +55,23 @@ def test_memory(tmp_path, tiny, monkeypatch, capacity, expected):
     assert all(bool(one.advice) == (one.status != "ok") for one in found.values())
 
 
-def test_a_step_works_here():
-    assert check_step().status == "ok"
-
-
 @pytest.mark.parametrize(
-    "broken, told", [({"loss": float("nan")}, "not finite"), (RuntimeError("no\nkernel"), "no kernel")]
+    "made, status, told",
+    [
+        ({"loss": 0.5}, "ok", "updated a tiny policy"),
+        ({"loss": float("nan")}, "fault", "not finite"),
+        (RuntimeError("no\nkernel"), "fault", "RuntimeError: no kernel"),
+    ],
 )
-def test_a_step_that_does_not(monkeypatch, broken, told):
+def test_a_step(monkeypatch, made, status, told):
     def step():
-        if isinstance(broken, Exception):
-            raise broken
-        return broken
+        if isinstance(made, Exception):
+            raise made
+        return made
 
     monkeypatch.setattr(job, "dry_step", step)
     found = check_step()
-    assert found.status == "fault" and told in found.text and found.advice
+    assert found.status == status and told in found.text and bool(found.advice) == (status != "ok")
 
 
 def test_without_devices_the_rest_is_told(tmp_path, monkeypatch):
