@@ -1,5 +1,7 @@
 """A server for the demo page that follows OpenAI's protocol: it serves the page, answers by the name of the model, and
-keeps every request.
+keeps every request. Its one answer is what the embedded teacher writes about a clip whose words mislead.
+
+    python tests/report/demo_server.py      # prints its address, and serves until Ctrl+C
 
   emsa      as our own server answers, with the key `emsa`, in pieces
   plain     as any other server does: a text in pieces, and nothing beside it
@@ -29,7 +31,7 @@ EMSA = {
     "reasoning": "1. words: good. 2. face: mild frown. 3. voice: falling, slow. 4. face and voice decide.",
     "well_formed": True,
     "notes": [],
-    "seen": {"frames": 10, "frame_rate": 8.0, "audio_seconds": 1.2, "text": "The game was <b>wonderful</b>."},
+    "seen": {"frames": 10, "frame_rate": 8.0, "audio_seconds": 1.2, "text": ""},
     "prompt": {
         "text": "<|im_start|>user\n<|VIDEO|>Judge the speaker's sentiment",
         "tokens": 93,
@@ -91,9 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(int(model), {"error": {"message": f"reason of {model}"}}, {"retry-after": "7"})
         if model == "whole":
             return self._json(200, {"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]})
-        return self._stream(model)
+        parts = body["messages"][-1]["content"]
+        return self._stream(model, "".join(part["text"] for part in parts if part["type"] == "text"))
 
-    def _stream(self, model):
+    def _stream(self, model, words):
         self._send(200, None, "text/event-stream")
         text = PROSE if model == "prose" else TEXT
         for at in range(0, len(text), 9):
@@ -104,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             if at > 40 and model == "broken":
                 return
         last = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
-        self._event(last | ({"emsa": EMSA} if model == "emsa" else {}))
+        self._event(last | ({"emsa": EMSA | {"seen": EMSA["seen"] | {"text": words}}} if model == "emsa" else {}))
         self._event({"choices": [], "usage": {"completion_tokens": 31}})
         self.wfile.write(b"data: [DONE]\n\n")
 
@@ -134,3 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+if __name__ == "__main__":
+    from emsa_jax.report.demo_page import demo_page
+
+    print(DemoServer(demo_page()).url, flush=True)
+    threading.Event().wait()

@@ -134,7 +134,7 @@ def test_a_drawn_clip_is_shown_sent_and_judged(visit, server):
     assert reasons(page) == REASONS
     shown = part(page, "seen").inner_text()
     assert "10 frames, 8 a second" in shown and "1.2 s of sound" in shown and "93 tokens, video at 4 to 23" in shown
-    assert EMSA["seen"]["text"] in shown and part(page, "prompt").text_content() == EMSA["prompt"]["text"]
+    assert "The game was wonderful." in shown and part(page, "prompt").text_content() == EMSA["prompt"]["text"]
     assert page.locator("#said").inner_text() == "Policy A: Negative, score −1.2."
     assert page.trouble == []
 
@@ -142,10 +142,11 @@ def test_a_drawn_clip_is_shown_sent_and_judged(visit, server):
 def test_words_alone_by_keyboard_alone(visit, server):
     page = visit()
     page.locator("#words").focus()
-    page.keyboard.type("What a lovely evening.")
+    page.keyboard.type("What a <b>lovely</b> evening.")
     page.keyboard.press("Control+Enter")
     until(page, "document.getElementById('said').textContent.startsWith('Policy A')")
-    assert server.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "What a lovely evening."}]
+    assert server.asked[0]["messages"][0]["content"] == [{"type": "text", "text": "What a <b>lovely</b> evening."}]
+    assert "What a <b>lovely</b> evening." in part(page, "seen").inner_text()  # as it was typed, and no markup
     reached = []
     for _ in range(30):
         page.keyboard.press("Tab")
