@@ -5,9 +5,11 @@ python tools/screenshots.py http://127.0.0.1:8000           # needs what make te
 """
 
 import argparse
+import io
 import shutil
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 LOOKS = {
@@ -46,7 +48,8 @@ def take(page: Page, path: Path) -> None:
     page.click("#ask")
     page.wait_for_selector("body:not([data-busy])", state="attached", timeout=300_000)
     page.wait_for_timeout(1000)  # the browser shows the first picture late
-    page.screenshot(path=path, full_page=True)
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+    picture.convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
     print(path)
 
 
