@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from peft import LoraConfig
 from smol_speed import TARGETS, WORK, batches, measured
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
+from trl_settings import trl_config
 
 
 class Clock(TrainerCallback):
@@ -53,23 +53,11 @@ def main() -> None:
     work, new = WORK["grpo"], WORK["grpo"]["new"]
     prompts = [ids for step in batches("grpo", args.steps) for ids in step[0][0]]
     model = AutoModelForCausalLM.from_pretrained(args.text, dtype=torch.float32, trust_remote_code=False)
-    config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=work["prompts"] * work["group"],
-        num_generations=work["group"],
-        max_completion_length=new,
-        max_steps=args.steps + 1,
-        beta=0.04,
-        temperature=1.0,
-        loss_type="grpo",
-        learning_rate=1e-4,
-        logging_steps=1,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
+    config = trl_config(
+        prompts=work["prompts"],
+        group=work["group"],
+        new=new,
+        steps=args.steps,
         shuffle_dataset=False,
         generation_kwargs={"min_new_tokens": new},
     )

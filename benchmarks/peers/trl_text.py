@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", WANDB_DISABLED="true")
@@ -19,7 +18,8 @@ from datasets import Dataset
 from peft import LoraConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
+from trl_settings import trl_config
 
 
 class Clock(TrainerCallback):
@@ -59,24 +59,11 @@ def main(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     words = torch.randint(32, VOCABULARY, (args.prompts * (args.steps + 3), args.prompt_tokens)).tolist()
     data = Dataset.from_dict({"prompt": [" ".join(f"t{i}" for i in row) for row in words]})
-    answers = args.prompts * args.group
-    config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=answers,
-        num_generations=args.group,
-        max_completion_length=args.new,
-        max_steps=args.steps + 1,
-        beta=0.04,
-        temperature=1.0,
-        loss_type="grpo",
-        learning_rate=1e-4,
-        logging_steps=1,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
+    config = trl_config(
+        prompts=args.prompts,
+        group=args.group,
+        new=args.new,
+        steps=args.steps,
         generation_kwargs={"min_new_tokens": args.new, "suppress_tokens": list(range(10, 17))},
     )
 

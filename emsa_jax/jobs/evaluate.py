@@ -98,18 +98,17 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
     """evaluate/<policy>/<data set>/{predictions.jsonl, metrics.json} for each pair; finished ones are kept."""
     answers_root = Path(settings.evaluate.answers) if settings.evaluate.answers else run.path("evaluate", "answers")
     asked = policies(run, settings)
+    prints = processes.broadcast(lambda: {n: policy_fingerprint(*at) for n, at in asked.items()}, "policies")
     for name, (directory, adapter_dir) in asked.items():
         opened = loaded = None
-        fingerprint = processes.broadcast(
-            lambda d=directory, a=adapter_dir: policy_fingerprint(d, a), "which policy is evaluated"
-        )
         for role, dataset in datasets(settings).items():
             records, learned_as = records_dir(run, settings, role), training_manifest(run, settings, role)
-            data = [read_manifest(records).digest, learned_as and learned_as.digest]
-            inputs = inputs_digest(settings, *data, *fingerprint.values())
+            train = records_dir(run, settings, "train")  # floors are its, and how hard clips are the cold start's
+            data = [read_manifest(path).digest for path in (records, train)]
+            inputs = inputs_digest(settings, *data, prints[name], prints.get("sft"))
             if run.stage_done(f"evaluate {name} {role}", inputs):
                 continue
-            opened = opened or _Opened.of(settings, directory, adapter_dir, fingerprint)
+            opened = opened or _Opened.of(settings, directory, adapter_dir, prints[name])
             which = settings.evaluate.split, settings.evaluate.max_clips
             split = open_split(settings, records, opened.checkpoint, *which, taught=learned_as)
             split = split.encoded(settings, run.workdir, opened.adapter)
@@ -120,7 +119,7 @@ def evaluate(run: Run, settings: EvaluateSettings) -> None:
                 settings,
                 split,
                 answers,
-                train=read_index(records_dir(run, settings, "train"), "train"),
+                train=read_index(train, "train"),
                 domain_train=read_index(records, "train"),
                 cold_start=run.path("evaluate", "sft", role, "predictions.jsonl"),
             )

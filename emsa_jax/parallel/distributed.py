@@ -12,7 +12,6 @@ import contextlib
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
@@ -21,6 +20,7 @@ import jax
 from emsa_jax.errors import InputError
 from emsa_jax.parallel import preemption, processes
 from emsa_jax.parallel.jax_internals import backends_exist
+from emsa_jax.parallel.timers import unless_done
 
 _NEVER = 2**30  # seconds
 TIMEOUT = 300  # seconds that processes wait for each other at the start
@@ -155,13 +155,8 @@ def _end_after(timeout: int, named: tuple[str, int, int] | None) -> Iterator[Non
         )
         processes.leave(preemption.EXIT)
 
-    timer = threading.Timer(timeout, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
+    with unless_done(timeout, give_up):
         yield
-    finally:
-        timer.cancel()
 
 
 def _unknown_host(named: tuple[str, int, int] | None) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
@@ -17,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from emsa_jax.parallel.timers import unless_done
 
 Advance = Callable[..., None]
 _state = {"quiet": False}
@@ -42,13 +43,8 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def told_if_long(text: str, seconds: float = 10.0) -> Iterator[None]:
     """Says a line if what is done inside takes longer than some seconds."""
-    timer = threading.Timer(seconds, say, (text,))
-    timer.daemon = True
-    timer.start()
-    try:
+    with unless_done(seconds, lambda: say(text)):
         yield
-    finally:
-        timer.cancel()
 
 
 @contextlib.contextmanager
