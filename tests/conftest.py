@@ -17,7 +17,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 
 import functools
+import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -31,9 +33,12 @@ import pytest
 from absl import flags
 from xdist.scheduler import LoadScopeScheduling
 
-from emsa_jax import main
-
 ROOT = Path(__file__).parents[1]
+if importlib.util.find_spec("jaxtyping"):  # without it, tests/test_shapes.py says what is missing
+    runpy.run_path(str(ROOT / "tests/shapes.py"))["check"](ROOT / "emsa_jax")
+
+from emsa_jax import main  # noqa: E402 (after what checks it)
+
 WITHOUT_TORCH = ROOT / "tests" / "without_torch"
 TOGETHER = ("policy", "learning", "rollout", "serving")  # rooms whose files share fixtures that compile
 

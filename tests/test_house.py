@@ -58,6 +58,7 @@ ACROSS = {
     "test_house.py",
     "test_launch.py",
     "test_pins.py",
+    "test_shapes.py",
     "tools/test_parity_parts.py",
     "tools/test_weights.py",
     "training/test_walk.py",
