@@ -52,7 +52,7 @@ def listen(options: ServeOptions) -> socket.socket:
         made.listen(1024)  # from now on clients wait, and are not refused
     except OSError as error:
         made.close()
-        field = "port" if error.errno else "host"  # names that resolve to nothing have none of the usual numbers
+        field = "host" if isinstance(error, socket.gaierror) else "port"
         raise InputError(
             f"config.{field}: {options.host}:{options.port} cannot be used: {error.strerror or error}"
         ) from error

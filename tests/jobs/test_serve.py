@@ -20,7 +20,7 @@ CONFIG = "configs/serve.py"
         ([], "config.policy: name a policy directory"),
         (["policy=nowhere"], "config.policy: there is no directory nowhere"),
         (["policy=docs", "host=0.0.0.0"], "others can reach this server; say config.token"),
-        (["policy=docs", "host=nowhere.invalid", "token=a"], "nowhere.invalid:8000 cannot be used"),
+        (["policy=docs", "host=nowhere.invalid", "token=a"], "config.host: nowhere.invalid:8000 cannot be used"),
         (["policy=docs", "port=0", "cache="], "docs/config.json: cannot be read"),
         (["policy=docs", "media_root=nowhere"], "config.media_root: there is no directory nowhere"),
         (["policy=docs", "port=70000"], "port must be"),

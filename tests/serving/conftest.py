@@ -153,7 +153,7 @@ class Running:
         known = {"policy": str(served.policy), "port": 0, "cache": "", "decoders": 1, "name": "tiny", "chunk": CHUNK}
         known |= {"batch_size": ROWS, "buckets": (SHAPE.prompt,), "max_tokens": SLOTS, "max_images": SHAPE.patch_rows}
         known |= {"max_seconds": 2.5, "max_mb": 0.5, "max_queue": 6, "max_answers": 3}
-        self.server = PolicyServer(ServeOptions(**(known | options)))
+        self.server = PolicyServer(ServeOptions(**(known | options)), b"<p>")
         self.url = self.server.address
         self.thread = threading.Thread(target=self.server.answer_all, daemon=True)
         self.thread.start()

@@ -150,6 +150,7 @@ def test_models_and_counters(running, client):
     assert (model.id, model.owned_by) == ("tiny", "emsa_jax") and client.models.retrieve("tiny") == model
     assert model.model_extra["emsa"]["modalities"] == ["text", "audio", "video"]
     assert requests.get(f"{running.url}/health").json() == {"status": "ok"}
+    assert requests.get(running.url).text == "<p>"
     counters = requests.get(f"{running.url}/metrics").text
     for name in (
         "emsa_requests_total{",
