@@ -57,6 +57,7 @@ def main() -> None:
         settings = pick(AlignSettings, config)
         setup = open_setup(run, settings)
         params = load_weights(setup.checkpoint, settings.dtype, setup.placement.update).params
+        setup.train.load_towers(params)
         begun = time.monotonic()
         embeddings = description_embeddings(setup, params)
         found = tower_sums(setup, params, embeddings)["audio"]
