@@ -63,14 +63,15 @@ def test_a_trained_policy_teaches_through_the_wire(started, served, templates, t
     make_puppets(tmp_path / "puppets", world)
     run, data = tmp_path / "run", tmp_path / "puppets"
     fields = {"data": data, "score_range": "(-3.0,3.0)", "stages": "('prepare','sft')", "sft.max_steps": 150}
-    fields |= {"sft.batch_size": 4, "prepare.max_pixels": 3136, "prepare.num_frames": 4}
+    fields |= {"sft.eval_every": 150, "sft.batch_size": 4}  # what is kept is the last policy, not the best of others
+    fields |= {"prepare.max_pixels": 3136}
     command = [sys.executable, "-m", "emsa_jax.main", "--config=configs/sft.py", f"--workdir={run}"]
     command += [f"--config.{name}={value}" for name, value in fields.items()]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env=dict(os.environ))
     (policy,) = (run / "sft").glob("policy")
     teacher = Running(served, policy=str(policy), max_tokens=128, buckets=(256,), chunk=16).ready()
     try:
-        fields = {"teacher.max_tokens": 128, "teacher.temperature": 0, "teacher.max_frames": 4, "attempts": 1}
+        fields = {"teacher.max_tokens": 128, "teacher.temperature": 0, "attempts": 1}
         counts, rows = distilled(started, teacher.url, run / "records" / "train", tmp_path / "out", templates, **fields)
     finally:
         teacher.stop()
