@@ -90,9 +90,9 @@ def method_keys(config: Mapping[str, Any], policy: Mapping[str, Any]) -> list[st
         keys += ["hu2022lora"]
     if str(policy.get("model_type", "")).startswith("qwen2_5_omni"):
         keys += ["xu2025qwen25omni"]
-    if (learns and format == "describe") or any(policy.get(f"{tower}_bridge_config") for tower in ("audio", "vision")):
+    if any(policy.get(f"{tower}_bridge_config") for tower in ("audio", "vision")):
         keys += ["zhang2026xemogpt"]
-    return keys
+    return list(dict.fromkeys(keys))
 
 
 def data_keys(readers: Iterable[str]) -> list[str]:

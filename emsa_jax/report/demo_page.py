@@ -6,7 +6,7 @@ import base64
 import io
 from dataclasses import dataclass
 
-from emsa_jax.answers.dc import DC
+from emsa_jax.answers.formats import FORMATS
 from emsa_jax.data.puppets.render import encode_clip, render
 from emsa_jax.data.puppets.world import DOMAINS, Puppet, PuppetWorld, draw_world
 from emsa_jax.report.page import render as render_page
@@ -27,7 +27,7 @@ class Sample:
 
 def demo_page() -> bytes:
     """The page, as UTF-8 HTML. It loads nothing, and connects to the addresses that its user names."""
-    question = DC((-1.0, 1.0)).ask(("text", "audio", "video"), "en")
+    question = FORMATS["dc"]((-1.0, 1.0)).ask(("text", "audio", "video"), "en")
     return render_page(
         template("demo.html"),
         "Ask about a clip",

@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from emsa_jax.answers.dc import DC
+from emsa_jax.answers.formats import FORMATS
 from emsa_jax.answers.labels import POLARITIES
 from emsa_jax.data.records import Clip
 from emsa_jax.learning.grpo_update import GrpoBatch, grpo_update
@@ -32,7 +32,7 @@ PROMPTS, GROUP, TOKENS = 2, 2, 8
 def dry_step() -> dict[str, float]:
     """The metrics of the step: "loss", "grad_norm" and what else an update measures. Compiles for the devices that are
     here; writes nothing but temporary files."""
-    format, rng = DC((-1.0, 1.0)), np.random.default_rng(0)
+    format, rng = FORMATS["dc"]((-1.0, 1.0)), np.random.default_rng(0)
     clips = [_clip(f"clip {i}", rng) for i in range(PROMPTS)]
     with tempfile.TemporaryDirectory() as directory:
         answers = [format.write(polarity, "1. words: fine.", 0.0) for polarity in POLARITIES]

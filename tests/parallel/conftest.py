@@ -76,10 +76,10 @@ def letters(text, parsed, sample):
 '''
 
 
-def small_config(ids: dict[str, int], vocab_size: int) -> ThinkerConfig:
+def small_config(ids: dict[str, int], vocab_size: int, bridged: bool = False) -> ThinkerConfig:
     """One layer of everything, two heads."""
     return replace(
-        tiny_config(ids, vocab_size),
+        tiny_config(ids, vocab_size, bridged),
         text=TextConfig(
             vocab_size=vocab_size,
             hidden_size=32,
