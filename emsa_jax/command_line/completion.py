@@ -30,7 +30,7 @@ class Completed:
 def completion(shell: str) -> str:
     """The script for a shell. Raises InputError for one that is not known."""
     if shell not in SHELLS:
-        advice = did_you_mean(shell, SHELLS, "emsa completion bash and emsa completion zsh there are")
+        advice = did_you_mean(shell, SHELLS, f"there is one for {' and for '.join(SHELLS)}")
         raise InputError(f"emsa completion: there is no script for {shell or 'no shell'}; {advice}")
     template = jinja2.Template(
         (TEMPLATES / f"completion.{shell}").read_text(), keep_trailing_newline=True, undefined=jinja2.StrictUndefined

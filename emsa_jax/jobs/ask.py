@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from emsa_jax.data.readers.rows import TABLES
 from emsa_jax.errors import InputError
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.runtime.console import printable, progress, say
@@ -34,8 +35,7 @@ def ask(options: AskOptions) -> None:
     if not (options.data or options.video or options.audio or options.text):
         raise InputError("say what to ask about: config.video, config.audio, config.text, or config.data for many")
     for name in ("video", "audio"):
-        if (path := getattr(options, name)) and not Path(path).expanduser().is_file():
-            raise InputError(f"config.{name}: there is no file {path}")
+        _check_medium(name, getattr(options, name))
     if options.cache:
         keep_compiled(Path(options.cache).expanduser())
     policy = open_policy(options, options.max_seconds)
@@ -60,6 +60,20 @@ def ask(options: AskOptions) -> None:
     say(f"seen       {question.seen.line()}")
     cut = "" if answer.ended else ", cut off there: config.max_tokens"
     say(f"took       {time.monotonic() - begun:.1f} s, {len(answer.tokens)} tokens{cut}")
+
+
+def _check_medium(name: str, path: str) -> None:
+    """Raises InputError where the path of the field is given and is not one clip's file, with the field to take."""
+    file = Path(path).expanduser()
+    if not path or file.is_file() and file.suffix.lower() not in TABLES:
+        return
+    if file.exists():
+        kind = "a folder" if file.is_dir() else "a table"
+        raise InputError(
+            f"config.{name}: {path} is {kind}, not one clip; --config.data={path} asks about all of its clips"
+        )
+    words = "; --config.text is for the words that are said" if " " in path else ""
+    raise InputError(f"config.{name}: there is no file {path}{words}")
 
 
 def _answer(options: AskOptions, policy: OpenedPolicy, question: Question) -> AnswerText:

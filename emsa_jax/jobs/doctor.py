@@ -37,6 +37,8 @@ from emsa_jax.training.training_options import GrpoOptions
 def doctor(options: DoctorOptions) -> None:
     """Prints a line for each finding as it comes, or all of them as JSON. Ends the process with 1 for a fault."""
     found = []
+    if options.step and not options.json:
+        say("the last of these compiles a step, which takes a minute or two; --config.step=False leaves it out")
     for finding in findings(options):
         found.append(finding)
         if not options.json:

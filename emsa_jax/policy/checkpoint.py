@@ -45,6 +45,8 @@ def open_checkpoint(
     directory = Path(directory)
     if not directory.is_dir():
         made = "; make weights makes it" if directory == Path("weights/smol") else ""
+        if directory.parent.name == "export" and (workdir := directory.parent.parent).is_dir():
+            made = f"; the run in {workdir} has not exported it: its command, given again, goes on to the export"
         raise InputError(f"policy {directory}: no such directory{made}")
     config, params = hf.load(directory, dtype, layout) if weights else (hf.read_checked_config(directory), None)
     tokenizer = read_tokenizer(directory, config)

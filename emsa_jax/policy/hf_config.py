@@ -59,6 +59,7 @@ _BRIDGES = ("audio_bridge", "vision_bridge")
 _ELSEWHERE = (*_PARTS, *_BRIDGES, "other_stop_ids")  # fields that stand in no place of their own
 # of a bridge in a policy; the others are of its training
 _OF_BRIDGE = (*_SIZES[1:3], "num_attention_heads", "num_hidden_layers", "layer_norm_eps", "positions")
+_EXPORTS = ("export/merged", "merged")  # below a workdir, and below its export/
 _TOKEN_KEYS = {
     "audio_token_id": "audio_token_index",
     "image_token_id": "image_token_index",
@@ -72,7 +73,10 @@ def read_config(directory: str | Path) -> ThinkerConfig:
 
     Raises: InputError naming the file and the field.
     """
-    raw, path = read_json_config(directory), Path(directory) / "config.json"
+    path = Path(directory) / "config.json"
+    if inside := _policy_inside(Path(directory)):
+        raise InputError(f"{directory} is no policy directory, but that of a run; its policy is {inside}")
+    raw = read_json_config(directory)
     config = with_stop_ids(from_hf(raw, str(path)), raw, directory)
     if config.eos_token_id < 0:
         raise InputError(
@@ -80,6 +84,13 @@ def read_config(directory: str | Path) -> ThinkerConfig:
             "that ends an answer"
         )
     return replace(config, pad_token_id=config.pad_token_id if config.pad_token_id >= 0 else config.eos_token_id)
+
+
+def _policy_inside(directory: Path) -> Path | None:
+    """The exported policy below a run's workdir, or below its export/, that somebody named in its place."""
+    if (directory / "config.json").exists() and not (directory / "versions.json").exists():
+        return None
+    return next((path for name in _EXPORTS if ((path := directory / name) / "config.json").exists()), None)
 
 
 def read_json_config(directory: str | Path) -> dict:

@@ -23,6 +23,12 @@ def test_one_clip(started, served):  # noqa: F811
     assert "seen       4 frames, 1.2 s of sound, 4 words\n" in out and " 9 tokens, cut off there" in out
 
 
+def test_a_table_in_the_place_of_a_clip(started, tmp_path):
+    (tmp_path / "clips.CSV").write_text("id,text\n1,hm\n")
+    status, out, err = started(f"video={tmp_path / 'clips.CSV'}", "policy=nowhere", "cache=", config=CONFIG)
+    assert status == 2 and "clips.CSV is a table, not one clip; --config.data=" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [
@@ -30,6 +36,9 @@ def test_one_clip(started, served):  # noqa: F811
         (["text=hm"], "config.policy: name a policy directory"),
         (["text=hm", "policy=nowhere"], "nowhere: no such directory"),
         (["video=nowhere.mp4"], "config.video: there is no file nowhere.mp4"),
+        (["video=good day"], "config.text is for the words"),
+        (["video=tests"], "config.video: tests is a folder, not one clip; --config.data=tests asks about all"),
+        (["video=clips.CSV"], "config.video: there is no file clips.CSV"),
         (["text=hm", "data=x.csv"], "give one or the other"),
         (["text=hm", "temperature=0.001"], "temperature must be 0"),
     ],

@@ -74,6 +74,15 @@ def test_a_step(monkeypatch, made, status, told):
     assert found.status == status and told in found.text and bool(found.advice) == (status != "ok")
 
 
+def test_the_wait_for_a_step_is_said_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(job, "dry_step", lambda: {"loss": 0.5})
+    doctor(options(tmp_path, step=True))
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert "takes a minute or two" in first and "--config.step=False" in first and last.split()[1] == "step"
+    doctor(options(tmp_path, step=True, json=True))
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_without_devices_the_rest_is_told(tmp_path, monkeypatch):
     def none():
         raise RuntimeError("no device")

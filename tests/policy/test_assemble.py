@@ -285,6 +285,9 @@ def test_how_the_policy_of_the_preset_smol_is_made_is_said(tmp_path, monkeypatch
         open_checkpoint("weights/smol")
     with pytest.raises(InputError, match="no such directory$"):
         open_checkpoint("weights/other")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match="run/export/merged: no such directory; the run in run has not exported it"):
+        open_checkpoint("run/export/merged")
 
 
 def test_bridges_stand_behind_the_towers(parts_dir, write_tokenizer, tmp_path):

@@ -252,3 +252,17 @@ def test_bad_files_are_named(tmp_path, text, names):
         (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=f"config.json: .*{names}"):
         read_config(tmp_path)
+
+
+def test_a_run_in_the_place_of_its_policy(world, tmp_path):
+    """A workdir has a config.json too: the one of its job."""
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "merged").symlink_to(world.directory)
+    (tmp_path / "config.json").write_text('{"job": "run"}')
+    (tmp_path / "versions.json").write_text("[]")
+    for named in (tmp_path, tmp_path / "export"):
+        with pytest.raises(InputError) as error:
+            read_config(named)
+        told = f"{named} is no policy directory, but that of a run; its policy is {tmp_path / 'export' / 'merged'}"
+        assert str(error.value) == told
+    assert read_config(tmp_path / "export" / "merged") == read_config(world.directory)

@@ -21,6 +21,7 @@ from emsa_jax.data.readers.mer_caption_plus import read_mer_caption_plus
 from emsa_jax.data.readers.merr import read_merr
 from emsa_jax.data.readers.mmsa import read_mmsa
 from emsa_jax.data.readers.plain import read_plain
+from emsa_jax.data.readers.rows import TABLES
 from emsa_jax.data.sample import SPLITS, Sample
 from emsa_jax.errors import InputError
 
@@ -86,7 +87,7 @@ def _guess(path: Path) -> Reader:
     if path.is_dir():
         return read_mmsa
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".tsv", ".jsonl"):
+    if suffix not in TABLES:
         raise InputError(f"{path} is neither a directory nor a .csv or .jsonl file; name its dataset")
     return read_mmsa if suffix != ".jsonl" and "video_id" in labels_csv.header(path) else read_plain
 

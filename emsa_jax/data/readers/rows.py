@@ -11,6 +11,8 @@ from emsa_jax.data.readers.clips import name_in
 from emsa_jax.errors import InputError
 from emsa_jax.json_file import parse_labels
 
+TABLES = (".csv", ".tsv", ".jsonl")
+
 
 def rows(path: Path, needed: labels_csv.Needed, optional: Sequence[str] = ()) -> Iterator[tuple[Where, dict[str, str]]]:
     """(where, row) of each row of a csv, or of each object of a jsonl; all cells strings, objects as json. Of a jsonl
