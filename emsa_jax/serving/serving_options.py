@@ -92,7 +92,7 @@ class ServeOptions(ServedPolicyOptions):
     port: int = option(8000, "the port; 0: any that is free", low=0, high=2**16 - 1)
     token: str = option("", "what clients must send as Authorization: Bearer TOKEN; empty: that of token_env")
     token_env: str = option("EMSA_TOKEN", "the environment variable that holds the token, where it is set")
-    name: str = option("", "the model's name for clients; empty: that of its directory")
+    name: str = option("", "the model's name for clients; empty: that of its run, or of its directory")
     hosts: tuple[str, ...] = option((), "further names by which clients may call the server, in their Host header")
     media_root: str = option("", "a directory whose files requests may name as file:// addresses; empty: none may")
     batch_size: int = option(8, "answers that are made together", low=1, high=1024)

@@ -158,6 +158,9 @@ def reasons(part: str, path: str | Path) -> Iterator[None]:
         yield
     except Broken as error:
         raise type(error)(f"{part}: {error}") from None
+    except av.error.InvalidDataError as error:  # its own text begins with a number
+        told = f"{Path(path).name} has no format that can be decoded, or is damaged"
+        raise Broken(f"{part}: {told} ({type(error).__name__})") from error
     except Exception as error:
         message = " ".join((str(error) or repr(error)).split()).replace(str(path), Path(path).name)
         raise Broken(f"{part}: {message[:200]} ({type(error).__name__})") from error

@@ -172,3 +172,10 @@ def test_reasons_name_the_file_alone(tmp_path):
     with pytest.raises(Broken, match="a.mp4") as caught:
         read(tmp_path / "a.mp4")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_noise_is_said_to_be_no_media(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
+    with pytest.raises(Broken) as caught:
+        read(tmp_path / "a.mp4")
+    assert str(caught.value) == "video: a.mp4 has no format that can be decoded, or is damaged (InvalidDataError)"
