@@ -75,6 +75,12 @@ class Decoders:
         for worker in self._workers:
             worker.close()
 
+    def stop(self) -> None:
+        """Ends all processes at once; whoever waits for a clip is told that it is broken. To be called before the
+        context ends where threads may still decode."""
+        for worker in self._workers:
+            worker.stop()
+
     def start(self) -> None:
         """Starts all processes, so that nobody has to wait for one."""
         for worker in self._workers:
@@ -95,10 +101,13 @@ class _Worker:
     def __init__(self, options: PrepareOptions, timeout_seconds: float) -> None:
         self._options, self._timeout = options, timeout_seconds
         self._process: subprocess.Popen | None = None
+        self._stopped = False
 
     def encode(self, sample: Sample, source: str) -> bytes | Broken:
         # One death may be the machine's fault (memory ran out); a clip that kills two workers is at fault.
         for _ in range(_ATTEMPTS):
+            if self._stopped:
+                return Broken("decoding was stopped")
             process = self.start()
             try:
                 _write(process.stdin, {"sample": asdict(sample), "source": source})
@@ -115,6 +124,11 @@ class _Worker:
     def close(self) -> None:
         if self._process is not None:
             self._bury()
+
+    def stop(self) -> None:
+        self._stopped = True
+        if (process := self._process) is not None:
+            process.kill()  # whoever reads from it buries it
 
     def start(self) -> subprocess.Popen:
         """The process, which is started if there is none."""

@@ -48,8 +48,11 @@ def citations(run_dir: str | os.PathLike) -> str:
     config = read_saved_json(workdir / "config.json", kind={str: object})
     if config is None:
         raise InputError(f"{workdir} is no workdir of a run: it holds no config.json")
+    stages = config.get("stages", ())
+    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages):
+        raise InputError(f"{workdir} is no workdir of a run: its config.json names no list of stages")
     made = [stage for stage in ("sft", "grpo") if (workdir / stage).is_dir()]  # by whichever start
-    config |= {"stages": [*config.get("stages", ()), *made]}
+    config |= {"stages": [*stages, *made]}
     versions = read_saved_json(workdir / "versions.json", kind=[{str: object}]) or [{}]
     return bibtex(
         {

@@ -83,7 +83,7 @@ class ChatRequest:
 
     @property
     def words(self) -> str:
-        """All texts of the one message that is no chat."""
+        """All texts, in order."""
         return "\n".join(part for message in self.messages for part in message.parts if isinstance(part, str))
 
 

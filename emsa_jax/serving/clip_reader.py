@@ -31,6 +31,10 @@ class ClipReader:
     def __exit__(self, *error: object) -> None:
         self._decoders.__exit__(*error)
 
+    def stop(self) -> None:
+        """Ends what is being decoded, whose readers get an InputError."""
+        self._decoders.stop()
+
     def start(self) -> None:
         """Starts the processes, so that the first clip need not wait for one."""
         self._decoders.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emsa_jax.data.records import Clip
+from emsa_jax.disk import is_full
 from emsa_jax.errors import InputError
 from emsa_jax.serving.answer_text import AnswerText
 from emsa_jax.serving.api_errors import ApiError, bad
@@ -104,6 +105,8 @@ class Completions:
         """media_root: below which requests may name files; "": none may. decode_seconds: for one file."""
         self.policy, self.engine, self.metrics, self.name, self.media_root = policy, engine, metrics, name, media_root
         self.created = int(time.time())
+        vocabulary = policy.checkpoint.tokenizer.get_vocab()
+        self._most_words = engine.programs.shapes[-1].prompt * max(map(len, vocabulary))
         self._reader = ClipReader(policy.prepare, decode_seconds)
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="question")
 
@@ -112,6 +115,7 @@ class Completions:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._reader.stop()  # a thread that waits for a clip ends, however long its decoding would take
         self._threads.shutdown(cancel_futures=True)
         self._reader.__exit__(*error)
 
@@ -125,6 +129,11 @@ class Completions:
             question = await loop.run_in_executor(self._threads, self._question, request)
         except InputError as error:
             raise bad(str(error), "messages", "invalid_media") from error
+        except OSError as error:
+            waits = {"retry-after": str(RETRY_SECONDS)}
+            what = "its disk is full" if is_full(error) else error.strerror or type(error).__name__
+            message = f"the server cannot keep the media of this request while they are decoded: {what}"
+            raise ApiError(503, message, code="no_room", headers=waits) from error
         arrivals: _Arrivals = asyncio.Queue()
         seed = secrets.randbits(31) if request.seed is None else request.seed & (2**31 - 1)
         works = [
@@ -158,6 +167,7 @@ class Completions:
 
     def _question(self, request: ChatRequest) -> Question:
         """The prompt of a request; in a thread of its own. Raises ApiError and InputError."""
+        self._check_words(request)
         language = request.language or self.policy.language
         with tempfile.TemporaryDirectory(prefix="emsa-") as directory:
             if not request.raw:
@@ -174,6 +184,18 @@ class Completions:
                 for message in request.messages
             ]
             return as_it_stands(self.policy, turns)
+
+    def _check_words(self, request: ChatRequest) -> None:
+        """Raises ApiError for words that are more than a prompt has room for even if each token were the longest one,
+        before a tokenizer works on them for minutes."""
+        words = request.words if request.raw else " ".join(request.words.split())
+        if len(words) > self._most_words:
+            raise bad(
+                f"the messages have {len(words)} characters, more than the longest prompt has room for "
+                f"({self._most_words}): send less, or start the server with larger limits",
+                "messages",
+                "prompt_too_long",
+            )
 
     def _clip(self, part: MediaPart, directory: Path, language: str) -> Clip:
         """A medium, decoded. Raises ApiError and InputError."""

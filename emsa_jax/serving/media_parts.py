@@ -46,7 +46,7 @@ class MediaPart:
         allowed = Path(root).expanduser().resolve()
         try:
             found = Path(self.path).resolve()
-            if found.is_relative_to(allowed) and found.is_file():
+            if Path(self.path).is_absolute() and found.is_relative_to(allowed) and found.is_file():
                 return str(found)
         except (OSError, ValueError, RuntimeError):
             pass
@@ -74,7 +74,8 @@ def media_part(part: dict[str, Any], where: str) -> MediaPart:
 
 def _of_url(kind: str, url: str, where: str) -> MediaPart:
     if url.startswith("file://"):
-        return MediaPart(kind, "", unquote(url.removeprefix("file://")), "", where)
+        place = unquote(url.removeprefix("file://").removeprefix("localhost"))  # other hosts' names begin no path here
+        return MediaPart(kind, "", place or ".", "", where)
     found = _DATA.match(url)
     if found is None or not found[3]:
         raise ApiError(

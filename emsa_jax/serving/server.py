@@ -39,6 +39,10 @@ def token_of(options: ServeOptions) -> str:
             f"config.host: at {options.host} others can reach this server; say config.token=..., or set "
             f"{options.token_env}, and give it to those who may ask"
         )
+    if any(ord(char) < 33 or ord(char) > 126 for char in token):
+        raise InputError(
+            f"{options.token_env}: only visible ASCII characters can be sent in a header; set another token"
+        )
     return token
 
 

@@ -103,6 +103,10 @@ def test_what_a_policy_is_made_of_is_cited(workdir, tmp_path):
 def test_what_is_no_run_is_told(tmp_path):
     with pytest.raises(InputError, match="no workdir of a run"):
         citations(tmp_path)
+    for config in ('{"stages": 3}', '{"stages": [["sft"]]}'):
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(InputError, match="no workdir of a run: its config.json names no list of stages"):
+            citations(tmp_path)
 
 
 def test_the_repository_says_how_to_cite_it():

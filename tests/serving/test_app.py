@@ -2,9 +2,14 @@
 
 import asyncio
 import base64
+import errno
 import json
+import os
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import openai
@@ -13,7 +18,11 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emsa_jax.errors import InputError
+from emsa_jax.serving.clip_reader import ClipReader
 from emsa_jax.serving.questions import ask_about
+from emsa_jax.serving.server import token_of
+from emsa_jax.serving.serving_options import ServeOptions
 from tests.serving.conftest import Running
 
 
@@ -210,7 +219,7 @@ def medium(kind, url):
         (with_parts(medium("image_url", "http://127.0.0.1/x.png")), 400, "nothing is fetched"),
         (with_parts(medium("video_url", "file:///etc/passwd")), 400, "no such file below"),
         (with_parts(medium("video_url", "file:///nowhere\x00")), 400, "no such file below"),
-        (GOOD | {"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "there is room for 192"),
+        (GOOD | {"messages": [{"role": "user", "content": "word " * 500}]}, 400, "there is room for 192"),
         (GOOD | {"messages": [{"role": "user", "content": "x" * 600_000}]}, 413, "larger than 0.5 MB"),
     ],
 )  # fmt: skip
@@ -356,3 +365,61 @@ def test_what_is_under_way_is_answered_when_the_server_is_to_stop(served):
     with pytest.raises(requests.exceptions.ConnectionError):
         requests.get(f"{other.url}/health")
     assert not other.server.service.completions.engine.alive
+
+
+def test_words_that_no_prompt_has_room_for_are_refused_before_they_are_tokenized(running, monkeypatch):
+    def never(*_):
+        raise AssertionError("these words must not reach the tokenizer")
+
+    monkeypatch.setattr("emsa_jax.serving.completions.ask_about", never)
+    monkeypatch.setattr("emsa_jax.serving.completions.as_it_stands", never)
+    body = {**GOOD, "messages": [{"role": "user", "content": "word " * 80_000}]}
+    for fields in ({}, {"raw": True}):
+        reply = post(running, body | fields)
+        assert reply.status_code == 400 and reply.json()["error"]["code"] == "prompt_too_long", reply.text
+
+
+def test_a_full_disk_is_no_fault_of_the_server(running, served, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/place")
+
+    monkeypatch.setattr("emsa_jax.serving.completions.tempfile.TemporaryDirectory", full)
+    reply = post(running, with_parts(video(served)))
+    assert reply.status_code == 503 and reply.json()["error"]["code"] == "no_room"
+    assert "disk is full" in reply.text and "secret" not in reply.text and reply.headers["retry-after"]
+    monkeypatch.undo()
+    assert post(running, GOOD).status_code == 200
+
+
+@pytest.mark.parametrize("host, status", [("", 200), ("localhost", 200), ("other.example", 400), ("..", 400)])
+def test_a_file_address_of_another_host_names_no_file(running, monkeypatch, host, status):
+    root = Path(running.server.options.media_root)
+    (root / host.replace("localhost", "")).mkdir(exist_ok=True)
+    monkeypatch.chdir(root)  # below which a relative path would be found
+    place = f"{root}/clip.mp4" if status == 200 else "/../clip.mp4"
+    if host == "..":
+        place = f"/{root.name}/clip.mp4"
+    assert post(running, with_parts(medium("video_url", f"file://{host}{place}"))).status_code == status
+
+
+def test_a_token_of_the_environment_that_no_header_can_hold_is_refused(monkeypatch):
+    for token in ("sécret", "secret\n"):
+        monkeypatch.setenv("EMSA_TOKEN", token)
+        with pytest.raises(InputError, match="EMSA_TOKEN: only visible ASCII"):
+            token_of(ServeOptions())
+
+
+def test_the_end_does_not_wait_for_a_clip_that_decodes_for_long(served, monkeypatch):
+    """A process that says nothing: whoever waits for it is told so at once when the decoders are to stop."""
+    with ClipReader(served.opened.prepare, 60.0) as reader:
+        reader.start()
+        process = reader._decoders._workers[0]._process
+        os.kill(process.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            clip = threads.submit(reader.read, video=str(served.clips[0]))
+            time.sleep(0.2)
+            begun = time.monotonic()
+            reader.stop()
+            with pytest.raises(InputError, match="decoding was stopped"):
+                clip.result(10)
+        assert time.monotonic() - begun < 5 and process.poll() is not None
