@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -58,8 +58,13 @@ class ServingPrograms:
         self._continue: dict[tuple[int, int, int], Program] = {}  # by bucket, rows, size of the cache
         self._layers: Any = None
 
-    def compile(self) -> None:
-        """Compiles all of them, and lays out the decoder's layers."""
+    @property
+    def count(self) -> int:
+        """How many programs `compile` makes, beside the layers'."""
+        return len(self.row_counts) * len(self.shapes) * 2 * len(self.sizes)
+
+    def compile(self, advance: Callable[[], None] = lambda: None) -> None:
+        """Compiles all of them, and lays out the decoder's layers. advance: called after each of `count` programs."""
         policy, config = self.policy, self.policy.config
         base, adapter = policy.base, policy.adapter
         self._layers = self._split_layers()
@@ -72,6 +77,7 @@ class ServingPrograms:
                     "begin", begin, base, adapter, inputs, label=f"begin/{shape.prompt}x{rows}"
                 )
                 self._begin[shape, rows] = program
+                advance()
                 asked, answering = program.out
                 for before, size in zip((0, *self.sizes), self.sizes, strict=False):
                     if before:
@@ -82,6 +88,7 @@ class ServingPrograms:
                             label=f"lengthen/{size}x{rows}",
                         )
                         self._lengthen[rows, size] = longer
+                        advance()
                         answering = longer.out
                     go_on = functools.partial(
                         continue_answers, config=config, steps=self.chunk, likeliest=self.likeliest
@@ -93,6 +100,7 @@ class ServingPrograms:
                         donate=(4,),
                         label=f"continue/{shape.prompt}x{rows}/{size}",
                     )
+                    advance()
 
     def _split_layers(self) -> Layers:
         """The decoder's layers as `continue_answers` reads them: one by one where they are not run stacked."""

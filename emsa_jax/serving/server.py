@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 
 from emsa_jax.errors import InputError
-from emsa_jax.runtime.console import say
+from emsa_jax.runtime.console import progress, say
 from emsa_jax.serving.access import Access
 from emsa_jax.serving.app import Service, make_app
 from emsa_jax.serving.completions import Completions
@@ -145,7 +145,8 @@ class PolicyServer(uvicorn.Server):
                 policy.prompter, policy.prepare, options.max_text, options.max_images, options.buckets
             )
             programs = ServingPrograms(policy, shapes, [1, options.batch_size], options.max_tokens, options.chunk)
-            programs.compile()
+            with progress(programs.count, "compiling", every=20) as advance:
+                programs.compile(advance)
             engine = Engine(programs, options.max_queue, options.max_batches)
             name = options.name or _model_name(Path(options.policy), options.adapter)
             completions = Completions(

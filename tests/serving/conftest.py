@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -50,10 +50,11 @@ def write_policy(directory: Path, **trained_for) -> Path:
 
 @dataclass(frozen=True)
 class ServedWorld:
-    """policy: its directory. clips: video files of 1.2 s, with sound."""
+    """policy: its directory. clips: video files of 1.2 s, with sound. compiled: an entry for each program."""
 
     policy: Path
     clips: list[Path]
+    compiled: list[int] = field(default_factory=list)
 
     @cached_property
     def opened(self) -> OpenedPolicy:
@@ -62,7 +63,7 @@ class ServedWorld:
     @cached_property
     def programs(self) -> ServingPrograms:
         programs = ServingPrograms(self.opened, [SHAPE], [1, ROWS], SLOTS, CHUNK)
-        programs.compile()
+        programs.compile(lambda: self.compiled.append(1))
         return programs
 
     @cached_property

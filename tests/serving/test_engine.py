@@ -113,3 +113,8 @@ def test_a_batch_that_fails_is_told_and_the_next_one_answered(served, engine, mo
     sound = Asked(served, served.asked[2])
     engine.submit([sound.work])
     assert not sound.answer()[1].error
+
+
+def test_each_program_is_counted_while_they_compile(served):
+    count = served.programs.count
+    assert len(served.compiled) == count > 0
