@@ -1,53 +1,15 @@
-"""Options of the data: which set, how it is read, mixed, prepared and made. Imports no jax."""
+"""Options of the data: how it is read, mixed, prepared and made. Imports no jax."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emsa_jax.config.fields import Options, option
-from emsa_jax.data.facts import FACTS
 from emsa_jax.errors import InputError
 
 MODALITIES = ("text", "audio", "video")
 FPS_FRAMES = (4, 768)  # fewest and most frames of a video where they are taken at a rate (Qwen2.5-Omni)
 MIN_PIXELS = 56 * 56  # fewest of a frame (Qwen2.5-Omni)
 JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Dataset(Options):
-    """A data set."""
-
-    data: str = option(
-        "",
-        "a data set: an MMSA directory, a csv or jsonl of paths and labels, a directory of records, or an embedded "
-        "domain, puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh; empty for none",
-    )
-    dataset: str = option(
-        "", "how it is read: a name of docs/data_sets.md; empty: by its layout", source="docs/data_sets.md"
-    )
-    score_range: tuple[float, ...] = option(
-        (), "lowest and highest legal score; (): the set's own", source="each data set's paper"
-    )
-    language: str = option("", "en or zh, of its words and of the question; empty: the set's own")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.score_range and not (len(self.score_range) == 2 and self.score_range[0] < self.score_range[1]):
-            raise InputError(f"score_range must be two numbers that rise, not {self.score_range}")
-        if self.dataset and self.dataset not in FACTS:
-            raise InputError(f"dataset {self.dataset!r} is none of {', '.join(FACTS)}")
-
-
-@dataclass(frozen=True)
-class CrossDataset(Dataset):
-    """A second domain, for evaluation alone."""
-
-    group: ClassVar[str] = "cross"
-    asked_as: Literal["own", "train"] = option(
-        "own",
-        "own: it is asked about in its own language and score range; train: in those of the training set, and the "
-        "scores are carried over into its own",
-    )
 
 
 @dataclass(frozen=True)

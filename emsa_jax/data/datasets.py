@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emsa_jax.data.data_options import CrossDataset, Dataset, ReadingOptions
+from emsa_jax.data.data_options import ReadingOptions
+from emsa_jax.data.dataset_options import CrossDataset, Dataset
 from emsa_jax.data.facts import facts_of
 from emsa_jax.data.readers import read_samples
 from emsa_jax.data.records import MANIFEST, Entry, read_index, read_manifest

@@ -16,7 +16,7 @@ from emsa_jax.data.data_options import (
     PrepareOptions,
     ReadingOptions,
 )
-from emsa_jax.data.facts import FACTS
+from emsa_jax.data.facts import facts_of
 from emsa_jax.data.findings import findings
 from emsa_jax.data.media import Broken
 from emsa_jax.data.media_hashes import hash_inputs, hash_media
@@ -69,7 +69,7 @@ def prepare(
     """
     out_dir = Path(out_dir).absolute()
     samples = read_samples(source, score_range, language, dataset, reading)
-    score_range = score_range or FACTS[dataset or "plain"].score_range
+    score_range = score_range or facts_of(dataset).score_range
     hashes = hash_media(samples, progress)
     inputs = hash_inputs(samples, hashes, [SCHEMA, dataset, list(map(float, score_range)), _content(options)])
     if (made := _reusable(out_dir, inputs)) is not None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from emsa_jax.data.data_options import MODALITIES, CrossDataset
+from emsa_jax.data.data_options import MODALITIES
+from emsa_jax.data.dataset_options import CrossDataset
 from emsa_jax.errors import InputError
 from emsa_jax.training.training_options import GrpoOptions
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from emsa_jax.answers.formats import format_class
 from emsa_jax.config.edge import digest, pick, results_digest, to_dict
-from emsa_jax.data.data_options import CrossDataset
+from emsa_jax.data.dataset_options import CrossDataset
 from emsa_jax.data.datasets import PUPPETS
 from emsa_jax.errors import InputError
 from emsa_jax.experiments.arms import Arm, C, changed, lengthened, swapped

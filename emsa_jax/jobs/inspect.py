@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emsa_jax.data.facts import FACTS
+from emsa_jax.data.facts import facts_of
+from emsa_jax.data.readers import READERS
 from emsa_jax.data.records import Clip, Entry, RecordSource, read_index, read_manifest, unpack, unpack_pcm, verify
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
@@ -26,9 +27,9 @@ def inspect(options: InspectOptions) -> None:
     out = _page_path(directory, options.out)
     manifest = read_manifest(directory)
     name = options.dataset or manifest.dataset
-    if name and name not in FACTS:
-        raise InputError(f"config.dataset: {name!r} is none of {', '.join(FACTS)}")
-    facts = FACTS[name or "plain"]
+    if name and name not in READERS:
+        raise InputError(f"config.dataset: {name!r} is none of {', '.join(READERS)}")
+    facts = facts_of(name)
     verify(directory)
     splits = {split: read_index(directory, split) for split in SPLITS}
     entries = [entry for split in SPLITS for entry in splits[split]]

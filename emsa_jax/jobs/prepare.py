@@ -12,7 +12,8 @@ from pathlib import Path
 
 from emsa_jax.answers.formats import make_format
 from emsa_jax.config.edge import to_dict
-from emsa_jax.data.data_options import Dataset, MixOptions, PrepareOptions, PuppetOptions
+from emsa_jax.data.data_options import MixOptions, PrepareOptions, PuppetOptions
+from emsa_jax.data.dataset_options import Dataset
 from emsa_jax.data.datasets import PUPPETS, datasets, is_prepared, labels_of, reader_of
 from emsa_jax.data.facts import describe
 from emsa_jax.data.findings import overlap_lines

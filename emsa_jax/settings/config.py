@@ -9,15 +9,8 @@ from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.formats import FORMATS, format_class
 from emsa_jax.config.edge import pick
 from emsa_jax.config.fields import option, refuse_repeated
-from emsa_jax.data.data_options import (
-    MODALITIES,
-    CrossDataset,
-    Dataset,
-    MixOptions,
-    PrepareOptions,
-    PuppetOptions,
-    ReadingOptions,
-)
+from emsa_jax.data.data_options import MODALITIES, MixOptions, PrepareOptions, PuppetOptions, ReadingOptions
+from emsa_jax.data.dataset_options import CrossDataset, Dataset
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions

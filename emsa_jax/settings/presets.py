@@ -7,7 +7,8 @@ from dataclasses import replace
 from ml_collections import ConfigDict
 
 from emsa_jax.config.edge import to_config_dict
-from emsa_jax.data.data_options import CrossDataset, PrepareOptions, PuppetOptions, ReadingOptions
+from emsa_jax.data.data_options import PrepareOptions, PuppetOptions, ReadingOptions
+from emsa_jax.data.dataset_options import CrossDataset
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.experiments.arms import TABLES

@@ -11,7 +11,8 @@ from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.answers.concept_table import concept_table
 from emsa_jax.answers.formats import make_format
 from emsa_jax.answers.recorded_traces import read_any_traces
-from emsa_jax.data.data_options import CrossDataset, Dataset, MixOptions, ReadingOptions
+from emsa_jax.data.data_options import MixOptions, ReadingOptions
+from emsa_jax.data.dataset_options import CrossDataset, Dataset
 from emsa_jax.data.datasets import PUPPETS, DataSettings, clips_of, datasets, labelled_splits
 from emsa_jax.data.findings import overlaps
 from emsa_jax.data.records import Entry, read_index, read_manifest

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from emsa_jax.answers.answer_options import ConceptOptions, LabelOptions
 from emsa_jax.config.fields import no_effect
-from emsa_jax.data.data_options import CrossDataset, MixOptions
+from emsa_jax.data.data_options import MixOptions
+from emsa_jax.data.dataset_options import CrossDataset
 from emsa_jax.data.datasets import DataSettings
 from emsa_jax.data.records import read_manifest
 from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions

@@ -7,12 +7,17 @@ import pytest
 import soundfile
 from absl import flags
 
-from emsa_jax.data.data_options import CrossDataset, ReadingOptions
+from emsa_jax.data.data_options import ReadingOptions
+from emsa_jax.data.dataset_options import CrossDataset
+from emsa_jax.data.readers import READERS
+from emsa_jax.data.readers.plain import read_plain
 from emsa_jax.data.records import read_index, read_manifest
 from emsa_jax.errors import InputError
+from emsa_jax.jobs.inspect import inspect
 from emsa_jax.jobs.prepare import prepare_records
 from emsa_jax.policy.tiny import make_tiny
 from emsa_jax.settings.config import Config
+from emsa_jax.settings.job_options import InspectOptions
 
 ROWS = "id,text,label,mode,video,audio\na,a good day,2.5,train,,\nb,a bad day,-1,train,,\nc,a day,0,test,,\n"
 
@@ -61,6 +66,16 @@ def test_with_a_policy_the_manifest_knows_prompt_lengths(source):
 def test_what_cannot_be(source, changes, message):
     with pytest.raises(InputError, match=message):
         config(source, **changes)
+
+
+def test_a_reader_of_ones_own_needs_no_more_than_its_name(source, monkeypatch, capsys):
+    monkeypatch.setitem(READERS, "ratings", read_plain)  # and no line in facts.py
+    prepare_records(config(source, dataset="ratings", score_range=(-3.0, 3.0)))
+    capsys.readouterr()
+    records = source.parent / "records"
+    assert read_manifest(records).dataset == "ratings"
+    inspect(InspectOptions(data=str(records)))
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["dataset"] == "ratings"
 
 
 def test_a_second_domain_may_be_of_another_set():
