@@ -14,6 +14,7 @@ from emsa_jax.answers.claim_truth import agreement_error, true_signs
 from emsa_jax.answers.concept_table import Concept
 from emsa_jax.answers.labels import POLARITIES, polarity_of
 from emsa_jax.answers.scores import carry, read_score, score_grid, write_score
+from emsa_jax.answers.tags import scan
 from emsa_jax.errors import InputError
 
 POLARITY_REPEATED = "polarity is repeated"  # a note of an answer
@@ -69,6 +70,11 @@ class ScoreFormat:
     def score_part(self, text: str) -> str:
         """The part of an answer that names a score."""
         return f"<score>{text}</score>"
+
+    def before_score(self, text: str) -> str | None:
+        """What stands before the first `<score>`, for answers whose `score_part` begins with that tag."""
+        tags = scan(text, ("score",))
+        return text[: tags[0].start] if tags and not tags[0].closing else None
 
     def with_score(self, answer: Answer, score: float) -> Answer:
         """The answer with another score of the data's range; what else it names stays."""

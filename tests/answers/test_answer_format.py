@@ -13,6 +13,8 @@ from emsa_jax.answers.answer_format import Answer, AnswerFormat
 from emsa_jax.answers.answer_options import ConceptOptions
 from emsa_jax.answers.formats import FORMATS, format_class, make_format
 from emsa_jax.answers.label_only import LabelOnly
+from emsa_jax.answers.labels import POLARITIES
+from emsa_jax.answers.score_format import ScoreFormat
 from emsa_jax.data.sample import Sample
 from emsa_jax.data.views import MODALITIES
 from emsa_jax.distill.distill_options import DistillOptions
@@ -188,6 +190,38 @@ class Shouted(LabelOnly):
 
     def parse(self, text):
         return super().parse(text.removesuffix("!")) if text.endswith("!") else Answer(notes=("it is not shouted",))
+
+
+@dataclass(frozen=True)
+class Bare(ScoreFormat):
+    """What CONTRIBUTING.md says that a format of answers with a score has to write, and nothing else."""
+
+    name = "bare"
+
+    def write(self, polarity, think, score):
+        return f"{polarity}: {think} {self.score_part(self.write_score(score))}"
+
+    def parse(self, text):
+        polarity, _, rest = text.partition(": ")
+        think, _, last = rest.partition(" <score>")
+        score, why = self.read_score(last.removesuffix("</score>"))
+        if polarity not in POLARITIES or why:
+            return Answer(notes=("it is not bare",))
+        return Answer(polarity=polarity, think=think, score=score)
+
+    def ask(self, modalities, language):
+        return f"{language}: {', '.join(modalities)}"
+
+
+def test_write_parse_and_ask_make_a_format_of_scores(monkeypatch):
+    monkeypatch.setitem(FORMATS, "bare", Bare)
+    for format in (Bare((-1.0, 1.0), 0.1), Bare((-3.0, 3.0), 0.1).for_range((-1.0, 1.0))):
+        test_it_has_all_members_with_the_signatures_of_the_protocol(format)
+        test_what_it_writes_about_a_clip_is_right_by_its_own_account(format)
+        test_its_hints_begin_its_answers(format)
+        test_its_answers_end_as_it_says_for_each_score(format)
+        test_it_asks_about_what_is_there_in_both_languages(format)
+    assert format.before_score("no score") is None and format.before_score("</score> <score>") is None
 
 
 def loudness(answer, truth, format, options):

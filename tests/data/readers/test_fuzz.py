@@ -115,7 +115,7 @@ def named(folder, dataset):
 
 
 def test_every_reader_has_files_here():
-    assert FILES.keys() == READERS.keys()
+    assert FILES.keys() == READERS.keys(), "give FILES a small example of what the reader reads"
 
 
 @pytest.mark.parametrize("dataset", READERS)
