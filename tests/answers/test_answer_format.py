@@ -2,11 +2,14 @@
 
 import ast
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import emsa_jax
 from emsa_jax.answers.answer_format import Answer, AnswerFormat
@@ -112,6 +115,19 @@ def test_its_answers_end_as_it_says_for_each_score(format):
 def test_it_asks_about_what_is_there_in_both_languages(format):
     texts = {format.ask(modalities, language) for modalities in (MODALITIES, ["text"]) for language in ("en", "zh")}
     assert len(texts) == 4 and not any(format.parse(text).well_formed for text in texts)
+
+
+@every_format
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_it_reads_whatever_stands_there(format, data):
+    pieces = re.findall(r"<[^>]*>|[^<]+", format.write("Negative", think_of(format), -0.8))
+    piece = st.sampled_from([*pieces, "</", "<|im_end|>", "\0", "9e99", "１"]) | st.text("<>/a1-é \n", max_size=4)
+    text = "".join(data.draw(st.lists(piece, max_size=12)))
+    answer, before = format.parse(text), format.before_score(text)
+    assert answer.score is None or -1 <= answer.score <= 1
+    assert before is None or text.startswith(before)
+    assert answer.is_read or not answer.well_formed
 
 
 def test_an_unknown_name_is_refused():
