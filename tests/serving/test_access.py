@@ -42,5 +42,5 @@ def test_an_open_address_needs_a_token(monkeypatch):
     with pytest.raises(InputError, match="others can reach this server; say config.token"):
         token_of(ServeOptions(host="0.0.0.0"))
     assert token_of(ServeOptions()) == "" and token_of(ServeOptions(host="0.0.0.0", token="a")) == "a"
-    monkeypatch.setenv("EMSA_TOKEN", "of the environment")
-    assert token_of(ServeOptions(host="0.0.0.0")) == "of the environment" and token_of(ServeOptions(token="a")) == "a"
+    monkeypatch.setenv("EMSA_TOKEN", "of-the-environment")
+    assert token_of(ServeOptions(host="0.0.0.0")) == "of-the-environment" and token_of(ServeOptions(token="a")) == "a"
