@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
+from emsa_jax.learning import advantages
 from emsa_jax.learning.losses import kl_k3
-from emsa_jax.policy import attention, decoder, layers
+from emsa_jax.policy import attention, audio, bert, clip, decoder, hubert, layers, vision
 
 ROOT = Path(__file__).parents[1]
 PAIR = jnp.zeros((2, 3))
@@ -26,7 +27,12 @@ def test_another_type_of_numbers_is_refused():
         decoder.last_valid(jnp.zeros((2, 3, 4)), PAIR.astype(int))
 
 
-@pytest.mark.parametrize("function", [attention.attention, decoder.forward, layers.linear])
+TOWERS = [audio.encode_audio, vision.encode_vision, clip.encode_clip, bert.encode_bert, hubert.encode_hubert]
+
+
+@pytest.mark.parametrize(
+    "function", [attention.attention, decoder.forward, layers.linear, advantages.advantages, *TOWERS]
+)
 def test_the_core_is_checked_wherever_it_is_imported_from(function):
     assert function.__wrapped__.__module__ == function.__module__
     importers = [module for name, module in sys.modules.items() if name.startswith("emsa_jax.")]

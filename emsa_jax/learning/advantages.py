@@ -1,13 +1,16 @@
 """Group-relative advantages: how much better an answer is than the other answers to the same prompt."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emsa_jax.learning.learning_options import AdvOptions
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
 DDOF = 1  # degrees of freedom removed from the variance, as TRL, ms-swift and Hint-GRPO do
 EPS = 1e-4  # added to the standard deviation, as they do
-
-Array = Any  # numpy.ndarray or jax.Array: the functions below are pure and take either
 
 
 class Advantages(NamedTuple):
@@ -19,7 +22,7 @@ class Advantages(NamedTuple):
     std: Array
 
 
-def advantages(rewards: Array, options: AdvOptions) -> Advantages:
+def advantages(rewards: Float[Array, "n g"], options: AdvOptions) -> Advantages:
     """(r - mean of the group) / (std + eps), as in GRPO (DeepSeekMath, section 4.1.2).
 
     rewards: float [N, G], NaN where no reward applies; such an answer gets advantage 0 and is left out of

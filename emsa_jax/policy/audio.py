@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,16 +13,19 @@ from emsa_jax.policy.layers import layer_norm, linear, singles_of, stack_of, tak
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import AudioConfig
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
 
 def encode_audio(
     params: dict,
     adapter: Adapter | None,
     config: AudioConfig,
-    mel: jax.Array,
-    mel_length: jax.Array,
-    pairs: jax.Array,
+    mel: Float[Array, "k frames bins"],
+    mel_length: Int[Array, " k"],
+    pairs: Int[Array, "a 2"],
     shards: int = 1,
-) -> jax.Array:
+) -> Float[Array, "a output"]:
     """Log-mel chunks -> audio token embeddings.
 
     Args:
@@ -42,11 +47,11 @@ def audio_states(
     params: dict,
     adapter: Adapter | None,
     config: AudioConfig,
-    mel: jax.Array,
-    mel_length: jax.Array,
-    pairs: jax.Array,
+    mel: Float[Array, "k frames bins"],
+    mel_length: Int[Array, " k"],
+    pairs: Int[Array, "a 2"],
     shards: int = 1,
-) -> jax.Array:
+) -> Float[Array, "a d"]:
     """States [A, d_model] of the audio tokens after the last layer, pooled. Arguments as in `encode_audio`."""
     x = encode_chunks(params, adapter, config, mel, mel_length)
     flat, pairs = x.reshape(shards, -1, x.shape[-1]), pairs.reshape(shards, -1, 2)
@@ -54,20 +59,24 @@ def audio_states(
     return pooled.reshape(-1, x.shape[-1])
 
 
-def audio_features(params: dict, _: Adapter | None, states: jax.Array) -> jax.Array:
+def audio_features(params: dict, _: Adapter | None, states: Float[Array, "a d"]) -> Float[Array, "a d"]:
     """What the last linear of the projector, "proj", reads of the states: [A, d_model]."""
     return layer_norm(states, params["ln_post"])
 
 
-def project_audio(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+def project_audio(params: dict, adapter: Adapter | None, states: Float[Array, "a d"]) -> Float[Array, "a output"]:
     """Token embeddings [A, output_dim] of the states."""
     scale, lora = adapter.scale if adapter else 0.0, singles_of(adapter, "audio")
     return linear(audio_features(params, adapter, states), params["proj"], lora.get("proj"), scale)
 
 
 def encode_chunks(
-    params: dict, adapter: Adapter | None, config: AudioConfig, mel: jax.Array, mel_length: jax.Array
-) -> jax.Array:
+    params: dict,
+    adapter: Adapter | None,
+    config: AudioConfig,
+    mel: Float[Array, "k frames bins"],
+    mel_length: Int[Array, " k"],
+) -> Float[Array, "k positions d"]:
     """States [K, n_window, d_model] of the chunks after the last layer, before pooling and the last norm: Whisper's
     encoder, whose one chunk of 30 s has n_window 1500. Arguments as in `encode_audio`."""
     lora, scale = stack_of(adapter, "audio"), adapter.scale if adapter else 0.0

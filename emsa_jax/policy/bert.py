@@ -3,6 +3,8 @@ norms follow the sums."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
@@ -10,15 +12,18 @@ from emsa_jax.policy.encoder_layers import Dropout, LayerKind, dropped, encoder_
 from emsa_jax.policy.layers import layer_norm
 from emsa_jax.policy.thinker_config import BertConfig
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Key, Shaped
+
 
 def encode_bert(
     params: dict,
     config: BertConfig,
-    ids: jax.Array,
-    mask: jax.Array,
-    segments: jax.Array | None = None,
-    key: jax.Array | None = None,
-) -> jax.Array:
+    ids: Int[Array, "b s"],
+    mask: Shaped[Array, "b s"],
+    segments: Int[Array, "b s"] | None = None,
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "b s d"]:
     """Texts -> states of their tokens.
 
     Args:
@@ -37,10 +42,10 @@ def encode_bert(
 def bert_embeddings(
     params: dict,
     config: BertConfig,
-    ids: jax.Array,
-    segments: jax.Array | None = None,
-    key: jax.Array | None = None,
-) -> jax.Array:
+    ids: Int[Array, "b s"],
+    segments: Int[Array, "b s"] | None = None,
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "b s d"]:
     """What the first layer reads, [B, S, hidden_size]. Arguments as in `encode_bert`."""
     segments = jnp.zeros_like(ids) if segments is None else segments
     x = params["word_embeddings"][ids]
@@ -51,8 +56,12 @@ def bert_embeddings(
 
 
 def bert_layers(
-    params: dict, config: BertConfig, x: jax.Array, mask: jax.Array, key: jax.Array | None = None
-) -> jax.Array:
+    params: dict,
+    config: BertConfig,
+    x: Float[Array, "b s d"],
+    mask: Shaped[Array, "b s"],
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "b s d"]:
     """States [B, S, hidden_size] after the last layer, of what the first one reads. Arguments as in `encode_bert`."""
     kind = LayerKind(config.num_attention_heads, config.layer_norm_eps, norm_first=False)
     dropout = None

@@ -6,7 +6,8 @@ those of the patches; both are read after the last layer and before CLIP's own l
 
 from __future__ import annotations
 
-import jax
+from typing import TYPE_CHECKING
+
 import jax.numpy as jnp
 
 from emsa_jax.policy.encoder_layers import LayerKind, encoder_layers, quick_gelu
@@ -14,8 +15,13 @@ from emsa_jax.policy.layers import layer_norm, linear, singles_of, stack_of
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import ClipConfig, ClipTextConfig
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Shaped
 
-def encode_clip(params: dict, adapter: Adapter | None, config: ClipConfig, patches: jax.Array) -> jax.Array:
+
+def encode_clip(
+    params: dict, adapter: Adapter | None, config: ClipConfig, patches: Float[Array, "r l p"]
+) -> Float[Array, "tokens output"]:
     """Patches -> visual token embeddings.
 
     Args:
@@ -32,14 +38,18 @@ def encode_clip(params: dict, adapter: Adapter | None, config: ClipConfig, patch
     return linear(states, params["proj"], lora.get("proj"), scale)
 
 
-def clip_states(params: dict, adapter: Adapter | None, config: ClipConfig, patches: jax.Array) -> jax.Array:
+def clip_states(
+    params: dict, adapter: Adapter | None, config: ClipConfig, patches: Float[Array, "r l p"]
+) -> Float[Array, "tokens d"]:
     """States [tokens, hidden_size] of what goes to the text model, before the projector. Arguments as in
     `encode_clip`."""
     x = clip_vision(params, adapter, config, patches.reshape(-1, config.patches, config.patch_dim))
     return x[:, 0] if config.tokens == "cls" else x[:, 1:].reshape(-1, config.hidden_size)
 
 
-def clip_vision(params: dict, adapter: Adapter | None, config: ClipConfig, frames: jax.Array) -> jax.Array:
+def clip_vision(
+    params: dict, adapter: Adapter | None, config: ClipConfig, frames: Float[Array, "f n p"]
+) -> Float[Array, "f states d"]:
     """Frames [F, patches, patch_dim] -> states [F, 1 + patches, hidden_size] after the last layer, the class token
     first."""
     dtype = params["patch_embed"].dtype
@@ -53,7 +63,9 @@ def clip_vision(params: dict, adapter: Adapter | None, config: ClipConfig, frame
     )
 
 
-def encode_clip_text(params: dict, config: ClipTextConfig, ids: jax.Array, mask: jax.Array) -> jax.Array:
+def encode_clip_text(
+    params: dict, config: ClipTextConfig, ids: Int[Array, "b s"], mask: Shaped[Array, "b s"]
+) -> Float[Array, "b projection"]:
     """Captions -> what CLIP compares with pictures.
 
     The state of the end token is taken: at the highest id where eos_token_id is 2, as in the first released files,

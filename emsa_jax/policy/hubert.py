@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,9 @@ import numpy as np
 from emsa_jax.policy.encoder_layers import LayerKind, encoder_layers, gelu
 from emsa_jax.policy.layers import layer_norm, linear
 from emsa_jax.policy.thinker_config import HubertConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Shaped
 
 Count = TypeVar("Count", int, np.ndarray)
 CONV_EPS = 1e-5  # of the norms among the convolutions, whatever layer_norm_eps says
@@ -44,8 +47,8 @@ def num_frames(config: HubertConfig, samples: Count) -> Count:
 
 
 def encode_hubert(
-    params: dict, config: HubertConfig, values: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    params: dict, config: HubertConfig, values: Float[Array, "b samples"], mask: Shaped[Array, "b samples"]
+) -> tuple[Float[Array, "b frames d"], Bool[Array, "b frames"]]:
     """Waveforms -> states of frames after the last layer.
 
     In the base style padding changes what a clip gives, since the group norm runs over it: as published.

@@ -6,6 +6,8 @@ segment ids: no permutation, and any mix of images and videos is the same progra
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,9 @@ from emsa_jax.policy.layers import linear, rms_norm, rotate, singles_of, stack_o
 from emsa_jax.policy.lora import Adapter
 from emsa_jax.policy.thinker_config import ClipConfig, VisionConfig
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
 EPS = 1e-6
 
 
@@ -23,11 +28,11 @@ def encode_vision(
     params: dict,
     adapter: Adapter | None,
     config: VisionConfig | ClipConfig,
-    patches: jax.Array,
-    patch_hw: jax.Array,
-    frame: jax.Array,
-    window: jax.Array,
-) -> jax.Array:
+    patches: Float[Array, "r l p"],
+    patch_hw: Int[Array, "r l 2"] | None,
+    frame: Int[Array, "r l"] | None,
+    window: Int[Array, "r l"] | None,
+) -> Float[Array, "tokens output"]:
     """Patches -> visual token embeddings, one for each 2 x 2 block.
 
     Args:
@@ -36,7 +41,7 @@ def encode_vision(
       patches: [R, L, patch_dim] float, normalised pixels; each group of 4 slots is a merge block.
       patch_hw: [R, L, 2] int32, the patch's row and column in its frame.
       frame: [R, L] int32, segment of the blocks with full attention (a temporal patch); -1 for unused slots.
-      window: [R, L] int32, segment of the other blocks.
+      window: [R, L] int32, segment of the other blocks. CLIP reads none of these three, which may be None for it.
 
     Returns:
       [R * L / 4, out_hidden_size]; of CLIP, which reads the patches alone, as `encode_clip` says.
@@ -49,11 +54,11 @@ def vision_states(
     params: dict,
     adapter: Adapter | None,
     config: VisionConfig | ClipConfig,
-    patches: jax.Array,
-    patch_hw: jax.Array,
-    frame: jax.Array,
-    window: jax.Array,
-) -> jax.Array:
+    patches: Float[Array, "r l p"],
+    patch_hw: Int[Array, "r l 2"] | None,
+    frame: Int[Array, "r l"] | None,
+    window: Int[Array, "r l"] | None,
+) -> Float[Array, "tokens merged d"]:
     """States [R * L / 4, 4, hidden_size] of the merge blocks after the last layer; of CLIP [tokens, 1, hidden_size].
     Arguments as in `encode_vision`."""
     if isinstance(config, ClipConfig):
@@ -66,11 +71,11 @@ def encode_rows(
     params: dict,
     adapter: Adapter | None,
     config: VisionConfig,
-    patches: jax.Array,
-    patch_hw: jax.Array,
-    frame: jax.Array,
-    window: jax.Array,
-) -> jax.Array:
+    patches: Float[Array, "r l p"],
+    patch_hw: Int[Array, "r l 2"],
+    frame: Int[Array, "r l"],
+    window: Int[Array, "r l"],
+) -> Float[Array, "r l d"]:
     """States [R, L, hidden_size] of the patches after the last layer. Arguments as in `encode_vision`."""
     lora, scale = stack_of(adapter, "vision"), adapter.scale if adapter else 0.0
     dtype = params["patch_embed"].dtype
@@ -93,7 +98,9 @@ def encode_rows(
     return jax.lax.scan(layer, x, (params["layers"], lora, full))[0]
 
 
-def vision_features(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+def vision_features(
+    params: dict, adapter: Adapter | None, states: Float[Array, "tokens merged d"]
+) -> Float[Array, "tokens features"]:
     """What the last linear of the projector reads of the states: [R * L / 4, 4 * hidden_size]; of CLIP the states."""
     if "merger_in" not in params:
         return states.reshape(len(states), -1)
@@ -102,7 +109,9 @@ def vision_features(params: dict, adapter: Adapter | None, states: jax.Array) ->
     return jax.nn.gelu(linear(blocks, params["merger_in"], lora, scale), approximate=False)
 
 
-def project_vision(params: dict, adapter: Adapter | None, states: jax.Array) -> jax.Array:
+def project_vision(
+    params: dict, adapter: Adapter | None, states: Float[Array, "tokens merged d"]
+) -> Float[Array, "tokens output"]:
     """Token embeddings [R * L / 4, out_hidden_size] of the states."""
     scale, last = adapter.scale if adapter else 0.0, "merger_out" if "merger_out" in params else "proj"
     lora = singles_of(adapter, "vision").get(last)
