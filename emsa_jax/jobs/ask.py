@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import sys
 import time
@@ -36,6 +37,8 @@ def ask(options: AskOptions) -> None:
         raise InputError("say what to ask about: config.video, config.audio, config.text, or config.data for many")
     for name in ("video", "audio"):
         _check_medium(name, getattr(options, name))
+    if options.data:
+        _check_out(Path(options.out).expanduser())
     if options.cache:
         keep_compiled(Path(options.cache).expanduser())
     policy = open_policy(options, options.max_seconds)
@@ -76,6 +79,17 @@ def _check_medium(name: str, path: str) -> None:
     raise InputError(f"config.{name}: there is no file {path}{words}")
 
 
+def _check_out(out: Path) -> None:
+    """Raises InputError where predictions could not be written there: known now, rather than after the last answer."""
+    if out.is_dir():
+        raise InputError(f"config.out: {out} is a directory; name a csv file")
+    place = next(one for one in out.absolute().parents if one.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(
+            f"config.out: {out} cannot be written, since nothing can be made in {place}; name another file"
+        )
+
+
 def _answer(options: AskOptions, policy: OpenedPolicy, question: Question) -> AnswerText:
     """The answer, which is printed as it is made."""
     shapes = [exact_shape(policy.config, question.row, policy.prepare)]
@@ -107,8 +121,6 @@ def _show_prompt(policy: OpenedPolicy, question: Question) -> None:
 
 def _ask_many(options: AskOptions, policy: OpenedPolicy) -> None:
     out = Path(options.out).expanduser()
-    if out.is_dir():
-        raise InputError(f"config.out: {out} is a directory; name a csv file")
     samples = read_questions(Path(options.data).expanduser(), policy.language)
     sampling = SamplingOptions(
         temperature=options.temperature, top_p=options.top_p, max_completion_length=options.max_tokens

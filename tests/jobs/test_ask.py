@@ -40,6 +40,8 @@ def test_a_table_in_the_place_of_a_clip(started, tmp_path):
         (["video=tests"], "config.video: tests is a folder, not one clip; --config.data=tests asks about all"),
         (["video=clips.CSV"], "config.video: there is no file clips.CSV"),
         (["text=hm", "data=x.csv"], "give one or the other"),
+        (["data=x.csv", "out=tests"], "config.out: tests is a directory"),
+        (["data=x.csv", "out=Makefile/b.csv"], "Makefile/b.csv cannot be written, since"),
         (["text=hm", "temperature=0.001"], "temperature must be 0"),
     ],
 )
