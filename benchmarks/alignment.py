@@ -1,10 +1,11 @@
 """What closed-form alignment hears by itself: the word nearest to a clip's mean token, on people it was not fitted on.
 
-    python benchmarks/alignment.py --policy DIR --data DIR [--ridge 0.01] [--workdir DIR] [--out FILE]
+    python benchmarks/alignment.py --policy DIR --data DIR [--ridge 0.01] [--words A,B,C] [--workdir DIR] [--out FILE]
 
 policy: an assembled policy with an audio tower. data: DIR/audio/ravdess/Actor_XX/*.flac; speakers 1-14 are fitted,
-15-16 are for choosing --ridge, 17-20 judge. Prints the unweighted average recall of polarity for every value of
---ridge, with seconds of encoding and of linear algebra, and that of a linear probe on the same mean tokens.
+15-16 are for choosing --ridge, 17-20 judge. words: for negative, neutral and positive; without them those of the
+answers. Prints the unweighted average recall of polarity for every value of --ridge, with seconds of encoding and of
+linear algebra, and that of a linear probe on the same mean tokens.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from emsa_jax.training.align_closed import description_embeddings, features, tow
 from emsa_jax.training.align_setup import AlignSetup, open_setup
 from emsa_jax.training.artifacts import records_dir
 from emsa_jax.training.stage_settings import AlignSettings
+from emsa_jax.training.training_options import AlignOptions
 
 PENALTY = 0.01  # of the probe: the inverse of the weight of its squared weights
 
@@ -43,13 +45,15 @@ def main() -> None:
     parser.add_argument("--policy", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ridge", default="0.001,0.003,0.01,0.03,0.1,0.3,1.0")
+    parser.add_argument("--words", default=",".join(AlignOptions().words.values()))
     parser.add_argument("--workdir", type=Path, default=Path("runs/alignment"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     table = real_clips.write_table(args.workdir / "clips" / "clips.csv", real_clips.ravdess(args.data.absolute()))
+    words = dict(zip(AlignOptions().words, args.words.split(","), strict=True))
     config = Config(
         data=str(table), policy=args.policy, stages=("prepare",), score_range=(-1.0, 1.0), language="en",
-        format="class_only",
+        format="class_only", align=AlignOptions(words=words),
     )  # fmt: skip
     with open_run(args.workdir / "run", config) as run:
         keep_compiled(run.path("compilation_cache"))

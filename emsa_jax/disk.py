@@ -68,10 +68,20 @@ def told_when_full(path: str | os.PathLike, needed: int | None = None, kept: str
 
 def free_bytes(path: str | os.PathLike) -> int:
     """Bytes that are free on the disk on which a path lies, or would lie."""
-    place = Path(path).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return shutil.disk_usage(place).free
+    return shutil.disk_usage(_nearest(path)).free
+
+
+def not_writable(directory: str | os.PathLike) -> Path | None:
+    """What keeps files from being made in a directory, which need not exist yet: the place that is no directory or may
+    not be written. None where nothing does."""
+    place = _nearest(directory)
+    return None if place.is_dir() and os.access(place, os.W_OK) else place
+
+
+def _nearest(path: str | os.PathLike) -> Path:
+    """The path, or the nearest directory above it that exists."""
+    path = Path(path).absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _size(count: int) -> str:

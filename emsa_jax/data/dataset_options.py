@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from emsa_jax.config.fields import Options, option
-from emsa_jax.data.readers import READERS
+from emsa_jax.data.readers import check_reader
 from emsa_jax.errors import InputError
+
+SOURCES = (
+    "an MMSA directory, a csv or jsonl of paths and labels, a directory of records, or an embedded domain, "
+    "puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh"
+)
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,7 @@ class Dataset(Options):
 
     data: str = option(
         "",
-        "a data set: an MMSA directory, a csv or jsonl of paths and labels, a directory of records, or an embedded "
-        "domain, puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh; empty for none",
+        f"a data set: {SOURCES}; empty for none",
     )
     dataset: str = option(
         "", "how it is read: a name of docs/data_sets.md; empty: by its layout", source="docs/data_sets.md"
@@ -32,8 +36,7 @@ class Dataset(Options):
         super().__post_init__()
         if self.score_range and not (len(self.score_range) == 2 and self.score_range[0] < self.score_range[1]):
             raise InputError(f"score_range must be two numbers that rise, not {self.score_range}")
-        if self.dataset and self.dataset not in READERS:
-            raise InputError(f"dataset {self.dataset!r} is none of {', '.join(READERS)}")
+        check_reader(self.dataset)
 
 
 @dataclass(frozen=True)

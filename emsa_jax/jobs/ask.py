@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sys
 import time
 from pathlib import Path
 
 from emsa_jax.data.readers.rows import TABLES
+from emsa_jax.disk import not_writable
 from emsa_jax.errors import InputError
 from emsa_jax.rollout.rollout_options import SamplingOptions
 from emsa_jax.runtime.console import printable, progress, say
@@ -83,8 +83,7 @@ def _check_out(out: Path) -> None:
     """Raises InputError where predictions could not be written there: known now, rather than after the last answer."""
     if out.is_dir():
         raise InputError(f"config.out: {out} is a directory; name a csv file")
-    place = next(one for one in out.absolute().parents if one.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
+    if place := not_writable(out.parent):
         raise InputError(
             f"config.out: {out} cannot be written, since nothing can be made in {place}; name another file"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from emsa_jax.data.facts import facts_of
-from emsa_jax.data.readers import READERS
+from emsa_jax.data.readers import check_reader
 from emsa_jax.data.records import Clip, Entry, RecordSource, read_index, read_manifest, unpack, unpack_pcm, verify
 from emsa_jax.data.sample import SPLITS
 from emsa_jax.errors import InputError
@@ -27,8 +27,7 @@ def inspect(options: InspectOptions) -> None:
     out = _page_path(directory, options.out)
     manifest = read_manifest(directory)
     name = options.dataset or manifest.dataset
-    if name and name not in READERS:
-        raise InputError(f"config.dataset: {name!r} is none of {', '.join(READERS)}")
+    check_reader(name, "config.dataset:")
     facts = facts_of(name)
     verify(directory)
     splits = {split: read_index(directory, split) for split in SPLITS}

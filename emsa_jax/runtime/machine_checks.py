@@ -15,7 +15,7 @@ from typing import Literal
 import jax
 import requests
 
-from emsa_jax.disk import free_bytes
+from emsa_jax.disk import free_bytes, not_writable
 from emsa_jax.errors import InputError
 from emsa_jax.runtime.hardware import device_bytes
 from emsa_jax.runtime.startup import check_devices
@@ -80,8 +80,7 @@ def check_disk(place: str | os.PathLike) -> Finding:
     path = Path(place).expanduser().absolute()
     free = free_bytes(path)
     text = f"{free / 1e9:.3g} GB are free for {path}"
-    there = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    if there := not_writable(path):
         return Finding("disk", "fault", f"{there} cannot be written", "name another place, as config.place")
     if free < TOO_LITTLE:
         return Finding("disk", "fault", text, "make room: a run needs some GB")

@@ -23,7 +23,7 @@ from emsa_jax.serving.engine import Engine
 from emsa_jax.serving.metrics import Metrics
 from emsa_jax.serving.opened_policy import open_policy
 from emsa_jax.serving.programs import ServingPrograms
-from emsa_jax.serving.serving_options import LOOPBACK, ServeOptions
+from emsa_jax.serving.serving_options import LOOPBACK, ServeOptions, fits_header
 from emsa_jax.serving.shapes import served_shapes
 
 DRAIN_SECONDS = 10  # for what is under way when the server is told to stop
@@ -39,7 +39,7 @@ def token_of(options: ServeOptions) -> str:
             f"config.host: at {options.host} others can reach this server; say config.token=..., or set "
             f"{options.token_env}, and give it to those who may ask"
         )
-    if any(ord(char) < 33 or ord(char) > 126 for char in token):
+    if not fits_header(token):
         raise InputError(
             f"{options.token_env}: only visible ASCII characters can be sent in a header; set another token"
         )

@@ -16,6 +16,11 @@ from emsa_jax.rollout.rollout_options import HOTTEST, check_temperature
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+def fits_header(token: str) -> bool:
+    """Whether clients can send a token: a header holds visible ASCII characters alone."""
+    return all("!" <= char <= "~" for char in token)
+
+
 @dataclass(frozen=True)
 class AskedAs(Options):
     """How a policy is asked, where it is not to be asked as its directory says."""
@@ -112,5 +117,5 @@ class ServeOptions(ServedPolicyOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if any(ord(char) < 33 or ord(char) > 126 for char in self.token):
+        if not fits_header(self.token):
             raise InputError("token: only visible ASCII characters can be sent in a header")

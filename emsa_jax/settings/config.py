@@ -10,7 +10,7 @@ from emsa_jax.answers.formats import FORMATS, format_class
 from emsa_jax.config.edge import pick
 from emsa_jax.config.fields import option, refuse_repeated
 from emsa_jax.data.data_options import MODALITIES, MixOptions, PrepareOptions, PuppetOptions, ReadingOptions
-from emsa_jax.data.dataset_options import CrossDataset, Dataset
+from emsa_jax.data.dataset_options import SOURCES, CrossDataset, Dataset
 from emsa_jax.errors import InputError
 from emsa_jax.evaluation.evaluation_options import EvaluateOptions
 from emsa_jax.learning.learning_options import AdvOptions, GuardOptions, LossOptions
@@ -30,8 +30,7 @@ class Config(Dataset):
 
     data: str = option(
         "puppets:en",
-        "the training set: an MMSA directory, a csv or jsonl of paths and labels, a directory of records, or an "
-        "embedded domain, puppets:en, puppets:zh, puppets:concepts_en or puppets:concepts_zh",
+        f"the training set: {SOURCES}",
     )
     stages: tuple[str, ...] = option(
         tuple(stage for stage in STAGES if stage != "align"),

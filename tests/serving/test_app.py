@@ -409,7 +409,7 @@ def test_a_token_of_the_environment_that_no_header_can_hold_is_refused(monkeypat
             token_of(ServeOptions())
 
 
-def test_the_end_does_not_wait_for_a_clip_that_decodes_for_long(served, monkeypatch):
+def test_the_end_does_not_wait_for_a_clip_that_decodes_for_long(served):
     """A process that says nothing: whoever waits for it is told so at once when the decoders are to stop."""
     with ClipReader(served.opened.prepare, 60.0) as reader:
         reader.start()

@@ -42,6 +42,12 @@ READERS: dict[str, Reader] = {
 }
 
 
+def check_reader(name: str, field: str = "dataset") -> None:
+    """Raises InputError where the name of a reader is given and is none of `READERS`. field: what the message names."""
+    if name and name not in READERS:
+        raise InputError(f"{field} {name!r} is none of {', '.join(READERS)}")
+
+
 def read_samples(
     path: str | Path,
     score_range: tuple[float, float] | None = None,
@@ -62,8 +68,7 @@ def read_samples(
     line and field, for labels that cannot be read.
     """
     path = Path(os.path.abspath(path))
-    if dataset and dataset not in READERS:
-        raise InputError(f"dataset {dataset!r} is none of {', '.join(READERS)}")
+    check_reader(dataset)
     if not os.path.isdir(path) and not os.path.isfile(path):
         raise InputError(f"{path} does not exist; give a data set's directory or a file of labels")
     if path.suffix.lower() in labels_csv.SPREADSHEETS and not os.path.isdir(path):
